@@ -1,0 +1,1 @@
+"""The domain: values in, values out. No orchestration, no tracking, no I/O of its own."""

@@ -1,0 +1,126 @@
+"""Errors that compose their own message: what was found, where, what was expected, what to do.
+
+Every error that gridcast raises on purpose is a :class:`GridcastError`; its ``exit_code`` is the
+status of the command that ends with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+EXIT_OK = 0
+EXIT_PARTIAL = 1
+EXIT_USAGE = 2
+EXIT_LOCKED = 75
+
+
+class GridcastError(Exception):
+    """Anything that gridcast refuses, with a message fit for the person who has to act on it."""
+
+    exit_code: ClassVar[int] = EXIT_PARTIAL
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of fault in one source file, at the first place where it occurs.
+
+    ``line`` and ``column`` count from 1, as editors do; ``count`` is how many cells or rows of the
+    file show this kind.
+    """
+
+    file: str
+    line: int
+    column: int
+    kind: str
+    reason: str
+    count: int = 1
+
+    def __str__(self) -> str:
+        more = f" (and {self.count - 1} more of this kind)" if self.count > 1 else ""
+        return f"ERROR {self.file}:{self.line}:{self.column}: {self.reason}{more}"
+
+
+class RegionRefusedError(GridcastError):
+    """A region's file breaks the rules; nothing of it was published."""
+
+    def __init__(self, region: str, faults: Sequence[Fault]) -> None:
+        self.region = region
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in faults))
+
+    @property
+    def reason(self) -> str:
+        """The first fault in one line, for tables and summaries."""
+        return str(self.faults[0]).removeprefix("ERROR ")
+
+
+class ConfigError(GridcastError):
+    """A profile, a key or a value that the configuration does not allow."""
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, *, where: str, key: str, found: object, expected: str) -> None:
+        self.where, self.key, self.found, self.expected = where, key, found, expected
+        super().__init__(f"ERROR {where}: {key}: found {found!r}, expected {expected}")
+
+
+class UsageError(GridcastError):
+    """A folder, file or argument that the command cannot work with."""
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, where: object, *, found: str, expected: str) -> None:
+        super().__init__(f"ERROR {where}: found {found}, expected {expected}")
+
+
+class LockHeldError(GridcastError):
+    """Another run works on the same artifacts folder."""
+
+    exit_code = EXIT_LOCKED
+
+    def __init__(self, lock: object) -> None:
+        super().__init__(
+            f"ERROR {lock}: found it held by another run, expected it free; wait until that run "
+            "has ended, or give this one a folder of its own with --artifacts"
+        )
+
+
+class IntegrityError(GridcastError):
+    """A stored file is not the one that was written: its SHA-256 differs from the recorded one."""
+
+    def __init__(self, path: object, *, found: str, expected: str) -> None:
+        super().__init__(
+            f"ERROR {path}: found SHA-256 {found[:16]}…, expected {expected[:16]}…; the file was "
+            "changed after it was written: run again with --fresh to make it anew"
+        )
+
+
+class TrainingJobError(GridcastError):
+    """A training job ended without a model; the other jobs are not affected."""
+
+    def __init__(self, job: str, *, reason: str, log: object) -> None:
+        self.job, self.reason = job, reason
+        super().__init__(f"ERROR {job}: {reason}; its log is {log}")
+
+
+class NotFiniteError(GridcastError):
+    """The training loss is NaN or infinite."""
+
+    def __init__(self, *, cell: str, seed: int, step: int, loss: float) -> None:
+        super().__init__(
+            f"ERROR {cell} seed {seed}: found a training loss of {loss} at step {step}, expected a "
+            "finite number; lower training.learning_rate or look at the features"
+        )
+
+
+class PartialFailureError(GridcastError):
+    """Part of the work failed; what could be done was done and is recorded in the summary."""
+
+    def __init__(self, reasons: Iterable[str], *, summary: object) -> None:
+        self.reasons = tuple(reasons)
+        listed = "\n".join(self.reasons)
+        super().__init__(f"{listed}\nERROR {summary}: part of the work failed (see above)")

@@ -1,0 +1,129 @@
+"""What the network sees at each step, and what it is asked for.
+
+Legend: ``T`` steps, ``F`` features. A feature at step ``t`` never uses a load after ``t``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import MinMaxScaler
+
+from gridcast.scaling import LoadScale, fit_scale
+from gridcast.series import to_steps
+from gridcast.splits import TRAIN, assign_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gridcast.config import Config, FeaturesConfig
+
+# The prediction adds to this input (see models.py), so it is always the first.
+LOAD_FEATURE = "x_load"
+FEATURE_PREFIX = "x_"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """All regions' steps end to end, and the scale of each region.
+
+    ``frame`` columns: ``region``, ``timestamp``, ``local_hour``, ``load_mw``, ``part`` (see
+    ``splits``), ``is_input`` (may the step be part of a window), ``target`` (scaled load, 0 where
+    there is none) and the features, named ``x_...`` (float32).
+    """
+
+    frame: pd.DataFrame
+    scales: dict[str, LoadScale]
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The features' columns, in the network's order."""
+        return [name for name in self.frame.columns if name.startswith(FEATURE_PREFIX)]
+
+
+def build_features(readings: Mapping[str, pd.DataFrame], config: Config) -> FeatureTable:
+    """From each region's readings (see ``RegionLoad.frame``, with ``flag``) to the table."""
+    frames, scales = [], {}
+    for region in sorted(readings):
+        frames.append(_region_features(region, readings[region], config, scales))
+    table = pd.concat(frames, ignore_index=True)
+    table.insert(0, "region", pd.Categorical(table.pop("region"), categories=sorted(readings)))
+    return FeatureTable(table, scales)
+
+
+def _region_features(
+    region: str, readings: pd.DataFrame, config: Config, scales: dict[str, LoadScale]
+) -> pd.DataFrame:
+    steps = to_steps(readings, config)
+    parts = assign_parts(
+        steps["is_observed"].to_numpy(), steps["is_trusted"].to_numpy(), config.split
+    )
+    load_mw = steps["load_mw"].to_numpy()
+    fitted_on = parts == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)
+    scale = scales[region] = fit_scale(load_mw[fitted_on], config.scaling)
+    load = scale.scale(steps["input_mw"].to_numpy())
+    if config.features.kind == "article":
+        features = _article_features(load, steps["local_label"])
+    else:
+        next_hour = steps["timestamp"] + pd.Timedelta(hours=1)
+        local = next_hour.dt.tz_convert(config.ingestion.timezone)
+        features = _base_features(load, local, config.features)
+    target = np.where(parts > 0, scale.scale(load_mw), 0.0)
+    table = steps[["timestamp", "local_hour", "load_mw"]].assign(
+        region=region, part=parts, is_input=~np.isnan(load), target=target.astype(np.float32)
+    )
+    clean = {name: np.nan_to_num(value).astype(np.float32) for name, value in features.items()}
+    return pd.concat([table, pd.DataFrame(clean)], axis=1)
+
+
+def _base_features(
+    load_T: np.ndarray,  # noqa: N803
+    next_local: pd.Series[pd.Timestamp],
+    config: FeaturesConfig,
+) -> dict[str, np.ndarray]:
+    """The load, its last change, the load at each lag of the hour being forecast, its calendar."""
+
+    def change(values: np.ndarray) -> np.ndarray:
+        return config.change_gain * np.nan_to_num(values - _shift(values, 1))
+
+    features = {LOAD_FEATURE: load_T, "x_load_change": change(load_T)}
+    for lag in config.lags_hours:
+        lagged = _shift(load_T, lag - 1)
+        features[f"x_lag_{lag}h"] = np.where(np.isnan(lagged), load_T, lagged)
+        features[f"x_lag_{lag}h_change"] = change(lagged)
+    cycles = {
+        "hour": next_local.dt.hour / 24,
+        "weekday": next_local.dt.dayofweek / 7,
+        "day_of_year": next_local.dt.dayofyear / 365.25,
+    }
+    for name, turn in cycles.items():
+        angle = 2 * np.pi * turn.to_numpy()
+        features[f"x_{name}_sin"], features[f"x_{name}_cos"] = np.sin(angle), np.cos(angle)
+    return features
+
+
+def _article_features(
+    load_T: np.ndarray,  # noqa: N803
+    label: pd.Series[pd.Timestamp],
+) -> dict[str, np.ndarray]:
+    """The load and the calendar of its own label as ordinals, each scaled to 0..1 by region."""
+    ordinals = {
+        "x_hour": label.dt.hour,
+        "x_day_of_week": label.dt.dayofweek,
+        "x_month": label.dt.month,
+        "x_day_of_year": label.dt.dayofyear,
+    }
+    scaled = MinMaxScaler().fit_transform(np.stack(list(ordinals.values()), axis=1).astype(float))
+    return {LOAD_FEATURE: load_T, **dict(zip(ordinals, scaled.T, strict=True))}
+
+
+def _shift(values_T: np.ndarray, steps: int) -> np.ndarray:  # noqa: N803
+    """``out[t] = values[t - steps]``, NaN before the start."""
+    if steps == 0:
+        return values_T
+    out = np.full_like(values_T, np.nan)
+    out[steps:] = values_T[:-steps]
+    return out

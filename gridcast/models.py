@@ -1,0 +1,73 @@
+"""One recurrent forecaster; GRU and LSTM differ in its cell only.
+
+Legend: ``B`` windows, ``L`` lookback, ``F`` features, ``O`` origins (``L - warmup``), ``H`` horizon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from gridcast.config import Cell, ModelConfig
+
+_CELLS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+_LOAD = 0  # the first feature is the scaled load
+
+
+class RecurrentForecaster(nn.Module):
+    """Forecasts the next ``horizon`` scaled loads from each step after the warm-up."""
+
+    def __init__(self, config: ModelConfig, *, cell: Cell, num_features: int, horizon: int) -> None:
+        super().__init__()
+        self.head_relu = config.head_relu
+        self.adds_last_load = config.target == "change"
+        self.change_scale = config.change_scale
+        self.recurrent = _CELLS[cell](
+            num_features,
+            config.hidden_size,
+            config.num_layers,
+            batch_first=True,
+            dropout=config.dropout if config.num_layers > 1 else 0.0,
+        )
+        self.head = nn.Linear(config.hidden_size, horizon)
+
+    def forward(self, x_BLF: Tensor, warmup: int) -> Tensor:  # noqa: N803
+        """Scaled features to scaled forecasts, shape ``(B, O, H)``."""
+        hidden_BLU, _ = self.recurrent(x_BLF)  # noqa: N806
+        out_BOU = hidden_BLU[:, warmup:]  # noqa: N806
+        y_BOH = self.head(out_BOU.relu() if self.head_relu else out_BOU)  # noqa: N806
+        if self.adds_last_load:
+            return x_BLF[:, warmup:, _LOAD, None] + self.change_scale * y_BOH.to(x_BLF.dtype)
+        return y_BOH
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+class LastStep(nn.Module):
+    """The forecaster as one runs it: a window in, the forecast from its last step out."""
+
+    def __init__(self, forecaster: RecurrentForecaster, *, lookback: int) -> None:
+        super().__init__()
+        self.forecaster, self.last = forecaster, lookback - 1
+
+    def forward(self, x_BLF: Tensor) -> Tensor:  # noqa: N803
+        """Scaled features to scaled forecasts, shape ``(B, H)``."""
+        y_BOH: Tensor = self.forecaster(x_BLF, self.last)  # noqa: N806
+        return y_BOH[:, 0]
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """SHA-256 over name, type, shape and bytes of each weight, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        array = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}|{array.dtype}|{tuple(array.shape)}|".encode())
+        digest.update(array.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,41 @@
+"""Doubtful readings: kept and shown as they are, but flagged.
+
+A reading is held against the median of the readings before it, so a flag never needs the future
+(but for the run of equal values, which is known only once it is long).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from gridcast.config import QualityConfig
+
+NO_FLAG = ""
+FLAGS = ("zero", "dropout", "spike", "flat")
+# Kinds whose value is wrong and not only doubtful: as an input they are replaced.
+REPAIRED_FLAGS = ("zero", "dropout", "spike")
+_FEWEST_REFERENCES = 24
+
+
+def flag_readings(load_mw: pd.Series[float], config: QualityConfig) -> pd.Series[str]:
+    """Flag each of ``N`` readings (MW, sorted by time) with its first reason, or ``""``.
+
+    ``zero``: a load of exactly 0. ``dropout``, ``spike``: below or above a multiple of the median of
+    the ``reference_hours`` readings before. ``flat``: part of too long a run of one value.
+    """
+    median = load_mw.rolling(
+        config.reference_hours, min_periods=_FEWEST_REFERENCES, closed="left"
+    ).median()
+    run = (load_mw != load_mw.shift()).cumsum()
+    reasons = {
+        "zero": load_mw == 0.0,
+        "dropout": load_mw < config.dropout_ratio * median,
+        "spike": load_mw > config.spike_ratio * median,
+        "flat": run.map(run.value_counts()) > config.max_flat_hours,
+    }
+    flags = np.select([mask.to_numpy() for mask in reasons.values()], list(reasons), NO_FLAG)
+    return pd.Series(flags, index=load_mw.index, dtype="str", name="flag")

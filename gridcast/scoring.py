@@ -1,0 +1,72 @@
+"""Forecasts for every label of a part: the network runs along the series, not once a label.
+
+Legend: ``N`` tiles, ``O`` origins, ``H`` horizon, ``L`` lookback, ``F`` features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from gridcast.metrics import smape
+from gridcast.windows import scored_origins, tile_origins
+
+if TYPE_CHECKING:
+    from gridcast.config import Config
+    from gridcast.models import RecurrentForecaster
+    from gridcast.training import TrainingData
+
+_STEPS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Forecast and truth (MW) at each origin, in the order of the steps."""
+
+    origins_O: np.ndarray  # step from which is forecast
+    region_O: np.ndarray  # int
+    y_true_OH: np.ndarray
+    y_pred_OH: np.ndarray
+
+    def smape_by_region(self) -> dict[int, float]:
+        """Region number to sMAPE in percent."""
+        return {
+            int(region): smape(self.y_true_OH[mask], self.y_pred_OH[mask])
+            for region in np.unique(self.region_O)
+            if (mask := self.region_O == region).any()
+        }
+
+    def mean_smape(self) -> float:
+        """The mean over the regions of their sMAPE, in percent: the project's headline figure."""
+        return float(np.mean(list(self.smape_by_region().values())))
+
+
+@torch.no_grad()
+def score(
+    forecaster: RecurrentForecaster, data: TrainingData, part: int, config: Config
+) -> Scored:
+    """Forecast every label of ``part`` (see ``splits``) that has its inputs, and no other."""
+    windows = config.windows
+    origins = scored_origins(data.steps, part, windows)
+    tiles = tile_origins(data.steps, origins, windows)
+    forecaster.eval()
+    device = data.x_TF.device
+    steps_L = torch.arange(windows.lookback, device=device)
+    y_scaled = np.zeros((int(tiles.num_origins_N.sum()), windows.horizon), dtype=np.float32)
+    reach = np.arange(windows.lookback - windows.warmup)
+    batch = max(1, _STEPS_AT_ONCE // windows.lookback)
+    done = 0
+    for first in range(0, len(tiles.starts_N), batch):
+        starts = torch.as_tensor(tiles.starts_N[first : first + batch], device=device)
+        index = (starts[:, None] + steps_L).clamp_(max=len(data.x_TF) - 1)
+        y_BOH = forecaster(data.x_TF[index], windows.warmup).float().cpu().numpy()
+        wanted = y_BOH[reach < tiles.num_origins_N[first : first + batch, None]]
+        y_scaled[done : done + len(wanted)] = wanted
+        done += len(wanted)
+    y_scaled = y_scaled[np.isin(tiles.origins_O, origins, assume_unique=True)]
+    ahead_OH = origins[:, None] + np.arange(1, windows.horizon + 1)
+    y_pred = y_scaled * data.scale_mw_T[origins, None] + data.offset_mw_T[origins, None]
+    return Scored(origins, data.steps.region_T[origins], data.load_mw_T[ahead_OH], y_pred)

@@ -1,0 +1,99 @@
+"""What a run tells machines: the shape of ``summary.json``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Status = Literal["completed", "partial", "failed"]
+DataKind = Literal["real", "synthetic"]
+
+
+class Record(BaseModel):
+    """An immutable record that is written as JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataRecord(Record):
+    """Where the rows came from, and which files of the folder were passed over, and why."""
+
+    folder: str
+    kind: DataKind
+    skipped: dict[str, str] = {}
+
+
+class RegionRecord(Record):
+    """One region's file after ingestion. Where it was refused, ``reason`` names file and line."""
+
+    rows: int
+    utc_hours: int
+    missing_hours: int
+    flagged: int
+    status: Literal["published", "refused"]
+    reason: str = ""
+    cached: bool = False
+    path: str = ""
+    file_sha256: str = ""
+    content_sha256: str = ""
+    source_sha256: str = ""
+
+
+class WindowsRecord(Record):
+    """How many windows each part has: starts in training, labels forecast in the others."""
+
+    train: int
+    validation: int
+    test: int
+    unscored_test: int = 0
+
+
+class ModelRecord(Record):
+    """One trained job and how it did on the test part (sMAPE in percent, errors in MW)."""
+
+    cell: str
+    seed: int
+    device: str
+    num_parameters: int
+    smape: float
+    smape_by_region: dict[str, float]
+    mae: float
+    rmse: float
+    mase: float
+    validation_smape: float | None
+    train_seconds: float
+    peak_memory_bytes: int
+    mlflow_run_id: str | None
+    weights_sha256: str
+    cached: bool
+
+
+class BaselineRecord(Record):
+    """One naive forecast on the same test labels."""
+
+    smape: float
+    smape_by_region: dict[str, float]
+
+
+class Summary(Record):
+    """One run, whole. ``timings`` are seconds a stage, and ``total``."""
+
+    run_id: str
+    flow: str
+    status: Status
+    exit_code: int
+    profile: str
+    overrides: list[str]
+    data: DataRecord | None
+    regions: dict[str, RegionRecord]
+    windows: WindowsRecord | None
+    models: dict[str, ModelRecord]
+    failed_jobs: dict[str, str]
+    baselines: dict[str, BaselineRecord]
+    timings: dict[str, float]
+    errors: list[str]
+    code_version: str
+    config_sha256: str
+    report: str | None = None
+    data_docs: str | None = None

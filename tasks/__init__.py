@@ -1,0 +1,1 @@
+"""Effects: each stage loads, calls the core once, saves, and returns a reference."""

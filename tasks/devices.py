@@ -1,0 +1,60 @@
+"""Which processors training may use, found without importing torch where there is no GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from gridcast.config import Config
+from gridcast.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """The devices of a run (``cpu``, or ``cuda:0`` and so on) and the CPU's cores."""
+
+    names: tuple[str, ...]
+    num_cores: int
+
+    @property
+    def device_type(self) -> Literal["cpu", "cuda"]:
+        """What kind they are."""
+        return "cpu" if self.names == ("cpu",) else "cuda"
+
+
+def find_devices(profile: str, overrides: tuple[str, ...]) -> Devices:
+    """The devices that ``training.device`` asks for.
+
+    Raises:
+        ConfigError: it asks for a GPU that is not there.
+    """
+    wanted = Config.load(profile, overrides=overrides).training.device
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    num_cuda = 0 if wanted == "cpu" else num_cuda_devices()
+    if wanted == "cpu" or (wanted == "auto" and num_cuda == 0):
+        return Devices(("cpu",), num_cores or 1)
+    index = int(wanted.partition(":")[2] or 0)
+    if index >= num_cuda:
+        raise ConfigError(
+            where=profile,
+            key="training.device",
+            found=wanted,
+            expected=f"one of the {num_cuda} CUDA devices of this machine, cpu, or auto",
+        )
+    names = [f"cuda:{number}" for number in range(num_cuda)]
+    return Devices(tuple(names if ":" not in wanted else [wanted]), num_cores or 1)
+
+
+@cache
+def num_cuda_devices() -> int:
+    """How many CUDA devices torch can use; 0 at once where the machine has no CUDA driver."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

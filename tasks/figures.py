@@ -1,0 +1,297 @@
+"""The report's drawings: forecasts beside the truth, errors by hour, scores of every contestant.
+
+Only matplotlib's object API is used, no global state: drawings may be made in several threads. Each
+figure carries a sentence of what is to be seen as its label (``figure.get_label()``), for the
+report's alternative text.
+
+A frame of ``forecasts`` has one row a scored test label, sorted by region, then time: ``region``,
+``timestamp`` (UTC, start of the hour), ``local_hour`` (0 to 23), ``y_true`` (MW) and one column a
+contestant (MW, NaN where it has no forecast). A frame of ``scores`` has one row a contestant and
+region, with ``contestant``, ``kind`` ("model" or "naive"), ``region`` and ``smape`` (percent); the
+region ``ALL`` holds the mean over the regions.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
+
+from gridcast.metrics import smape
+
+# What the article prints, times 4: its code computes a quarter of its formula. Percent.
+ARTICLE_SMAPE: Final = {"gru": 4 * 0.28081167222194775, "lstm": 4 * 0.27014616762377464}
+OVERALL: Final = "ALL"
+
+# Colours that the colour-blind tell apart (Okabe and Ito 2008); sizes in points at 10 inches.
+INK, FAINT, PAPER = "#1f2430", "#d5d9e0", "#ffffff"
+CELL_COLOURS: Final = {"gru": "#0072b2", "lstm": "#d55e00"}
+OTHER_COLOURS: Final = ("#009e73", "#cc79a7", "#e69f00")
+NAIVE_GREYS: Final = ("#4d4d4d", "#7a7a7a", "#a0a0a0")
+MARKERS: Final = ("s", "D", "^", "v", "P")
+TITLE_SIZE, TEXT_SIZE, TICK_SIZE = 12.0, 10.5, 10.0
+ERROR_COLOUR_MAP: Final = "YlGnBu"  # ColorBrewer: safe for the colour-blind; dark is large
+WIDTH_INCHES: Final = 10.0
+_DAY, _TIME = "%d %b", "%H:%M"
+DATE_FORMATS: Final = {  # for a step of years, months, days, hours, minutes, seconds
+    "formats": ["%Y", "%b %Y", _DAY, _TIME, _TIME, "%S"],
+    "zero_formats": ["", "%Y", _DAY, _DAY, _TIME, _TIME],
+}
+
+
+class Panel(NamedTuple):
+    """One of the article's four pictures; regions count from 1 in alphabetical order."""
+
+    model: int  # index into the models drawn
+    region_number: int
+    first: bool  # the first hours of the test part, or the last
+    num_hours: int
+
+
+ARTICLE_PANELS: Final = (
+    Panel(model=0, region_number=1, first=False, num_hours=100),
+    Panel(model=0, region_number=9, first=False, num_hours=50),
+    Panel(model=0, region_number=5, first=True, num_hours=50),
+    Panel(model=-1, region_number=7, first=True, num_hours=100),
+)
+
+
+def contestant_label(contestant: str) -> str:
+    """What a reader calls a contestant.
+
+    >>> contestant_label("gru-seed0"), contestant_label("same_hour_last_week")
+    ('GRU seed 0', 'same hour last week')
+    """
+    cell, seed_mark, seed = contestant.partition("-seed")
+    return f"{cell.upper()} seed {seed}" if seed_mark else contestant.replace("_", " ")
+
+
+def format_percent(value: float) -> str:
+    """Three decimals, a dash for what is not known."""
+    return f"{value:.3f} %" if np.isfinite(value) else "–"
+
+
+def draw_panels(forecasts: pd.DataFrame, models: Sequence[str]) -> Figure:
+    """The article's four panels of predicted against actual load, with real dates in UTC."""
+    figure = _sheet(6.6)
+    regions = sorted(forecasts["region"].astype(str).unique())
+    seen = [
+        _draw_panel(axes, forecasts, panel, models[panel.model], regions)
+        for axes, panel in zip(figure.subplots(2, 2).flat, ARTICLE_PANELS, strict=True)
+    ]
+    figure.set_label(f"Predicted and actual load in four panels. {'; '.join(seen)}.")
+    return figure
+
+
+def draw_error_heat_map(forecasts: pd.DataFrame, model: str) -> Figure:
+    """The sMAPE of ``model`` by local hour and region, the region with the largest on top."""
+    errors = errors_by_hour(forecasts, model)
+    overall = _errors_by_region(forecasts, model).sort_values(ascending=False)
+    errors = errors.loc[overall.index]
+    figure = _sheet(1.7 + 0.32 * len(errors))
+    axes = figure.subplots()
+    colours = mpl.colormaps[ERROR_COLOUR_MAP].with_extremes(bad=FAINT)
+    image = axes.imshow(np.ma.masked_invalid(errors.to_numpy()), cmap=colours, aspect="auto")
+    _dress(
+        axes, title=f"{contestant_label(model)}: error by hour of day", x_label="Local hour of day"
+    )
+    axes.set_xticks(range(24), [f"{hour:02d}" for hour in range(24)])
+    labels = [f"{region}  {format_percent(overall[region])}" for region in errors.index]
+    axes.set_yticks(range(len(errors)), labels)
+    mean = float(overall.mean())
+    bar = figure.colorbar(image, ax=axes, pad=0.015)
+    bar.ax.axhline(mean, color=INK, linewidth=2)
+    _dress(bar.ax, y_label=f"sMAPE (%); line: mean of the regions, {mean:.3f}")
+    figure.set_label(_heat_map_sentence(errors, model, overall))
+    return figure
+
+
+def draw_scores(scores: pd.DataFrame, *, show_article: bool = False) -> Figure:
+    """The sMAPE of every contestant by region; ``show_article`` where the data are PJM's."""
+    table = smape_table(scores)
+    rows = [*sorted(set(table.index) - {OVERALL}, reverse=True)]
+    places = {region: float(place) for place, region in enumerate(rows, start=1)}
+    places |= {OVERALL: -0.3} if OVERALL in table.index else {}
+    figure = _sheet(1.9 + 0.33 * len(places))
+    axes = figure.subplots()
+    kinds = scores.drop_duplicates("contestant").set_index("contestant")["kind"]
+    for style in _contestant_styles([(str(name), str(kind)) for name, kind in kinds.items()]):
+        axes.scatter(
+            table.loc[list(places), style.contestant], list(places.values()), s=52,
+            color=style.colour, marker=style.marker, label=style.legend, zorder=style.level,
+            edgecolors=PAPER, linewidths=0.6,
+        )  # fmt: skip
+    _dress(axes, title="Error by region: further left is better", grid=True)
+    _scale_errors(axes, table)
+    axes.set_yticks(list(places.values()), [_row_name(region, len(rows)) for region in places])
+    if OVERALL in places:
+        axes.axhspan(-1.0, 0.35, color=FAINT, alpha=0.45, linewidth=0)
+        axes.set_ylim(-1.0, len(rows) + 0.7)
+    if show_article:
+        _mark_article(axes)
+    figure.legend(
+        loc="outside lower center", ncols=3, fontsize=TEXT_SIZE, frameon=False, labelcolor=INK
+    )
+    figure.set_label(_scores_sentence(table, show_article=show_article))
+    return figure
+
+
+def errors_by_hour(forecasts: pd.DataFrame, model: str) -> pd.DataFrame:
+    """The sMAPE (percent) of ``model``: one row a region, one column a local hour from 0 to 23."""
+    errors = {
+        key: smape(part["y_true"].to_numpy(), part[model].to_numpy())
+        for key, part in _known(forecasts, model).groupby(["region", "local_hour"])
+    }
+    return pd.Series(errors).unstack().reindex(columns=range(24))  # noqa: PD010 - a Series
+
+
+def smape_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a region, one column a contestant in the order of ``scores``; sMAPE in percent."""
+    order = list(dict.fromkeys(scores["contestant"].astype(str)))
+    plain = scores.astype({"region": str, "contestant": str})
+    return plain.pivot_table(index="region", columns="contestant", values="smape").reindex(
+        columns=order
+    )
+
+
+def _known(forecasts: pd.DataFrame, model: str) -> pd.DataFrame:
+    known = forecasts[["region", "local_hour", "y_true", model]].dropna()
+    return known.astype({"region": str})
+
+
+def _errors_by_region(forecasts: pd.DataFrame, model: str) -> pd.Series[float]:
+    parts = _known(forecasts, model).groupby("region")
+    return pd.Series({str(k): smape(p["y_true"].to_numpy(), p[model].to_numpy()) for k, p in parts})
+
+
+def _draw_panel(
+    axes: Axes, forecasts: pd.DataFrame, panel: Panel, model: str, regions: Sequence[str]
+) -> str:
+    region = regions[(panel.region_number - 1) % len(regions)]
+    rows = forecasts[forecasts["region"] == region]
+    rows = rows.head(panel.num_hours) if panel.first else rows.tail(panel.num_hours)
+    hours: NDArray[np.datetime64] = rows["timestamp"].dt.tz_localize(None).to_numpy()
+    colour = CELL_COLOURS.get(model.partition("-")[0], OTHER_COLOURS[0])
+    axes.plot(hours, rows["y_true"], color=INK, linewidth=2.0, label="actual")
+    axes.plot(
+        hours, rows[model], "o-", color=colour, linewidth=0.9, markersize=3.4, label="predicted"
+    )
+    known = rows.dropna(subset=[model])
+    error = format_percent(smape(known["y_true"].to_numpy(), known[model].to_numpy()))
+    title = f"{region} · {contestant_label(model)} · sMAPE {error}"
+    which = f"{'first' if panel.first else 'last'} {len(rows)} test hours"
+    days = f"{rows['timestamp'].iloc[0]:%d %b} to {rows['timestamp'].iloc[-1]:%d %b %Y}"
+    _dress(
+        axes, title=title, x_label=f"{which}, {days} (UTC)",
+        y_label="Load (MW)", grid=True,
+    )  # fmt: skip
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_locator(locator := AutoDateLocator(tz=dt.UTC, minticks=4, maxticks=9))  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(
+        ConciseDateFormatter(locator, tz=dt.UTC, show_offset=False, **DATE_FORMATS)  # type: ignore[no-untyped-call]
+    )
+    axes.legend(fontsize=TICK_SIZE, frameon=False, labelcolor=INK)
+    return f"{region}, {which}, {contestant_label(model)}: sMAPE {error}"
+
+
+def _sheet(height_inches: float) -> Figure:
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+    return Figure(figsize=(WIDTH_INCHES, height_inches), layout=layout, facecolor=PAPER)
+
+
+def _dress(
+    axes: Axes, *, title: str = "", x_label: str = "", y_label: str = "", grid: bool = False
+) -> None:
+    axes.set_title(title, fontsize=TITLE_SIZE, color=INK, loc="left", fontweight="bold")
+    axes.set_xlabel(x_label, fontsize=TEXT_SIZE, color=INK)
+    axes.set_ylabel(y_label, fontsize=TEXT_SIZE, color=INK)
+    axes.tick_params(labelsize=TICK_SIZE, colors=INK, length=3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    if grid:
+        axes.grid(visible=True, color=FAINT, linewidth=0.7)
+        axes.set_axisbelow(True)
+
+
+class _Style(NamedTuple):
+    contestant: str
+    colour: str
+    marker: str
+    legend: str
+    level: int  # drawn above those with a smaller one
+
+
+def _contestant_styles(contestants: Sequence[tuple[str, str]]) -> Iterator[_Style]:
+    """Colour by cell, one legend entry a cell; the naive forecasts in greys."""
+    seeds = pd.Series([name.partition("-")[0] for name, kind in contestants if kind == "model"])
+    others, greys = iter(OTHER_COLOURS * len(contestants)), 0
+    colours: dict[str, str] = {}
+    for name, kind in contestants:
+        if kind == "naive":
+            grey, marker = NAIVE_GREYS[greys % len(NAIVE_GREYS)], MARKERS[greys % len(MARKERS)]
+            greys += 1
+            yield _Style(name, grey, marker, contestant_label(name), level=3)
+            continue
+        cell = name.partition("-")[0]
+        num_seeds = int((seeds == cell).sum())
+        legend = contestant_label(name) if num_seeds == 1 else f"{cell.upper()}, {num_seeds} seeds"
+        if cell in colours:
+            legend = "_"  # matplotlib leaves labels that begin so out of the legend
+        else:
+            colours[cell] = CELL_COLOURS.get(cell) or next(others)
+        yield _Style(name, colours[cell], "o", legend, level=4)
+
+
+def _scale_errors(axes: Axes, table: pd.DataFrame) -> None:
+    axes.set_xlabel("sMAPE (%)", fontsize=TEXT_SIZE, color=INK)
+    low, high = float(table.min().min()), float(table.max().max())
+    if low <= 0 or high < 5 * low:
+        axes.set_xlim(left=0)
+        return
+    axes.set_xscale("log")
+    axes.set_xlabel("sMAPE (%, logarithmic scale)", fontsize=TEXT_SIZE, color=INK)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _mark_article(axes: Axes) -> None:
+    for cell, percent in ARTICLE_SMAPE.items():
+        axes.axvline(
+            percent, color=CELL_COLOURS[cell], linestyle="--" if cell == "gru" else ":",
+            linewidth=1.4, zorder=2,
+            label=f"the article's {cell.upper()}, overall: {format_percent(percent)}",
+        )  # fmt: skip
+
+
+def _row_name(region: str, num_regions: int) -> str:
+    return f"mean of {num_regions}" if region == OVERALL else region
+
+
+def _heat_map_sentence(errors: pd.DataFrame, model: str, overall: pd.Series[float]) -> str:
+    hours = errors.mean().dropna()
+    return (
+        f"Heat map of the sMAPE of {contestant_label(model)} by local hour and region. "
+        f"Largest in {overall.index[0]} ({format_percent(overall.iloc[0])}), smallest in "
+        f"{overall.index[-1]} ({format_percent(overall.iloc[-1])}); over all regions largest at "
+        f"{hours.idxmax():02d}:00 and smallest at {hours.idxmin():02d}:00 local time."
+    )
+
+
+def _scores_sentence(table: pd.DataFrame, *, show_article: bool) -> str:
+    means = table.loc[OVERALL] if OVERALL in table.index else table.mean()
+    listed = ", ".join(
+        f"{contestant_label(c)} {format_percent(e)}" for c, e in means.to_dict().items()
+    )
+    article = " Dashed and dotted lines mark the article's figures." if show_article else ""
+    return f"Dot plot of sMAPE by region. Means: {listed}.{article} The numbers are tabled below."

@@ -1,0 +1,208 @@
+"""A run: its lock, its folder, what each stage leaves there, and the summary made of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from gridcast.config import Config
+from gridcast.errors import (
+    EXIT_OK,
+    EXIT_PARTIAL,
+    GridcastError,
+    LockHeldError,
+    PartialFailureError,
+)
+from gridcast.summary import Record, Status, Summary
+from tasks.devices import find_devices
+from tasks.storage import (
+    check_folder,
+    key_of,
+    publishing,
+    read_json,
+    remove_leftovers,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SUMMARY = "summary.json"
+_log = logging.getLogger("gridcast.run")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every stage of one run shares: paths, configuration, and where to leave its part."""
+
+    run_id: str
+    flow: str
+    artifacts: Path
+    data: Path | None
+    profile: str
+    overrides: tuple[str, ...]
+    config: Config
+    fresh: bool
+
+    @property
+    def folder(self) -> Path:
+        """``artifacts/runs/<run id>``."""
+        return self.artifacts / "runs" / self.run_id
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a flow needs to take part in this run."""
+        return {
+            "data": None if self.data is None else str(self.data),
+            "artifacts": str(self.artifacts),
+            "profile": self.profile,
+            "overrides": list(self.overrides),
+            "fresh": self.fresh,
+            "run_id": self.run_id,
+        }
+
+    def leave(self, part: str, record: Record | dict[str, Any]) -> None:
+        """Keep a stage's part of the summary."""
+        content = record.model_dump(mode="json") if isinstance(record, Record) else record
+        write_json(self.folder / f"{part}.json", content)
+
+    def find(self, part: str) -> dict[str, Any]:
+        """A stage's part of the summary, empty if the stage did not come to it."""
+        return read_json(self.folder / f"{part}.json") or {}
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count the seconds of a stage for the summary's ``timings``."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = round(time.perf_counter() - begun, 3)
+            self.leave("timings", {**self.find("timings"), stage: seconds})
+
+
+@contextmanager
+def open_run(
+    flow: str,
+    *,
+    data: str | None,
+    artifacts: str,
+    profile: str,
+    overrides: list[str] | None,
+    fresh: bool,
+    run_id: str | None,
+) -> Iterator[Run]:
+    """Open a run, or take part in the one named ``run_id``.
+
+    The one who opens it holds the artifacts folder's lock, and on the way out writes the summary,
+    whatever happened, and fails if part of the work did.
+
+    Raises:
+        ConfigError, UsageError: before anything is done.
+        LockHeldError: another run works on this folder.
+        PartialFailureError: a region or a job failed; all else is done.
+    """
+    folder = Path(artifacts).absolute()
+    given = tuple(overrides or ())
+    device_type = find_devices(profile, given).device_type
+    config = Config.load(profile, overrides=given, device_type=device_type)
+    run = Run(
+        run_id=run_id or _new_run_id(),
+        flow=flow,
+        artifacts=folder,
+        data=None if data is None else Path(data).absolute(),
+        profile=profile,
+        overrides=given,
+        config=config,
+        fresh=fresh,
+    )
+    if run_id is not None:
+        yield run
+        return
+    check_folder(folder)
+    with _held_lock(folder):
+        remove_leftovers(folder)
+        yield from _owned(run)
+
+
+def _owned(run: Run) -> Iterator[Run]:
+    begun = time.perf_counter()
+    try:
+        yield run
+    except BaseException as error:
+        code = error.exit_code if isinstance(error, GridcastError) else EXIT_PARTIAL
+        _close(run, begun, "failed", code, [str(error) or type(error).__name__])
+        raise
+    reasons = _failures(run)
+    status: Status = "partial" if reasons else "completed"
+    _close(run, begun, status, EXIT_PARTIAL if reasons else EXIT_OK, reasons)
+    if reasons:
+        raise PartialFailureError(reasons, summary=run.folder / SUMMARY)
+
+
+def _failures(run: Run) -> list[str]:
+    errors = list(run.find("ingestion").get("errors", []))
+    return errors + list(run.find("jobs").get("failed_jobs", {}).values())
+
+
+def _close(
+    run: Run, begun: float, status: Status, exit_code: int, errors: list[str]
+) -> None:
+    ingestion, jobs, evaluation = (run.find(part) for part in ("ingestion", "jobs", "evaluation"))
+    total = round(time.perf_counter() - begun, 3)
+    summary = Summary(
+        run_id=run.run_id,
+        flow=run.flow,
+        status=status,
+        exit_code=exit_code,
+        profile=run.profile,
+        overrides=list(run.overrides),
+        data=ingestion.get("data"),
+        regions=ingestion.get("regions", {}),
+        windows=run.find("features").get("windows"),
+        models=evaluation.get("models", {}),
+        failed_jobs=jobs.get("failed_jobs", {}),
+        baselines=evaluation.get("baselines", {}),
+        timings={**run.find("timings"), "total": total},
+        errors=errors,
+        code_version=version("gridcast"),
+        config_sha256=key_of(config=run.config.model_dump(mode="json")),
+        report=evaluation.get("report"),
+        data_docs=ingestion.get("data_docs"),
+    )
+    run.leave("summary", summary)
+    with publishing(run.artifacts / "runs" / "latest") as link:
+        link.symlink_to(run.run_id)
+    _log.info("Summary: %s", run.folder / SUMMARY)
+
+
+@contextmanager
+def _held_lock(artifacts: Path) -> Iterator[None]:
+    path = artifacts / ".lock"
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise LockHeldError(path) from None
+
+
+def _new_run_id() -> str:
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def read_summary(path: Path) -> Summary:
+    """The summary of a run that has ended."""
+    return Summary.model_validate(json.loads(path.read_bytes()))

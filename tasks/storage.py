@@ -1,0 +1,148 @@
+"""Files that are whole or absent: published by rename, read only if their SHA-256 is right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gridcast
+from gridcast.errors import IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEMPORARY_SUFFIX = ".gridcast-tmp"
+# Enough for one set of regional CSVs: Parquet, features, two models, figures, both databases.
+FREE_BYTES_NEEDED = 500 * 1024**2
+
+
+@contextmanager
+def publishing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on success it becomes ``path`` in one step.
+
+    A reader sees the old file or the new one, also after a power cut. On an error nothing is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Publish ``content`` as ``path``."""
+    with publishing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Publish ``record`` as indented JSON; NaN is refused, since JSON has none."""
+    write_bytes(path, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The record at ``path``; None where there is none, or none that can be read."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def sha256_of(content: bytes | str) -> str:
+    """SHA-256 as hexadecimal digits."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_sha256(path: Path, expected: str) -> bool:
+    """Whether ``path`` is there with exactly these bytes."""
+    return path.is_file() and file_sha256(path) == expected
+
+
+def require_sha256(path: Path, expected: str) -> None:
+    """Refuse a file that is not the one written.
+
+    Raises:
+        IntegrityError: naming the file and both hashes.
+    """
+    found = file_sha256(path)
+    if found != expected:
+        raise IntegrityError(path, found=found, expected=expected)
+
+
+def key_of(**parts: object) -> str:
+    """A key for work that depends on exactly these parts: SHA-256 of their canonical JSON."""
+    return sha256_of(json.dumps(parts, sort_keys=True, default=str))
+
+
+def code_sha256(*modules: str) -> str:
+    """SHA-256 of the source of the named modules, such as ``gridcast.parsing``."""
+    root = Path(gridcast.__file__).resolve().parent.parent
+    sources = (root / f"{module.replace('.', '/')}.py" for module in sorted(modules))
+    return sha256_of(b"\0".join(source.read_bytes() for source in sources))
+
+
+def check_folder(artifacts: Path) -> None:
+    """Make the artifacts folder and refuse it where a run could not end well.
+
+    Raises:
+        UsageError: it is a file, cannot be written, or lies on a disk that is as good as full.
+    """
+    probe = artifacts / f".probe.{os.getpid()}{TEMPORARY_SUFFIX}"
+    try:
+        artifacts.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"gridcast")
+    except OSError as error:
+        raise UsageError(
+            artifacts,
+            found=f"a folder that cannot be written ({error.strerror})",
+            expected="one that can; name another with --artifacts",
+        ) from None
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+    free = shutil.disk_usage(artifacts).free
+    if free < FREE_BYTES_NEEDED:
+        raise UsageError(
+            artifacts,
+            found=f"{free / 1e6:.0f} MB free on its disk",
+            expected=f"at least {FREE_BYTES_NEEDED / 1e6:.0f} MB; make room or use --artifacts",
+        )
+
+
+def remove_leftovers(artifacts: Path) -> None:
+    """Delete temporary files that a killed run left; the caller holds the lock."""
+    for path in artifacts.rglob(f".*{TEMPORARY_SUFFIX}"):
+        path.unlink(missing_ok=True)
+
+
+def keep_newest(paths: list[Path], *, num: int) -> None:
+    """Delete all but the newest ``num`` of ``paths`` (by modification time)."""
+    newest_first = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest_first[num:]:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
