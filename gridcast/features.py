@@ -30,7 +30,7 @@ FEATURE_PREFIX = "x_"
 class FeatureTable:
     """All regions' steps end to end, and the scale of each region.
 
-    ``frame`` columns: ``region``, ``timestamp``, ``local_hour``, ``load_mw``, ``part`` (see
+    ``frame`` columns: ``region``, ``timestamp``, ``local_hour``, ``load_mw``, ``input_mw``, ``part`` (see
     ``splits``), ``is_input`` (may the step be part of a window), ``target`` (scaled load, 0 where
     there is none) and the features, named ``x_...`` (float32).
     """
@@ -72,7 +72,7 @@ def _region_features(
         local = next_hour.dt.tz_convert(config.ingestion.timezone)
         features = _base_features(load, local, config.features)
     target = np.where(parts > 0, scale.scale(load_mw), 0.0)
-    table = steps[["timestamp", "local_hour", "load_mw"]].assign(
+    table = steps[["timestamp", "local_hour", "load_mw", "input_mw"]].assign(
         region=region, part=parts, is_input=~np.isnan(load), target=target.astype(np.float32)
     )
     clean = {name: np.nan_to_num(value).astype(np.float32) for name, value in features.items()}

@@ -1,40 +1,52 @@
-"""The second gate of ingestion: what Great Expectations asks of a region's frame, and its Data Docs.
+"""The second gate of ingestion: what Great Expectations asks of a region, and its Data Docs.
 
-Importing Great Expectations takes 4 to 6 seconds: import this module in the one task that needs it.
+Importing this takes 3 to 6 seconds: do it inside the one task that needs it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import great_expectations as gx
-import great_expectations.expectations as gxe
+import great_expectations.expectations
 import pandas as pd
 from great_expectations.core.run_identifier import RunIdentifier
 from great_expectations.data_context.types.base import ProgressBarsConfig
-from great_expectations.execution_engine import PandasExecutionEngine
+from great_expectations.execution_engine.pandas_execution_engine import PandasExecutionEngine
 from great_expectations.expectations.expectation import (
     ColumnAggregateExpectation,
     ColumnMapExpectation,
+    Expectation,
 )
-from great_expectations.expectations.metrics import (
+from great_expectations.expectations.metrics.column_aggregate_metric_provider import (
     ColumnAggregateMetricProvider,
-    ColumnMapMetricProvider,
     column_aggregate_value,
+)
+from great_expectations.expectations.metrics.map_metric_provider.column_condition_partial import (
     column_condition_partial,
 )
-from great_expectations.render.view import DefaultJinjaPageView
-from jinja2 import ChoiceLoader, DictLoader
+from great_expectations.expectations.metrics.map_metric_provider.column_map_metric_provider import (
+    ColumnMapMetricProvider,
+)
+from great_expectations.render.view.view import DefaultJinjaPageView
+from jinja2 import BaseLoader, ChoiceLoader, DictLoader
 
 from gridcast.errors import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
+    from great_expectations.core import (
+        ExpectationSuiteValidationResult,
+        ExpectationValidationResult,
+    )
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
     from gridcast.config import Bounds, IngestionConfig
 
@@ -48,6 +60,7 @@ _DTYPES = {
 COLUMNS = tuple(_DTYPES)
 _CELL_COLUMNS = {"timestamp": 1, "load_mw": 21}  # of a line: the label has 19 characters
 _HOUR = pd.Timedelta(hours=1)
+expect: Any = gx.expectations  # GE's types don't name what this module re-exports
 
 
 # -- expectations that Great Expectations lacks --------------------------------------------------
@@ -112,9 +125,8 @@ class ExpectShareOfMissingHoursToBeAtMost(ColumnAggregateExpectation):
 def region_suite(region: str, config: IngestionConfig) -> gx.ExpectationSuite:
     """What is asked of the frame of ``region``.
 
-    ``description`` is the sentence in the Data Docs; ``meta`` is what a fault says: its kind, how it
-    words what was found (``{}``: the first offending value, or the observed one) and what was
-    expected.
+    ``description`` is the sentence in the Data Docs; ``meta`` is what a fault says: its kind, what
+    was found (``{}``: the first offending value, or the observed one) and what was expected.
     """
     return gx.ExpectationSuite(
         name=region,
@@ -126,30 +138,30 @@ def region_suite(region: str, config: IngestionConfig) -> gx.ExpectationSuite:
     )
 
 
-def _form_expectations() -> Iterator[gxe.Expectation]:
+def _form_expectations() -> Iterator[Expectation]:
     listed = ", ".join(COLUMNS)
-    yield gxe.ExpectTableColumnsToMatchOrderedList(
+    yield expect.ExpectTableColumnsToMatchOrderedList(
         column_list=list(COLUMNS),
         description=f"The columns are {listed}, in this order.",
         meta=_wording("columns", "the columns {}", str(list(COLUMNS))),
     )
     for column, dtype in _DTYPES.items():
-        yield gxe.ExpectColumnTypeToBe(
+        yield expect.ExpectColumnTypeToBe(
             column=column,
             type_=dtype,
             description=f"The type is {dtype}.",
             meta=_wording(f"{column}_type", f"{column} of type {{}}", dtype),
         )
     for column in ("timestamp", "source_line", "load_mw"):
-        yield gxe.ExpectColumnValuesToNotBeNull(
+        yield expect.ExpectColumnValuesToNotBeNull(
             column=column,
             description="Every row has a value.",
             meta=_wording(f"{column}_null", f"no {column}", "a value in every row"),
         )
 
 
-def _time_expectations(config: IngestionConfig) -> Iterator[gxe.Expectation]:
-    yield gxe.ExpectTableRowCountToBeBetween(
+def _time_expectations(config: IngestionConfig) -> Iterator[Expectation]:
+    yield expect.ExpectTableRowCountToBeBetween(
         min_value=config.min_rows,
         description=f"There are at least {config.min_rows:,} rows.",
         meta=_wording("too_few_rows", "{} rows", f"at least {config.min_rows}"),
@@ -161,7 +173,7 @@ def _time_expectations(config: IngestionConfig) -> Iterator[gxe.Expectation]:
         description=f"Of the hours between the first and the last, {at_most} are missing.",
         meta=_wording("too_many_missing", "{} missing", f"{at_most} of them"),
     )
-    yield gxe.ExpectColumnValuesToBeUnique(
+    yield expect.ExpectColumnValuesToBeUnique(
         column="timestamp",
         description="Every hour stands once.",
         meta=_wording("duplicate_hour", "the hour {} again", "every hour once"),
@@ -171,16 +183,16 @@ def _time_expectations(config: IngestionConfig) -> Iterator[gxe.Expectation]:
         description="Every timestamp is a full hour.",
         meta=_wording("off_hour", "the timestamp {}", "a full hour"),
     )
-    yield gxe.ExpectColumnValuesToBeIncreasing(
+    yield expect.ExpectColumnValuesToBeIncreasing(
         column="timestamp",
         description="The rows are in the order of time.",
         meta=_wording("time_order", "the hour {} below a later one", "rows in the order of time"),
     )
 
 
-def _load_expectations(region: str, bounds: Bounds) -> Iterator[gxe.Expectation]:
+def _load_expectations(region: str, bounds: Bounds) -> Iterator[Expectation]:
     allowed = f"{bounds.min_mw} to {bounds.max_mw} MW"
-    yield gxe.ExpectColumnValuesToBeBetween(
+    yield expect.ExpectColumnValuesToBeBetween(
         column="load_mw",
         min_value=bounds.min_mw,
         max_value=bounds.max_mw,
@@ -216,7 +228,7 @@ def validate_region(
     Raises:
         OSError: the Data Docs can't be written.
     """
-    frame = frame.reset_index(drop=True)  # GE names rows by label
+    frame = _labelled_by_line(frame)
     outcome = docs.validate(frame, region_suite(region, config))
     faults = [
         _fault(result, frame, file=file)
@@ -226,30 +238,35 @@ def validate_region(
     return sorted(faults, key=lambda fault: (fault.line, fault.column))
 
 
+def _labelled_by_line(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the file's lines as labels: GE names offending rows by label, not by line.
+
+    A row without a line of its own gets a negative label. The index has no name: with one, each of
+    GE's labels would be a dict.
+    """
+    labels = pd.Series(range(-1, -len(frame) - 1, -1))
+    if "source_line" in frame:
+        lines = pd.to_numeric(frame["source_line"], errors="coerce").reset_index(drop=True)
+        labels = lines.where(lines.notna() & ~lines.duplicated(), labels)
+    return frame.set_axis(labels.astype("int64").to_numpy())
+
+
 def _fault(result: ExpectationValidationResult, frame: pd.DataFrame, *, file: str) -> Fault:
-    wording = result.expectation_config.meta
+    asked, outcome = cast("ExpectationConfiguration", result.expectation_config), result.result
+    wording = cast("dict[str, str]", asked.meta)
     kind, expected = wording["kind"], wording["expected"]
-    rows = result.result.get("unexpected_index_list")
     if (message := _exception_of(result)) is not None:
         reason = f"found that {kind} can't be checked ({message}), expected {expected}"
         return Fault(file, 1, 1, kind, reason)
-    if not rows:
-        found = wording["found"].format(result.result.get("observed_value"))
+    labels = outcome.get("unexpected_index_list")
+    if not labels:
+        found = wording["found"].format(outcome.get("observed_value"))
         return Fault(file, 1, 1, kind, f"found {found}, expected {expected}")
-    column = result.expectation_config.kwargs["column"]
-    row, line = _first_in_file(frame, rows)
-    found = wording["found"].format(frame.loc[row, column])
+    first, column = min(labels), asked.kwargs["column"]
+    # Not from unexpected_list: GE cuts that off after 200 values, whatever the format.
+    found = wording["found"].format(frame.loc[first, column])
     reason = f"found {found}, expected {expected}"
-    return Fault(file, line, _CELL_COLUMNS.get(column, 1), kind, reason, len(rows))
-
-
-def _first_in_file(frame: pd.DataFrame, rows: list[int]) -> tuple[int, int]:
-    """The row that stands first in the file, and its line; line 1 where rows carry none."""
-    if "source_line" not in frame or frame.loc[rows, "source_line"].isna().all():
-        return rows[0], 1
-    lines = frame.loc[rows, "source_line"]
-    row = int(lines.idxmin())
-    return row, int(lines[row])
+    return Fault(file, max(first, 1), _CELL_COLUMNS.get(column, 1), kind, reason, len(labels))
 
 
 def _exception_of(result: ExpectationValidationResult) -> str | None:
@@ -269,11 +286,10 @@ def _exception_of(result: ExpectationValidationResult) -> str | None:
 
 
 class DataDocs:
-    """The Data Docs of one run: a page a region, for people.
+    """The Data Docs, for people: a page a region with its last validation, of whichever run.
 
-    ``folder/gx`` holds suites and results and is made anew by each run, so that nothing piles up;
-    ``folder/site`` holds the pages and is replaced by :meth:`build`. The site tells of this run
-    only: a region that was not validated has no page.
+    ``folder/gx`` holds each region's suite and last result, so that a region that is not validated
+    again keeps its page and nothing piles up; ``folder/site`` holds the pages. One object a run.
 
     Raises:
         OSError: ``folder`` can't be written.
@@ -281,11 +297,8 @@ class DataDocs:
 
     def __init__(self, folder: Path) -> None:
         self._site = folder.resolve() / "site"
-        store = folder / "gx"
-        if store.exists():
-            shutil.rmtree(store)
-        store.mkdir(parents=True)
-        self._run_id = RunIdentifier(run_time=datetime.now(UTC))
+        self._store = folder / "gx"
+        _make_sound(self._store)
         self._context = gx.get_context(mode="file", project_root_dir=folder)
         variables = self._context.variables
         variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
@@ -294,28 +307,61 @@ class DataDocs:
         source = self._context.data_sources.add_or_update_pandas("regions")
         asset = source.add_dataframe_asset("hourly_load")  # one for all: each costs 0.2 s
         self._batches = asset.add_batch_definition_whole_dataframe("whole")
+        self._lock = Lock()  # one asset holds one frame at a time
+        self._run_id = RunIdentifier(run_time=datetime.now(UTC))
 
     def validate(
         self, frame: pd.DataFrame, suite: gx.ExpectationSuite
     ) -> ExpectationSuiteValidationResult:
-        """Evaluate ``suite`` on ``frame`` and keep both suite and result for the site."""
-        suite = self._context.suites.add_or_update(suite)
-        definition = self._context.validation_definitions.add_or_update(
-            gx.ValidationDefinition(name=suite.name, data=self._batches, suite=suite)
-        )
-        return definition.run(
-            batch_parameters={"dataframe": frame},
-            # Not unexpected_index_column_names: thirty times slower where many rows fail.
-            result_format={"result_format": "COMPLETE"},
-            run_id=self._run_id,
-        )
+        """Evaluate ``suite`` on ``frame``; suite and result replace the last ones."""
+        with self._lock:
+            suite = self._context.suites.add_or_update(suite)
+            definition = self._context.validation_definitions.add_or_update(
+                gx.ValidationDefinition(name=suite.name, data=self._batches, suite=suite)
+            )
+            _remove(self._store / "uncommitted" / "validations" / suite.name)
+            return definition.run(
+                batch_parameters={"dataframe": frame},
+                # Not unexpected_index_column_names: thirty times slower where many rows fail.
+                result_format={"result_format": "COMPLETE"},
+                run_id=self._run_id,
+            )
 
     def build(self) -> Path:
         """Write the site and return its ``index.html``; call it once, after the last region."""
-        if self._site.exists():
-            shutil.rmtree(self._site)
+        _remove(self._site)
         self._context.build_data_docs()
         return self._site / "index.html"
+
+
+def _make_sound(store: Path) -> None:
+    """Leave suites and results that this code wrote, and wrote to the end; the rest is remade."""
+    made_by = store / "made_by.txt"
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    version = f"{gx.__version__} {code}\n".encode()
+    if not made_by.is_file() or made_by.read_bytes() != version:
+        _remove(store)
+    for path in store.rglob("*.json"):
+        if not _is_json(path):
+            path.unlink()
+    _remove(store / "validation_definitions")
+    for path in store.rglob("*.yml"):
+        path.unlink()
+    store.mkdir(parents=True, exist_ok=True)
+    made_by.write_bytes(version)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _site_config(site: Path) -> dict[str, Any]:
@@ -342,26 +388,32 @@ h6 { font-size: .95rem; margin: 1rem 0 .2rem; }
 table { border-collapse: collapse; margin: .3rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0;
   border-bottom: 1px solid #e6e9ee; }
-.text-success::before { content: "\\2713"; color: #18794e; font-weight: 700; }
-.text-danger::before { content: "\\2717"; color: #c62828; font-weight: 700; }
-.text-warning::before { content: "!"; color: #b25e00; font-weight: 700; }
+i.text-success::before { content: "\\2713"; color: #18794e; font-weight: 700; }
+i.text-danger::before { content: "\\2717"; color: #c62828; font-weight: 700; }
+i.text-warning::before { content: "!"; color: #b25e00; font-weight: 700; }
 i { font-style: normal; }
 .cooltip .top, .collapse, .nav-tabs { display: none; }
 .collapse:target { display: block; }
+.tab-content { display: flex; flex-wrap: wrap; gap: 0 4rem; }
+td td div { max-height: 12em; overflow: auto; }
+hr { display: none; }
 """
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>gridcast: {{ page_title or "Data Docs" }}</title>
 <style>{% include "style.css" %}</style></head>
 <body>
-{%- set up = {"ValidationResultsPageRenderer": "../../../../", "ExpectationSuitePageRenderer": "../"} %}
-<nav><a href="{{ up.get(renderer_type, "") }}index.html">All regions</a></nav>
+{%- set is_result = renderer_type == "ValidationResultsPageRenderer" %}
+{%- set up = "../../../../" if is_result else "../" if "Suite" in renderer_type else "" %}
+<nav><a href="{{ up }}index.html">All regions</a>
+{%- if is_result %} · Index: the line in the CSV file{% endif %}</nav>
 {% for section in sections %}{% set section_loop = loop %}{% include "section.j2" %}{% endfor %}
 </body></html>
 """
 _TABLE = """<table>
-<tr>{% if content_block.table_data and "run_time" in content_block.table_data[0] %}
-<th>Status</th><th>Validation of region</th><th>Run</th>{% else %}<th>Suite of region</th>{% endif %}</tr>
+{% if content_block.table_columns | length > 1 %}
+<tr><th>Status</th><th>Validation of region</th><th>Run</th></tr>
+{% else %}<tr><th>Suite of region</th></tr>{% endif %}
 {% for row in content_block.table_data | render_bootstrap_table_data
    | sort(attribute="_table_row_link_path") %}
 <tr>{% if "run_time" in row %}<td>{{ row.validation_success }}</td>{% endif %}
@@ -381,4 +433,4 @@ class OfflinePage(DefaultJinjaPageView):
     def __init__(self, **directories: str | None) -> None:
         super().__init__(**directories)
         ours = {"page.j2": _PAGE, "style.css": _STYLE, "bootstrap_table.j2": _TABLE}
-        self.env.loader = ChoiceLoader([DictLoader(ours), self.env.loader])
+        self.env.loader = ChoiceLoader([DictLoader(ours), cast("BaseLoader", self.env.loader)])

@@ -38,7 +38,7 @@ INK, FAINT, PAPER = "#1f2430", "#d5d9e0", "#ffffff"
 CELL_COLOURS: Final = {"gru": "#0072b2", "lstm": "#d55e00"}
 OTHER_COLOURS: Final = ("#009e73", "#cc79a7", "#e69f00")
 NAIVE_GREYS: Final = ("#4d4d4d", "#7a7a7a", "#a0a0a0")
-MARKERS: Final = ("s", "D", "^", "v", "P")
+MODEL_MARKER, NAIVE_MARKERS = "o", ("s", "D", "^", "v", "P")
 TITLE_SIZE, TEXT_SIZE, TICK_SIZE = 12.0, 10.5, 10.0
 ERROR_COLOUR_MAP: Final = "YlGnBu"  # ColorBrewer: safe for the colour-blind; dark is large
 WIDTH_INCHES: Final = 10.0
@@ -96,7 +96,7 @@ def draw_panels(forecasts: pd.DataFrame, models: Sequence[str]) -> Figure:
 def draw_error_heat_map(forecasts: pd.DataFrame, model: str) -> Figure:
     """The sMAPE of ``model`` by local hour and region, the region with the largest on top."""
     errors = errors_by_hour(forecasts, model)
-    overall = _errors_by_region(forecasts, model).sort_values(ascending=False)
+    overall = _smape_by(forecasts, model, "region").sort_values(ascending=False)
     errors = errors.loc[overall.index]
     figure = _sheet(1.7 + 0.32 * len(errors))
     axes = figure.subplots()
@@ -119,24 +119,25 @@ def draw_error_heat_map(forecasts: pd.DataFrame, model: str) -> Figure:
 def draw_scores(scores: pd.DataFrame, *, show_article: bool = False) -> Figure:
     """The sMAPE of every contestant by region; ``show_article`` where the data are PJM's."""
     table = smape_table(scores)
-    rows = [*sorted(set(table.index) - {OVERALL}, reverse=True)]
-    places = {region: float(place) for place, region in enumerate(rows, start=1)}
+    regions = sorted(set(table.index) - {OVERALL}, reverse=True)
+    places = {region: float(place) for place, region in enumerate(regions, start=1)}
     places |= {OVERALL: -0.3} if OVERALL in table.index else {}
     figure = _sheet(1.9 + 0.33 * len(places))
     axes = figure.subplots()
-    kinds = scores.drop_duplicates("contestant").set_index("contestant")["kind"]
-    for style in _contestant_styles([(str(name), str(kind)) for name, kind in kinds.items()]):
+    for contestants, colour, marker, legend in _families(scores):
         axes.scatter(
-            table.loc[list(places), style.contestant], list(places.values()), s=52,
-            color=style.colour, marker=style.marker, label=style.legend, zorder=style.level,
-            edgecolors=PAPER, linewidths=0.6,
+            table.loc[list(places), contestants].to_numpy().ravel(),
+            np.repeat(list(places.values()), len(contestants)),
+            s=52, color=colour, marker=marker, label=legend,
+            edgecolors=PAPER, linewidths=0.6, zorder=4 if marker == MODEL_MARKER else 3,
         )  # fmt: skip
     _dress(axes, title="Error by region: further left is better", grid=True)
     _scale_errors(axes, table)
-    axes.set_yticks(list(places.values()), [_row_name(region, len(rows)) for region in places])
+    names = [f"mean of {len(regions)}" if place < 0 else name for name, place in places.items()]
+    axes.set_yticks(list(places.values()), names)
     if OVERALL in places:
         axes.axhspan(-1.0, 0.35, color=FAINT, alpha=0.45, linewidth=0)
-        axes.set_ylim(-1.0, len(rows) + 0.7)
+        axes.set_ylim(-1.0, len(regions) + 0.7)
     if show_article:
         _mark_article(axes)
     figure.legend(
@@ -148,30 +149,25 @@ def draw_scores(scores: pd.DataFrame, *, show_article: bool = False) -> Figure:
 
 def errors_by_hour(forecasts: pd.DataFrame, model: str) -> pd.DataFrame:
     """The sMAPE (percent) of ``model``: one row a region, one column a local hour from 0 to 23."""
-    errors = {
-        key: smape(part["y_true"].to_numpy(), part[model].to_numpy())
-        for key, part in _known(forecasts, model).groupby(["region", "local_hour"])
-    }
-    return pd.Series(errors).unstack().reindex(columns=range(24))  # noqa: PD010 - a Series
+    errors = _smape_by(forecasts, model, ["region", "local_hour"])
+    return errors.unstack().reindex(columns=range(24))  # noqa: PD010 - a Series
 
 
 def smape_table(scores: pd.DataFrame) -> pd.DataFrame:
     """One row a region, one column a contestant in the order of ``scores``; sMAPE in percent."""
     order = list(dict.fromkeys(scores["contestant"].astype(str)))
     plain = scores.astype({"region": str, "contestant": str})
-    return plain.pivot_table(index="region", columns="contestant", values="smape").reindex(
-        columns=order
+    return plain.pivot(index="region", columns="contestant", values="smape")[order]  # noqa: PD010
+
+
+def _smape_by(forecasts: pd.DataFrame, model: str, keys: str | list[str]) -> pd.Series[float]:
+    known = forecasts[["region", "local_hour", "y_true", model]].dropna().astype({"region": str})
+    return pd.Series(
+        {
+            key: smape(part["y_true"].to_numpy(), part[model].to_numpy())
+            for key, part in known.groupby(keys)
+        }
     )
-
-
-def _known(forecasts: pd.DataFrame, model: str) -> pd.DataFrame:
-    known = forecasts[["region", "local_hour", "y_true", model]].dropna()
-    return known.astype({"region": str})
-
-
-def _errors_by_region(forecasts: pd.DataFrame, model: str) -> pd.Series[float]:
-    parts = _known(forecasts, model).groupby("region")
-    return pd.Series({str(k): smape(p["y_true"].to_numpy(), p[model].to_numpy()) for k, p in parts})
 
 
 def _draw_panel(
@@ -181,7 +177,7 @@ def _draw_panel(
     rows = forecasts[forecasts["region"] == region]
     rows = rows.head(panel.num_hours) if panel.first else rows.tail(panel.num_hours)
     hours: NDArray[np.datetime64] = rows["timestamp"].dt.tz_localize(None).to_numpy()
-    colour = CELL_COLOURS.get(model.partition("-")[0], OTHER_COLOURS[0])
+    colour = _colour(model.partition("-")[0])
     axes.plot(hours, rows["y_true"], color=INK, linewidth=2.0, label="actual")
     axes.plot(
         hours, rows[model], "o-", color=colour, linewidth=0.9, markersize=3.4, label="predicted"
@@ -191,10 +187,8 @@ def _draw_panel(
     title = f"{region} · {contestant_label(model)} · sMAPE {error}"
     which = f"{'first' if panel.first else 'last'} {len(rows)} test hours"
     days = f"{rows['timestamp'].iloc[0]:%d %b} to {rows['timestamp'].iloc[-1]:%d %b %Y}"
-    _dress(
-        axes, title=title, x_label=f"{which}, {days} (UTC)",
-        y_label="Load (MW)", grid=True,
-    )  # fmt: skip
+    x_label = f"{which}, {days} (UTC)"
+    _dress(axes, title=title, x_label=x_label, y_label="Load (MW)", grid=True)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_major_locator(locator := AutoDateLocator(tz=dt.UTC, minticks=4, maxticks=9))  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(
@@ -223,33 +217,32 @@ def _dress(
         axes.set_axisbelow(True)
 
 
-class _Style(NamedTuple):
-    contestant: str
+class _Family(NamedTuple):
+    """Contestants that share a look: the seeds of one cell, or one naive forecast."""
+
+    contestants: list[str]
     colour: str
     marker: str
     legend: str
-    level: int  # drawn above those with a smaller one
 
 
-def _contestant_styles(contestants: Sequence[tuple[str, str]]) -> Iterator[_Style]:
-    """Colour by cell, one legend entry a cell; the naive forecasts in greys."""
-    seeds = pd.Series([name.partition("-")[0] for name, kind in contestants if kind == "model"])
-    others, greys = iter(OTHER_COLOURS * len(contestants)), 0
-    colours: dict[str, str] = {}
-    for name, kind in contestants:
-        if kind == "naive":
-            grey, marker = NAIVE_GREYS[greys % len(NAIVE_GREYS)], MARKERS[greys % len(MARKERS)]
-            greys += 1
-            yield _Style(name, grey, marker, contestant_label(name), level=3)
-            continue
-        cell = name.partition("-")[0]
-        num_seeds = int((seeds == cell).sum())
-        legend = contestant_label(name) if num_seeds == 1 else f"{cell.upper()}, {num_seeds} seeds"
-        if cell in colours:
-            legend = "_"  # matplotlib leaves labels that begin so out of the legend
-        else:
-            colours[cell] = CELL_COLOURS.get(cell) or next(others)
-        yield _Style(name, colours[cell], "o", legend, level=4)
+def _families(scores: pd.DataFrame) -> Iterator[_Family]:
+    names = scores["contestant"].astype(str)
+    models = list(dict.fromkeys(names[scores["kind"] == "model"]))
+    naive = list(dict.fromkeys(names[scores["kind"] == "naive"]))
+    for number, cell in enumerate(dict.fromkeys(name.partition("-")[0] for name in models)):
+        jobs = [name for name in models if name.partition("-")[0] == cell]
+        seeds = f"{cell.upper()}, {len(jobs)} seeds"
+        legend = contestant_label(jobs[0]) if len(jobs) == 1 else seeds
+        yield _Family(jobs, _colour(cell, number), MODEL_MARKER, legend)
+    for number, name in enumerate(naive):
+        grey = NAIVE_GREYS[number % len(NAIVE_GREYS)]
+        marker = NAIVE_MARKERS[number % len(NAIVE_MARKERS)]
+        yield _Family([name], grey, marker, contestant_label(name))
+
+
+def _colour(cell: str, number: int = 0) -> str:
+    return CELL_COLOURS.get(cell, OTHER_COLOURS[number % len(OTHER_COLOURS)])
 
 
 def _scale_errors(axes: Axes, table: pd.DataFrame) -> None:
@@ -274,10 +267,6 @@ def _mark_article(axes: Axes) -> None:
         )  # fmt: skip
 
 
-def _row_name(region: str, num_regions: int) -> str:
-    return f"mean of {num_regions}" if region == OVERALL else region
-
-
 def _heat_map_sentence(errors: pd.DataFrame, model: str, overall: pd.Series[float]) -> str:
     hours = errors.mean().dropna()
     return (
@@ -289,9 +278,9 @@ def _heat_map_sentence(errors: pd.DataFrame, model: str, overall: pd.Series[floa
 
 
 def _scores_sentence(table: pd.DataFrame, *, show_article: bool) -> str:
-    means = table.loc[OVERALL] if OVERALL in table.index else table.mean()
+    means = table.T[OVERALL] if OVERALL in table.index else table.mean()
     listed = ", ".join(
-        f"{contestant_label(c)} {format_percent(e)}" for c, e in means.to_dict().items()
+        f"{contestant_label(str(name))} {format_percent(error)}" for name, error in means.items()
     )
     article = " Dashed and dotted lines mark the article's figures." if show_article else ""
     return f"Dot plot of sMAPE by region. Means: {listed}.{article} The numbers are tabled below."

@@ -39,7 +39,6 @@ from tasks.storage import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUMMARY = "summary.json"
 _log = logging.getLogger("gridcast.run")
 
 
@@ -60,6 +59,11 @@ class Run:
     def folder(self) -> Path:
         """``artifacts/runs/<run id>``."""
         return self.artifacts / "runs" / self.run_id
+
+    @property
+    def summary_path(self) -> Path:
+        """Where the summary stands once the run has ended."""
+        return self.folder / "summary.json"
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _owned(run: Run) -> Iterator[Run]:
     status: Status = "partial" if reasons else "completed"
     _close(run, begun, status, EXIT_PARTIAL if reasons else EXIT_OK, reasons)
     if reasons:
-        raise PartialFailureError(reasons, summary=run.folder / SUMMARY)
+        raise PartialFailureError(reasons, summary=run.summary_path)
 
 
 def _failures(run: Run) -> list[str]:
@@ -185,7 +189,7 @@ def _close(
     run.leave("summary", summary)
     with publishing(run.artifacts / "runs" / "latest") as link:
         link.symlink_to(run.run_id)
-    _log.info("Summary: %s", run.folder / SUMMARY)
+    _log.info("Summary: %s", run.summary_path)
 
 
 @contextmanager

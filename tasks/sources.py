@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.errors import UsageError
 from gridcast.parsing import region_of
 from gridcast.synthetic import csv_bytes, synthesize
+from tasks.records import SourceFile, Sources
 from tasks.storage import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -25,29 +24,6 @@ DEFAULT_FOLDER = Path("data")
 KAGGLE_DATASET = "robikscube/hourly-energy-consumption"
 _MARKER = "synthetic.json"
 _log = logging.getLogger("gridcast.sources")
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One regional CSV."""
-
-    region: str
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The regional CSVs of one folder; ``skipped`` tells which files were passed over, and why."""
-
-    folder: Path
-    kind: DataKind
-    files: tuple[SourceFile, ...]
-    skipped: dict[str, str]
-
-    @property
-    def dataset(self) -> str:
-        """The folder's name, made fit for a path: where its regions are published."""
-        return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.folder.resolve().name).strip(".-") or "data"
 
 
 @task(name="find-sources", cache_policy=NO_CACHE)
@@ -99,13 +75,13 @@ def list_sources(folder: Path) -> Sources:
         elif not path.resolve().is_relative_to(folder.resolve()):
             raise UsageError(path, found=f"a link to {path.resolve()}", expected="a file in it")
         else:
-            files.append(SourceFile(region, path))
+            files.append(SourceFile(region=region, path=path))
     if not files:
         listed = ", ".join(skipped) or "no files"
         raise UsageError(folder, found=f"no regional CSV ({listed})", expected=wanted)
     kind: DataKind = "synthetic" if (folder / _MARKER).is_file() else "real"
     skipped.pop(_MARKER, None)
-    return Sources(folder, kind, tuple(files), skipped)
+    return Sources(folder=folder, kind=kind, files=tuple(files), skipped=skipped)
 
 
 def write_synthetic(folder: Path, config: SyntheticConfig) -> None:

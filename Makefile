@@ -1,0 +1,83 @@
+# `make` lists what there is. Works with GNU make 3.81 or newer, sh, and Python 3.11 to 3.13.
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --quiet --no-input --disable-pip-version-check
+
+# The stamps are named by content and place, so that neither a fresh mtime (git switch) nor a copied
+# or moved checkout is taken for an installed one, and an interrupted install for a finished one.
+LOCKED := $(VENV)/.locked-$(shell { pwd -P; cat requirements/lock.txt requirements/torch.txt; } | cksum | cut -d ' ' -f 1)
+INSTALLED := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup run ui test test-core check format lock lock-upgrade bench clean
+
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  Variables: DATA=folder, PROFILE=name and ARTIFACTS=folder for run; ARGS="..." for any command;'
+	@echo '  PYTHON=python3.12 for setup; TORCH_INDEX=address of an index of CPU or CUDA builds of torch,'
+	@echo '  for the first setup (to change the build later: make clean first).'
+
+setup: $(INSTALLED) ## Install everything into .venv (about 2 minutes, 2 GB; at once when nothing changed)
+
+$(LOCKED):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "ERROR: gridcast needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -n 1)." >&2; \
+	  echo "       Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into $(VENV): about 2 minutes, 2 GB (2 GB more where pip finds no CPU build of torch)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "  1/3 the locked packages, each checked by its hash"
+	@$(PIP) install --no-deps --require-hashes -r requirements/lock.txt
+	@echo "  2/3 torch"
+	@$(PIP) install $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") -r requirements/torch.txt
+	@touch $@
+
+$(INSTALLED): $(LOCKED)
+	@echo "  3/3 gridcast itself, editable"
+	@rm -f $(VENV)/.installed-*
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@found=$$($(VENV)/bin/python -m pip check 2>&1) || { echo "$$found" >&2; \
+	  echo "ERROR: pyproject.toml and requirements/lock.txt disagree: make lock" >&2; exit 1; }
+	@touch $@
+
+run: setup ## Run the whole pipeline, from the regional CSVs to the report
+	$(VENV)/bin/gridcast run $(if $(DATA),--data "$$DATA") $(if $(PROFILE),--profile "$$PROFILE") $(if $(ARTIFACTS),--artifacts "$$ARTIFACTS") $(ARGS)
+
+ui: setup ## Open the Prefect and MLflow pages on this machine
+	$(VENV)/bin/gridcast ui $(if $(ARTIFACTS),--artifacts "$$ARTIFACTS") $(ARGS)
+
+test: setup ## All tests, the slow ones too
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-core: setup ## The tests that need neither Prefect nor patience
+	$(VENV)/bin/python -m pytest -m "not prefect and not slow" $(ARGS)
+
+check: setup ## Format, lint, types, import contracts, doctests
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/python -m pytest --quiet --doctest-modules gridcast
+
+format: setup ## Format the code and repair what ruff can repair
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+
+# Keeps every pin that still fits; lock-upgrade takes the newest releases that pyproject.toml allows.
+lock: $(LOCKED) ## Make requirements/lock.txt anew after a change of dependencies
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make lock" --excludes requirements/lock-excludes.txt \
+	  --extra dev --extra postgres $(ARGS) \
+	  --output-file requirements/lock.txt pyproject.toml requirements/lock.in
+
+lock-upgrade: ARGS += --upgrade
+lock-upgrade: lock ## The same, with the newest releases (then run make check test)
+
+bench: setup ## Run every benchmark
+	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script" $(ARGS) || exit 1; done
+
+clean: ## Remove .venv and the caches; never data or artifacts
+	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find $(wildcard benchmarks flows gridcast tasks tests) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,207 @@
+"""``gridcast``, the command: starts flows on this machine, and shows what came of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gridcast.errors import EXIT_OK, EXIT_PARTIAL, GridcastError, PartialFailureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+app = typer.Typer(
+    name="gridcast",
+    help="Hourly electricity-load forecasting: regional CSVs in, a compared and logged forecaster out.",
+    epilog="Exit status: 0 all done, 1 part of the work failed, 2 wrong usage or configuration, "
+    "75 another run works on the same artifacts.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder of <REGION>_hourly.csv files. None: data/, else a synthetic set."),
+]
+Artifacts = Annotated[Path, typer.Option(help="Folder for everything that runs produce.")]
+Profile = Annotated[str, typer.Option(help="Name in configs/ (base, gpu, seed) or a YAML file.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key; may stand several times."),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do everything again, also what is unchanged.")]
+DEFAULT_ARTIFACTS = Path("artifacts")
+
+
+@app.command(
+    epilog="Examples:  gridcast run  ·  gridcast run --data data/pjm  ·  "
+    "gridcast run --set training.passes=10 --set model.cells='[lstm]'"
+)
+def run(
+    data: Data = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    profile: Profile = "base",
+    settings: Settings = None,
+    *,
+    fresh: Fresh = False,
+) -> None:
+    """The main job: ingest, train GRU and LSTM, evaluate, log to MLflow, show the comparison."""
+    _start("run_pipeline", data, artifacts, profile, settings, fresh=fresh)
+
+
+@app.command(epilog="Examples:  gridcast ingest --data data/pjm  ·  gridcast ingest --fresh")
+def ingest(
+    data: Data = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    profile: Profile = "base",
+    settings: Settings = None,
+    *,
+    fresh: Fresh = False,
+) -> None:
+    """Check the CSVs and publish them as Parquet."""
+    _start("prepare_data", data, artifacts, profile, settings, fresh=fresh)
+
+
+@app.command(
+    epilog="Examples:  gridcast train  ·  gridcast train --data data/pjm "
+    "--set training.seeds='[0, 1, 2]'"
+)
+def train(
+    data: Data = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    profile: Profile = "base",
+    settings: Settings = None,
+    *,
+    fresh: Fresh = False,
+) -> None:
+    """Train, evaluate and log the models on what was ingested (none given: what was last)."""
+    _start("train_models", data, artifacts, profile, settings, fresh=fresh)
+
+
+@app.command(epilog="Examples:  gridcast synthesize data/synthetic  ·  "
+             "gridcast synthesize /tmp/load --set synthetic.num_hours=8760")  # fmt: skip
+def synthesize(
+    folder: Annotated[Path, typer.Argument(help="Folder to write the 12 CSVs to.")],
+    profile: Profile = "base",
+    settings: Settings = None,
+) -> None:
+    """Write a synthetic, PJM-like set of 12 regional CSVs."""
+    from gridcast.config import Config
+
+    def write() -> None:
+        from tasks.sources import write_synthetic
+
+        write_synthetic(folder, Config.load(profile, overrides=tuple(settings or ())).synthetic)
+        typer.echo(f"Wrote 12 synthetic regions to {folder}")
+
+    raise typer.Exit(_exit_code_of(write))
+
+
+@app.command(epilog="Examples:  gridcast ui  ·  gridcast ui --artifacts /srv/gridcast "
+             "--prefect-port 4201 --mlflow-port 5001")  # fmt: skip
+def ui(
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.")] = 5000,
+) -> None:
+    """Show Prefect and MLflow on this machine (loopback only) until Ctrl-C."""
+
+    def serve() -> None:
+        from tasks.servers import serve_pages
+
+        serve_pages(artifacts.absolute(), prefect_port=prefect_port, mlflow_port=mlflow_port)
+
+    raise typer.Exit(_exit_code_of(serve))
+
+
+def main() -> None:
+    """Entry point of the command ``gridcast``."""
+    app()
+
+
+def _start(
+    flow: str,
+    data: Path | None,
+    artifacts: Path,
+    profile: str,
+    settings: list[str] | None,
+    *,
+    fresh: bool,
+) -> None:
+    """Check what can be checked at once, then run the flow here and show what came of it."""
+
+    def run_flow() -> None:
+        _check_early(data, artifacts, profile, settings)
+        _prepare_surroundings(artifacts)
+        _load_flow(flow)(
+            data=None if data is None else str(data),
+            artifacts=str(artifacts),
+            profile=profile,
+            overrides=settings,
+            fresh=fresh,
+        )
+
+    latest = artifacts / "runs" / "latest"
+    before = latest.resolve()
+    code = _exit_code_of(run_flow)
+    if latest.exists() and latest.resolve() != before:
+        from tasks.show import show_summary
+
+        show_summary(latest.resolve() / "summary.json")
+    raise typer.Exit(code)
+
+
+def _exit_code_of(work: Callable[[], Any]) -> int:
+    """Do it; the exit status that its error asks for. What nobody foresaw keeps its traceback."""
+    try:
+        work()
+    except PartialFailureError as error:
+        typer.echo(str(error), err=True)
+        return EXIT_PARTIAL
+    except GridcastError as error:
+        typer.echo(str(error), err=True)
+        return error.exit_code
+    return EXIT_OK
+
+
+def _check_early(
+    data: Path | None, artifacts: Path, profile: str, settings: list[str] | None
+) -> None:
+    """What is wrong with the command itself, told before Prefect takes its seconds to start."""
+    from gridcast.config import Config
+    from tasks.storage import check_folder
+
+    Config.load(profile, overrides=tuple(settings or ()))
+    check_folder(artifacts.absolute())
+    if data is not None:
+        from tasks.sources import list_sources
+
+        list_sources(data)
+
+
+def _prepare_surroundings(artifacts: Path) -> None:
+    """Prefect's database in the artifacts folder unless a server is named, and calm log lines."""
+    from tasks.servers import local_settings
+    from tasks.show import show_log
+
+    for name, value in local_settings(artifacts.absolute()).items():
+        os.environ.setdefault(name, value)
+    show_log(logging.INFO)
+
+
+def _load_flow(name: str) -> Callable[..., Any]:
+    from importlib import import_module
+
+    flow: Callable[..., Any] = getattr(import_module(f"flows.{name}"), name)
+    return flow
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Prepare the data: regional CSVs to validated Parquet."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.states import State
+
+from gridcast.errors import RegionRefusedError
+from tasks.ingest import ingest_region, record_ingestion
+from tasks.records import Ingestion, Published
+from tasks.runs import open_run
+from tasks.sources import find_sources
+
+
+@flow(name="prepare-data")
+def prepare_data(
+    data: str | None = None,
+    artifacts: str = "artifacts",
+    profile: str = "base",
+    overrides: list[str] | None = None,
+    fresh: bool = False,  # noqa: FBT001, FBT002 - a flow's parameters are its form in Prefect's pages
+    run_id: str | None = None,
+) -> Ingestion:
+    """Parse, check and publish every ``<REGION>_hourly.csv`` of a folder, a region at a time.
+
+    Runs hourly in deployment. Safe to run again: a region whose bytes and rules are unchanged is not
+    touched, and one that fails leaves what was published before as it was.
+    Ad hoc: ``gridcast ingest --data folder``.
+
+    Args:
+        data: folder of the CSVs; none: ``data/``, else a synthetic set.
+        artifacts: folder for everything that runs produce.
+        profile: name in ``configs/``, or the path of a YAML file.
+        overrides: such as ``["quality.max_flat_hours=12"]``.
+        fresh: do everything again, whatever is unchanged.
+        run_id: of the run that this is part of; none: a run of its own.
+    """
+    with (
+        open_run("prepare-data", data=data, artifacts=artifacts, profile=profile,
+                 overrides=overrides, fresh=fresh, run_id=run_id) as run,
+        run.timed("prepare_data"),
+    ):  # fmt: skip
+        sources = find_sources(run)
+        states = [
+            ingest_region(run, file.region, file.path, sources.dataset, return_state=True)
+            for file in sources.files
+        ]
+        return record_ingestion(run, sources, *_sort(states))
+
+
+def _sort(states: list[State[Published]]) -> tuple[list[Published], list[RegionRefusedError]]:
+    """What was published, and what was refused; any other failure is the flow's own."""
+    published, refused = [], []
+    for state in states:
+        result = state.result(raise_on_failure=False)
+        if isinstance(result, RegionRefusedError):
+            refused.append(result)
+        elif isinstance(result, Exception):
+            raise result
+        else:
+            published.append(result)
+    return published, refused

@@ -1,0 +1,37 @@
+"""The main job: from CSVs to a comparison of models."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.prepare_data import prepare_data
+from flows.train_models import train_models
+from tasks.runs import open_run
+
+
+@flow(name="run-pipeline")
+def run_pipeline(
+    data: str | None = None,
+    artifacts: str = "artifacts",
+    profile: str = "base",
+    overrides: list[str] | None = None,
+    fresh: bool = False,  # noqa: FBT001, FBT002 - a flow's parameters are its form in Prefect's pages
+) -> str:
+    """Prepare the data, train and evaluate the models; the path of the run's ``summary.json``.
+
+    Runs nightly in deployment. Safe to run again: regions and jobs whose inputs are unchanged are
+    not done again. If a region or a job fails, the others go on and the flow fails at the end.
+    Ad hoc: ``gridcast run --data folder``.
+
+    Args:
+        data: folder of the CSVs; none: ``data/``, else a synthetic set.
+        artifacts: folder for everything that runs produce.
+        profile: name in ``configs/``, or the path of a YAML file.
+        overrides: such as ``["training.passes=10"]``.
+        fresh: do everything again, whatever is unchanged.
+    """
+    with open_run("run-pipeline", data=data, artifacts=artifacts, profile=profile,
+                  overrides=overrides, fresh=fresh, run_id=None) as run:  # fmt: skip
+        prepare_data(**run.parameters)
+        train_models(**run.parameters)
+    return str(run.summary_path)

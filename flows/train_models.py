@@ -1,0 +1,76 @@
+"""Train the models: published regions to trained, evaluated and logged forecasters."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.futures import wait
+from prefect.states import State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from gridcast.errors import PartialFailureError
+from tasks.build_features import make_features
+from tasks.evaluate import evaluate_models
+from tasks.ingest import load_ingestion
+from tasks.publish_report import publish_report
+from tasks.records import Evaluation, Ingestion, TrainedJob
+from tasks.runs import open_run
+from tasks.track import prepare_tracking, track_models
+from tasks.train import plan_jobs, record_jobs, train_model
+
+
+@flow(name="train-models", task_runner=ThreadPoolTaskRunner(max_workers=32))
+def train_models(
+    data: str | None = None,
+    artifacts: str = "artifacts",
+    profile: str = "base",
+    overrides: list[str] | None = None,
+    fresh: bool = False,  # noqa: FBT001, FBT002 - a flow's parameters are its form in Prefect's pages
+    run_id: str | None = None,
+) -> Evaluation:
+    """Train GRU and LSTM side by side on what is published, score them, log them to MLflow.
+
+    Runs weekly in deployment. Each model is trained in a process of its own. Safe to run again: a
+    job whose data, configuration and code are unchanged is not trained again.
+    Ad hoc: ``gridcast train --data folder`` after ``gridcast ingest --data folder``.
+
+    Args:
+        data: the folder that was prepared; none: the one prepared last.
+        artifacts: folder for everything that runs produce.
+        profile: name in ``configs/``, or the path of a YAML file.
+        overrides: such as ``["training.passes=10"]``.
+        fresh: do everything again, whatever is unchanged.
+        run_id: of the run that this is part of; none: a run of its own.
+    """
+    with open_run("train-models", data=data, artifacts=artifacts, profile=profile,
+                  overrides=overrides, fresh=fresh, run_id=run_id) as run:  # fmt: skip
+        ingestion: Ingestion = load_ingestion(run)
+        if not ingestion.published:
+            raise PartialFailureError(ingestion.errors, summary=run.summary_path)
+        with run.timed("build_features"):
+            features = make_features(run, ingestion.published)
+        with run.timed("train_models"):
+            experiment = prepare_tracking.submit(run)
+            futures = {job.name: train_model.submit(run, job) for job in plan_jobs(run, features)}
+            wait([experiment, *futures.values()])
+            trained, failed = _sort({name: each.state for name, each in futures.items()})
+            record_jobs(run, failed)
+        if not trained:
+            raise PartialFailureError(failed.values(), summary=run.summary_path)
+        with run.timed("evaluate_models"):
+            evaluation = evaluate_models(run, features, trained)
+        with run.timed("track_models"):
+            evaluation = track_models(run, experiment.result(), features, trained, evaluation)
+        with run.timed("report"):
+            return publish_report(run, ingestion, evaluation)
+
+
+def _sort(states: dict[str, State]) -> tuple[list[TrainedJob], dict[str, str]]:
+    """What was trained, and why the other jobs failed."""
+    trained, failed = [], {}
+    for name, state in states.items():
+        result = state.result(raise_on_failure=False)
+        if isinstance(result, TrainedJob):
+            trained.append(result)
+        else:
+            failed[name] = str(result)
+    return trained, failed

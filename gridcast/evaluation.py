@@ -1,0 +1,93 @@
+"""All contestants on the same labels: one table of forecasts, one of scores.
+
+Legend: ``T`` steps, ``N`` labels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gridcast.baselines import NAIVE_LAGS, naive_forecasts
+from gridcast.metrics import mae, mase, rmse, seasonal_naive_mae, smape
+from gridcast.splits import PARTS, TEST, TRAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OVERALL = "ALL"
+_ABOUT_LABELS = ("region", "timestamp", "local_hour", "ahead", "y_true")
+
+
+def collect_forecasts(table: pd.DataFrame, models: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The test labels with the truth, each model's forecast and the naive ones, in MW.
+
+    Args:
+        table: ``FeatureTable.frame``.
+        models: name to a job's forecasts (``step``, ``ahead``, ``part``, ``y_pred``).
+
+    Returns:
+        One row a label and ``ahead``: ``region``, ``timestamp``, ``local_hour``, ``ahead``,
+        ``y_true``, then a column a contestant, the models first.
+    """
+    keys = ["step", "ahead"]
+    wanted = [
+        forecasts.loc[forecasts["part"] == PARTS[TEST], [*keys, "y_pred"]].set_index(keys)["y_pred"]
+        for forecasts in models.values()
+    ]
+    joined = pd.concat(wanted, axis=1, join="inner", keys=list(models)).sort_index()
+    step_N = joined.index.get_level_values("step").to_numpy()
+    ahead_N = joined.index.get_level_values("ahead").to_numpy()
+    naive = naive_forecasts(
+        table["input_mw"].to_numpy(), table["region"].cat.codes.to_numpy(), step_N, ahead_N
+    )
+    about = table.iloc[step_N][["region", "timestamp", "local_hour"]].reset_index(drop=True)
+    truth = {"ahead": ahead_N, "y_true": table["load_mw"].to_numpy()[step_N]}
+    return about.assign(**truth, **{name: joined[name].to_numpy() for name in models}, **naive)
+
+
+def score_contestants(
+    forecasts: pd.DataFrame, table: pd.DataFrame, *, season_length: int
+) -> pd.DataFrame:
+    """sMAPE (percent), MAE and RMSE (MW) and MASE of each contestant, by region and overall.
+
+    Overall (region ``ALL``) is the mean over the regions, as the article has it.
+    """
+    rows = []
+    for region, labels in forecasts.groupby("region", observed=True):
+        history = table[(table["region"] == region) & (table["part"] == TRAIN)]
+        naive_mae = seasonal_naive_mae(history["load_mw"].to_numpy(), season_length=season_length)
+        y_true = labels["y_true"].to_numpy()
+        for contestant in forecasts.columns.difference(_ABOUT_LABELS, sort=False):
+            y_pred = labels[contestant].to_numpy()
+            rows.append(
+                {
+                    "contestant": contestant,
+                    "kind": "naive" if contestant in NAIVE_LAGS else "model",
+                    "region": region,
+                    "smape": smape(y_true, y_pred),
+                    "mae": mae(y_true, y_pred),
+                    "rmse": rmse(y_true, y_pred),
+                    "mase": mase(y_true, y_pred, naive_mae=naive_mae),
+                    "num_labels": len(labels),
+                }
+            )
+    scores = pd.DataFrame(rows)
+    overall = scores.groupby(["contestant", "kind"], sort=False, as_index=False).agg(
+        {"smape": "mean", "mae": "mean", "rmse": "mean", "mase": "mean", "num_labels": "sum"}
+    )
+    return pd.concat([scores, overall.assign(region=OVERALL)], ignore_index=True)
+
+
+def smape_by_region(scores: pd.DataFrame, contestant: str) -> dict[str, float]:
+    """One contestant's sMAPE (percent) by region, without the overall figure."""
+    own = scores[(scores["contestant"] == contestant) & (scores["region"] != OVERALL)]
+    return dict(zip(own["region"].astype(str), own["smape"].astype(float), strict=True))
+
+
+def overall_scores(scores: pd.DataFrame, contestant: str) -> dict[str, float]:
+    """One contestant's overall ``smape``, ``mae``, ``rmse`` and ``mase``."""
+    own = scores[(scores["contestant"] == contestant) & (scores["region"] == OVERALL)].iloc[0]
+    return {name: float(own[name]) for name in ("smape", "mae", "rmse", "mase")}

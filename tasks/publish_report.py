@@ -1,0 +1,77 @@
+"""Write the run's report for people."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from prefect import task
+from prefect.artifacts import create_link_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.figures import draw_error_heat_map, draw_panels, draw_scores
+from tasks.report import ModelFacts, RegionFacts, RunFacts, write_report
+
+if TYPE_CHECKING:
+    from gridcast.summary import ModelRecord, RegionRecord
+    from tasks.records import Evaluation, Ingestion
+    from tasks.runs import Run
+
+_log = logging.getLogger("gridcast.report")
+
+
+@task(name="publish-report", cache_policy=NO_CACHE)
+def publish_report(run: Run, ingestion: Ingestion, evaluation: Evaluation) -> str:
+    """Forecasts and scores → pictures and tables → ``report.html``; its path."""
+    forecasts = pd.read_parquet(evaluation.forecasts_path)
+    scores = pd.read_parquet(evaluation.scores_path)
+    models = sorted(evaluation.models, key=lambda name: evaluation.models[name].smape)
+    kind = ingestion.data.kind
+    figures = {"Error by region": draw_scores(scores, show_article=kind == "real"),
+               "Forecast and actual": draw_panels(forecasts, list(evaluation.models))}  # fmt: skip
+    figures |= {
+        f"Error by hour, {name}": draw_error_heat_map(forecasts, name) for name in models
+    }
+    facts = RunFacts(
+        run_id=run.run_id,
+        profile=run.profile,
+        data_kind=kind,
+        data_folder=ingestion.data.folder,
+        regions=[_region(name, region) for name, region in ingestion.regions.items()],
+        models=[_model(name, model) for name, model in evaluation.models.items()],
+        timings=run.find("timings"),
+        num_test_labels=len(forecasts),
+    )
+    path = run.folder / "report.html"
+    write_report(path, title="GRU and LSTM", summary=facts, scores=scores, figures=figures)
+    run.leave("evaluation", evaluation.model_copy(update={"report": str(path)}))
+    create_link_artifact(key="report", link=path.as_uri(), description=f"Report of {run.run_id}")
+    return str(path)
+
+
+def _region(name: str, region: RegionRecord) -> RegionFacts:
+    refused = region.status == "refused"
+    return RegionFacts(
+        region=name,
+        num_rows=None if refused else region.rows,
+        num_hours=None if refused else region.utc_hours,
+        num_missing_hours=None if refused else region.missing_hours,
+        num_flagged=None if refused else region.flagged,
+        status="set aside" if refused else "used",
+        reason=region.reason,
+    )
+
+
+def _model(name: str, model: ModelRecord) -> ModelFacts:
+    return ModelFacts(
+        job=name,
+        cell=model.cell,
+        seed=model.seed,
+        device=model.device,
+        num_parameters=model.num_parameters,
+        training_seconds=model.train_seconds,
+        peak_memory_bytes=model.peak_memory_bytes,
+        mlflow_run_id=model.mlflow_run_id,
+        weights_sha256=model.weights_sha256,
+    )

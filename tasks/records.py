@@ -1,0 +1,113 @@
+"""What stages hand to each other: paths, hashes and figures, never data."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gridcast.summary import (
+    BaselineRecord,
+    DataKind,
+    DataRecord,
+    ModelRecord,
+    Record,
+    RegionRecord,
+    WindowsRecord,
+)
+
+
+class SourceFile(Record):
+    """One regional CSV."""
+
+    region: str
+    path: Path
+
+
+class Sources(Record):
+    """The regional CSVs of one folder; ``skipped`` tells which files were passed over, and why."""
+
+    folder: Path
+    kind: DataKind
+    files: tuple[SourceFile, ...]
+    skipped: dict[str, str]
+
+    @property
+    def dataset(self) -> str:
+        """The folder's name, made fit for a path: where its regions are published."""
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.folder.resolve().name).strip(".-") or "data"
+
+
+class Published(Record):
+    """A region that readers can have, and what is known of it."""
+
+    region: str
+    record: RegionRecord
+
+
+class Ingestion(Record):
+    """All regions of one run: what was published and what was set aside, and why."""
+
+    dataset: str
+    data: DataRecord
+    regions: dict[str, RegionRecord]
+    errors: list[str] = []
+    data_docs: str | None = None
+
+    @property
+    def published(self) -> dict[str, RegionRecord]:
+        """The regions that passed."""
+        return {name: region for name, region in self.regions.items() if region.path}
+
+
+class Features(Record):
+    """The table of features: its file, each region's scale (offset, scale; MW), its windows."""
+
+    path: str
+    file_sha256: str
+    key: str
+    scales: dict[str, tuple[float, float]]
+    feature_names: list[str]
+    windows: WindowsRecord
+    cached: bool = False
+
+
+class Job(Record):
+    """One model to train: what, on which device, in which folder; ``key`` tells it apart."""
+
+    name: str
+    cell: str
+    seed: int
+    device: str
+    threads: int
+    key: str
+    folder: str
+
+
+class TrainedJob(Record):
+    """A job that has ended well, and what its process measured (s, bytes)."""
+
+    job: Job
+    num_parameters: int
+    weights_sha256: str
+    train_seconds: float
+    evaluation_seconds: float
+    num_steps: int
+    peak_memory_bytes: int
+    data_bytes: int
+    history: list[dict[str, float | None]]
+    files: dict[str, str]
+    cached: bool = False
+
+    def file(self, name: str) -> Path:
+        """The path of one of the job's files."""
+        return Path(self.job.folder) / name
+
+
+class Evaluation(Record):
+    """How all contestants did; ``mlflow_run_id`` and ``report`` come later in the run."""
+
+    forecasts_path: str
+    scores_path: str
+    models: dict[str, ModelRecord]
+    baselines: dict[str, BaselineRecord]
+    report: str | None = None

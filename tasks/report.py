@@ -1,0 +1,266 @@
+"""The report of a run: one HTML file that needs nothing else, pictures first.
+
+Every figure is embedded, as SVG or PNG, whichever is smaller. No script, no request: a content
+security policy in the file forbids both. Whatever comes from files or configuration is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+import jinja2
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tasks.figures import ARTICLE_SMAPE, OVERALL, contestant_label, format_percent, smape_table
+from tasks.storage import write_bytes
+
+PNG_DPI: Final = 160  # 1600 pixels of width, sharp on a dense screen
+ARTICLE_NUM_TEST_LABELS: Final = 108_902
+CSS_PIXELS_PER_INCH: Final = 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionFacts:
+    """What became of one region's file. ``None``: not known, since it was refused before."""
+
+    region: str
+    num_rows: int | None
+    num_hours: int | None  # distinct UTC hours
+    num_missing_hours: int | None  # between the first and the last
+    num_flagged: int | None  # doubtful readings, kept, never a training label
+    status: Literal["used", "set aside"]
+    reason: str = ""  # of a region set aside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """One trained model and what it cost. Its errors stand in the scores, under ``job``."""
+
+    job: str  # the contestant's name in the scores, such as "gru-seed0"
+    cell: str
+    seed: int
+    device: str
+    num_parameters: int
+    training_seconds: float
+    peak_memory_bytes: int | None  # of the device, on a CPU of the process; None: not measured
+    mlflow_run_id: str | None
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """Everything but scores and pictures that a report states."""
+
+    run_id: str
+    profile: str
+    data_kind: Literal["real", "synthetic"]
+    data_folder: str
+    regions: Sequence[RegionFacts]
+    models: Sequence[ModelFacts]
+    timings: dict[str, float]  # stage to seconds, in the order of the run
+    num_test_labels: int
+
+
+class ScoreCell(NamedTuple):
+    """One sMAPE (percent) of the score table and how it is marked."""
+
+    smape: float
+    is_best: bool  # of the models, in this row
+    loses: bool  # a model whose error is larger than that of a naive forecast
+
+
+class Picture(NamedTuple):
+    """A figure as an image element of the page."""
+
+    heading: str
+    alt: str
+    uri: str
+    width: int  # CSS pixels
+    height: int
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    summary: RunFacts,
+    scores: pd.DataFrame,
+    figures: dict[str, Figure],
+) -> None:
+    """Write the report to ``path``, whole or not at all.
+
+    ``scores`` is described in :mod:`tasks.figures` and has ``mae``, ``rmse`` (MW) and ``mase`` too.
+    ``figures`` maps a heading to a figure; the figure's label is its alternative text.
+
+    Raises:
+        OSError: It cannot be written; an older report is left as it was.
+    """
+    overall = scores[scores["region"] == OVERALL].set_index("contestant")
+    html = _template().render(
+        title=title,
+        run=summary,
+        verdict=verdict(scores, summary),
+        article=article_sentence(scores, summary),
+        pictures=[_picture(heading, figure) for heading, figure in figures.items()],
+        contestants=list(smape_table(scores).columns),
+        score_rows=score_rows(scores),
+        errors=overall[["smape", "mae", "rmse", "mase"]].to_dict(orient="index"),
+        longest_seconds=max(summary.timings.values(), default=0.0),
+    )
+    write_bytes(path, html.encode())
+
+
+def verdict(scores: pd.DataFrame, summary: RunFacts) -> str:
+    """One sentence on who did better, by how much, against what; no more than the numbers say.
+
+    Seeds of a cell are averaged region by region. A region in which the smallest error is shared
+    counts for no cell.
+    """
+    errors, num_seeds = _errors_by_cell(scores, summary.models)
+    if errors.empty:
+        return "No model was scored."
+    overall = errors.T[OVERALL]
+    leader = _leader_clause(errors) if len(errors.columns) > 1 else "one cell was scored"
+    naive = _naive_clause(overall, smape_table(scores).T[OVERALL][_naive_names(scores)])
+    sentence = f"{leader}: sMAPE {_listed(overall)}{naive} ({_seeds_clause(num_seeds)})."
+    if summary.data_kind == "synthetic":
+        return f"On synthetic data {sentence}"
+    return sentence[0].upper() + sentence[1:]
+
+
+def article_sentence(scores: pd.DataFrame, summary: RunFacts) -> str:
+    """The run beside the article's true figures; empty where the two do not compare."""
+    errors, _ = _errors_by_cell(scores, summary.models)
+    if summary.data_kind != "real" or errors.empty:
+        return ""
+    article = pd.Series({cell.upper(): percent for cell, percent in ARTICLE_SMAPE.items()})
+    ours = errors.T[OVERALL].reindex(article.index).dropna()
+    if ours.empty:
+        return ""
+    changes = (100 * (ours / article[ours.index] - 1)).items()
+    here = " and ".join(
+        f"{cell} {abs(change):.1f} % {'lower' if change < 0 else 'higher'}"
+        for cell, change in changes
+    )
+    same = summary.num_test_labels == ARTICLE_NUM_TEST_LABELS
+    labels = "as many as" if same else f"not the {ARTICLE_NUM_TEST_LABELS:,} of"
+    return (
+        f"The article's errors are {_listed(article)} (it prints {_listed(article / 4, digits=4)}: "
+        f"its code computes a quarter of its formula); this run's are {here}, with profile "
+        f"{summary.profile} on {summary.num_test_labels:,} test labels, {labels} the article."
+    )
+
+
+def score_rows(scores: pd.DataFrame) -> list[tuple[str, list[ScoreCell]]]:
+    """Region and its errors in the order of the contestants; the mean over the regions last."""
+    table = smape_table(scores)
+    is_naive = table.columns.isin(_naive_names(scores))
+    rows = []
+    for region in [*sorted(set(table.index) - {OVERALL}), OVERALL]:
+        errors = table.loc[region].to_numpy(dtype=float)
+        best, bar = (pd.Series(errors[mask]).min() for mask in (~is_naive, is_naive))
+        cells = [
+            ScoreCell(error, is_best=not naive and error == best, loses=not naive and error > bar)
+            for error, naive in zip(errors.tolist(), is_naive, strict=True)
+        ]
+        rows.append((region, cells))
+    return rows
+
+
+def _errors_by_cell(
+    scores: pd.DataFrame, models: Sequence[ModelFacts]
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """SMAPE by region and cell, the mean over its seeds; and how many seeds were scored."""
+    table = smape_table(scores)
+    jobs: dict[str, list[str]] = {}
+    for model in models:
+        if model.job in table.columns:
+            jobs.setdefault(model.cell.upper(), []).append(model.job)
+    errors = pd.DataFrame({cell: table[names].mean(axis=1) for cell, names in jobs.items()})
+    return errors, {cell: len(names) for cell, names in jobs.items()}
+
+
+def _leader_clause(errors: pd.DataFrame) -> str:
+    regional, overall = errors.drop(index=OVERALL), errors.T[OVERALL]
+    smallest = regional.eq(regional.min(axis=1), axis=0)
+    wins = smallest[smallest.sum(axis=1) == 1].sum()
+    regions = f"{len(regional)} region{'s' if len(regional) > 1 else ''}"
+    leaders = list(wins.index[wins == wins.max()])
+    if wins.max() == 0:
+        return f"{' and '.join(errors.columns)} had the same error in {len(regional)} of {regions}"
+    degree = "smaller" if len(errors.columns) == 2 else "smallest"  # noqa: PLR2004 - grammar
+    each = " each" if len(leaders) > 1 else ""
+    clause = f"{' and '.join(leaders)} had the {degree} error in {wins.max()} of {regions}{each}"
+    if not each and overall.min() < overall[leaders[0]]:
+        clause += f", {overall.idxmin()} the {degree} mean"
+    return clause
+
+
+def _naive_clause(overall: pd.Series[float], naive: pd.Series[float]) -> str:
+    if naive.dropna().empty:
+        return ""
+    best, error = contestant_label(str(naive.idxmin())), format_percent(float(naive.min()))
+    losers = list(overall.index[overall > naive.min()])
+    if losers:
+        verb = "loses" if len(losers) == 1 else "lose"
+        return f"; {' and '.join(losers)} {verb} to {best} ({error}), which needs no training"
+    return f", against {error} for {best}" + (", the best naive forecast" if len(naive) > 1 else "")
+
+
+def _seeds_clause(num_seeds: dict[str, int]) -> str:
+    counts, each = set(num_seeds.values()), " each" if len(num_seeds) > 1 else ""
+    if counts == {1}:
+        return f"one seed{each}, so chance is not ruled out"
+    if len(counts) == 1:
+        return f"means of {counts.pop()} seeds{each}"
+    return "means over seeds: " + ", ".join(f"{cell} {count}" for cell, count in num_seeds.items())
+
+
+def _listed(errors: pd.Series[float], *, digits: int = 3) -> str:
+    return ", ".join(f"{cell} {error:.{digits}f} %" for cell, error in errors.items())
+
+
+def _naive_names(scores: pd.DataFrame) -> list[str]:
+    return list(scores.loc[scores["kind"] == "naive", "contestant"].astype(str).unique())
+
+
+def _picture(heading: str, figure: Figure) -> Picture:
+    """The figure as SVG or PNG, whichever is smaller.
+
+    As an image, not as inline SVG: identifiers of several SVGs in one page would clash.
+    """
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None})
+    figure.savefig(png, format="png", dpi=PNG_DPI)
+    kind, data = min(
+        ("svg+xml", svg.getvalue()), ("png", png.getvalue()), key=lambda image: len(image[1])
+    )
+    uri = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    width, height = (round(inches * CSS_PIXELS_PER_INCH) for inches in figure.get_size_inches())
+    return Picture(heading, str(figure.get_label()) or heading, uri, width, height)
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["label"] = contestant_label
+    environment.filters["percent"] = format_percent
+    environment.filters["number"] = _number
+    return environment.get_template("report.html.jinja")
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    """Thousands in groups; a dash for what is not known."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"

@@ -1,0 +1,109 @@
+"""What a person sees in the terminal: log lines while it runs, then the comparison."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from tasks.progress import console
+from tasks.runs import read_summary
+
+if TYPE_CHECKING:
+    from gridcast.summary import Summary
+
+
+def show_log(level: int) -> None:
+    """Show gridcast's own log lines on standard error, beside the progress display."""
+    handler = RichHandler(console=console, show_path=False, show_level=False, markup=False,
+                          log_time_format="%H:%M:%S", highlighter=None)  # fmt: skip
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("gridcast")
+    logger.setLevel(level)
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+def show_summary(path: Path) -> None:
+    """Print the comparison and where to look next; the last line is the summary's path."""
+    summary = read_summary(path)
+    out = Console(soft_wrap=True)
+    if summary.models:
+        out.print(_scores_table(summary))
+        out.print(_models_table(summary))
+    elif summary.regions:
+        out.print(_regions_table(summary))
+    refused = [name for name, region in summary.regions.items() if region.status == "refused"]
+    if refused:
+        out.print(f"Set aside: {', '.join(refused)} (see the ERROR lines above)", style="red")
+    if summary.data is not None and summary.data.kind == "synthetic":
+        out.print("The data are SYNTHETIC: a look at gridcast, no statement about a real load.",
+                  style="yellow")  # fmt: skip
+    seconds = summary.timings.get("total", 0.0)
+    out.print(f"{summary.status.capitalize()} in {seconds:.0f} s (profile {summary.profile})")
+    if summary.report:
+        out.print(f"Report:    {summary.report}", highlight=False)
+    if summary.data_docs:
+        out.print(f"Data Docs: {summary.data_docs}", highlight=False)
+    if summary.models:
+        out.print("Compare runs in MLflow and Prefect: gridcast ui", highlight=False)
+    out.print(str(path), highlight=False)
+
+
+def _scores_table(summary: Summary) -> Table:
+    table = Table(title="sMAPE on the test part (percent)", box=box.SIMPLE_HEAD)
+    table.add_column("region")
+    columns = {name: model.smape_by_region for name, model in summary.models.items()}
+    columns |= {name: naive.smape_by_region for name, naive in summary.baselines.items()}
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for region in summary.regions:
+        values = [by_region.get(region) for by_region in columns.values()]
+        if None not in values:
+            table.add_row(region, *_marked([value or 0.0 for value in values], len(summary.models)))
+    overall = [model.smape for model in summary.models.values()]
+    overall += [naive.smape for naive in summary.baselines.values()]
+    table.add_section()
+    table.add_row("mean", *_marked(overall, len(summary.models)))
+    return table
+
+
+def _marked(values: list[float], num_models: int) -> list[str]:
+    """The best model bold; a model that loses to a naive forecast red."""
+    best, naive = min(values[:num_models]), min(values[num_models:])
+    cells = []
+    for number, value in enumerate(values):
+        style = ""
+        if number < num_models:
+            style = "red" if value >= naive else "bold green" if value == best else ""
+        cells.append(f"[{style}]{value:.3f}[/]" if style else f"{value:.3f}")
+    return cells
+
+
+def _models_table(summary: Summary) -> Table:
+    table = Table(title="Models", box=box.SIMPLE_HEAD)
+    names = ("model", "training s", "parameters", "MAE MW", "RMSE MW", "MASE", "memory MB", "device")
+    for name in names:
+        table.add_column(name, justify="left" if name in {"model", "device"} else "right")
+    for name, model in summary.models.items():
+        seconds = f"{model.train_seconds:.1f}" + (" (cached)" if model.cached else "")
+        table.add_row(
+            name, seconds, f"{model.num_parameters:,}", f"{model.mae:.1f}", f"{model.rmse:.1f}",
+            f"{model.mase:.3f}", f"{model.peak_memory_bytes / 1e6:.0f}", model.device,
+        )  # fmt: skip
+    return table
+
+
+def _regions_table(summary: Summary) -> Table:
+    table = Table(title="Regions", box=box.SIMPLE_HEAD)
+    for name in ("region", "status", "UTC hours", "missing", "flagged"):
+        table.add_column(name, justify="left" if name in {"region", "status"} else "right")
+    for name, region in summary.regions.items():
+        counts = (region.utc_hours, region.missing_hours, region.flagged)
+        table.add_row(name, region.status, *(f"{count:,}" for count in counts))
+    return table

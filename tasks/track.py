@@ -1,0 +1,241 @@
+"""Log each model to MLflow as a flat run: parameters, metrics, figures, and the model itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.figures import draw_error_heat_map, draw_panels, draw_scores
+from tasks.records import Evaluation, Features, TrainedJob
+from tasks.storage import code_sha256, key_of, read_json, require_sha256, write_json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from tasks.runs import Run
+
+_log = logging.getLogger("gridcast.track")
+_PROGRAM = "model.pt2"
+_CODE = ("tasks.track", "tasks.served_model", "tasks.figures", "gridcast.evaluation")
+
+
+def tracking_uri(run: Run) -> str:
+    """The MLflow server: ``tracking.uri``, else ``MLFLOW_TRACKING_URI``, else SQLite here."""
+    chosen = run.config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return chosen or f"sqlite:///{run.artifacts / 'mlflow' / 'mlflow.db'}"
+
+
+@task(name="prepare-tracking", cache_policy=NO_CACHE)
+def prepare_tracking(run: Run) -> str:
+    """Create the database and the experiment once, before anyone writes; the experiment's id."""
+    client = _client(run)
+    name = run.config.tracking.experiment
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    location = None
+    if tracking_uri(run).startswith("sqlite:///"):
+        location = (run.artifacts / "mlflow" / "artifacts").as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+@task(name="track-models", cache_policy=NO_CACHE)
+def track_models(
+    run: Run, experiment_id: str, features: Features, trained: list[TrainedJob], evaluation: Evaluation
+) -> Evaluation:
+    """Log each model once: a run that is there for the same job and scores is used again."""
+    client = _client(run)
+    models = dict(evaluation.models)
+    for each in trained:
+        name = each.job.name
+        run_id = _known_run(run, client, each) or _log_model(
+            run, client, experiment_id, features, each, evaluation
+        )
+        models[name] = models[name].model_copy(update={"mlflow_run_id": run_id})
+    evaluation = evaluation.model_copy(update={"models": models})
+    run.leave("evaluation", evaluation)
+    return evaluation
+
+
+def _client(run: Run) -> MlflowClient:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    import mlflow
+
+    (run.artifacts / "mlflow").mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(tracking_uri(run))
+    return mlflow.MlflowClient()
+
+
+def _known_run(run: Run, client: MlflowClient, trained: TrainedJob) -> str | None:
+    """The MLflow run of an earlier pipeline run with the same job, if it is still there."""
+    from mlflow.exceptions import MlflowException
+
+    known = read_json(trained.file("mlflow.json"))
+    if known is None or known["key"] != _tracking_key(run, trained) or not trained.cached:
+        return None
+    try:
+        found = client.get_run(known["run_id"])
+    except MlflowException:
+        return None
+    if found.info.lifecycle_stage != "active" or found.info.status != "FINISHED":
+        return None
+    client.set_tag(known["run_id"], "pipeline_run_latest", run.run_id)
+    return str(known["run_id"])
+
+
+def _tracking_key(run: Run, trained: TrainedJob) -> str:
+    return key_of(
+        uri=tracking_uri(run),
+        experiment=run.config.tracking.experiment,
+        job=trained.job.key,
+        weights=trained.weights_sha256,
+        evaluation=run.config.evaluation.model_dump(mode="json"),
+        code=code_sha256(*_CODE),
+    )
+
+
+def _log_model(
+    run: Run,
+    client: MlflowClient,
+    experiment_id: str,
+    features: Features,
+    trained: TrainedJob,
+    evaluation: Evaluation,
+) -> str:
+    import mlflow
+
+    name = trained.job.name
+    tags = _tags(run, features, trained)
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as active:
+        run_id = str(active.info.run_id)
+        client.log_batch(
+            run_id,
+            metrics=_metrics(trained, evaluation),
+            params=_params(run, trained),
+        )
+        for file, figure in _figures(evaluation, name).items():
+            client.log_figure(run_id, figure, f"figures/{file}")
+        client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")
+        client.log_dict(run_id, _how_to_use(features, run), "model_input.json")
+        _log_program(trained, features, run)
+    write_json(
+        trained.file("mlflow.json"), {"key": _tracking_key(run, trained), "run_id": run_id}
+    )
+    _log.info("%s: MLflow run %s", name, run_id)
+    return run_id
+
+
+def _log_program(trained: TrainedJob, features: Features, run: Run) -> None:
+    """The exported program as a pyfunc from code: it holds no pickle and can be served."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    program = trained.file(_PROGRAM)
+    require_sha256(program, trained.files[_PROGRAM])
+    windows, kind = run.config.windows, np.dtype("float32")
+    shape_in = (-1, windows.lookback, len(features.feature_names))
+    mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(Path(__file__).with_name("served_model.py")),
+        artifacts={"program": str(program)},
+        model_config={"program_sha256": trained.files[_PROGRAM]},
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(kind, shape_in, name=None)]),
+            outputs=Schema([TensorSpec(kind, (-1, windows.horizon), name=None)]),
+        ),
+        pip_requirements=["mlflow", "numpy", "torch"],
+    )
+
+
+def _tags(run: Run, features: Features, trained: TrainedJob) -> dict[str, str]:
+    ingestion = run.find("ingestion").get("data", {})
+    return {
+        "pipeline_run": run.run_id,
+        "profile": run.profile,
+        "cell": trained.job.cell,
+        "seed": str(trained.job.seed),
+        "data_kind": str(ingestion.get("kind", "")),
+        "data_folder": str(ingestion.get("folder", "")),
+        "features_sha256": features.file_sha256,
+        "features_key": features.key,
+        "weights_sha256": trained.weights_sha256,
+        "config_sha256": key_of(config=run.config.model_dump(mode="json")),
+        "job_key": trained.job.key,
+    }
+
+
+def _params(run: Run, trained: TrainedJob) -> list[Any]:
+    from mlflow.entities import Param
+
+    sections = run.config.model_dump(
+        mode="json", include={"features", "scaling", "split", "windows", "model", "training"}
+    )
+    flat = {
+        f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()
+    }
+    own = {"cell": trained.job.cell, "seed": trained.job.seed, "device": trained.job.device,
+           "num_parameters": trained.num_parameters, "weights_sha256": trained.weights_sha256}  # fmt: skip
+    return [Param(key, str(value)) for key, value in (flat | own).items()]
+
+
+def _metrics(trained: TrainedJob, evaluation: Evaluation) -> list[Any]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    model = evaluation.models[trained.job.name]
+    final = {
+        "smape": model.smape,
+        "mae": model.mae,
+        "rmse": model.rmse,
+        "mase": model.mase,
+        "train_seconds": trained.train_seconds,
+        "evaluation_seconds": trained.evaluation_seconds,
+        "peak_memory_bytes": float(trained.peak_memory_bytes),
+        **{f"smape/{region}": value for region, value in model.smape_by_region.items()},
+        **{f"naive/{name}": naive.smape for name, naive in evaluation.baselines.items()},
+    }
+    metrics = [Metric(name, value, now, 0) for name, value in final.items()]
+    end = trained.history[-1]["elapsed_seconds"] or 0.0
+    for progress in trained.history:
+        at = now - int(1000 * (end - (progress["elapsed_seconds"] or 0.0)))
+        number = int(progress["pass_number"] or 0)
+        for key in ("loss", "validation_smape", "steps_per_second"):
+            if (value := progress[key]) is not None:
+                metrics.append(Metric(f"pass_{key}", value, at, number))
+    return metrics
+
+
+def _figures(evaluation: Evaluation, model: str) -> dict[str, Any]:
+    forecasts = pd.read_parquet(evaluation.forecasts_path)
+    scores = pd.read_parquet(evaluation.scores_path)
+    own = scores[(scores["contestant"] == model) | (scores["kind"] == "naive")]
+    return {
+        "forecast_and_actual.png": draw_panels(forecasts, [model]),
+        "smape_by_hour_and_region.png": draw_error_heat_map(forecasts, model),
+        "smape_by_region.png": draw_scores(own),
+    }
+
+
+def _how_to_use(features: Features, run: Run) -> dict[str, Any]:
+    """What the tensors mean: the features' order and each region's scale (MW)."""
+    return {
+        "lookback_steps": run.config.windows.lookback,
+        "horizon_steps": run.config.windows.horizon,
+        "feature_names": features.feature_names,
+        "scales": {
+            region: {"offset_mw": offset, "scale_mw": scale}
+            for region, (offset, scale) in features.scales.items()
+        },
+        "load_mw": "scaled * scale_mw + offset_mw",
+    }

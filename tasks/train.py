@@ -1,0 +1,216 @@
+"""Train each job in a process of its own, which its Prefect task owns."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
+from prefect.states import Completed
+
+import gridcast
+from gridcast.errors import TrainingJobError
+from tasks.devices import find_devices
+from tasks.progress import board, describe
+from tasks.records import Features, Job, TrainedJob
+from tasks.storage import code_sha256, has_sha256, key_of, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from prefect.client.schemas.objects import State
+
+    from gridcast.config import Config
+    from tasks.runs import Run
+
+_CODE = ("gridcast.metrics", "gridcast.models", "gridcast.scoring", "gridcast.training",
+         "gridcast.windows", "tasks.training_process")  # fmt: skip
+_SECONDS_TO_DIE = 10.0
+_log = logging.getLogger("gridcast.train")
+
+
+@task(name="plan-jobs", cache_policy=NO_CACHE)
+def plan_jobs(run: Run, features: Features) -> list[Job]:
+    """One job a cell and seed, the devices and the CPU's threads shared out between them."""
+    from importlib.metadata import version
+
+    devices = find_devices(run.profile, run.overrides)
+    config = _resolved(run.config, devices.device_type)
+    pairs = [(cell, seed) for seed in config.training.seeds for cell in config.model.cells]
+    threads = config.training.threads or max(1, devices.num_cores // len(pairs))
+    jobs = []
+    for number, (cell, seed) in enumerate(pairs):
+        device = devices.names[number % len(devices.names)]
+        key = key_of(
+            features=features.key,
+            file=features.file_sha256,
+            config=_what_matters(config),
+            cell=cell,
+            seed=seed,
+            device=devices.device_type,
+            torch=version("torch"),
+            code=code_sha256(*_CODE),
+        )
+        name = f"{cell}-seed{seed}"
+        folder = run.artifacts / "jobs" / f"{name}-{key[:12]}"
+        job = Job(name=name, cell=cell, seed=seed, device=device, threads=threads, key=key,
+                  folder=str(folder))  # fmt: skip
+        spec = job.model_dump() | {
+            "features": features.model_dump(mode="json"),
+            "config": config.model_dump(mode="json"),
+        }
+        write_json(folder / "job.json", spec)
+        jobs.append(job)
+    return jobs
+
+
+@task(name="train-model", task_run_name="train-{job.name}", cache_policy=NO_CACHE)
+def train_model(run: Run, job: Job) -> TrainedJob | State[TrainedJob]:
+    """Own the job's process: start it, relay its progress, enforce its limit, survive its death.
+
+    Raises:
+        TrainingJobError: the process failed, was killed, or ran past its limit.
+    """
+    if not run.fresh and (trained := _already_trained(job)) is not None:
+        _log.info("%s: already trained, nothing has changed", job.name)
+        return Completed(name="Cached", message="unchanged", data=trained)
+    _log.info("%s: training on %s with %d threads", job.name, job.device, job.threads)
+    (Path(job.folder) / "result.json").unlink(missing_ok=True)
+    _run_process(job, limit_seconds=run.config.training.time_limit_seconds)
+    trained = _already_trained(job)
+    if trained is None:
+        raise TrainingJobError(job.name, reason="it left no whole result", log=_log_path(job))
+    _log.info("%s: trained in %.1f s", job.name, trained.train_seconds)
+    return trained.model_copy(update={"cached": False})
+
+
+@task(name="record-jobs", cache_policy=NO_CACHE)
+def record_jobs(run: Run, failed: dict[str, str]) -> None:
+    """Leave which jobs failed, and why, for the summary."""
+    for reason in failed.values():
+        _log.error("%s", reason)
+    run.leave("jobs", {"failed_jobs": failed})
+
+
+def _already_trained(job: Job) -> TrainedJob | None:
+    result = read_json(Path(job.folder) / "result.json")
+    if result is None:
+        return None
+    trained = TrainedJob.model_validate(result | {"job": job, "cached": True})
+    if not all(has_sha256(trained.file(name), sha) for name, sha in trained.files.items()):
+        return None
+    return trained
+
+
+def _run_process(job: Job, *, limit_seconds: float) -> None:
+    root = Path(gridcast.__file__).resolve().parent.parent
+    command = [sys.executable, "-m", "tasks.training_process", job.folder]
+    environment = os.environ | {"OMP_NUM_THREADS": str(job.threads), "PYTHONPATH": str(root)}
+    with _log_path(job).open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            command, cwd=root, env=environment, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+    timed_out = threading.Event()
+    timer = threading.Timer(limit_seconds, lambda: (timed_out.set(), _kill(process)))
+    timer.start()
+    try:
+        error = _relay(job, process.stdout or ())
+        code = process.wait(timeout=_SECONDS_TO_DIE)
+    finally:
+        timer.cancel()
+        _kill(process)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        board.close(job.name)
+    if timed_out.is_set():
+        error = f"stopped at its limit of {limit_seconds:.0f} s (training.time_limit_seconds)"
+    elif code < 0:
+        error = f"its process was killed by signal {-code} ({signal.Signals(-code).name})"
+    elif code and not error:
+        error = f"its process ended with status {code}"
+    if error:
+        raise TrainingJobError(job.name, reason=error.removeprefix("ERROR "), log=_log_path(job))
+
+
+def _relay(job: Job, lines: Iterable[str]) -> str:
+    """Pass the process's progress on until it closes its output; its error, if it told one."""
+    error, artifact = "", _ProgressArtifact(job)
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if event["event"] == "progress":
+            board.update(job.name, event)
+            artifact.update(event)
+        elif event["event"] == "error":
+            error = event["reason"]
+    return error
+
+
+class _ProgressArtifact:
+    """The job's progress in Prefect's pages, once a pass."""
+
+    def __init__(self, job: Job) -> None:
+        self._id: UUID | None = None
+        if TaskRunContext.get() is not None:
+            key = f"train-{job.name}".lower()
+            self._id = create_progress_artifact(0.0, key=key, description=f"Training {job.name}")
+
+    def update(self, progress: dict[str, Any]) -> None:
+        if self._id is not None and progress["validation_smape"] is not None:
+            percent = 100.0 * progress["step"] / progress["num_steps"]
+            update_progress_artifact(self._id, progress=percent, description=describe(progress))
+
+
+def _resolved(config: Config, device_type: str) -> Config:
+    """``precision: auto`` as it will be: bf16 on a CPU that has it, tf32 on a GPU."""
+    if config.training.precision != "auto":
+        return config
+    precision = "tf32" if device_type == "cuda" else "bf16" if _cpu_has_bf16() else "fp32"
+    training = config.training.model_copy(update={"precision": precision})
+    return config.model_copy(update={"training": training})
+
+
+def _cpu_has_bf16() -> bool:
+    with contextlib.suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False
+
+
+def _what_matters(config: Config) -> dict[str, Any]:
+    """The part of the configuration on which a job's result depends."""
+    return config.model_dump(
+        mode="json",
+        include={
+            "windows": True,
+            "model": config.model.__class__.model_fields.keys() - {"cells"},
+            "training": config.training.__class__.model_fields.keys()
+            - {"device", "seeds", "threads", "time_limit_seconds"},
+        },
+    )
+
+
+def _log_path(job: Job) -> Path:
+    return Path(job.folder) / "log.txt"
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,178 @@
+"""The process that trains one model: ``python -m tasks.training_process <job folder>``.
+
+It reads ``job.json``, prints one JSON object a line on standard output as it goes, and leaves
+``model.pt2``, ``forecasts.parquet`` and, last of all, ``result.json``. It imports neither Prefect nor
+MLflow, ends when its standard input closes (its owner is gone), and needs nobody to run again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gridcast.config import Config
+from gridcast.errors import GridcastError
+from gridcast.models import LastStep, weights_sha256
+from gridcast.scoring import score
+from gridcast.splits import PARTS, TEST, TRAIN, VALIDATION
+from gridcast.training import TrainingData, train_model
+from gridcast.windows import Steps
+from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
+
+if TYPE_CHECKING:
+    from gridcast.scoring import Scored
+    from gridcast.training import Progress, TrainedModel
+
+JOB, RESULT, MODEL, FORECASTS = "job.json", "result.json", "model.pt2", "forecasts.parquet"
+# Two windows: torch.export would take a batch of one for a constant.
+_EXAMPLE_BATCH = 2
+
+
+def main(folder: Path) -> int:
+    """Train the job in ``folder``; 0, or 1 after an ``error`` line."""
+    threading.Thread(target=_end_with_owner, daemon=True).start()
+    job = read_json(folder / JOB)
+    if job is None:
+        return _fail(f"ERROR {folder / JOB}: found no job, expected one written by gridcast")
+    try:
+        result = run_job(job, folder)
+    except (GridcastError, torch.OutOfMemoryError, MemoryError) as error:
+        return _fail(str(error) or type(error).__name__)
+    write_json(folder / RESULT, result)
+    return 0
+
+
+def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Features → trained model → its file, its forecasts, and what they cost."""
+    device = torch.device(job["device"])
+    _prepare(device, job)
+    config = Config.model_validate(job["config"])
+    begun = time.perf_counter()
+    data = read_training_data(job, device)
+    _say("loaded", seconds=time.perf_counter() - begun)
+    trained = train_model(
+        data, config=config, cell=job["cell"], seed=job["seed"], on_progress=_say_progress
+    )
+    begun = time.perf_counter()
+    scored = {part: score(trained.forecaster, data, part, config) for part in (VALIDATION, TEST)}
+    evaluation_seconds = time.perf_counter() - begun
+    _say("scored", seconds=evaluation_seconds)
+    write_forecasts(folder / FORECASTS, scored)
+    peak = _peak_memory_bytes(device)
+    export_model(folder / MODEL, trained, data, lookback=config.windows.lookback)
+    return {
+        "num_parameters": trained.forecaster.num_parameters,
+        "weights_sha256": weights_sha256(trained.forecaster),
+        "train_seconds": trained.train_seconds,
+        "evaluation_seconds": evaluation_seconds,
+        "num_steps": trained.num_steps,
+        "peak_memory_bytes": peak,
+        "data_bytes": data.num_bytes,
+        "history": [asdict(progress) for progress in trained.history],
+        "files": {name: file_sha256(folder / name) for name in (MODEL, FORECASTS)},
+    }
+
+
+def read_training_data(job: dict[str, Any], device: torch.device) -> TrainingData:
+    """The table of features on the device. Refused if it is not the file that was written."""
+    path, names = Path(job["features"]["path"]), job["features"]["feature_names"]
+    require_sha256(path, job["features"]["file_sha256"])
+    frame = pd.read_parquet(path, columns=["region", "part", "is_input", "target", "load_mw"])
+    region = frame["region"].cat.codes.to_numpy("int64")
+    scales = np.array([job["features"]["scales"][name] for name in frame["region"].cat.categories])
+    features = pd.read_parquet(path, columns=names)
+    part = frame["part"].to_numpy()
+    return TrainingData(
+        steps=Steps(region, part, frame["is_input"].to_numpy()),
+        x_TF=torch.from_numpy(np.ascontiguousarray(features.to_numpy("float32"))).to(device),
+        target_T=torch.tensor(frame["target"].to_numpy("float32"), device=device),
+        is_train_T=torch.tensor((part == TRAIN).astype("float32"), device=device),
+        load_mw_T=frame["load_mw"].to_numpy(),
+        offset_mw_T=scales[region, 0],
+        scale_mw_T=scales[region, 1],
+    )
+
+
+def write_forecasts(path: Path, scored: dict[int, Scored]) -> None:
+    """One row a forecast label: its ``step`` in the table, ``ahead`` (steps), ``part``, MW."""
+    tables = []
+    for part, each in scored.items():
+        num_origins, horizon = each.y_pred_OH.shape
+        ahead = np.tile(np.arange(1, horizon + 1), num_origins)
+        table = {
+            "step": np.repeat(each.origins_O, horizon) + ahead,
+            "ahead": ahead.astype("int16"),
+            "part": PARTS[part],
+            "y_pred": each.y_pred_OH.reshape(-1).astype("float64"),
+        }
+        tables.append(pd.DataFrame(table))
+    with publishing(path) as temporary:
+        pd.concat(tables).to_parquet(temporary, compression="zstd", index=False)
+
+
+def export_model(path: Path, trained: TrainedModel, data: TrainingData, *, lookback: int) -> None:
+    """``torch.export`` in eval mode (in train mode dropout is baked in), any number of windows."""
+    model = LastStep(trained.forecaster, lookback=lookback).cpu().eval()
+    example_BLF = torch.zeros(_EXAMPLE_BATCH, lookback, data.x_TF.shape[1])
+    program = torch.export.export(
+        model, (example_BLF,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    with publishing(path) as temporary, temporary.open("wb") as file:
+        torch.export.save(program, file)
+
+
+def _prepare(device: torch.device, job: dict[str, Any]) -> None:
+    torch.set_num_threads(job["threads"])
+    if device.type == "cuda":
+        precision = "tf32" if job["config"]["training"]["precision"] == "tf32" else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = precision
+        torch.backends.cudnn.rnn.fp32_precision = precision
+        torch.cuda.set_device(device)
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    """On a GPU what its allocator held at most; on a CPU the most of this process in memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) * 1024
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _say(event: str, **facts: object) -> None:
+    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+    sys.stdout.flush()
+
+
+def _say_progress(progress: Progress) -> None:
+    _say("progress", **asdict(progress))
+
+
+def _fail(reason: str) -> int:
+    _say("error", reason=reason)
+    return 1
+
+
+def _end_with_owner() -> None:
+    """Standard input closes when the owner dies, however it dies."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,422 @@
+"""Great Expectations refuses what the declared rules refuse, and names line, value and rule."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from gridcast.config import Bounds, Config, IngestionConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gridcast.errors import Fault
+    from tasks.expectations import DataDocs
+
+NUM_ROWS = 240
+FILE = "AEP_hourly.csv"
+
+# The module imports Great Expectations, which takes 3 to 6 s: each test imports it, collection not.
+
+
+def make_config(
+    *,
+    min_rows: int = 100,
+    max_missing_share: float = 0.02,
+    min_mw: float = 0.0,
+    max_mw: float = 200_000.0,
+) -> IngestionConfig:
+    bounds = {"default": Bounds(min_mw=min_mw, max_mw=max_mw)}
+    update = {"min_rows": min_rows, "max_missing_share": max_missing_share, "bounds_mw": bounds}
+    return Config.load().ingestion.model_copy(update=update)
+
+
+def make_load_frame(num_rows: int = NUM_ROWS) -> pd.DataFrame:
+    """Hours in the order of time; the file lists them backwards: see ``line_of``."""
+    hours = pd.date_range("2018-01-01 06:00", periods=num_rows, freq="h", tz="UTC", unit="us")
+    labels = (hours + pd.Timedelta(hours=1)).tz_convert("America/New_York").tz_localize(None)
+    return pd.DataFrame(
+        {
+            "timestamp": hours,
+            "local_label": labels.astype("datetime64[s]"),
+            "source_line": range(num_rows + 1, 1, -1),
+            "load_mw": [13_000.0 + row for row in range(num_rows)],
+            "flag": pd.Series("", index=range(num_rows), dtype="str"),
+        }
+    )
+
+
+def line_of(row: int) -> int:
+    return NUM_ROWS + 1 - row
+
+
+def shift_timestamp(frame: pd.DataFrame, row: int, *, by: str) -> None:
+    shifted = frame["timestamp"] + pd.Timedelta(by)
+    frame["timestamp"] = frame["timestamp"].where(frame.index != row, shifted)
+
+
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory: pytest.TempPathFactory) -> DataDocs:
+    from tasks.expectations import DataDocs
+
+    return DataDocs(tmp_path_factory.mktemp("artifacts") / "data-docs")
+
+
+def faults_of(
+    frame: pd.DataFrame,
+    docs: DataDocs,
+    *,
+    region: str = "AEP",
+    config: IngestionConfig | None = None,
+) -> list[Fault]:
+    from tasks.expectations import validate_region
+
+    return validate_region(
+        frame, region=region, file=FILE, config=config or make_config(), docs=docs
+    )
+
+
+def the_fault_of(frame: pd.DataFrame, docs: DataDocs, **options: Any) -> Fault:  # noqa: ANN401
+    (fault,) = faults_of(frame, docs, **options)
+    return fault
+
+
+def test_frame_that_keeps_every_rule_has_no_faults(docs: DataDocs) -> None:
+    assert faults_of(make_load_frame(), docs) == []
+
+
+def test_validation_leaves_the_frame_as_it_was(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    faults_of(frame, docs)
+    pd.testing.assert_frame_equal(frame, make_load_frame())
+
+
+# -- load ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("load_mw", [14_500.5, float("inf")])
+def test_load_above_the_bounds_is_refused_naming_line_value_and_bounds(
+    docs: DataDocs, load_mw: float
+) -> None:
+    frame = make_load_frame()
+    frame.loc[7, "load_mw"] = load_mw
+    fault = the_fault_of(frame, docs, config=make_config(min_mw=100.0, max_mw=14_000.0))
+    assert (fault.file, fault.line, fault.column) == (FILE, line_of(7), 21)
+    assert (fault.kind, fault.count) == ("load_bounds", 1)
+    expected = f"found a load of {load_mw} MW, expected 100.0 to 14000.0 MW (ingestion.bounds_mw)"
+    assert fault.reason == expected
+
+
+def test_bounds_belong_to_the_loads_that_are_allowed(docs: DataDocs) -> None:
+    config = make_config(min_mw=13_000.0, max_mw=13_000.0 + NUM_ROWS - 1)
+    assert faults_of(make_load_frame(), docs, config=config) == []
+
+
+def test_several_loads_out_of_bounds_are_one_fault_at_the_first_line_of_the_file(
+    docs: DataDocs,
+) -> None:
+    frame = make_load_frame()
+    frame.loc[[5, 90, 200], "load_mw"] = [1.0, 2.0, 3.0]
+    fault = the_fault_of(frame, docs, config=make_config(min_mw=100.0))
+    assert (fault.line, fault.count) == (line_of(200), 3)
+    assert fault.reason.startswith("found a load of 3.0 MW")
+
+
+def test_value_is_right_beyond_the_200_that_great_expectations_lists(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    fault = the_fault_of(frame, docs, config=make_config(max_mw=1_000.0))
+    assert (fault.line, fault.count) == (2, NUM_ROWS)
+    assert fault.reason.startswith(f"found a load of {13_000.0 + NUM_ROWS - 1} MW")
+
+
+def test_region_with_bounds_of_its_own_is_held_against_those(docs: DataDocs) -> None:
+    own = {"DEOK": Bounds(min_mw=500.0, max_mw=6_000.0), **make_config().bounds_mw}
+    config = make_config().model_copy(update={"bounds_mw": own})
+    assert faults_of(make_load_frame(), docs, config=config) == []
+    fault = the_fault_of(make_load_frame(), docs, region="DEOK", config=config)
+    assert "expected 500.0 to 6000.0 MW" in fault.reason
+
+
+def test_missing_load_is_refused_naming_its_line(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    frame.loc[3, "load_mw"] = None
+    fault = the_fault_of(frame, docs)
+    assert (fault.line, fault.column, fault.kind) == (line_of(3), 21, "load_mw_null")
+    assert fault.reason == "found no load_mw, expected a value in every row"
+
+
+# -- time ----------------------------------------------------------------------------------------
+
+
+def test_missing_timestamp_is_refused_naming_its_line(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    frame.loc[9, "timestamp"] = pd.NaT
+    fault = the_fault_of(frame, docs)
+    assert (fault.line, fault.column, fault.kind) == (line_of(9), 1, "timestamp_null")
+    assert fault.reason == "found no timestamp, expected a value in every row"
+
+
+def test_hour_that_stands_twice_is_refused_naming_hour_and_first_line(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    frame.loc[50, "timestamp"] = frame.loc[49, "timestamp"]
+    fault = the_fault_of(frame, docs)
+    assert (fault.line, fault.column, fault.kind) == (line_of(50), 1, "duplicate_hour")
+    assert fault.count == 2
+    expected = "found the hour 2018-01-03 07:00:00+00:00 again, expected every hour once"
+    assert fault.reason == expected
+
+
+@pytest.mark.parametrize("shift", ["30min", "1s", "1us"])
+def test_timestamp_off_the_hour_is_refused_naming_it(docs: DataDocs, shift: str) -> None:
+    frame = make_load_frame()
+    shift_timestamp(frame, 20, by=shift)
+    fault = the_fault_of(frame, docs)
+    assert (fault.line, fault.column, fault.kind) == (line_of(20), 1, "off_hour")
+    assert f"found the timestamp {frame.loc[20, 'timestamp']}, expected a full hour" == fault.reason
+
+
+def test_rows_out_of_the_order_of_time_are_refused_naming_the_late_hour(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    frame.loc[[30, 31], "timestamp"] = frame.loc[[31, 30], "timestamp"].to_list()
+    fault = the_fault_of(frame, docs)
+    assert (fault.line, fault.column, fault.kind) == (line_of(31), 1, "time_order")
+    assert fault.reason.startswith("found the hour 2018-01-02 12:00:00+00:00 below a later one")
+
+
+def test_too_few_rows_are_refused_naming_both_numbers(docs: DataDocs) -> None:
+    config = make_config(min_rows=NUM_ROWS + 1)
+    fault = the_fault_of(make_load_frame(), docs, config=config)
+    assert (fault.line, fault.column, fault.kind) == (1, 1, "too_few_rows")
+    assert fault.reason == "found 240 rows, expected at least 241"
+    assert faults_of(make_load_frame(), docs, config=make_config(min_rows=NUM_ROWS)) == []
+
+
+def test_too_many_missing_hours_are_refused_naming_hours_and_share(docs: DataDocs) -> None:
+    frame = make_load_frame().drop(index=range(100, 106))
+    fault = the_fault_of(frame, docs, config=make_config(max_missing_share=0.02))
+    assert (fault.line, fault.column, fault.kind) == (1, 1, "too_many_missing")
+    assert fault.reason == "found 6 of 240 hours (2.500%) missing, expected at most 2% of them"
+
+
+def test_share_of_missing_hours_may_reach_its_limit(docs: DataDocs) -> None:
+    frame = make_load_frame().drop(index=range(100, 106))
+    assert faults_of(frame, docs, config=make_config(max_missing_share=6 / 240)) == []
+
+
+def test_frame_without_rows_has_too_few_and_no_other_fault(docs: DataDocs) -> None:
+    assert [fault.kind for fault in faults_of(make_load_frame(0), docs)] == ["too_few_rows"]
+
+
+# -- form ----------------------------------------------------------------------------------------
+
+
+def test_columns_in_another_order_are_refused_naming_both_orders(docs: DataDocs) -> None:
+    frame = make_load_frame()[["local_label", "timestamp", "source_line", "load_mw", "flag"]]
+    fault = the_fault_of(frame, docs)
+    assert (fault.line, fault.column, fault.kind) == (1, 1, "columns")
+    assert fault.reason == (
+        "found the columns ['local_label', 'timestamp', 'source_line', 'load_mw', 'flag'], "
+        "expected ['timestamp', 'local_label', 'source_line', 'load_mw', 'flag']"
+    )
+
+
+def test_further_column_is_refused(docs: DataDocs) -> None:
+    assert the_fault_of(make_load_frame().assign(weather=1.0), docs).kind == "columns"
+
+
+def test_rule_about_a_missing_column_is_a_fault_never_a_pass(docs: DataDocs) -> None:
+    faults = faults_of(make_load_frame().drop(columns="load_mw"), docs)
+    kinds = {fault.kind for fault in faults}
+    assert kinds == {"columns", "load_mw_type", "load_mw_null", "load_bounds"}
+    (bounds,) = (fault for fault in faults if fault.kind == "load_bounds")
+    assert "can't be checked" in bounds.reason
+    assert "load_mw" in bounds.reason
+
+
+def test_rule_that_breaks_on_a_wrong_type_is_a_fault_never_a_pass(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    frame["timestamp"] = frame["timestamp"].astype("str")
+    faults = {fault.kind: fault for fault in faults_of(frame, docs)}
+    assert {"timestamp_type", "off_hour", "too_many_missing"} <= set(faults)
+    assert "found that off_hour can't be checked" in faults["off_hour"].reason
+
+
+def without_zone(frame: pd.DataFrame) -> pd.Series[Any]:
+    return frame["timestamp"].dt.tz_localize(None)
+
+
+def in_new_york(frame: pd.DataFrame) -> pd.Series[Any]:
+    return frame["timestamp"].dt.tz_convert("America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("column", "convert", "reason"),
+    [
+        ("timestamp", without_zone, "datetime64[us], expected datetime64[us, UTC]"),
+        (
+            "timestamp",
+            in_new_york,
+            "datetime64[us, America/New_York], expected datetime64[us, UTC]",
+        ),
+        ("local_label", in_new_york, "datetime64[us, America/New_York], expected datetime64"),
+        (
+            "source_line",
+            lambda frame: frame["source_line"].astype("int32"),
+            "int32, expected int64",
+        ),
+        ("load_mw", lambda frame: frame["load_mw"].astype("int64"), "int64, expected float64"),
+        ("flag", lambda frame: frame["flag"].astype("object"), "object, expected str"),
+    ],
+    ids=["no zone", "other zone", "label with a zone", "short lines", "whole loads", "loose flags"],
+)
+def test_column_of_another_type_is_refused_naming_both_types(
+    docs: DataDocs, column: str, convert: Callable[[pd.DataFrame], pd.Series[Any]], reason: str
+) -> None:
+    frame = make_load_frame()
+    frame[column] = convert(frame)
+    fault = the_fault_of(frame, docs)
+    assert (fault.line, fault.column, fault.kind) == (1, 1, f"{column}_type")
+    assert fault.reason == f"found {column} of type {reason}"
+
+
+def test_rows_without_a_line_are_refused_and_their_faults_name_line_1(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    frame.loc[4, "source_line"] = None
+    frame.loc[4, "load_mw"] = -5.0
+    faults = {fault.kind: fault for fault in faults_of(frame, docs)}
+    assert set(faults) == {"source_line_type", "source_line_null", "load_bounds"}
+    assert (faults["load_bounds"].line, faults["source_line_null"].line) == (1, 1)
+    assert faults["load_bounds"].reason.startswith("found a load of -5.0 MW")
+
+
+def test_frame_without_lines_still_names_the_offending_value(docs: DataDocs) -> None:
+    frame = make_load_frame().drop(columns="source_line")
+    frame.loc[4, "load_mw"] = -5.0
+    faults = {fault.kind: fault for fault in faults_of(frame, docs)}
+    assert (faults["load_bounds"].line, faults["load_bounds"].count) == (1, 1)
+    assert faults["load_bounds"].reason.startswith("found a load of -5.0 MW")
+
+
+def test_faults_stand_in_the_order_of_the_file(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    frame.loc[60, "load_mw"] = -1.0
+    shift_timestamp(frame, 120, by="5min")
+    faults = faults_of(frame, docs, config=make_config(min_rows=1_000))
+    assert [fault.kind for fault in faults] == ["too_few_rows", "off_hour", "load_bounds"]
+
+
+@pytest.mark.parametrize(
+    ("exception_info", "message"),
+    [
+        ({"raised_exception": False, "exception_message": None}, None),
+        ({"raised_exception": True, "exception_message": "no such column\nmore"}, "no such column"),
+        ({"('column.max', ())": {"raised_exception": True, "exception_message": "a"}}, "a"),
+        ({"('column.max', ())": {"raised_exception": False, "exception_message": None}}, None),
+        ({}, None),
+    ],
+    ids=["none", "one record", "a record a metric", "a quiet metric", "empty"],
+)
+def test_both_shapes_of_an_exception_are_understood(
+    exception_info: dict[str, Any], message: str | None
+) -> None:
+    from great_expectations.core import ExpectationValidationResult
+
+    from tasks.expectations import _exception_of
+
+    result = ExpectationValidationResult(success=True, exception_info=exception_info)
+    assert _exception_of(result) == message
+
+
+# -- Data Docs -----------------------------------------------------------------------------------
+
+
+def pages_of(index: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(index.parent)): path.read_text(encoding="utf-8")
+        for path in index.parent.rglob("*.html")
+    }
+
+
+def run_of(folder: Path, *regions: str, load_mw: float = 13_000.0) -> Path:
+    """What a run does, in a process of its own: validate, then build once."""
+    from tasks.expectations import DataDocs
+
+    docs = DataDocs(folder)
+    for region in regions:
+        faults_of(make_load_frame().assign(load_mw=load_mw), docs, region=region)
+    return docs.build()
+
+
+def test_index_links_a_page_a_region_with_the_rules_in_words(tmp_path: Path) -> None:
+    index = run_of(tmp_path / "data-docs", "AEP", "PJM_Load")
+    assert index == tmp_path / "data-docs" / "site" / "index.html"
+    pages = pages_of(index)
+    linked = set(re.findall(r'href="([^"#]+)"', pages["index.html"])) - {"index.html"}
+    assert linked == set(pages) - {"index.html"}
+    (page,) = (text for name, text in pages.items() if name.startswith("validations/AEP/"))
+    assert "Every load is possible for AEP: 0.0 to 200000.0 MW, both ends included." in page
+    assert "Of the hours between the first and the last, at most 2% are missing." in page
+    assert "0 of 240 hours (0.000%)" in page
+
+
+def test_links_between_the_pages_lead_somewhere(tmp_path: Path) -> None:
+    index = run_of(tmp_path, "AEP")
+    for name, text in pages_of(index).items():
+        for target in re.findall(r'href="([^"#]+)"', text):
+            assert (index.parent / name).parent.joinpath(target).is_file(), f"{name}: {target}"
+
+
+def test_pages_load_nothing_from_elsewhere(tmp_path: Path) -> None:
+    for name, text in pages_of(run_of(tmp_path, "AEP")).items():
+        assert not re.search(r'(src|href)\s*=\s*["\']?(https?:)?//', text), name
+        assert "<script" not in text, name
+
+
+def test_page_of_a_refused_region_shows_offending_value_and_its_line(tmp_path: Path) -> None:
+    from tasks.expectations import DataDocs
+
+    docs = DataDocs(tmp_path)
+    frame = make_load_frame()
+    frame.loc[7, "load_mw"] = -77.25
+    faults_of(frame, docs)
+    (page,) = (text for name, text in pages_of(docs.build()).items() if "validations/" in name)
+    cells = re.findall(r"<td[^>]*><div[^>]*>\s*([^<]*?)\s*</div></td>", page)
+    assert cells[cells.index("-77.25") :][:3] == ["-77.25", "1", str(line_of(7))]
+
+
+def test_second_run_replaces_its_regions_and_keeps_the_others(tmp_path: Path) -> None:
+    first = pages_of(run_of(tmp_path, "AEP", "COMED"))
+    second = pages_of(run_of(tmp_path, "AEP", load_mw=-1.0))
+    assert len(second) == len(first)
+    assert not any(name in second for name in first if name.startswith("validations/AEP/"))
+    assert all(name in second for name in first if name.startswith("validations/COMED/"))
+    assert len(re.findall(r"<i [^>]*text-danger", second["index.html"])) == 1
+
+
+@pytest.mark.parametrize(
+    "broken", ["expectations/AEP.json", "great_expectations.yml", "made_by.txt"]
+)
+def test_store_that_a_crash_left_half_written_is_mended(tmp_path: Path, broken: str) -> None:
+    run_of(tmp_path, "AEP", "COMED")
+    path = tmp_path / "gx" / broken
+    path.write_bytes(path.read_bytes()[:20])
+    assert "AEP" in run_of(tmp_path, "AEP").read_text(encoding="utf-8")
+
+
+def test_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
+    from tasks.expectations import DataDocs
+
+    (tmp_path / "occupied").write_text("a file")
+    with pytest.raises(OSError, match="occupied"):
+        DataDocs(tmp_path / "occupied")
+
+
+def test_nothing_is_printed_and_no_progress_is_drawn(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_of(tmp_path, "AEP")
+    assert capfd.readouterr() == ("", "")
