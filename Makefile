@@ -20,13 +20,13 @@ help: ## List the targets
 	@echo '  PYTHON=python3.12 for setup; TORCH_INDEX=address of an index of CPU or CUDA builds of torch,'
 	@echo '  for the first setup (to change the build later: make clean first).'
 
-setup: $(INSTALLED) ## Install everything into .venv (about 2 minutes, 2 GB; at once when nothing changed)
+setup: $(INSTALLED) ## Install everything into .venv (2 to 3 minutes, 2 GB; at once when nothing changed)
 
 $(LOCKED):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "ERROR: gridcast needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -n 1)." >&2; \
 	  echo "       Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@echo "Installing into $(VENV): about 2 minutes, 2 GB (2 GB more where pip finds no CPU build of torch)"
+	@echo "Installing into $(VENV): 2 to 3 minutes, 2 GB (2 GB more where pip finds no CPU build of torch)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@echo "  1/3 the locked packages, each checked by its hash"
 	@$(PIP) install --no-deps --require-hashes -r requirements/lock.txt

@@ -138,8 +138,9 @@ def _start(
     """Check what can be checked at once, then run the flow here and show what came of it."""
 
     def run_flow() -> None:
-        _check_early(data, artifacts, profile, settings)
+        _check_early(artifacts, profile, settings)
         _prepare_surroundings(artifacts)
+        _check_data(data)
         _load_flow(flow)(
             data=None if data is None else str(data),
             artifacts=str(artifacts),
@@ -171,15 +172,16 @@ def _exit_code_of(work: Callable[[], Any]) -> int:
     return EXIT_OK
 
 
-def _check_early(
-    data: Path | None, artifacts: Path, profile: str, settings: list[str] | None
-) -> None:
+def _check_early(artifacts: Path, profile: str, settings: list[str] | None) -> None:
     """What is wrong with the command itself, told before Prefect takes its seconds to start."""
     from gridcast.config import Config
     from tasks.storage import check_folder
 
     Config.load(profile, overrides=tuple(settings or ()))
     check_folder(artifacts.absolute())
+
+
+def _check_data(data: Path | None) -> None:
     if data is not None:
         from tasks.sources import list_sources
 
@@ -187,7 +189,10 @@ def _check_early(
 
 
 def _prepare_surroundings(artifacts: Path) -> None:
-    """Prefect's database in the artifacts folder unless a server is named, and calm log lines."""
+    """Prefect's database in the artifacts folder unless a server is named, and calm log lines.
+
+    Prefect reads its settings once, when it is imported: nothing may import it before this.
+    """
     from tasks.servers import local_settings
     from tasks.show import show_log
 

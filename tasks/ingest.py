@@ -62,7 +62,7 @@ def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Publishe
     key = key_of(source=source_sha256, region=region, rules=rules, code=code_sha256(*_CODE))
     if not run.fresh and (record := _already_published(folder, region, key)) is not None:
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
-        return Completed(name="Cached", message="unchanged", data=Published(region, record))
+        return Completed(name="Cached", message="unchanged", data=Published(region=region, record=record))
     load = parse_region(content, region=region, file=str(source), config=run.config.ingestion)
     load.frame["flag"] = flag_readings(load.frame["load_mw"], run.config.quality)
     _require_few_flags(load, file=str(source), config=run.config.quality)
@@ -72,7 +72,7 @@ def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Publishe
         "%s: %d hours, %d missing, %d flagged",
         region, record.utc_hours, record.missing_hours, record.flagged,
     )  # fmt: skip
-    return Published(region, record)
+    return Published(region=region, record=record)
 
 
 @task(name="record-ingestion", cache_policy=NO_CACHE)

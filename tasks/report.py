@@ -179,9 +179,10 @@ def _errors_by_cell(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """SMAPE by region and cell, the mean over its seeds; and how many seeds were scored."""
     table = smape_table(scores)
+    scored = set(table.columns[table.T[OVERALL].notna()])
     jobs: dict[str, list[str]] = {}
     for model in models:
-        if model.job in table.columns:
+        if model.job in scored:
             jobs.setdefault(model.cell.upper(), []).append(model.job)
     errors = pd.DataFrame({cell: table[names].mean(axis=1) for cell, names in jobs.items()})
     return errors, {cell: len(names) for cell, names in jobs.items()}

@@ -36,6 +36,7 @@ def local_settings(artifacts: Path) -> dict[str, str]:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "gridcast",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "GX_ANALYTICS_ENABLED": "false",
     }
 

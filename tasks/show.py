@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
     from gridcast.summary import Summary
 
 
+_WIDTH_OF_FILES = 120
+
+
 def show_log(level: int) -> None:
     """Show gridcast's own log lines on standard error, beside the progress display."""
-    handler = RichHandler(console=console, show_path=False, show_level=False, markup=False,
-                          log_time_format="%H:%M:%S", highlighter=None)  # fmt: skip
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_level=False, markup=False,
+                              omit_repeated_times=False, log_time_format="%H:%M:%S")  # fmt: skip
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("gridcast")
     logger.setLevel(level)
     logger.addHandler(handler)
@@ -32,7 +41,7 @@ def show_log(level: int) -> None:
 def show_summary(path: Path) -> None:
     """Print the comparison and where to look next; the last line is the summary's path."""
     summary = read_summary(path)
-    out = Console(soft_wrap=True)
+    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
     if summary.models:
         out.print(_scores_table(summary))
         out.print(_models_table(summary))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,17 +146,19 @@ def _log_program(trained: TrainedJob, features: Features, run: Run) -> None:
     require_sha256(program, trained.files[_PROGRAM])
     windows, kind = run.config.windows, np.dtype("float32")
     shape_in = (-1, windows.lookback, len(features.feature_names))
-    mlflow.pyfunc.log_model(
-        name="model",
-        python_model=str(Path(__file__).with_name("served_model.py")),
-        artifacts={"program": str(program)},
-        model_config={"program_sha256": trained.files[_PROGRAM]},
-        signature=ModelSignature(
-            inputs=Schema([TensorSpec(kind, shape_in, name=None)]),
-            outputs=Schema([TensorSpec(kind, (-1, windows.horizon), name=None)]),
-        ),
-        pip_requirements=["mlflow", "numpy", "torch"],
-    )
+    with warnings.catch_warnings():  # it asks for a type hint and an example; the signature says all
+        warnings.filterwarnings("ignore", message=".*(Add type hints|An input example was not)")
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"program": str(program)},
+            model_config={"program_sha256": trained.files[_PROGRAM]},
+            signature=ModelSignature(
+                inputs=Schema([TensorSpec(kind, shape_in, name=None)]),
+                outputs=Schema([TensorSpec(kind, (-1, windows.horizon), name=None)]),
+            ),
+            pip_requirements=["mlflow", "numpy", "torch"],
+        )
 
 
 def _tags(run: Run, features: Features, trained: TrainedJob) -> dict[str, str]:

@@ -86,7 +86,7 @@ def train_model(run: Run, job: Job) -> TrainedJob | State[TrainedJob]:
     if not run.fresh and (trained := _already_trained(job)) is not None:
         _log.info("%s: already trained, nothing has changed", job.name)
         return Completed(name="Cached", message="unchanged", data=trained)
-    _log.info("%s: training on %s with %d threads", job.name, job.device, job.threads)
+    _log.info("%s: training on %s, CPU threads: %d", job.name, job.device, job.threads)
     (Path(job.folder) / "result.json").unlink(missing_ok=True)
     _run_process(job, limit_seconds=run.config.training.time_limit_seconds)
     trained = _already_trained(job)

@@ -13,6 +13,7 @@ import resource
 import sys
 import threading
 import time
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,9 +126,11 @@ def export_model(path: Path, trained: TrainedModel, data: TrainingData, *, lookb
     """``torch.export`` in eval mode (in train mode dropout is baked in), any number of windows."""
     model = LastStep(trained.forecaster, lookback=lookback).cpu().eval()
     example_BLF = torch.zeros(_EXAMPLE_BATCH, lookback, data.x_TF.shape[1])
-    program = torch.export.export(
-        model, (example_BLF,), dynamic_shapes=({0: torch.export.Dim("batch")},)
-    )
+    with warnings.catch_warnings():  # nn.RNN keeps its weights twice, which export remarks upon
+        warnings.filterwarnings("ignore", message="The tensor attributes .*_flat_weights")
+        program = torch.export.export(
+            model, (example_BLF,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
     with publishing(path) as temporary, temporary.open("wb") as file:
         torch.export.save(program, file)
 
@@ -170,7 +173,8 @@ def _fail(reason: str) -> int:
 
 def _end_with_owner() -> None:
     """Standard input closes when the owner dies, however it dies."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     os._exit(1)
 
 

@@ -313,6 +313,11 @@ def test_a_cell_alone_is_compared_with_no_other() -> None:
     )
 
 
+def test_a_cell_without_a_figure_is_not_compared() -> None:
+    scores = make_scores({"gru-seed0": [0.8, 0.9], "lstm-seed0": [np.nan, np.nan]})
+    assert verdict(scores, make_run()).startswith("One cell was scored: sMAPE GRU 0.850 % (one")
+
+
 def test_no_model_is_said_to_be_no_model() -> None:
     assert verdict(make_scores({"persistence": [3.0]}), make_run()) == "No model was scored."
 
