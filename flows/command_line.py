@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="gridcast",
-    help="Hourly electricity-load forecasting: regional CSVs in, a compared and logged forecaster out.",
+    help="Hourly electricity-load forecasting: regional CSVs in, a compared forecaster out.",
     epilog="Exit status: 0 all done, 1 part of the work failed, 2 wrong usage or configuration, "
     "75 another run works on the same artifacts.",
     no_args_is_help=True,
@@ -36,7 +35,9 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key; may stand several times."),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Do everything again, also what is unchanged.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Do everything again, also what is unchanged.")
+]
 DEFAULT_ARTIFACTS = Path("artifacts")
 
 
@@ -209,4 +210,4 @@ def _load_flow(name: str) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

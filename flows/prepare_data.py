@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from gridcast.errors import RegionRefusedError
 from tasks.ingest import ingest_region, record_ingestion
@@ -18,13 +18,13 @@ def prepare_data(
     artifacts: str = "artifacts",
     profile: str = "base",
     overrides: list[str] | None = None,
-    fresh: bool = False,  # noqa: FBT001, FBT002 - a flow's parameters are its form in Prefect's pages
+    fresh: bool = False,  # noqa: FBT001, FBT002 - Prefect's pages make a form of these
     run_id: str | None = None,
 ) -> Ingestion:
-    """Parse, check and publish every ``<REGION>_hourly.csv`` of a folder, a region at a time.
+    """Parse, check and publish every ``<REGION>_hourly.csv`` of a folder, one by one.
 
-    Runs hourly in deployment. Safe to run again: a region whose bytes and rules are unchanged is not
-    touched, and one that fails leaves what was published before as it was.
+    Runs hourly in deployment. Safe to run again: a region whose bytes and rules are unchanged is
+    not touched, and one that fails leaves what was published before as it was.
     Ad hoc: ``gridcast ingest --data folder``.
 
     Args:

@@ -15,7 +15,7 @@ def run_pipeline(
     artifacts: str = "artifacts",
     profile: str = "base",
     overrides: list[str] | None = None,
-    fresh: bool = False,  # noqa: FBT001, FBT002 - a flow's parameters are its form in Prefect's pages
+    fresh: bool = False,  # noqa: FBT001, FBT002 - Prefect's pages make a form of these
 ) -> str:
     """Prepare the data, train and evaluate the models; the path of the run's ``summary.json``.
 

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from prefect import flow
-from prefect.futures import wait
-from prefect.states import State
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import PartialFailureError
 from tasks.build_features import make_features
 from tasks.evaluate import evaluate_models
 from tasks.ingest import load_ingestion
 from tasks.publish_report import publish_report
-from tasks.records import Evaluation, Ingestion, TrainedJob
+from tasks.records import TrainedJob
 from tasks.runs import open_run
 from tasks.track import prepare_tracking, track_models
 from tasks.train import plan_jobs, record_jobs, train_model
 
+# A thread only waits for its job's process; each job has its own.
+_THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=32))
 
-@flow(name="train-models", task_runner=ThreadPoolTaskRunner(max_workers=32))
+
+@flow(name="train-models", task_runner=_THREADS)
 def train_models(
     data: str | None = None,
     artifacts: str = "artifacts",
     profile: str = "base",
     overrides: list[str] | None = None,
-    fresh: bool = False,  # noqa: FBT001, FBT002 - a flow's parameters are its form in Prefect's pages
+    fresh: bool = False,  # noqa: FBT001, FBT002 - Prefect's pages make a form of these
     run_id: str | None = None,
-) -> Evaluation:
-    """Train GRU and LSTM side by side on what is published, score them, log them to MLflow.
+) -> str:
+    """Train GRU and LSTM side by side on what is published, score and log them; the report's path.
 
     Runs weekly in deployment. Each model is trained in a process of its own. Safe to run again: a
     job whose data, configuration and code are unchanged is not trained again.
@@ -43,7 +48,7 @@ def train_models(
     """
     with open_run("train-models", data=data, artifacts=artifacts, profile=profile,
                   overrides=overrides, fresh=fresh, run_id=run_id) as run:  # fmt: skip
-        ingestion: Ingestion = load_ingestion(run)
+        ingestion = load_ingestion(run)
         if not ingestion.published:
             raise PartialFailureError(ingestion.errors, summary=run.summary_path)
         with run.timed("build_features"):
@@ -51,7 +56,8 @@ def train_models(
         with run.timed("train_models"):
             experiment = prepare_tracking.submit(run)
             futures = {job.name: train_model.submit(run, job) for job in plan_jobs(run, features)}
-            wait([experiment, *futures.values()])
+            waited: list[PrefectFuture[Any]] = [experiment, *futures.values()]
+            wait(waited)
             trained, failed = _sort({name: each.state for name, each in futures.items()})
             record_jobs(run, failed)
         if not trained:
@@ -64,7 +70,7 @@ def train_models(
             return publish_report(run, ingestion, evaluation)
 
 
-def _sort(states: dict[str, State]) -> tuple[list[TrainedJob], dict[str, str]]:
+def _sort(states: dict[str, State[Any]]) -> tuple[list[TrainedJob], dict[str, str]]:
     """What was trained, and why the other jobs failed."""
     trained, failed = [], {}
     for name, state in states.items():

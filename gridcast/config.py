@@ -84,7 +84,9 @@ class QualityConfig(Section):
     spike_ratio: float = Field(ge=1.0, description="flag above this multiple of the past median")
     max_flat_hours: Count = Field(description="flag a run of one value longer than this (hours)")
     max_flagged_share: Share = Field(description="share of flagged readings that fails a region")
-    exclude_flagged: bool = Field(description="keep them out of labels and, if wrong, out of inputs")
+    exclude_flagged: bool = Field(
+        description="keep them out of labels and, if wrong, out of inputs"
+    )
 
 
 class FeaturesConfig(Section):
@@ -205,7 +207,7 @@ class Config(Section):
         overrides: tuple[str, ...] = (),
         device_type: Literal["cpu", "cuda"] = "cpu",
     ) -> Config:
-        """Read ``base.yaml``, lay the profile and ``key=value`` overrides over it, and check it all.
+        """Read ``base.yaml``, lay the profile and ``key=value`` overrides over it, check it all.
 
         Args:
             profile: a name in ``configs/`` or the path of a YAML file.
@@ -260,7 +262,10 @@ def _read_profile(profile: str) -> dict[str, Any]:
         ) from None
     if not isinstance(tree, dict):
         raise ConfigError(
-            where=str(path), key="(file)", found=tree, expected="sections with keys (a YAML mapping)"
+            where=str(path),
+            key="(file)",
+            found=tree,
+            expected="sections with keys (a YAML mapping)",
         )
     return tree
 
@@ -282,7 +287,7 @@ def _parse_override(override: str) -> dict[str, Any]:
 
 def _stack(layers: list[tuple[str, dict[str, Any]]]) -> tuple[dict[str, Any], dict[str, str]]:
     """``base.yaml`` with the named layers over it, and which layer set which key."""
-    tree, origin = _read_profile(BASE_PROFILE), {}
+    tree, origin = _read_profile(BASE_PROFILE), dict[str, str]()
     for name, layer in layers:
         _lay_over(tree, layer, origin, name)
     return tree, origin

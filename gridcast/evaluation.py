@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from gridcast.baselines import NAIVE_LAGS, naive_forecasts
@@ -51,7 +50,7 @@ def collect_forecasts(table: pd.DataFrame, models: Mapping[str, pd.DataFrame]) -
 def score_contestants(
     forecasts: pd.DataFrame, table: pd.DataFrame, *, season_length: int
 ) -> pd.DataFrame:
-    """sMAPE (percent), MAE and RMSE (MW) and MASE of each contestant, by region and overall.
+    """SMAPE (percent), MAE and RMSE (MW) and MASE of each contestant, by region and overall.
 
     Overall (region ``ALL``) is the mean over the regions, as the article has it.
     """
@@ -60,7 +59,7 @@ def score_contestants(
         history = table[(table["region"] == region) & (table["part"] == TRAIN)]
         naive_mae = seasonal_naive_mae(history["load_mw"].to_numpy(), season_length=season_length)
         y_true = labels["y_true"].to_numpy()
-        for contestant in forecasts.columns.difference(_ABOUT_LABELS, sort=False):
+        for contestant in forecasts.columns.difference(list(_ABOUT_LABELS), sort=False):
             y_pred = labels[contestant].to_numpy()
             rows.append(
                 {

@@ -30,9 +30,9 @@ FEATURE_PREFIX = "x_"
 class FeatureTable:
     """All regions' steps end to end, and the scale of each region.
 
-    ``frame`` columns: ``region``, ``timestamp``, ``local_hour``, ``load_mw``, ``input_mw``, ``part`` (see
-    ``splits``), ``is_input`` (may the step be part of a window), ``target`` (scaled load, 0 where
-    there is none) and the features, named ``x_...`` (float32).
+    ``frame`` columns: ``region``, ``timestamp``, ``local_hour``, ``load_mw`` as read, ``input_mw``
+    (bridged), ``part`` (see ``splits``), ``is_input`` (may the step be part of a window),
+    ``target`` (scaled load, 0 where there is none) and the features, named ``x_...`` (float32).
     """
 
     frame: pd.DataFrame
@@ -46,11 +46,13 @@ class FeatureTable:
 
 def build_features(readings: Mapping[str, pd.DataFrame], config: Config) -> FeatureTable:
     """From each region's readings (see ``RegionLoad.frame``, with ``flag``) to the table."""
-    frames, scales = [], {}
-    for region in sorted(readings):
-        frames.append(_region_features(region, readings[region], config, scales))
+    scales: dict[str, LoadScale] = {}
+    frames = [
+        _region_features(region, readings[region], config, scales) for region in sorted(readings)
+    ]
     table = pd.concat(frames, ignore_index=True)
-    table.insert(0, "region", pd.Categorical(table.pop("region"), categories=sorted(readings)))
+    region_T = pd.Series(pd.Categorical(table.pop("region"), categories=sorted(readings)))
+    table.insert(0, "region", region_T)
     return FeatureTable(table, scales)
 
 
@@ -80,14 +82,14 @@ def _region_features(
 
 
 def _base_features(
-    load_T: np.ndarray,  # noqa: N803
+    load_T: np.ndarray,
     next_local: pd.Series[pd.Timestamp],
     config: FeaturesConfig,
 ) -> dict[str, np.ndarray]:
     """The load, its last change, the load at each lag of the hour being forecast, its calendar."""
 
     def change(values: np.ndarray) -> np.ndarray:
-        return config.change_gain * np.nan_to_num(values - _shift(values, 1))
+        return np.asarray(config.change_gain * np.nan_to_num(values - _shift(values, 1)))
 
     features = {LOAD_FEATURE: load_T, "x_load_change": change(load_T)}
     for lag in config.lags_hours:
@@ -106,7 +108,7 @@ def _base_features(
 
 
 def _article_features(
-    load_T: np.ndarray,  # noqa: N803
+    load_T: np.ndarray,
     label: pd.Series[pd.Timestamp],
 ) -> dict[str, np.ndarray]:
     """The load and the calendar of its own label as ordinals, each scaled to 0..1 by region."""
@@ -120,7 +122,7 @@ def _article_features(
     return {LOAD_FEATURE: load_T, **dict(zip(ordinals, scaled.T, strict=True))}
 
 
-def _shift(values_T: np.ndarray, steps: int) -> np.ndarray:  # noqa: N803
+def _shift(values_T: np.ndarray, steps: int) -> np.ndarray:
     """``out[t] = values[t - steps]``, NaN before the start."""
     if steps == 0:
         return values_T

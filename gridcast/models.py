@@ -1,6 +1,7 @@
 """One recurrent forecaster; GRU and LSTM differ in its cell only.
 
-Legend: ``B`` windows, ``L`` lookback, ``F`` features, ``O`` origins (``L - warmup``), ``H`` horizon.
+Legend: ``B`` windows, ``L`` lookback, ``F`` features, ``U`` units, ``O`` origins (``L - warmup``),
+``H`` horizon.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -35,13 +35,14 @@ class RecurrentForecaster(nn.Module):
         )
         self.head = nn.Linear(config.hidden_size, horizon)
 
-    def forward(self, x_BLF: Tensor, warmup: int) -> Tensor:  # noqa: N803
+    def forward(self, x_BLF: Tensor, warmup: int) -> Tensor:
         """Scaled features to scaled forecasts, shape ``(B, O, H)``."""
-        hidden_BLU, _ = self.recurrent(x_BLF)  # noqa: N806
-        out_BOU = hidden_BLU[:, warmup:]  # noqa: N806
-        y_BOH = self.head(out_BOU.relu() if self.head_relu else out_BOU)  # noqa: N806
+        hidden_BLU, _ = self.recurrent(x_BLF)
+        out_BOU = hidden_BLU[:, warmup:]
+        y_BOH: Tensor = self.head(out_BOU.relu() if self.head_relu else out_BOU)
         if self.adds_last_load:
-            return x_BLF[:, warmup:, _LOAD, None] + self.change_scale * y_BOH.to(x_BLF.dtype)
+            last_BO1 = x_BLF[:, warmup:, _LOAD, None]
+            return last_BO1 + self.change_scale * y_BOH.to(x_BLF.dtype)
         return y_BOH
 
     @property
@@ -57,9 +58,9 @@ class LastStep(nn.Module):
         super().__init__()
         self.forecaster, self.last = forecaster, lookback - 1
 
-    def forward(self, x_BLF: Tensor) -> Tensor:  # noqa: N803
+    def forward(self, x_BLF: Tensor) -> Tensor:
         """Scaled features to scaled forecasts, shape ``(B, H)``."""
-        y_BOH: Tensor = self.forecaster(x_BLF, self.last)  # noqa: N806
+        y_BOH: Tensor = self.forecaster(x_BLF, self.last)
         return y_BOH[:, 0]
 
 

@@ -69,9 +69,7 @@ def region_of(file_name: str) -> str | None:
     return match["region"] if match else None
 
 
-def parse_region(
-    content: bytes, *, region: str, file: str, config: IngestionConfig
-) -> RegionLoad:
+def parse_region(content: bytes, *, region: str, file: str, config: IngestionConfig) -> RegionLoad:
     """Read one region's file strictly.
 
     Args:
@@ -114,7 +112,9 @@ def _checked_bytes(content: bytes, *, file: str, region: str) -> bytes:
         text.decode("utf-8")
     except UnicodeDecodeError as error:
         offset = error.start + len(content) - len(text)
-        raise refuse(offset, "encoding", f"found byte {content[offset]:#04x}, expected UTF-8") from None
+        raise refuse(
+            offset, "encoding", f"found byte {content[offset]:#04x}, expected UTF-8"
+        ) from None
     if not text.strip():
         raise refuse(0, "empty", f"found 0 rows, expected a header {_header(region)} and data")
     if not text.endswith(b"\n"):
@@ -225,20 +225,19 @@ def _read_label(label: str) -> np.datetime64 | None:
 
 def _read_load(cell: str) -> float | tuple[str, str]:
     """The load in MW, or the fault's kind and what was found."""
-    if not cell.strip():
+    word = cell.strip().lstrip("+-").lower()
+    if not word:
         return "load_empty", "an empty load"
-    if kind := _NOT_A_READING.get(cell.strip().lstrip("+-").lower()):
-        return kind, f"the load {cell!r}"
-    if re.fullmatch(r"[+-]?\d+,\d+", cell):
-        return "load_decimal_comma", f"the load {cell!r} with a comma"
+    if word in _NOT_A_READING:
+        return _NOT_A_READING[word], f"the load {cell!r}"
     if not _NUMBER.fullmatch(cell):
-        return "load_text", f"the load {cell[:40]!r}"
+        is_comma = re.fullmatch(r"[+-]?\d+,\d+", cell)
+        kind = "load_decimal_comma" if is_comma else "load_text"
+        return kind, f"the load {cell[:40]!r}{' with a comma' if is_comma else ''}"
     value = float(cell)
     if not np.isfinite(value):
         return "load_overflow", f"the load {cell[:40]!r}, beyond what a number can hold"
-    if value < 0:
-        return "load_negative", f"the negative load {cell!r}"
-    return value
+    return value if value >= 0 else ("load_negative", f"the negative load {cell!r}")
 
 
 def _one_a_kind(faults: list[Fault]) -> list[Fault]:
@@ -279,7 +278,9 @@ def _to_utc(cells: _Cells, *, region: str, file: str, config: IngestionConfig) -
     frame["timestamp"] = summer.where(~is_second, winter).dt.tz_convert("UTC")
     _order_autumn_pairs(frame, np.flatnonzero(is_second))
     frame = frame[["timestamp", "local_label", "source_line", "load_mw"]]
-    return RegionLoad(region, frame, content_sha256(frame["timestamp"], frame["load_mw"].to_numpy()))
+    return RegionLoad(
+        region, frame, content_sha256(frame["timestamp"], frame["load_mw"].to_numpy())
+    )
 
 
 def _time_faults(

@@ -24,8 +24,8 @@ _FEWEST_REFERENCES = 24
 def flag_readings(load_mw: pd.Series[float], config: QualityConfig) -> pd.Series[str]:
     """Flag each of ``N`` readings (MW, sorted by time) with its first reason, or ``""``.
 
-    ``zero``: a load of exactly 0. ``dropout``, ``spike``: below or above a multiple of the median of
-    the ``reference_hours`` readings before. ``flat``: part of too long a run of one value.
+    ``zero``: a load of exactly 0. ``dropout``, ``spike``: below or above a multiple of the median
+    of the ``reference_hours`` readings before. ``flat``: part of too long a run of one value.
     """
     median = load_mw.rolling(
         config.reference_hours, min_periods=_FEWEST_REFERENCES, closed="left"

@@ -45,9 +45,7 @@ class Scored:
 
 
 @torch.no_grad()
-def score(
-    forecaster: RecurrentForecaster, data: TrainingData, part: int, config: Config
-) -> Scored:
+def score(forecaster: RecurrentForecaster, data: TrainingData, part: int, config: Config) -> Scored:
     """Forecast every label of ``part`` (see ``splits``) that has its inputs, and no other."""
     windows = config.windows
     origins = scored_origins(data.steps, part, windows)

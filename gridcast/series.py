@@ -22,13 +22,14 @@ _WEEK = 168
 def to_steps(readings: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Lay ``readings`` (``timestamp``, ``local_label``, ``load_mw``, ``flag``) out as steps.
 
-    With ``windows.unit`` = ``hours`` a step is an hour of the regular UTC grid; with ``rows`` a step
-    is a reading, and an hour without one leaves no trace, as in the article.
+    With ``windows.unit`` = ``hours`` a step is an hour of the regular UTC grid; with ``rows`` a
+    step is a reading, and an hour without one leaves no trace, as in the article.
 
     Returns:
-        ``timestamp`` (UTC), ``local_hour`` (0 to 23), ``load_mw`` as read (NaN where missing),
-        ``input_mw`` (flagged and missing values bridged; NaN where the gap is too long),
-        ``is_observed`` and ``is_trusted`` (observed and, if ``quality.exclude_flagged``, unflagged).
+        ``timestamp`` (UTC), ``local_label``, ``local_hour`` (0 to 23), ``load_mw`` as read (NaN
+        where missing), ``input_mw`` (flagged and missing values bridged; NaN where the gap is too
+        long), ``is_observed``, and ``is_trusted``: observed and, if ``quality.exclude_flagged``,
+        unflagged.
     """
     steps = readings[["timestamp", "load_mw", "flag", "local_label"]]
     if config.windows.unit == "hours":
@@ -57,7 +58,7 @@ def to_steps(readings: pd.DataFrame, config: Config) -> pd.DataFrame:
     )
 
 
-def bridge_gaps(load_T: np.ndarray, *, longest: int) -> np.ndarray:  # noqa: N803
+def bridge_gaps(load_T: np.ndarray, *, longest: int) -> np.ndarray:
     """Fill the first ``longest`` steps of each gap (NaN) from the past alone.
 
     A filled value is the one before it plus last week's change at that hour, or the one before it

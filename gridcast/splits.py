@@ -14,8 +14,8 @@ PARTS = ("none", "train", "validation", "test")
 
 
 def assign_parts(
-    is_observed_T: np.ndarray,  # noqa: N803
-    is_trusted_T: np.ndarray,  # noqa: N803
+    is_observed_T: np.ndarray,
+    is_trusted_T: np.ndarray,
     config: SplitConfig,
 ) -> np.ndarray:
     """The part of each of ``T`` steps as a label (int8): NO_PART, TRAIN, VALIDATION or TEST.

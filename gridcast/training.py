@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gridcast.errors import NotFiniteError
 from gridcast.models import RecurrentForecaster
 from gridcast.scoring import score
-from gridcast.splits import TRAIN, VALIDATION
+from gridcast.splits import VALIDATION
 from gridcast.windows import Steps, cut_pass, train_starts
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def train_model(
         for starts_B in order[: num_steps - clock.step]:
             loss = _loss(forecaster, data, torch.as_tensor(starts_B, device=device), config)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             if training.clip_norm is not None:
                 nn.utils.clip_grad_norm_(forecaster.parameters(), training.clip_norm)
             optimizer.step()
@@ -114,7 +114,7 @@ def train_model(
 
 
 def _plan_passes(
-    starts_N: np.ndarray,  # noqa: N803
+    starts_N: np.ndarray,
     windows: WindowsConfig,
     training: TrainingConfig,
     seed: int,
@@ -154,24 +154,23 @@ def _optimizer(
 def _loss(
     forecaster: RecurrentForecaster,
     data: TrainingData,
-    starts_B: Tensor,  # noqa: N803
+    starts_B: Tensor,
     config: Config,
 ) -> Tensor:
     """Mean loss over the training labels of one batch, on the scaled load."""
     windows, device = config.windows, starts_B.device
-    steps_L = torch.arange(windows.lookback, device=device)  # noqa: N806
-    ahead_H = torch.arange(1, windows.horizon + 1, device=device)  # noqa: N806
-    x_BLF = data.x_TF[starts_B[:, None] + steps_L]  # noqa: N806
-    labels_OH = steps_L[windows.warmup :, None] + ahead_H  # noqa: N806
-    labels_BOH = starts_B[:, None, None] + labels_OH  # noqa: N806
-    with torch.autocast(
-        device.type, torch.bfloat16, enabled=config.training.precision == "bf16"
-    ):
-        y_BOH = forecaster(x_BLF, windows.warmup)  # noqa: N806
+    steps_L = torch.arange(windows.lookback, device=device)
+    ahead_H = torch.arange(1, windows.horizon + 1, device=device)
+    x_BLF = data.x_TF[starts_B[:, None] + steps_L]
+    labels_OH = steps_L[windows.warmup :, None] + ahead_H
+    labels_BOH = starts_B[:, None, None] + labels_OH
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.training.precision == "bf16"):
+        y_BOH = forecaster(x_BLF, windows.warmup)
     error = y_BOH.float() - data.target_T[labels_BOH]
     weight = data.is_train_T[labels_BOH]
     each = error.abs() if config.training.loss == "l1" else error.square()
-    return (each * weight).sum() / weight.sum()
+    mean: Tensor = (each * weight).sum() / weight.sum()
+    return mean
 
 
 def _validation_smape(

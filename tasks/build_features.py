@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
 
 from gridcast.features import build_features
 from gridcast.splits import TEST, VALIDATION
 from gridcast.summary import RegionRecord, WindowsRecord
-from gridcast.windows import Steps, scored_origins, train_starts
+from gridcast.windows import scored_origins, steps_of, train_starts
 from tasks.records import Features
+from tasks.states import unchanged
 from tasks.storage import (
     code_sha256,
     file_sha256,
@@ -32,21 +32,22 @@ from tasks.storage import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from prefect.client.schemas.objects import State
 
     from gridcast.config import Config
     from gridcast.features import FeatureTable
     from tasks.runs import Run
 
 _CODE = ("features", "quality", "scaling", "series", "splits", "windows")
-_CONFIG = {"ingestion": {"timezone"}, "quality": True, "features": True, "scaling": True,
-           "split": True, "windows": True}  # fmt: skip
+_CONFIG: Any = {
+    "ingestion": {"timezone"}, "quality": True, "features": True, "scaling": True, "split": True,
+    "windows": True,
+}  # fmt: skip
 _KEPT_TABLES = 4
 _log = logging.getLogger("gridcast.features")
 
 
 @task(name="build-features", cache_policy=NO_CACHE)
-def make_features(run: Run, regions: Mapping[str, RegionRecord]) -> Features | State[Features]:
+def make_features(run: Run, regions: Mapping[str, RegionRecord]) -> Features:
     """Parquet of all regions → features, targets and parts → one Parquet, published by rename."""
     contents = {name: region.content_sha256 for name, region in sorted(regions.items())}
     config = run.config.model_dump(mode="json", include=_CONFIG)
@@ -57,7 +58,7 @@ def make_features(run: Run, regions: Mapping[str, RegionRecord]) -> Features | S
     if known is not None and not run.fresh and has_sha256(path, known["file_sha256"]):
         features = Features.model_validate(known).model_copy(update={"cached": True})
         _leave(run, features)
-        return Completed(name="Cached", message="unchanged", data=features)
+        return unchanged(features)
     table = build_features({name: _read(region) for name, region in regions.items()}, run.config)
     features = _publish(path, table, key=key, windows=_count_windows(table, run.config))
     keep_newest(list(path.parent.glob("*.parquet")), num=_KEPT_TABLES)
@@ -87,12 +88,7 @@ def _publish(path: Path, table: FeatureTable, *, key: str, windows: WindowsRecor
 
 
 def _count_windows(table: FeatureTable, config: Config) -> WindowsRecord:
-    frame = table.frame
-    steps = Steps(
-        frame["region"].cat.codes.to_numpy("int64"),
-        frame["part"].to_numpy(),
-        frame["is_input"].to_numpy(),
-    )
+    frame, steps = table.frame, steps_of(table.frame)
     num_test = len(scored_origins(steps, TEST, config.windows))
     return WindowsRecord(
         train=len(train_starts(steps, config.windows)),

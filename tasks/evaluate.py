@@ -38,9 +38,7 @@ def evaluate_models(run: Run, features: Features, trained: list[TrainedJob]) -> 
         columns=["region", "timestamp", "local_hour", "load_mw", "input_mw", "part"],
     )
     forecasts = collect_forecasts(table, {each.job.name: _read_forecasts(each) for each in trained})
-    scores = score_contestants(
-        forecasts, table, season_length=run.config.evaluation.season_length
-    )
+    scores = score_contestants(forecasts, table, season_length=run.config.evaluation.season_length)
     forecasts_path, scores_path = run.folder / _FORECASTS, run.folder / "scores.parquet"
     with publishing(forecasts_path) as temporary:
         forecasts.to_parquet(temporary, compression="zstd", index=False)
@@ -53,9 +51,10 @@ def evaluate_models(run: Run, features: Features, trained: list[TrainedJob]) -> 
         baselines={name: _baseline_record(name, scores) for name in _naive_names(scores)},
     )
     run.leave("evaluation", evaluation)
+    overall = scores[scores["region"] == OVERALL].round(4)
     create_table_artifact(
         key="scores",
-        table=scores[scores["region"] == OVERALL].round(4).to_dict(orient="records"),
+        table={str(name): list(column) for name, column in overall.items()},
         description=f"Overall scores of run {run.run_id} (sMAPE in percent, errors in MW)",
     )
     for name, model in evaluation.models.items():

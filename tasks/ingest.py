@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
 
 from gridcast.errors import Fault, RegionRefusedError, UsageError
 from gridcast.parsing import parse_region
 from gridcast.quality import NO_FLAG, flag_readings
 from gridcast.summary import DataRecord, RegionRecord
 from tasks.records import Ingestion, Published, Sources
+from tasks.states import unchanged
 from tasks.storage import (
     code_sha256,
     file_sha256,
@@ -34,8 +34,6 @@ from tasks.storage import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from prefect.client.schemas.objects import State
-
     from gridcast.config import QualityConfig
     from gridcast.parsing import RegionLoad
     from tasks.expectations import DataDocs
@@ -47,7 +45,7 @@ _log = logging.getLogger("gridcast.ingest")
 
 
 @task(name="ingest-region", task_run_name="ingest-{region}", cache_policy=NO_CACHE)
-def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Published | State[Published]:
+def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Published:
     """CSV → parsed and flagged → checked by Great Expectations → Parquet, published by rename.
 
     Nothing is done again for the same bytes, rules and code.
@@ -62,7 +60,7 @@ def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Publishe
     key = key_of(source=source_sha256, region=region, rules=rules, code=code_sha256(*_CODE))
     if not run.fresh and (record := _already_published(folder, region, key)) is not None:
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
-        return Completed(name="Cached", message="unchanged", data=Published(region=region, record=record))
+        return unchanged(Published(region=region, record=record))
     load = parse_region(content, region=region, file=str(source), config=run.config.ingestion)
     load.frame["flag"] = flag_readings(load.frame["load_mw"], run.config.quality)
     _require_few_flags(load, file=str(source), config=run.config.quality)
@@ -94,7 +92,7 @@ def record_ingestion(
         dataset=sources.dataset,
         data=DataRecord(folder=str(sources.folder), kind=sources.kind, skipped=sources.skipped),
         regions=dict(sorted(regions.items())),
-        errors=[str(fault) for error in refused for fault in error.faults],
+        errors=tuple(str(fault) for error in refused for fault in error.faults),
         data_docs=_build_docs(run),
     )
     run.leave("ingestion", ingestion)
@@ -115,7 +113,9 @@ def load_ingestion(run: Run) -> Ingestion:
     """
     if part := run.find("ingestion"):
         return Ingestion.model_validate(part)
-    datasets = sorted((run.artifacts / "data").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    datasets = sorted(
+        (run.artifacts / "data").glob("*.json"), key=lambda path: path.stat().st_mtime
+    )
     if run.data is not None:
         datasets = [path for path in datasets if _folder_of(path) == str(run.data)]
     regions = _load_published(datasets[-1].with_suffix("")) if datasets else {}

@@ -57,7 +57,11 @@ class ProgressBoard:
 
     def _shown(self) -> Progress:
         if self._display is None:
-            columns = (TextColumn("{task.description:12}"), BarColumn(), TextColumn("{task.fields[line]}"))
+            columns = (
+                TextColumn("{task.description:12}"),
+                BarColumn(),
+                TextColumn("{task.fields[line]}"),
+            )
             self._display = Progress(*columns, console=console)
             self._display.start()
         return self._display
@@ -65,7 +69,10 @@ class ProgressBoard:
 
 def describe(progress: dict[str, Any]) -> str:
     """One line: pass, loss, validation sMAPE, speed, time left."""
-    parts = [f"pass {progress['pass_number']}/{progress['num_passes']}", f"loss {progress['loss']:.4f}"]
+    parts = [
+        f"pass {progress['pass_number']}/{progress['num_passes']}",
+        f"loss {progress['loss']:.4f}",
+    ]
     if progress["validation_smape"] is not None:
         parts.append(f"validation sMAPE {progress['validation_smape']:.3f} %")
     parts.append(f"{progress['steps_per_second']:.1f} steps/s")

@@ -50,7 +50,7 @@ class Ingestion(Record):
     dataset: str
     data: DataRecord
     regions: dict[str, RegionRecord]
-    errors: list[str] = []
+    errors: tuple[str, ...] = ()
     data_docs: str | None = None
 
     @property

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,9 +159,7 @@ def _failures(run: Run) -> list[str]:
     return errors + list(run.find("jobs").get("failed_jobs", {}).values())
 
 
-def _close(
-    run: Run, begun: float, status: Status, exit_code: int, errors: list[str]
-) -> None:
+def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[str]) -> None:
     ingestion, jobs, evaluation = (run.find(part) for part in ("ingestion", "jobs", "evaluation"))
     total = round(time.perf_counter() - begun, 3)
     summary = Summary(

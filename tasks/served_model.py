@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from mlflow.pyfunc import PythonModelContext
+    from mlflow.pyfunc.model import PythonModelContext
 
 
 class ServedForecaster(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]

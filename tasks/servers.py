@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
@@ -51,7 +52,11 @@ def serve_pages(artifacts: Path, *, prefect_port: int, mlflow_port: int) -> None
     check_folder(artifacts)
     for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
         _require_free(port, option)
-    environment = os.environ | local_settings(artifacts) | {"PREFECT_UI_API_URL": f"http://{HOST}:{prefect_port}/api"}
+    environment = (
+        os.environ
+        | local_settings(artifacts)
+        | {"PREFECT_UI_API_URL": f"http://{HOST}:{prefect_port}/api"}
+    )
     servers = {
         "Prefect": ([sys.executable, "-m", "prefect", "server", "start", "--host", HOST,
                      "--port", str(prefect_port)], f"http://{HOST}:{prefect_port}"),
@@ -95,8 +100,9 @@ def _require_free(port: int, option: str) -> None:
         try:
             probe.bind((HOST, port))
         except OSError:
+            where = f"{option} {port}"
             raise UsageError(
-                f"{option} {port}", found="a port in use", expected="a free one; choose another"
+                where, found="a port in use", expected="a free one; choose another"
             ) from None
 
 
@@ -133,10 +139,8 @@ def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
     for process in processes.values():
         _signal(process, signal.SIGTERM)
     for process in processes.values():
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=_SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            pass
         _signal(process, signal.SIGKILL)
         process.wait()
 

@@ -96,7 +96,16 @@ def _marked(values: list[float], num_models: int) -> list[str]:
 
 def _models_table(summary: Summary) -> Table:
     table = Table(title="Models", box=box.SIMPLE_HEAD)
-    names = ("model", "training s", "parameters", "MAE MW", "RMSE MW", "MASE", "memory MB", "device")
+    names = (
+        "model",
+        "training s",
+        "parameters",
+        "MAE MW",
+        "RMSE MW",
+        "MASE",
+        "memory MB",
+        "device",
+    )
     for name in names:
         table.add_column(name, justify="left" if name in {"model", "device"} else "right")
     for name, model in summary.models.items():

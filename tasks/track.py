@@ -49,7 +49,11 @@ def prepare_tracking(run: Run) -> str:
 
 @task(name="track-models", cache_policy=NO_CACHE)
 def track_models(
-    run: Run, experiment_id: str, features: Features, trained: list[TrainedJob], evaluation: Evaluation
+    run: Run,
+    experiment_id: str,
+    features: Features,
+    trained: list[TrainedJob],
+    evaluation: Evaluation,
 ) -> Evaluation:
     """Log each model once: a run that is there for the same job and scores is used again."""
     client = _client(run)
@@ -128,9 +132,7 @@ def _log_model(
         client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")
         client.log_dict(run_id, _how_to_use(features, run), "model_input.json")
         _log_program(trained, features, run)
-    write_json(
-        trained.file("mlflow.json"), {"key": _tracking_key(run, trained), "run_id": run_id}
-    )
+    write_json(trained.file("mlflow.json"), {"key": _tracking_key(run, trained), "run_id": run_id})
     _log.info("%s: MLflow run %s", name, run_id)
     return run_id
 
@@ -146,7 +148,9 @@ def _log_program(trained: TrainedJob, features: Features, run: Run) -> None:
     require_sha256(program, trained.files[_PROGRAM])
     windows, kind = run.config.windows, np.dtype("float32")
     shape_in = (-1, windows.lookback, len(features.feature_names))
-    with warnings.catch_warnings():  # it asks for a type hint and an example; the signature says all
+    with (
+        warnings.catch_warnings()
+    ):  # it asks for a type hint and an example; the signature says all
         warnings.filterwarnings("ignore", message=".*(Add type hints|An input example was not)")
         mlflow.pyfunc.log_model(
             name="model",
@@ -185,10 +189,17 @@ def _params(run: Run, trained: TrainedJob) -> list[Any]:
         mode="json", include={"features", "scaling", "split", "windows", "model", "training"}
     )
     flat = {
-        f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()
+        f"{section}.{key}": value
+        for section, keys in sections.items()
+        for key, value in keys.items()
     }
-    own = {"cell": trained.job.cell, "seed": trained.job.seed, "device": trained.job.device,
-           "num_parameters": trained.num_parameters, "weights_sha256": trained.weights_sha256}  # fmt: skip
+    own = {
+        "cell": trained.job.cell,
+        "seed": trained.job.seed,
+        "device": trained.job.device,
+        "num_parameters": trained.num_parameters,
+        "weights_sha256": trained.weights_sha256,
+    }
     return [Param(key, str(value)) for key, value in (flat | own).items()]
 
 
@@ -213,9 +224,11 @@ def _metrics(trained: TrainedJob, evaluation: Evaluation) -> list[Any]:
     for progress in trained.history:
         at = now - int(1000 * (end - (progress["elapsed_seconds"] or 0.0)))
         number = int(progress["pass_number"] or 0)
-        for key in ("loss", "validation_smape", "steps_per_second"):
-            if (value := progress[key]) is not None:
-                metrics.append(Metric(f"pass_{key}", value, at, number))
+        metrics += [
+            Metric(f"pass_{key}", value, at, number)
+            for key in ("loss", "validation_smape", "steps_per_second")
+            if (value := progress[key]) is not None
+        ]
     return metrics
 
 

@@ -11,26 +11,24 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
-from prefect.states import Completed
 
 import gridcast
 from gridcast.errors import TrainingJobError
 from tasks.devices import find_devices
 from tasks.progress import board, describe
 from tasks.records import Features, Job, TrainedJob
+from tasks.states import unchanged
 from tasks.storage import code_sha256, has_sha256, key_of, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
-
-    from prefect.client.schemas.objects import State
 
     from gridcast.config import Config
     from tasks.runs import Run
@@ -77,7 +75,7 @@ def plan_jobs(run: Run, features: Features) -> list[Job]:
 
 
 @task(name="train-model", task_run_name="train-{job.name}", cache_policy=NO_CACHE)
-def train_model(run: Run, job: Job) -> TrainedJob | State[TrainedJob]:
+def train_model(run: Run, job: Job) -> TrainedJob:
     """Own the job's process: start it, relay its progress, enforce its limit, survive its death.
 
     Raises:
@@ -85,7 +83,7 @@ def train_model(run: Run, job: Job) -> TrainedJob | State[TrainedJob]:
     """
     if not run.fresh and (trained := _already_trained(job)) is not None:
         _log.info("%s: already trained, nothing has changed", job.name)
-        return Completed(name="Cached", message="unchanged", data=trained)
+        return unchanged(trained)
     _log.info("%s: training on %s, CPU threads: %d", job.name, job.device, job.threads)
     (Path(job.folder) / "result.json").unlink(missing_ok=True)
     _run_process(job, limit_seconds=run.config.training.time_limit_seconds)
@@ -124,7 +122,12 @@ def _run_process(job: Job, *, limit_seconds: float) -> None:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
     timed_out = threading.Event()
-    timer = threading.Timer(limit_seconds, lambda: (timed_out.set(), _kill(process)))
+
+    def stop_at_limit() -> None:
+        timed_out.set()
+        _kill(process)
+
+    timer = threading.Timer(limit_seconds, stop_at_limit)
     timer.start()
     try:
         error = _relay(job, process.stdout or ())
@@ -170,7 +173,8 @@ class _ProgressArtifact:
         self._id: UUID | None = None
         if TaskRunContext.get() is not None:
             key = f"train-{job.name}".lower()
-            self._id = create_progress_artifact(0.0, key=key, description=f"Training {job.name}")
+            made = create_progress_artifact(0.0, key=key, description=f"Training {job.name}")
+            self._id = cast("UUID", made)  # a coroutine only where it is awaited
 
     def update(self, progress: dict[str, Any]) -> None:
         if self._id is not None and progress["validation_smape"] is not None:

@@ -1,8 +1,8 @@
 """The process that trains one model: ``python -m tasks.training_process <job folder>``.
 
 It reads ``job.json``, prints one JSON object a line on standard output as it goes, and leaves
-``model.pt2``, ``forecasts.parquet`` and, last of all, ``result.json``. It imports neither Prefect nor
-MLflow, ends when its standard input closes (its owner is gone), and needs nobody to run again.
+``model.pt2``, ``forecasts.parquet`` and, last of all, ``result.json``. It imports neither Prefect
+nor MLflow, ends when its standard input closes (its owner is gone), and needs nobody to run again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gridcast.models import LastStep, weights_sha256
 from gridcast.scoring import score
 from gridcast.splits import PARTS, TEST, TRAIN, VALIDATION
 from gridcast.training import TrainingData, train_model
-from gridcast.windows import Steps
+from gridcast.windows import steps_of
 from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
 
 if TYPE_CHECKING:
@@ -90,18 +90,17 @@ def read_training_data(job: dict[str, Any], device: torch.device) -> TrainingDat
     path, names = Path(job["features"]["path"]), job["features"]["feature_names"]
     require_sha256(path, job["features"]["file_sha256"])
     frame = pd.read_parquet(path, columns=["region", "part", "is_input", "target", "load_mw"])
-    region = frame["region"].cat.codes.to_numpy("int64")
+    steps = steps_of(frame)
     scales = np.array([job["features"]["scales"][name] for name in frame["region"].cat.categories])
     features = pd.read_parquet(path, columns=names)
-    part = frame["part"].to_numpy()
     return TrainingData(
-        steps=Steps(region, part, frame["is_input"].to_numpy()),
+        steps=steps,
         x_TF=torch.from_numpy(np.ascontiguousarray(features.to_numpy("float32"))).to(device),
         target_T=torch.tensor(frame["target"].to_numpy("float32"), device=device),
-        is_train_T=torch.tensor((part == TRAIN).astype("float32"), device=device),
+        is_train_T=torch.tensor((steps.part_T == TRAIN).astype("float32"), device=device),
         load_mw_T=frame["load_mw"].to_numpy(),
-        offset_mw_T=scales[region, 0],
-        scale_mw_T=scales[region, 1],
+        offset_mw_T=scales[steps.region_T, 0],
+        scale_mw_T=scales[steps.region_T, 1],
     )
 
 
@@ -140,7 +139,7 @@ def _prepare(device: torch.device, job: dict[str, Any]) -> None:
     if device.type == "cuda":
         precision = "tf32" if job["config"]["training"]["precision"] == "tf32" else "ieee"
         torch.backends.cuda.matmul.fp32_precision = precision
-        torch.backends.cudnn.rnn.fp32_precision = precision
+        torch.backends.cudnn.rnn.fp32_precision = precision  # type: ignore[attr-defined]
         torch.cuda.set_device(device)
 
 
