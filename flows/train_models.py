@@ -17,7 +17,7 @@ from tasks.publish_report import publish_report
 from tasks.records import TrainedJob
 from tasks.runs import open_run
 from tasks.track import prepare_tracking, track_models
-from tasks.train import plan_jobs, record_jobs, train_model
+from tasks.train import owned_processes, plan_jobs, record_jobs, train_model
 
 # A thread only waits for its job's process; each job has its own.
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=32))
@@ -53,7 +53,7 @@ def train_models(
             raise PartialFailureError(ingestion.errors, summary=run.summary_path)
         with run.timed("build_features"):
             features = make_features(run, ingestion.published)
-        with run.timed("train_models"):
+        with run.timed("train_models"), owned_processes():
             experiment = prepare_tracking.submit(run)
             futures = {job.name: train_model.submit(run, job) for job in plan_jobs(run, features)}
             waited: list[PrefectFuture[Any]] = [experiment, *futures.values()]

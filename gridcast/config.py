@@ -320,7 +320,8 @@ def _first_fault(error: ValidationError, origin: dict[str, str]) -> ConfigError:
     if fault["type"] == "extra_forbidden":
         owner: type[BaseModel] = Config
         for part in fault["loc"][:-1]:
-            annotation = owner.model_fields[str(part)].annotation
+            field = owner.model_fields.get(str(part))
+            annotation = field.annotation if field else Bounds  # bounds_mw: keys are regions
             owner = annotation if isinstance(annotation, type) else owner
         expected = f"a known key: {', '.join(owner.model_fields)}"
         return ConfigError(where=where, key=path, found=fault["loc"][-1], expected=expected)

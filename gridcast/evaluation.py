@@ -56,8 +56,9 @@ def score_contestants(
     """
     rows = []
     for region, labels in forecasts.groupby("region", observed=True):
-        history = table[(table["region"] == region) & (table["part"] == TRAIN)]
-        naive_mae = seasonal_naive_mae(history["load_mw"].to_numpy(), season_length=season_length)
+        own = table[table["region"] == region]
+        history = own["load_mw"].where(own["part"] == TRAIN)  # gaps stay gaps
+        naive_mae = seasonal_naive_mae(history.to_numpy(), season_length=season_length)
         y_true = labels["y_true"].to_numpy()
         for contestant in forecasts.columns.difference(list(_ABOUT_LABELS), sort=False):
             y_pred = labels[contestant].to_numpy()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gridcast.errors import NotFiniteError
+from gridcast.errors import NotFiniteError, UsageError
 from gridcast.models import RecurrentForecaster
 from gridcast.scoring import score
 from gridcast.splits import VALIDATION
@@ -84,6 +84,7 @@ def train_model(
 
     Raises:
         NotFiniteError: the loss is NaN or infinite, naming the model, the seed and the step.
+        UsageError: the training part is too short for a batch in each pass.
     """
     torch.manual_seed(seed)
     device, windows, training = data.x_TF.device, config.windows, config.training
@@ -129,7 +130,14 @@ def _plan_passes(
 
     passes = range(1, training.passes + 1)
     rngs = (np.random.default_rng([seed, number]) for number in passes)
-    return [list(batches(cut_pass(starts_N, windows, rng))) for rng in rngs]
+    orders = [list(batches(cut_pass(starts_N, windows, rng))) for rng in rngs]
+    if not all(orders):
+        raise UsageError(
+            "training",
+            found=f"{len(starts_N)} places for a window, of which a pass has no batch",
+            expected="longer series, or a smaller windows.stride or training.batch_size",
+        )
+    return orders
 
 
 def _optimizer(

@@ -116,7 +116,7 @@ def open_run(
         LockHeldError: another run works on this folder.
         PartialFailureError: a region or a job failed; all else is done.
     """
-    folder = Path(artifacts).absolute()
+    folder = Path(artifacts).resolve()
     given = tuple(overrides or ())
     device_type = find_devices(profile, given).device_type
     config = Config.load(profile, overrides=given, device_type=device_type)
@@ -124,7 +124,7 @@ def open_run(
         run_id=run_id or _new_run_id(),
         flow=flow,
         artifacts=folder,
-        data=None if data is None else Path(data).absolute(),
+        data=None if data is None else Path(data).resolve(),
         profile=profile,
         overrides=given,
         config=config,

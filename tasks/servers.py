@@ -38,6 +38,7 @@ def local_settings(artifacts: Path) -> dict[str, str]:
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # evaluation jobs that gridcast does not use
         "GX_ANALYTICS_ENABLED": "false",
     }
 
@@ -67,7 +68,8 @@ def serve_pages(artifacts: Path, *, prefect_port: int, mlflow_port: int) -> None
                    f"http://{HOST}:{mlflow_port}"),
     }  # fmt: skip
     (artifacts / "mlflow").mkdir(exist_ok=True)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs deaf to SIGINT
+        signal.signal(number, _interrupt)
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, (command, _) in servers.items():

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,7 +28,7 @@ from tasks.states import unchanged
 from tasks.storage import code_sha256, has_sha256, key_of, read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from uuid import UUID
 
     from gridcast.config import Config
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 _CODE = ("gridcast.metrics", "gridcast.models", "gridcast.scoring", "gridcast.training",
          "gridcast.windows", "tasks.training_process")  # fmt: skip
 _SECONDS_TO_DIE = 10.0
+_live: set[subprocess.Popen[str]] = set()
+_live_lock = threading.Lock()
+_interrupted = threading.Event()
 _log = logging.getLogger("gridcast.train")
 
 
@@ -72,6 +76,23 @@ def plan_jobs(run: Run, features: Features) -> list[Job]:
         write_json(folder / "job.json", spec)
         jobs.append(job)
     return jobs
+
+
+@contextmanager
+def owned_processes() -> Iterator[None]:
+    """End all training processes when what is inside is interrupted (Ctrl-C, SIGTERM).
+
+    The threads that wait for them hear no signal, and Prefect does not end before its threads do.
+    """
+    _interrupted.clear()
+    try:
+        yield
+    except BaseException:
+        with _live_lock:
+            _interrupted.set()
+            for process in _live:
+                _kill(process)
+        raise
 
 
 @task(name="train-model", task_run_name="train-{job.name}", cache_policy=NO_CACHE)
@@ -116,11 +137,14 @@ def _run_process(job: Job, *, limit_seconds: float) -> None:
     root = Path(gridcast.__file__).resolve().parent.parent
     command = [sys.executable, "-m", "tasks.training_process", job.folder]
     environment = os.environ | {"OMP_NUM_THREADS": str(job.threads), "PYTHONPATH": str(root)}
-    with _log_path(job).open("wb") as log:
+    with _log_path(job).open("wb") as log, _live_lock:
+        if _interrupted.is_set():
+            raise TrainingJobError(job.name, reason="the run was interrupted", log=_log_path(job))
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, cwd=root, env=environment, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
+        _live.add(process)
     timed_out = threading.Event()
 
     def stop_at_limit() -> None:
@@ -134,6 +158,8 @@ def _run_process(job: Job, *, limit_seconds: float) -> None:
         code = process.wait(timeout=_SECONDS_TO_DIE)
     finally:
         timer.cancel()
+        with _live_lock:
+            _live.discard(process)
         _kill(process)
         process.wait()
         for pipe in (process.stdin, process.stdout):
@@ -142,6 +168,8 @@ def _run_process(job: Job, *, limit_seconds: float) -> None:
         board.close(job.name)
     if timed_out.is_set():
         error = f"stopped at its limit of {limit_seconds:.0f} s (training.time_limit_seconds)"
+    elif _interrupted.is_set():
+        error = "stopped, for the run was interrupted"
     elif code < 0:
         error = f"its process was killed by signal {-code} ({signal.Signals(-code).name})"
     elif code and not error:
