@@ -139,9 +139,12 @@ def _start(
     """Check what can be checked at once, then run the flow here and show what came of it."""
 
     def run_flow() -> None:
+        from tasks.servers import start_embedded_prefect
+
         _check_early(artifacts, profile, settings)
         _prepare_surroundings(artifacts)
         _check_data(data)
+        start_embedded_prefect()
         _load_flow(flow)(
             data=None if data is None else str(data),
             artifacts=str(artifacts),
@@ -176,10 +179,13 @@ def _exit_code_of(work: Callable[[], Any]) -> int:
 def _check_early(artifacts: Path, profile: str, settings: list[str] | None) -> None:
     """What is wrong with the command itself, told before Prefect takes its seconds to start."""
     from gridcast.config import Config
+    from tasks.runs import held_lock
     from tasks.storage import check_folder
 
     Config.load(profile, overrides=tuple(settings or ()))
     check_folder(artifacts.absolute())
+    with held_lock(artifacts):
+        pass  # the run takes it again, after Prefect's seconds
 
 
 def _check_data(data: Path | None) -> None:

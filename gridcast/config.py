@@ -158,9 +158,19 @@ class TrainingConfig(Section):
     schedule: Literal["one_cycle", "constant"] = Field(description="of the learning rate")
     weight_decay: float = Field(ge=0.0, description="AdamW's")
     clip_norm: Positive | None = Field(description="largest gradient norm; null: none")
+    clip_value: Positive | None = Field(description="largest gradient value; null: none")
+    carry_hidden: bool = Field(description="hidden state goes on from batch to batch of a pass")
     precision: Literal["auto", "fp32", "tf32", "bf16"] = Field(description="of the matrix products")
     threads: Count | None = Field(description="CPU threads a job; null: the cores shared out")
     time_limit_seconds: Positive = Field(description="a job is stopped after this (s)")
+
+
+    @model_validator(mode="after")
+    def _carried_batches_are_alike(self) -> Self:
+        if self.carry_hidden and not self.drop_last:
+            message = "drop_last true where carry_hidden is (all batches of one size)"
+            raise ValueError(message)
+        return self
 
 
 class EvaluationConfig(Section):

@@ -98,8 +98,8 @@ def _base_features(
         features[f"x_lag_{lag}h_change"] = change(lagged)
     cycles = {
         "hour": next_local.dt.hour / 24,
-        "weekday": next_local.dt.dayofweek / 7,
-        "day_of_year": next_local.dt.dayofyear / 365.25,
+        "weekday": next_local.dt.day_of_week / 7,
+        "day_of_year": next_local.dt.day_of_year / 365.25,
     }
     for name, turn in cycles.items():
         angle = 2 * np.pi * turn.to_numpy()
@@ -114,9 +114,9 @@ def _article_features(
     """The load and the calendar of its own label as ordinals, each scaled to 0..1 by region."""
     ordinals = {
         "x_hour": label.dt.hour,
-        "x_day_of_week": label.dt.dayofweek,
+        "x_day_of_week": label.dt.day_of_week,
         "x_month": label.dt.month,
-        "x_day_of_year": label.dt.dayofyear,
+        "x_day_of_year": label.dt.day_of_year,
     }
     scaled = MinMaxScaler().fit_transform(np.stack(list(ordinals.values()), axis=1).astype(float))
     return {LOAD_FEATURE: load_T, **dict(zip(ordinals, scaled.T, strict=True))}

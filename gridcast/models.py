@@ -14,6 +14,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from gridcast.config import Cell, ModelConfig
 
+State = tuple[Tensor, ...]
 _CELLS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 _LOAD = 0  # the first feature is the scaled load
 
@@ -37,13 +38,22 @@ class RecurrentForecaster(nn.Module):
 
     def forward(self, x_BLF: Tensor, warmup: int) -> Tensor:
         """Scaled features to scaled forecasts, shape ``(B, O, H)``."""
-        hidden_BLU, _ = self.recurrent(x_BLF)
+        return self.run(x_BLF, warmup, None)[0]
+
+    def run(self, x_BLF: Tensor, warmup: int, state: State | None) -> tuple[Tensor, State]:
+        """As ``forward``, from a hidden state on (none: zeros), which is given back as it ends.
+
+        The state is ``(h,)`` of a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``.
+        """
+        begin = state[0] if state is not None and len(state) == 1 else state
+        hidden_BLU, end = self.recurrent(x_BLF, begin)
+        state = (end,) if isinstance(end, Tensor) else tuple(end)
         out_BOU = hidden_BLU[:, warmup:]
         y_BOH: Tensor = self.head(out_BOU.relu() if self.head_relu else out_BOU)
         if self.adds_last_load:
             last_BO1 = x_BLF[:, warmup:, _LOAD, None]
-            return last_BO1 + self.change_scale * y_BOH.to(x_BLF.dtype)
-        return y_BOH
+            y_BOH = last_BO1 + self.change_scale * y_BOH.to(x_BLF.dtype)
+        return y_BOH, state
 
     @property
     def num_parameters(self) -> int:

@@ -12,20 +12,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gridcast.errors import NotFiniteError, UsageError
+from gridcast.features import FEATURE_PREFIX
 from gridcast.models import RecurrentForecaster
+from gridcast.optimization import TrainingStep
 from gridcast.scoring import score
-from gridcast.splits import VALIDATION
-from gridcast.windows import Steps, cut_pass, train_starts
+from gridcast.splits import TRAIN, VALIDATION
+from gridcast.windows import Steps, cut_pass, steps_of, train_starts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
 
     from gridcast.config import Cell, Config, TrainingConfig, WindowsConfig
 
 _REPORT_EVERY_SECONDS = 1.0
+_ALL = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,24 @@ class TrainingData:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
+def training_data(
+    frame: pd.DataFrame, scales: Mapping[str, tuple[float, float]], device: torch.device
+) -> TrainingData:
+    """``FeatureTable.frame`` on a device; ``scales`` is each region's offset and scale (MW)."""
+    steps = steps_of(frame)
+    names = [name for name in frame.columns if name.startswith(FEATURE_PREFIX)]
+    scale_R2 = np.array([scales[name] for name in frame["region"].cat.categories])
+    return TrainingData(
+        steps=steps,
+        x_TF=torch.tensor(frame[names].to_numpy("float32"), device=device),
+        target_T=torch.tensor(frame["target"].to_numpy("float32"), device=device),
+        is_train_T=torch.tensor((steps.part_T == TRAIN).astype("float32"), device=device),
+        load_mw_T=frame["load_mw"].to_numpy(),
+        offset_mw_T=scale_R2[steps.region_T, 0],
+        scale_mw_T=scale_R2[steps.region_T, 1],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a training stands. ``validation_smape`` (percent) comes at the end of each pass."""
@@ -59,6 +82,7 @@ class Progress:
     steps_per_second: float
     seconds_left: float
     elapsed_seconds: float
+    pass_seconds: float  # training alone, of this pass so far
     validation_smape: float | None = None
 
 
@@ -91,22 +115,17 @@ def train_model(
     forecaster = RecurrentForecaster(
         config.model, cell=cell, num_features=data.x_TF.shape[1], horizon=windows.horizon
     ).to(device)
-    orders = _plan_passes(train_starts(data.steps, windows), windows, training, seed)
-    num_steps = min(sum(len(order) for order in orders), training.max_steps or 2**62)
-    optimizer, schedule = _optimizer(forecaster, training, num_steps)
-    clock = _Clock(len(orders), num_steps, on_progress)
-    for pass_number, order in enumerate(orders, start=1):
+    passes = _plan_passes(train_starts(data.steps, windows), windows, training, seed)
+    num_steps = min(sum(_num_batches(order, training) for order in passes), training.max_steps or _ALL)
+    update = TrainingStep(forecaster, data, config, num_steps)
+    clock = _Clock(len(passes), num_steps, on_progress)
+    for pass_number, order in enumerate(passes, start=1):
         forecaster.train()
-        for starts_B in order[: num_steps - clock.step]:
-            loss = _loss(forecaster, data, torch.as_tensor(starts_B, device=device), config)
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            if training.clip_norm is not None:
-                nn.utils.clip_grad_norm_(forecaster.parameters(), training.clip_norm)
-            optimizer.step()
-            if schedule is not None:
-                schedule.step()
-            clock.tick(pass_number, loss)
+        update.begin_pass()
+        order_N = torch.as_tensor(order, device=device)
+        for batch in range(min(_num_batches(order, training), num_steps - clock.step)):
+            first = batch * training.batch_size
+            clock.tick(pass_number, update(order_N[first : first + training.batch_size]))
         value = clock.finish_pass(pass_number, cell=cell, seed=seed)
         clock.validated(pass_number, value, _validation_smape(forecaster, data, config))
         if clock.step >= num_steps:
@@ -115,70 +134,23 @@ def train_model(
 
 
 def _plan_passes(
-    starts_N: np.ndarray,
-    windows: WindowsConfig,
-    training: TrainingConfig,
-    seed: int,
-) -> list[list[np.ndarray]]:
-    """The batches of each pass, as starts of windows."""
-
-    def batches(order: np.ndarray) -> Iterator[np.ndarray]:
-        size = training.batch_size
-        end = len(order) - len(order) % size if training.drop_last else len(order)
-        for first in range(0, end, size):
-            yield order[first : first + size]
-
-    passes = range(1, training.passes + 1)
-    rngs = (np.random.default_rng([seed, number]) for number in passes)
-    orders = [list(batches(cut_pass(starts_N, windows, rng))) for rng in rngs]
-    if not all(orders):
+    starts_N: np.ndarray, windows: WindowsConfig, training: TrainingConfig, seed: int
+) -> list[np.ndarray]:
+    """The windows of each pass, shuffled, as starts."""
+    rngs = (np.random.default_rng([seed, number]) for number in range(1, training.passes + 1))
+    passes = [cut_pass(starts_N, windows, rng) for rng in rngs]
+    if not all(_num_batches(order, training) for order in passes):
         raise UsageError(
-            "training",
+            where="training",
             found=f"{len(starts_N)} places for a window, of which a pass has no batch",
             expected="longer series, or a smaller windows.stride or training.batch_size",
         )
-    return orders
+    return passes
 
 
-def _optimizer(
-    forecaster: nn.Module, training: TrainingConfig, num_steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR | None]:
-    parameters = forecaster.parameters()
-    optimizer: torch.optim.Optimizer
-    if training.optimizer == "adamw":
-        optimizer = torch.optim.AdamW(
-            parameters, lr=training.learning_rate, weight_decay=training.weight_decay
-        )
-    else:
-        optimizer = torch.optim.Adam(parameters, lr=training.learning_rate)
-    if training.schedule == "constant":
-        return optimizer, None
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=training.learning_rate, total_steps=num_steps + 1
-    )
-    return optimizer, cycle
-
-
-def _loss(
-    forecaster: RecurrentForecaster,
-    data: TrainingData,
-    starts_B: Tensor,
-    config: Config,
-) -> Tensor:
-    """Mean loss over the training labels of one batch, on the scaled load."""
-    windows, device = config.windows, starts_B.device
-    steps_L = torch.arange(windows.lookback, device=device)
-    ahead_H = torch.arange(1, windows.horizon + 1, device=device)
-    x_BLF = data.x_TF[starts_B[:, None] + steps_L]
-    labels_OH = steps_L[windows.warmup :, None] + ahead_H
-    labels_BOH = starts_B[:, None, None] + labels_OH
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.training.precision == "bf16"):
-        y_BOH = forecaster(x_BLF, windows.warmup)
-    error = y_BOH.float() - data.target_T[labels_BOH]
-    weight = data.is_train_T[labels_BOH]
-    each = error.abs() if config.training.loss == "l1" else error.square()
-    mean: Tensor = (each * weight).sum() / weight.sum()
-    return mean
+def _num_batches(order: np.ndarray, training: TrainingConfig) -> int:
+    whole, rest = divmod(len(order), training.batch_size)
+    return whole if training.drop_last or not rest else whole + 1
 
 
 def _validation_smape(
@@ -199,14 +171,16 @@ class _Clock:
         self.train_seconds = 0.0
         self._num_passes, self._num_steps, self._tell = num_passes, num_steps, on_progress
         self._begun = self._resumed = self._told = time.perf_counter()
+        self._pass_seconds = 0.0
         self._losses: list[Tensor] = []
 
     def tick(self, pass_number: int, loss: Tensor) -> None:
         self.step += 1
-        self._losses.append(loss.detach())
+        self._losses.append(loss)
         now = time.perf_counter()
         if now - self._told >= _REPORT_EVERY_SECONDS:
             self._told = now
+            self._pass_seconds = now - self._resumed
             self._tell(self._progress(pass_number, float(self._losses[-1]), now))
 
     def finish_pass(self, pass_number: int, *, cell: str, seed: int) -> float:
@@ -214,7 +188,8 @@ class _Clock:
         losses = torch.stack(self._losses).cpu()
         self._losses.clear()
         now = time.perf_counter()
-        self.train_seconds += now - self._resumed
+        self._pass_seconds = now - self._resumed
+        self.train_seconds += self._pass_seconds
         finite = torch.isfinite(losses)
         if not bool(finite.all()):
             first = int((~finite).nonzero()[0])
@@ -236,6 +211,14 @@ class _Clock:
         rate = self.step / elapsed if elapsed > 0 else 0.0
         left = (self._num_steps - self.step) / rate if rate else 0.0
         return Progress(
-            pass_number, self._num_passes, self.step, self._num_steps, loss, rate, left, elapsed,
-            validation_smape,
-        )  # fmt: skip
+            pass_number=pass_number,
+            num_passes=self._num_passes,
+            step=self.step,
+            num_steps=self._num_steps,
+            loss=loss,
+            steps_per_second=rate,
+            seconds_left=left,
+            elapsed_seconds=elapsed,
+            pass_seconds=self._pass_seconds,
+            validation_smape=validation_smape,
+        )

@@ -56,7 +56,7 @@ def make_features(run: Run, regions: Mapping[str, RegionRecord]) -> Features:
     path = run.artifacts / "features" / f"{key[:16]}.parquet"
     known = read_json(path.with_suffix(".json"))
     if known is not None and not run.fresh and has_sha256(path, known["file_sha256"]):
-        features = Features.model_validate(known).model_copy(update={"cached": True})
+        features = Features.model_validate(known | {"path": str(path), "cached": True})
         _leave(run, features)
         return unchanged(features)
     table = build_features({name: _read(region) for name, region in regions.items()}, run.config)

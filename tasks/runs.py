@@ -134,7 +134,7 @@ def open_run(
         yield run
         return
     check_folder(folder)
-    with _held_lock(folder):
+    with held_lock(folder):
         remove_leftovers(folder)
         yield from _owned(run)
 
@@ -189,7 +189,12 @@ def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[
 
 
 @contextmanager
-def _held_lock(artifacts: Path) -> Iterator[None]:
+def held_lock(artifacts: Path) -> Iterator[None]:
+    """Hold the artifacts folder, as a run does from its begin to its end.
+
+    Raises:
+        LockHeldError: another run holds it.
+    """
     path = artifacts / ".lock"
     try:
         with FileLock(path, timeout=0):

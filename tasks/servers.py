@@ -43,6 +43,23 @@ def local_settings(artifacts: Path) -> dict[str, str]:
     }
 
 
+def start_embedded_prefect() -> None:
+    """Start Prefect's embedded server, where no other is named, so that it outlives the run.
+
+    A terminal sends Ctrl-C to all that it started, and a run that is interrupted still reports to
+    its server, for minutes if that is gone: what is started here inherits a deaf ear. SIGTERM is
+    made an ordinary exit, at which Prefect stops its server.
+    """
+    from prefect import get_client
+
+    signal.signal(signal.SIGTERM, _exit)
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        get_client(sync_client=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
 def serve_pages(artifacts: Path, *, prefect_port: int, mlflow_port: int) -> None:
     """Serve both, over the SQLite files that runs use, until Ctrl-C or SIGTERM.
 
@@ -156,6 +173,10 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     raise KeyboardInterrupt
+
+
+def _exit(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    sys.exit(128 + number)
 
 
 def _log_path(artifacts: Path, name: str) -> Path:

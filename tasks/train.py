@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gridcast.config import Config
     from tasks.runs import Run
 
-_CODE = ("gridcast.metrics", "gridcast.models", "gridcast.scoring", "gridcast.training",
+_CODE = ("gridcast.metrics", "gridcast.models", "gridcast.optimization", "gridcast.scoring", "gridcast.training",
          "gridcast.windows", "tasks.training_process")  # fmt: skip
 _SECONDS_TO_DIE = 10.0
 _live: set[subprocess.Popen[str]] = set()

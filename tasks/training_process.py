@@ -26,9 +26,8 @@ from gridcast.config import Config
 from gridcast.errors import GridcastError
 from gridcast.models import LastStep, weights_sha256
 from gridcast.scoring import score
-from gridcast.splits import PARTS, TEST, TRAIN, VALIDATION
-from gridcast.training import TrainingData, train_model
-from gridcast.windows import steps_of
+from gridcast.splits import PARTS, TEST, VALIDATION
+from gridcast.training import TrainingData, train_model, training_data
 from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
 
 if TYPE_CHECKING:
@@ -87,21 +86,11 @@ def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def read_training_data(job: dict[str, Any], device: torch.device) -> TrainingData:
     """The table of features on the device. Refused if it is not the file that was written."""
-    path, names = Path(job["features"]["path"]), job["features"]["feature_names"]
-    require_sha256(path, job["features"]["file_sha256"])
-    frame = pd.read_parquet(path, columns=["region", "part", "is_input", "target", "load_mw"])
-    steps = steps_of(frame)
-    scales = np.array([job["features"]["scales"][name] for name in frame["region"].cat.categories])
-    features = pd.read_parquet(path, columns=names)
-    return TrainingData(
-        steps=steps,
-        x_TF=torch.from_numpy(np.ascontiguousarray(features.to_numpy("float32"))).to(device),
-        target_T=torch.tensor(frame["target"].to_numpy("float32"), device=device),
-        is_train_T=torch.tensor((steps.part_T == TRAIN).astype("float32"), device=device),
-        load_mw_T=frame["load_mw"].to_numpy(),
-        offset_mw_T=scales[steps.region_T, 0],
-        scale_mw_T=scales[steps.region_T, 1],
-    )
+    features = job["features"]
+    require_sha256(Path(features["path"]), features["file_sha256"])
+    columns = ["region", "part", "is_input", "target", "load_mw", *features["feature_names"]]
+    frame = pd.read_parquet(features["path"], columns=columns)
+    return training_data(frame, features["scales"], device)
 
 
 def write_forecasts(path: Path, scored: dict[int, Scored]) -> None:
@@ -130,6 +119,7 @@ def export_model(path: Path, trained: TrainedModel, data: TrainingData, *, lookb
         program = torch.export.export(
             model, (example_BLF,), dynamic_shapes=({0: torch.export.Dim("batch")},)
         )
+    program.example_inputs = None  # they alone would be stored as a pickle
     with publishing(path) as temporary, temporary.open("wb") as file:
         torch.export.save(program, file)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -30,10 +31,13 @@ Row = tuple[str, str]
 
 def make_config(profile: str = "base", **sections: Mapping[str, object]) -> Config:
     """A profile with other values: ``make_config(windows={"lookback": 8, "warmup": 2})``."""
-    tree: dict[str, Any] = Config.load(profile).model_dump()
+    tree: dict[str, Any] = _profile(profile).model_dump()
     for section, values in sections.items():
         tree[section] = {**tree[section], **values}
     return Config.model_validate(tree)
+
+
+_profile = cache(Config.load)
 
 
 def make_rows(
@@ -120,17 +124,7 @@ def make_training_data(table: FeatureTable) -> TrainingData:
     """The table as a training process holds it, on the CPU."""
     import torch
 
-    from gridcast.training import TrainingData
-    from gridcast.windows import steps_of
+    from gridcast.training import training_data
 
-    frame, steps = table.frame, steps_of(table.frame)
-    scales = [table.scales[name] for name in frame["region"].cat.categories]
-    return TrainingData(
-        steps=steps,
-        x_TF=torch.tensor(frame[table.feature_names].to_numpy("float32")),
-        target_T=torch.tensor(frame["target"].to_numpy("float32")),
-        is_train_T=torch.tensor((steps.part_T == TRAIN).astype("float32")),
-        load_mw_T=frame["load_mw"].to_numpy(),
-        offset_mw_T=np.array([scale.offset_mw for scale in scales])[steps.region_T],
-        scale_mw_T=np.array([scale.scale_mw for scale in scales])[steps.region_T],
-    )
+    scales = {name: (scale.offset_mw, scale.scale_mw) for name, scale in table.scales.items()}
+    return training_data(table.frame, scales, torch.device("cpu"))

@@ -1,0 +1,51 @@
+"""What the benchmarks train on: the regional CSVs of a folder, through the core alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from gridcast.features import FeatureTable, build_features
+from gridcast.parsing import parse_region, region_of
+from gridcast.quality import flag_readings
+from gridcast.training import TrainingData, training_data
+
+if TYPE_CHECKING:
+    from gridcast.config import Config
+
+_DEFAULT = Path(__file__).resolve().parent.parent / "data"
+
+
+def data_folder() -> Path:
+    """``GRIDCAST_DATA``, or ``data/``."""
+    return Path(os.environ.get("GRIDCAST_DATA", _DEFAULT))
+
+
+def read_features(config: Config, folder: Path | None = None) -> FeatureTable:
+    """CSVs → table of features, as the pipeline makes it."""
+    readings = {}
+    for path in sorted((folder or data_folder()).iterdir()):
+        if (region := region_of(path.name)) is None:
+            continue
+        load = parse_region(
+            path.read_bytes(), region=region, file=str(path), config=config.ingestion
+        )
+        readings[region] = load.frame.assign(
+            flag=flag_readings(load.frame["load_mw"], config.quality)
+        )
+    if not readings:
+        message = f"{folder or data_folder()}: no <REGION>_hourly.csv; set GRIDCAST_DATA"
+        raise SystemExit(message)
+    return build_features(readings, config)
+
+
+def on_device(table: FeatureTable, device: torch.device) -> TrainingData:
+    """The table where training wants it."""
+    scales = {name: (each.offset_mw, each.scale_mw) for name, each in table.scales.items()}
+    return training_data(table.frame, scales, device)

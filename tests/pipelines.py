@@ -1,0 +1,212 @@
+"""Builders of the tests that start the real command, its servers and its training processes.
+
+Importing this module makes the test process itself clean: no setting of the person who runs the
+tests reaches Prefect or MLflow, and both keep what they write in a folder of this session.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from gridcast.summary import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+ROOT = Path(__file__).resolve().parent.parent
+GRIDCAST = Path(sys.executable).with_name("gridcast")
+NUM_REGIONS = 12
+# Two thousand hours in the shortest region and two passes of a tiny model: the least that trains,
+# validates and tests in every region.
+SMALL_DATA = ("synthetic.num_hours=3000",)
+SMALL_MODEL = ("training.passes=2", "model.hidden_size=8", "training.device=cpu")
+
+_FOREIGN = ("PREFECT_", "MLFLOW_", "GRIDCAST_")
+_OURS = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "GX_ANALYTICS_ENABLED": "false",
+         "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "COLUMNS": "200"}  # fmt: skip
+
+
+@cache
+def session_folder() -> Path:
+    """A folder for what the tests of one session share; it goes when the session ends."""
+    folder = Path(tempfile.mkdtemp(prefix="gridcast-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """This process's environment, without a person's own Prefect and MLflow settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return kept | _OURS | {"PREFECT_HOME": str(session_folder() / "prefect-home")} | more
+
+
+_clean = clean_environment()
+os.environ.clear()
+os.environ.update(_clean)
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+def settings(*overrides: str) -> list[str]:
+    """``--set`` for each of ``overrides``."""
+    return [word for override in overrides for word in ("--set", override)]
+
+
+def gridcast(
+    *arguments: str | Path,
+    timeout: float = 120,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+) -> subprocess.CompletedProcess[str]:
+    """Run the real command to its end."""
+    return subprocess.run(
+        [GRIDCAST, *map(str, arguments)], env=environment or clean_environment(), cwd=cwd,
+        capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+@contextmanager
+def started(
+    *command: str | Path, log: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT
+) -> Iterator[psutil.Popen]:
+    """Start a command in a session of its own; at the end nothing of it is left, whatever happens.
+
+    Its output goes to ``log``, both streams together.
+    """
+    with log.open("wb") as file:
+        process = psutil.Popen(
+            list(map(str, command)), env=environment or clean_environment(), cwd=cwd, stdout=file,
+            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        kill_tree(process)
+
+
+def kill_tree(process: psutil.Popen) -> None:
+    """End a process that a test started, and all that it started."""
+    family: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        family = process.children(recursive=True)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for each in family:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.wait(10)
+
+
+def alive(processes: Iterable[psutil.Process]) -> list[str]:
+    """Command lines of those that still run."""
+    lines = []
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
+                lines.append(" ".join(each.cmdline()))
+    return lines
+
+
+def wait_for(what: str, condition: Callable[[], Any], *, seconds: float) -> Any:  # noqa: ANN401
+    """The first true value of ``condition``; fails naming ``what`` after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.1)
+    message = f"waited {seconds:.0f} s in vain for {what}"
+    raise AssertionError(message)
+
+
+def free_port() -> int:
+    """A port of the loopback device that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# -- runs ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """One run of the real command, and what it left."""
+
+    data: Path
+    artifacts: Path
+    result: subprocess.CompletedProcess[str]
+    folder: Path  # of this run
+
+    @property
+    def summary(self) -> Summary:
+        return Summary.model_validate_json((self.folder / "summary.json").read_bytes())
+
+
+def run_flow(
+    command: str, data: Path, artifacts: Path, *arguments: str, timeout: float = 180
+) -> PipelineRun:
+    """``gridcast run``, ``ingest`` or ``train`` to its end."""
+    result = gridcast(
+        command, "--data", data, "--artifacts", artifacts, *arguments, timeout=timeout
+    )
+    return PipelineRun(data, artifacts, result, (artifacts / "runs" / "latest").resolve())
+
+
+@cache
+def small_data() -> Path:
+    """The 12 synthetic regions, by the real command, once a session. Copy before you change it."""
+    folder = session_folder() / "csv"
+    result = gridcast("synthesize", folder, *settings(*SMALL_DATA))
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@cache
+def first_run() -> PipelineRun:
+    """``gridcast run`` in an empty folder, once a session. Leave its artifacts as they are."""
+    artifacts = session_folder() / "artifacts"
+    return run_flow("run", small_data(), artifacts, *settings(*SMALL_MODEL))
+
+
+def copy_artifacts(destination: Path) -> Path:
+    """A copy of the first run's artifacts, to be worked on further."""
+    shutil.copytree(first_run().artifacts, destination, symlinks=True)
+    return destination
+
+
+def sha256_by_file(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below ``folder``, by its path there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def temporary_files(folder: Path) -> list[Path]:
+    """What a writer leaves that did not come to its end."""
+    return [path for path in folder.rglob("*") if path.name.endswith(("-tmp", ".tmp", ".partial"))]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    return content

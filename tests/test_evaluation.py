@@ -1,0 +1,115 @@
+"""All contestants are held against the same labels; overall is the mean over the regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gridcast.baselines import NAIVE_LAGS
+from gridcast.evaluation import (
+    OVERALL,
+    collect_forecasts,
+    overall_scores,
+    score_contestants,
+    smape_by_region,
+)
+from gridcast.features import build_features
+from gridcast.metrics import mae, rmse, seasonal_naive_mae, smape
+from gridcast.splits import TEST, TRAIN
+from tests.builders import make_config, make_load, make_load_frame
+
+METRICS = ["smape", "mae", "rmse", "mase"]
+
+
+def make_table(**missing: range) -> pd.DataFrame:
+    """Two regions of unlike length; ``AEP=range(...)`` are hours without a reading."""
+    loads = {"AEP": make_load(600), "DOM": make_load(400, mean_mw=900, seed=1)}
+    readings = {
+        region: make_load_frame(load, missing=missing.get(region, ()))
+        for region, load in loads.items()
+    }
+    return build_features(readings, make_config()).frame
+
+
+def make_forecasts(table: pd.DataFrame, *, factor: float = 1.0) -> pd.DataFrame:
+    """A job's forecasts of every test label: the truth times ``factor``."""
+    step = np.flatnonzero(table["part"] == TEST)
+    y_pred = table["load_mw"].to_numpy()[step] * factor
+    return pd.DataFrame({"step": step, "ahead": 1, "part": "test", "y_pred": y_pred})
+
+
+def score(table: pd.DataFrame, models: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    return score_contestants(collect_forecasts(table, models), table, season_length=24)
+
+
+def test_forecasts_stand_beside_the_truth_and_the_naive_ones_a_row_a_label() -> None:
+    table = make_table()
+    found = collect_forecasts(table, {"gru-seed0": make_forecasts(table, factor=1.1)})
+    about = ["region", "timestamp", "local_hour", "ahead", "y_true"]
+    assert list(found.columns) == [*about, "gru-seed0", *NAIVE_LAGS]
+    step = np.flatnonzero(table["part"] == TEST)
+    for name in ("region", "timestamp", "local_hour"):
+        assert found[name].tolist() == table[name].iloc[step].tolist()
+    assert found["y_true"].tolist() == table["load_mw"].iloc[step].tolist()
+    assert found["persistence"].tolist() == table["input_mw"].iloc[step - 1].tolist()
+    np.testing.assert_allclose(found["gru-seed0"], 1.1 * found["y_true"])
+
+
+def test_rows_of_a_job_in_any_order_and_its_validation_forecasts_change_nothing() -> None:
+    table = make_table()
+    forecasts = make_forecasts(table, factor=1.1)
+    validation = forecasts.assign(part="validation", step=forecasts["step"] - 100)
+    mixed = pd.concat([forecasts.sample(frac=1, random_state=0), validation])
+    expected = collect_forecasts(table, {"gru": forecasts})
+    pd.testing.assert_frame_equal(collect_forecasts(table, {"gru": mixed}), expected)
+
+
+def test_contestants_are_scored_on_the_labels_that_all_of_them_forecast() -> None:
+    table = make_table()
+    whole, half = make_forecasts(table), make_forecasts(table).iloc[::2]
+    found = collect_forecasts(table, {"a": whole, "b": half})
+    assert len(found) == len(half)
+    assert not found.isna().any(axis=None)
+
+
+def test_scores_are_the_metrics_of_each_region_and_overall_their_mean() -> None:
+    table = make_table()
+    models = {"gru": make_forecasts(table, factor=1.1), "lstm": make_forecasts(table, factor=0.9)}
+    forecasts, scores = collect_forecasts(table, models), score(table, models)
+    for contestant in [*models, *NAIVE_LAGS]:
+        rows = scores[scores["contestant"] == contestant].set_index("region")
+        assert rows["kind"].unique().tolist() == ["model" if contestant in models else "naive"]
+        for region in ("AEP", "DOM"):
+            own = forecasts[forecasts["region"] == region]
+            y_true, y_pred = own["y_true"].to_numpy(), own[contestant].to_numpy()
+            history = table[(table["region"] == region) & (table["part"] == TRAIN)]
+            scale = seasonal_naive_mae(history["load_mw"].to_numpy(), season_length=24)
+            expected = [smape(y_true, y_pred), mae(y_true, y_pred), rmse(y_true, y_pred)]
+            found = rows.loc[[region], METRICS].to_numpy(float)[0]
+            assert found == pytest.approx([*expected, mae(y_true, y_pred) / scale])
+            assert rows.loc[region, "num_labels"] == len(own)
+        mean = rows.loc[["AEP", "DOM"], METRICS].to_numpy(float).mean(axis=0)
+        assert rows.loc[[OVERALL], METRICS].to_numpy(float)[0] == pytest.approx(mean)
+        assert rows.loc[OVERALL, "num_labels"] == len(forecasts)
+
+
+def test_a_model_that_is_always_ten_percent_high_has_the_smape_worked_out_by_hand() -> None:
+    table = make_table()
+    scores = score(table, {"gru": make_forecasts(table, factor=1.1)})
+    by_hand = 100 * 0.1 / 1.05
+    assert smape_by_region(scores, "gru") == pytest.approx({"AEP": by_hand, "DOM": by_hand})
+    assert overall_scores(scores, "gru")["smape"] == pytest.approx(by_hand)
+    assert set(overall_scores(scores, "gru")) == {"smape", "mae", "rmse", "mase"}
+
+
+def test_the_scale_of_mase_compares_hours_a_day_apart_across_a_gap_too() -> None:
+    table = make_table(AEP=range(200, 205))
+    own = table[table["region"] == "AEP"]
+    load = np.where(own["part"] == TRAIN, own["load_mw"], np.nan)
+    a_day_apart = np.nanmean(np.abs(load[24:] - load[:-24]))
+    row = score(table, {"gru": make_forecasts(table, factor=1.1)}).iloc[0]
+    assert (row["contestant"], row["region"]) == ("gru", "AEP")
+    assert row["mase"] == pytest.approx(row["mae"] / a_day_apart)

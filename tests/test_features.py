@@ -1,0 +1,228 @@
+"""What the network sees: nothing of the future, and the calendar of the hour being forecast.
+
+Legend: ``T`` steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.preprocessing import MinMaxScaler
+
+from gridcast.config import Config
+from gridcast.features import LOAD_FEATURE, FeatureTable, build_features
+from gridcast.splits import TEST, TRAIN
+from tests.builders import EASTERN, HOUR, make_config, make_load, make_load_frame
+
+NUM = 400  # hours, more than two weeks; the newest 31 test
+ABOUT = ["region", "timestamp", "local_hour", "load_mw", "input_mw", "part", "is_input", "target"]
+
+
+def build(
+    load_mw: np.ndarray | None = None,
+    config: Config | None = None,
+    **frame: Any,  # noqa: ANN401
+) -> FeatureTable:
+    load = make_load(NUM) if load_mw is None else load_mw
+    return build_features({"AEP": make_load_frame(load, **frame)}, config or make_config())
+
+
+def values(table: FeatureTable) -> np.ndarray:
+    return table.frame[table.feature_names].to_numpy()
+
+
+# -- base ----------------------------------------------------------------------------------------
+
+
+def test_base_has_these_inputs_the_load_first_in_single_precision() -> None:
+    table = build()
+    assert table.feature_names == [
+        "x_load", "x_load_change",
+        "x_lag_24h", "x_lag_24h_change", "x_lag_168h", "x_lag_168h_change",
+        "x_hour_sin", "x_hour_cos", "x_weekday_sin", "x_weekday_cos",
+        "x_day_of_year_sin", "x_day_of_year_cos",
+    ]  # fmt: skip
+    assert table.feature_names[0] == LOAD_FEATURE
+    assert list(table.frame.columns) == ABOUT + table.feature_names
+    assert values(table).dtype == np.float32
+    assert table.frame["target"].dtype == np.float32
+
+
+@given(now=st.integers(NUM - 31, NUM - 2), seed=st.integers(0, 1000))
+def test_no_load_after_a_step_changes_its_features(now: int, seed: int) -> None:
+    # In the test part, on which no scale is fitted; readings turn wrong or flat.
+    rng = np.random.default_rng(seed)
+    load = make_load(NUM)
+    future = np.arange(now + 1, NUM)
+    changed = load.copy()
+    changed[future] = rng.choice([0.0, 50.0, 9_999.0, 90_000.0], len(future))
+    ours, theirs = build(load), build(changed)
+    np.testing.assert_array_equal(values(theirs)[: now + 1], values(ours)[: now + 1])
+    np.testing.assert_array_equal(theirs.frame["is_input"][: now + 1], np.ones(now + 1))
+
+
+def test_a_load_reaches_the_features_of_its_own_step_and_of_later_ones() -> None:
+    load = make_load(NUM)
+    changed = load.copy()
+    changed[NUM - 30] *= 1.01
+    differs = (values(build(load)) != values(build(changed))).any(axis=1)
+    assert np.flatnonzero(differs).tolist() == [NUM - 30, NUM - 29, NUM - 7, NUM - 6]
+
+
+@pytest.mark.parametrize("lags", [[24, 168], [1, 2, 48]], ids=str)
+def test_loads_changes_and_lags_are_those_of_a_plain_loop(lags: list[int]) -> None:
+    config = make_config(features={"lags_hours": lags, "change_gain": 7.0, "max_fill_hours": 0})
+    table = build(config=config, missing=[200, 201])
+    scaled = table.scales["AEP"].scale(table.frame["load_mw"].to_numpy())
+
+    def at(step: int) -> float:
+        return float(scaled[step]) if step >= 0 else float("nan")
+
+    def known(value: float) -> float:
+        return 0.0 if np.isnan(value) else value
+
+    for t in range(NUM):
+        expected = {"x_load": known(at(t)), "x_load_change": known(7 * (at(t) - at(t - 1)))}
+        for lag in lags:
+            # The same hour as the one being forecast (t + 1), or else the newest load.
+            then = at(t + 1 - lag)
+            expected[f"x_lag_{lag}h"] = known(at(t) if np.isnan(then) else then)
+            expected[f"x_lag_{lag}h_change"] = known(7 * (then - at(t - lag)))
+        found = table.frame.loc[t, list(expected)]
+        np.testing.assert_allclose(found.to_numpy(float), list(expected.values()), atol=1e-5)
+
+
+@pytest.mark.parametrize("first", ["2017-03-10 05:00", "2017-11-03 05:00", "2016-12-30 05:00"])
+def test_the_calendar_is_the_local_one_of_the_hour_being_forecast(first: str) -> None:
+    frame = build(first=first).frame
+    for t in range(72):
+        ahead = (frame["timestamp"][t].to_pydatetime() + HOUR).astimezone(EASTERN)
+        turns = {
+            "hour": ahead.hour / 24,
+            "weekday": ahead.weekday() / 7,
+            "day_of_year": ahead.timetuple().tm_yday / 365.25,
+        }
+        for name, turn in turns.items():
+            found = frame.loc[t, [f"x_{name}_sin", f"x_{name}_cos"]].to_numpy(float)
+            angle = 2 * np.pi * turn
+            np.testing.assert_allclose(found, [np.sin(angle), np.cos(angle)], atol=1e-6)
+
+
+def test_a_bridged_hour_is_an_input_but_no_label_and_a_long_gap_is_neither() -> None:
+    table = build(
+        config=make_config(features={"max_fill_hours": 2}), missing=[100, *range(200, 210)]
+    )
+    frame = table.frame
+    gaps = frame["load_mw"].isna()
+    assert np.flatnonzero(~frame["is_input"]).tolist() == list(range(202, 210))
+    assert (frame.loc[gaps, "part"] == 0).all()
+    assert (frame.loc[gaps, "target"] == 0).all()
+    assert np.isfinite(values(table)).all()
+    assert (frame.loc[~frame["is_input"], "x_load"] == 0).all()
+
+
+def test_a_wrong_reading_trains_nothing_but_a_wrong_reading_of_the_test_part_is_scored() -> None:
+    load = make_load(NUM)
+    load[[200, NUM - 5]] = 7.0
+    frame = build(load).frame
+    assert frame["part"][[199, 200, NUM - 5]].tolist() == [TRAIN, 0, TEST]
+    assert frame["load_mw"][[200, NUM - 5]].tolist() == [7.0, 7.0]
+    assert (frame["input_mw"][[200, NUM - 5]] > 5000).all()
+
+
+def test_the_target_is_the_scaled_load_of_every_label() -> None:
+    table = build(missing=[100])
+    labels = table.frame[table.frame["part"] > 0]
+    expected = table.scales["AEP"].scale(labels["load_mw"].to_numpy())
+    assert len(labels) == NUM - 1
+    np.testing.assert_allclose(labels["target"], expected, rtol=1e-6)
+
+
+# -- scales --------------------------------------------------------------------------------------
+
+
+def in_another_test_part(load_mw: np.ndarray) -> np.ndarray:
+    return np.concatenate([load_mw[: NUM - 31], 3.0 * load_mw[NUM - 31 :]])
+
+
+@pytest.mark.parametrize("method", ["standard", "minmax"])
+def test_the_scale_is_fitted_on_the_training_part_alone(method: str) -> None:
+    config = make_config(scaling={"method": method, "fit_on": "train"})
+    load = make_load(NUM)
+    ours, theirs = build(load, config), build(in_another_test_part(load), config)
+    assert ours.scales == theirs.scales
+    train = load[(ours.frame["part"] == TRAIN).to_numpy()]
+    expected = (train.mean(), train.std()) if method == "standard" else (train.min(), np.ptp(train))
+    scale = ours.scales["AEP"]
+    assert (scale.offset_mw, scale.scale_mw) == pytest.approx(expected)
+
+
+def test_fitted_on_all_the_scale_knows_the_test_part_as_the_article_does() -> None:
+    config, load = make_config("seed"), make_load(NUM)
+    scale = build(in_another_test_part(load), config).scales["AEP"]
+    assert scale.offset_mw + scale.scale_mw == pytest.approx(3.0 * load[NUM - 31 :].max())
+
+
+def test_regions_stand_one_after_the_other_in_the_order_of_names_each_on_its_own_scale() -> None:
+    loads = {"DOM": make_load(NUM, mean_mw=500), "AEP": make_load(300, mean_mw=15_000)}
+    table = build_features({r: make_load_frame(load) for r, load in loads.items()}, make_config())
+    assert table.frame["region"].astype(str).tolist() == ["AEP"] * 300 + ["DOM"] * NUM
+    assert table.frame["region"].cat.categories.tolist() == ["AEP", "DOM"]
+    for region, load in loads.items():
+        alone = build(load)
+        own = table.frame[table.frame["region"] == region]
+        assert table.scales[region] == alone.scales["AEP"]
+        np.testing.assert_array_equal(own[table.feature_names], values(alone))
+
+
+# -- the article's -------------------------------------------------------------------------------
+
+
+def article_data(readings: pd.DataFrame) -> np.ndarray:
+    """The article's own lines, on the label and the load of each row."""
+    df = pd.DataFrame({"Datetime": readings["local_label"], "AEP_MW": readings["load_mw"]})
+    df["hour"] = df.apply(lambda x: x["Datetime"].hour, axis=1)
+    df["dayofweek"] = df.apply(lambda x: x["Datetime"].dayofweek, axis=1)
+    df["month"] = df.apply(lambda x: x["Datetime"].month, axis=1)
+    df["dayofyear"] = df.apply(lambda x: x["Datetime"].dayofyear, axis=1)
+    df = df.sort_values("Datetime", kind="stable").drop("Datetime", axis=1)
+    data: np.ndarray = MinMaxScaler().fit_transform(df.to_numpy())
+    return data
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param({"first": "2017-03-01 05:00"}, id="spring_change"),
+        pytest.param({"first": "2017-10-25 05:00"}, id="autumn_change"),
+        pytest.param({"first": "2017-12-20 05:00", "missing": [7, 8, 9]}, id="new_year_and_a_gap"),
+    ],
+)
+def test_the_articles_features_and_targets_are_those_of_its_code(frame: Mapping[str, Any]) -> None:
+    load, config = make_load(NUM), make_config("seed")
+    load[50] = 0.0  # the article looks at no reading twice
+    table = build(load, config, **frame)
+    data = article_data(make_load_frame(load, **frame))
+    assert table.feature_names == ["x_load", "x_hour", "x_day_of_week", "x_month", "x_day_of_year"]
+    np.testing.assert_allclose(values(table), data, atol=1e-6)
+    np.testing.assert_allclose(table.frame["target"], data[:, 0], atol=1e-6)
+    assert table.frame["is_input"].all()
+
+
+def test_both_profiles_test_on_the_same_hours() -> None:
+    load = make_load(1500)
+    load[[700, 1450]] = 0.0
+    missing = [300, 301, *range(1380, 1390)]
+    hours = []
+    for profile in ("base", "seed"):
+        frame = build(load, make_config(profile), missing=missing).frame
+        tests = frame.loc[frame["part"] == TEST, ["timestamp", "load_mw"]]
+        hours.append(tests.reset_index(drop=True))
+    assert len(hours[0]) == int(0.1 * (1500 - 12 - 90))
+    pd.testing.assert_frame_equal(hours[0], hours[1])

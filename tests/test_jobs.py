@@ -1,0 +1,308 @@
+"""Training processes and their owner: killed, hung, orphaned, interrupted, or without a number.
+
+Most tests use the real training process on a small table of features, without Prefect; those that
+need an owner use the real command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.pipelines import (
+    GRIDCAST,
+    ROOT,
+    SMALL_MODEL,
+    alive,
+    clean_environment,
+    copy_artifacts,
+    first_run,
+    kill_tree,
+    read_json,
+    settings,
+    started,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gridcast.summary import Summary
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+PROCESS = "tasks.training_process"
+ENDLESS = ("training.passes=100000", "model.hidden_size=8", "training.device=cpu")
+NO_NUMBER = {"learning_rate": 1e30, "clip_norm": None, "schedule": "constant"}
+
+
+@pytest.fixture
+def job_folder(tmp_path: Path) -> Path:
+    """A job like the first run's GRU, not yet trained."""
+    (source,) = (first_run().artifacts / "jobs").glob("gru-seed0-*/job.json")
+    folder = tmp_path / "job"
+    folder.mkdir()
+    shutil.copy(source, folder)
+    return folder
+
+
+def change_training(folder: Path, **training: object) -> None:
+    job = read_json(folder / "job.json")
+    job["config"]["training"] |= training
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+
+
+@contextmanager
+def process_of(folder: Path) -> Iterator[psutil.Popen]:
+    """The training process as its owner starts it."""
+    process = psutil.Popen(
+        [sys.executable, "-m", PROCESS, str(folder)], cwd=ROOT, env=clean_environment(),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        kill_tree(process)
+
+
+def events_of(process: psutil.Popen) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in process.stdout]
+
+
+# -- the process alone ---------------------------------------------------------------------------
+
+
+def test_a_process_tells_its_progress_and_leaves_its_result_last(job_folder: Path) -> None:
+    with process_of(job_folder) as process:
+        events = events_of(process)
+        assert process.wait(30) == 0
+    assert [event["event"] for event in events][:1] == ["loaded"]
+    passes = [each for each in events if each.get("validation_smape") is not None]
+    assert [each["pass_number"] for each in passes] == [1, 2]
+    result = read_json(job_folder / "result.json")
+    assert result["files"].keys() == {"model.pt2", "forecasts.parquet"}
+    newest = max(job_folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert newest.name == "result.json"
+    assert result["weights_sha256"] == first_run().summary.models["gru-seed0"].weights_sha256
+
+
+def test_a_process_ends_by_itself_within_seconds_when_its_owner_is_gone(job_folder: Path) -> None:
+    change_training(job_folder, passes=100_000)
+    with process_of(job_folder) as process:
+        assert json.loads(process.stdout.readline())["event"] == "loaded"
+        begun = time.monotonic()
+        process.stdin.close()
+        assert process.wait(10) == 1
+        assert time.monotonic() - begun < 5
+    assert not (job_folder / "result.json").exists()
+
+
+def test_a_loss_that_is_no_number_fails_naming_model_seed_and_step(job_folder: Path) -> None:
+    change_training(job_folder, **NO_NUMBER)
+    with process_of(job_folder) as process:
+        (reason,) = (each["reason"] for each in events_of(process) if each["event"] == "error")
+        assert process.wait(30) == 1
+    assert re.match(r"ERROR gru seed 0: found a training loss of (nan|inf) at step \d+, ", reason)
+    assert [path.name for path in job_folder.iterdir()] == ["job.json"]
+
+
+def test_a_table_of_features_that_was_changed_is_refused_before_it_is_read(
+    job_folder: Path, tmp_path: Path
+) -> None:
+    job = read_json(job_folder / "job.json")
+    table = tmp_path / "features.parquet"
+    shutil.copy(job["features"]["path"], table)
+    with table.open("ab") as file:
+        file.write(b"\0")
+    job["features"]["path"] = str(table)
+    (job_folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    with process_of(job_folder) as process:
+        (reason,) = (each["reason"] for each in events_of(process) if each["event"] == "error")
+    assert reason.startswith(f"ERROR {table}: found SHA-256 ")
+    assert job["features"]["file_sha256"][:16] in reason
+
+
+# -- the owner -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def training(artifacts: Path, log: Path, *overrides: str) -> Iterator[psutil.Popen]:
+    """``gridcast train`` on what the first run ingested."""
+    arguments = ("train", "--artifacts", artifacts, *settings(*overrides))
+    with started(GRIDCAST, *arguments, log=log) as process:
+        yield process
+
+
+def jobs_of(process: psutil.Popen) -> dict[str, psutil.Process]:
+    """Its training processes, by name of the job."""
+    found = {}
+    for each in process.children(recursive=True):
+        with_arguments = each.cmdline()
+        if PROCESS in with_arguments:
+            name = re.search(r"/jobs/(\w+-seed\d+)-", with_arguments[-1])
+            assert name is not None
+            found[name[1]] = each
+    return found
+
+
+def wait_for_training(process: psutil.Popen, log: Path) -> dict[str, psutil.Process]:
+    """Both jobs, once both have ended a pass."""
+
+    def both() -> bool:
+        assert process.poll() is None, log.read_text(encoding="utf-8")
+        told = log.read_text(encoding="utf-8")
+        return all(f"{job}-seed0: pass 1/" in told for job in ("gru", "lstm"))
+
+    wait_for("both jobs to train", both, seconds=60)
+    jobs = jobs_of(process)
+    assert sorted(jobs) == ["gru-seed0", "lstm-seed0"]
+    return jobs
+
+
+def latest_summary(artifacts: Path) -> Summary:
+    from gridcast.summary import Summary
+
+    return Summary.model_validate_json((artifacts / "runs/latest/summary.json").read_bytes())
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    return copy_artifacts(tmp_path / "artifacts")
+
+
+def mlflow_runs(artifacts: Path) -> set[str]:
+    connection = sqlite3.connect(f"file:{artifacts / 'mlflow' / 'mlflow.db'}?mode=ro", uri=True)
+    rows = connection.execute("SELECT name FROM runs").fetchall()
+    connection.close()
+    return {str(name) for (name,) in rows}
+
+
+def test_a_job_that_hangs_is_killed_at_its_limit_and_leaves_no_process(job_folder: Path) -> None:
+    from gridcast.errors import TrainingJobError
+    from tasks.records import Job
+    from tasks.train import _run_process
+
+    content = read_json(job_folder / "job.json") | {"folder": str(job_folder)}
+    job = Job.model_validate({name: content[name] for name in Job.model_fields})
+    children = Hanging(str(job_folder))
+    children.start()
+    begun = time.monotonic()
+    with pytest.raises(TrainingJobError, match=r"gru-seed0: stopped at its limit of 4 s"):
+        _run_process(job, limit_seconds=4)
+    assert time.monotonic() - begun < 4 + 10
+    children.join(10)
+    assert len(children.found) == 1
+    assert alive(children.found) == []
+
+
+class Hanging(threading.Thread):
+    """Stops the training process of a folder as soon as there is one: it hears SIGKILL alone."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.found = folder, list[psutil.Process]()
+
+    def run(self) -> None:
+        def process() -> list[psutil.Process]:
+            return [each for each in psutil.Process().children() if self.folder in each.cmdline()]
+
+        self.found = wait_for("the training process", process, seconds=10)
+        for each in self.found:
+            each.suspend()
+
+
+def test_a_job_that_is_killed_fails_alone_and_the_run_is_partial(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    (done,) = (artifacts / "jobs").glob("gru-seed0-*")
+    log = tmp_path / "log.txt"
+    with training(
+        artifacts, log, *SMALL_MODEL, "model.cells=[gru]", "training.seeds=[0, 1, 2]"
+    ) as (process):
+        jobs = wait_for("two jobs", lambda: len(jobs_of(process)) == 2 and jobs_of(process),
+                        seconds=60)  # fmt: skip
+        assert sorted(jobs) == ["gru-seed1", "gru-seed2"], f"{done} is not taken as it is"
+        jobs["gru-seed1"].kill()
+        assert process.wait(120) == 1, log.read_text("utf-8")
+        assert alive(jobs.values()) == []
+    summary = latest_summary(artifacts)
+    assert (summary.status, summary.exit_code) == ("partial", 1)
+    assert {name: model.cached for name, model in summary.models.items()} == {
+        "gru-seed0": True,
+        "gru-seed2": False,
+    }
+    assert summary.failed_jobs.keys() == {"gru-seed1"}
+    assert "killed by signal 9 (SIGKILL)" in summary.failed_jobs["gru-seed1"]
+    assert summary.failed_jobs["gru-seed1"] in log.read_text("utf-8")
+    assert "gru-seed1" not in mlflow_runs(artifacts)
+    assert "gru-seed2" in mlflow_runs(artifacts)
+
+
+def test_when_all_jobs_fail_nothing_of_them_is_logged_and_the_run_has_failed(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    before = mlflow_runs(artifacts)
+    overrides = [f"training.{key}={json.dumps(value)}" for key, value in NO_NUMBER.items()]
+    log = tmp_path / "log.txt"
+    with training(artifacts, log, *SMALL_MODEL, *overrides) as process:
+        assert process.wait(60) == 1, log.read_text("utf-8")
+    summary = latest_summary(artifacts)
+    assert summary.status == "failed"
+    assert sorted(summary.failed_jobs) == ["gru-seed0", "lstm-seed0"]
+    for name, reason in summary.failed_jobs.items():
+        assert f"{name.partition('-')[0]} seed 0: found a training loss of" in reason
+        assert " at step " in reason
+    assert summary.models == {}
+    assert mlflow_runs(artifacts) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all", "status"),
+    [
+        pytest.param(signal.SIGINT, True, 130, id="ctrl_c_of_a_terminal"),
+        pytest.param(signal.SIGTERM, False, 143, id="sigterm"),
+    ],
+)
+def test_an_interrupted_run_ends_within_15_seconds_with_all_its_processes_and_a_summary(
+    artifacts: Path, tmp_path: Path, number: signal.Signals, *, to_all: bool, status: int
+) -> None:
+    log = tmp_path / "log.txt"
+    with training(artifacts, log, *ENDLESS) as process:
+        wait_for_training(process, log)
+        family = process.children(recursive=True)
+        begun = time.monotonic()
+        if to_all:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        assert process.wait(60) == status, log.read_text("utf-8")
+        assert time.monotonic() - begun < 15
+        psutil.wait_procs(family, timeout=5)
+        assert alive(family) == []
+    summary = latest_summary(artifacts)
+    assert (summary.status, summary.exit_code, summary.models) == ("failed", 1, {})
+    assert list((artifacts / "jobs").glob("*/*-tmp")) == []
+
+
+def test_training_processes_end_when_their_owner_is_killed(artifacts: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with training(artifacts, log, *ENDLESS) as process:
+        jobs = wait_for_training(process, log)
+        process.kill()
+        psutil.wait_procs(jobs.values(), timeout=5)
+        assert alive(jobs.values()) == []

@@ -1,0 +1,129 @@
+"""Doubtful readings are flagged with a reason, by what came before them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridcast.quality import FLAGS, NO_FLAG, flag_readings
+from tests.builders import make_config, make_load
+
+
+def flags(load_mw: Sequence[float] | np.ndarray, **quality: object) -> list[str]:
+    config = make_config(quality={"reference_hours": 48, "max_flat_hours": 3, **quality})
+    return list(flag_readings(pd.Series(np.asarray(load_mw, dtype=float)), config.quality))
+
+
+def flagged(load_mw: Sequence[float] | np.ndarray, **quality: object) -> dict[int, str]:
+    return {i: flag for i, flag in enumerate(flags(load_mw, **quality)) if flag != NO_FLAG}
+
+
+def make_series(num: int = 60, **readings: float) -> np.ndarray:
+    """Around 100 MW, none like its neighbour; ``h50=7.0`` sets hour 50."""
+    load = 100.0 + np.arange(num) % 2
+    for hour, value in readings.items():
+        load[int(hour[1:])] = value
+    return load
+
+
+def test_an_ordinary_week_has_no_flag() -> None:
+    assert flagged(make_load(336)) == {}
+
+
+def test_a_load_of_zero_is_flagged_even_as_the_very_first_reading() -> None:
+    assert flagged(make_series(h0=0.0)) == {0: "zero"}
+    assert flagged(make_series(h50=0.0)) == {50: "zero"}
+
+
+@pytest.mark.parametrize(
+    ("reading", "flag"),
+    [(34.9, "dropout"), (35.6, NO_FLAG), (249.0, NO_FLAG), (252.6, "spike")],
+    ids=["below_35_percent", "above_35_percent", "below_250_percent", "above_250_percent"],
+)
+def test_a_reading_is_held_against_the_median_of_the_hours_before(
+    reading: float, flag: str
+) -> None:
+    assert flags(make_series(h50=reading))[50] == flag  # the median is 100 or 101
+
+
+def test_the_ratios_are_the_configured_ones() -> None:
+    load = make_series(h40=60.0, h50=140.0)
+    assert flagged(load) == {}
+    assert flagged(load, dropout_ratio=0.7, spike_ratio=1.2) == {40: "dropout", 50: "spike"}
+
+
+def test_without_24_readings_before_it_nothing_is_a_dropout_or_a_spike() -> None:
+    assert flagged(make_series(h23=7.0)) == {}
+    assert flagged(make_series(h24=7.0)) == {24: "dropout"}
+
+
+def test_the_reference_is_the_configured_number_of_hours() -> None:
+    load = np.concatenate([100.0 + np.arange(48) % 2, 1000.0 + np.arange(40) % 2])
+    assert set(flagged(load, reference_hours=24)) == set(range(48, 60))  # half of 24 are new
+    assert set(flagged(load, reference_hours=48)) == set(range(48, 72))
+
+
+def test_a_run_of_one_value_is_flagged_whole_where_it_is_longer_than_allowed() -> None:
+    assert flagged(make_series(h50=7e1, h51=7e1, h52=7e1)) == {}
+    four = make_series(h50=7e1, h51=7e1, h52=7e1, h53=7e1)
+    assert flagged(four) == dict.fromkeys(range(50, 54), "flat")
+
+
+def test_24_hours_of_one_value_are_flagged() -> None:
+    load = make_load(336)
+    load[200:224] = load[200]
+    assert set(flagged(load, max_flat_hours=6)) == set(range(200, 224))
+
+
+def test_a_flag_tells_the_first_reason() -> None:
+    load = make_series(h50=0.0, h51=0.0, h52=0.0, h53=0.0)
+    assert flagged(load) == dict.fromkeys(range(50, 54), "zero")
+    assert FLAGS == ("zero", "dropout", "spike", "flat")
+
+
+def test_flags_keep_the_index_of_the_readings_and_are_strings() -> None:
+    load = pd.Series(make_series(), index=range(7, 67))
+    result = flag_readings(load, make_config().quality)
+    assert result.index.equals(load.index)
+    assert result.dtype == "str"
+
+
+_LOADS = st.lists(st.sampled_from([0.0, 10.0, 99.0, 100.0, 101.0, 400.0]), min_size=30, max_size=60)
+
+
+@given(load=_LOADS, future=_LOADS, now=st.integers(1, 60))
+def test_a_flag_other_than_flat_never_depends_on_the_future(
+    load: list[float], future: list[float], now: int
+) -> None:
+    def without_flat(readings: list[float]) -> list[str]:
+        known = flags(readings)[: min(now, len(load))]
+        return [NO_FLAG if flag == "flat" else flag for flag in known]
+
+    assert without_flat(load[:now] + future) == without_flat(load)
+
+
+@given(_LOADS)
+def test_flags_are_those_of_a_plain_loop(load: list[float]) -> None:
+    expected = []
+    for i, reading in enumerate(load):
+        before = load[max(0, i - 48) : i]
+        median = float(np.median(before)) if len(before) >= 24 else float("nan")
+        first, last = i, i
+        while first > 0 and load[first - 1] == reading:
+            first -= 1
+        while last + 1 < len(load) and load[last + 1] == reading:
+            last += 1
+        if reading == 0:
+            expected.append("zero")
+        elif reading < 0.35 * median:
+            expected.append("dropout")
+        elif reading > 2.5 * median:
+            expected.append("spike")
+        else:
+            expected.append("flat" if last - first + 1 > 3 else NO_FLAG)
+    assert flags(load) == expected

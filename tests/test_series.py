@@ -1,0 +1,155 @@
+"""Readings become an unbroken series; gaps are bridged from the past alone, and only short ones.
+
+Legend: ``T`` steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridcast.config import Config
+from gridcast.series import bridge_gaps, to_steps
+from tests.builders import HOUR, make_config, make_load, make_load_frame
+
+WEEK = 168
+NAN = float("nan")
+
+
+def base(**features: object) -> Config:
+    return make_config(features={"max_fill_hours": 3, **features})
+
+
+def test_steps_are_every_utc_hour_from_the_first_to_the_last_reading() -> None:
+    readings = make_load_frame(make_load(72), first="2017-11-04 12:00", missing=[10, 11, 40])
+    steps = to_steps(readings, base())
+    assert steps["timestamp"].iloc[0] == readings["timestamp"].iloc[0]
+    assert steps["timestamp"].iloc[-1] == readings["timestamp"].iloc[-1]
+    assert steps["timestamp"].diff().dropna().unique().tolist() == [HOUR]
+    assert np.flatnonzero(steps["load_mw"].isna()).tolist() == [10, 11, 40]
+    assert steps["is_observed"].equals(steps["load_mw"].notna())
+    assert np.flatnonzero(~steps["is_trusted"]).tolist() == [10, 11, 40]
+
+
+def test_local_hours_are_those_of_the_configured_zone_over_the_clock_change() -> None:
+    readings = make_load_frame(make_load(30), first="2017-11-05 03:00")
+    steps = to_steps(readings, base())
+    assert steps["local_hour"].tolist()[:6] == [23, 0, 1, 1, 2, 3]
+
+
+def test_in_rows_a_missing_hour_leaves_no_trace() -> None:
+    readings = make_load_frame(make_load(72), missing=[10, 11, 40])
+    steps = to_steps(readings, make_config("seed"))
+    assert steps["timestamp"].equals(readings["timestamp"])
+    assert steps["input_mw"].equals(readings["load_mw"].rename("input_mw"))
+    assert steps["is_trusted"].all()
+
+
+def test_a_short_gap_is_bridged_and_a_long_one_only_for_its_first_hours() -> None:
+    readings = make_load_frame(make_load(72), missing=[10, 11, *range(30, 40)])
+    steps = to_steps(readings, base(max_fill_hours=3))
+    assert np.flatnonzero(steps["input_mw"].isna()).tolist() == list(range(33, 40))
+    assert to_steps(readings, base(max_fill_hours=0))["input_mw"].isna().sum() == 12
+
+
+@pytest.mark.parametrize("flag", ["zero", "dropout", "spike"])
+def test_a_wrong_reading_is_replaced_as_an_input_stays_readable_and_is_not_trusted(
+    flag: str,
+) -> None:
+    load = make_load(72)
+    load[50] = 7.0
+    steps = to_steps(make_load_frame(load, flags={50: flag}), base())
+    assert steps["load_mw"][50] == 7.0
+    assert steps["input_mw"][50] == load[49]
+    assert np.flatnonzero(~steps["is_trusted"]).tolist() == [50]
+    assert steps["is_observed"].all()
+
+
+def test_a_flat_reading_is_an_input_as_it_was_read_but_not_trusted() -> None:
+    load = make_load(72)
+    steps = to_steps(make_load_frame(load, flags=dict.fromkeys(range(40, 50), "flat")), base())
+    np.testing.assert_array_equal(steps["input_mw"], load)
+    assert np.flatnonzero(~steps["is_trusted"]).tolist() == list(range(40, 50))
+
+
+def test_a_wrong_run_too_long_to_bridge_is_an_input_as_it_was_read() -> None:
+    load = make_load(72)
+    load[50:55] = 7.0
+    steps = to_steps(make_load_frame(load, flags=dict.fromkeys(range(50, 55), "dropout")), base())
+    assert steps["input_mw"][50:55].tolist() == [load[49]] * 3 + [7.0] * 2
+
+
+def test_where_flagged_readings_are_not_excluded_they_are_trusted_inputs() -> None:
+    load = make_load(72)
+    load[50] = 7.0
+    config = make_config(quality={"exclude_flagged": False})
+    steps = to_steps(make_load_frame(load, flags={50: "dropout", 51: "flat"}), config)
+    np.testing.assert_array_equal(steps["input_mw"], load)
+    assert steps["is_trusted"].all()
+
+
+def test_a_filled_hour_follows_last_weeks_change_at_that_hour() -> None:
+    load_T = np.arange(400.0) ** 2
+    gap = load_T.copy()
+    gap[[300, 301]] = NAN
+    first = load_T[299] + load_T[300 - WEEK] - load_T[299 - WEEK]
+    filled = bridge_gaps(gap, longest=3)
+    assert filled[300] == first
+    assert filled[301] == first + load_T[301 - WEEK] - load_T[300 - WEEK]
+
+
+@pytest.mark.parametrize("hour", [1, WEEK], ids=["first_week", "last_week_begins_with_it"])
+def test_without_last_weeks_change_the_hour_before_stands_in(hour: int) -> None:
+    gap = np.arange(400.0) ** 1.5
+    expected = gap[hour - 1]
+    gap[hour] = NAN
+    assert bridge_gaps(gap, longest=3)[hour] == expected
+
+
+def test_a_gap_at_the_start_has_no_past_and_stays_open() -> None:
+    filled = bridge_gaps(np.array([NAN, 5.0, NAN]), longest=3)
+    np.testing.assert_array_equal(filled, [NAN, 5.0, 5.0])
+
+
+_LOADS = st.lists(st.sampled_from([NAN, 1.0, 2.0, 5.0]), min_size=1, max_size=60)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> np.ndarray:
+    """Some of them longer than the week that a filled hour looks back."""
+    return np.array([3.0, 1.0, 4.0, NAN] * draw(st.sampled_from([0, 40, 80])) + draw(_LOADS))
+
+
+@given(load_T=histories(), future=_LOADS, longest=st.integers(0, 4))
+def test_the_future_never_changes_a_filled_value(
+    load_T: np.ndarray, future: list[float], longest: int
+) -> None:
+    longer = np.concatenate([load_T, future])
+    filled = bridge_gaps(longer, longest=longest)[: len(load_T)]
+    np.testing.assert_array_equal(filled, bridge_gaps(load_T, longest=longest))
+
+
+@given(load_T=histories(), longest=st.integers(0, 4))
+def test_bridging_changes_no_reading_and_fills_exactly_the_first_steps_of_each_gap(
+    load_T: np.ndarray, longest: int
+) -> None:
+    filled = bridge_gaps(load_T, longest=longest)
+    in_gap = 0
+    for step, load in enumerate(load_T):
+        in_gap = in_gap + 1 if np.isnan(load) else 0
+        if not in_gap:
+            assert filled[step] == load
+        else:
+            starts_the_series = step - in_gap < 0
+            # An open step has nothing before it to build on, so all later ones stay open too.
+            assert np.isnan(filled[step]) == (starts_the_series or in_gap > longest)
+
+
+def test_to_steps_leaves_the_readings_as_they_were() -> None:
+    readings = make_load_frame(make_load(72), missing=[10], flags={20: "zero"})
+    before = readings.copy(deep=True)
+    to_steps(readings, base())
+    pd.testing.assert_frame_equal(readings, before)
