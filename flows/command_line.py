@@ -38,7 +38,9 @@ Settings = Annotated[
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Do everything again, also what is unchanged.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Train, however long it is estimated to take.")]
 DEFAULT_ARTIFACTS = Path("artifacts")
+NO_QUESTION = "training.confirm_above_hours=null"
 
 
 @app.command(
@@ -52,9 +54,10 @@ def run(
     settings: Settings = None,
     *,
     fresh: Fresh = False,
+    yes: Yes = False,
 ) -> None:
     """The main job: ingest, train GRU and LSTM, evaluate, log to MLflow, show the comparison."""
-    _start("run_pipeline", data, artifacts, profile, settings, fresh=fresh)
+    _start("run_pipeline", data, artifacts, profile, _with_consent(settings, yes=yes), fresh=fresh)
 
 
 @app.command(epilog="Examples:  gridcast ingest --data data/pjm  ·  gridcast ingest --fresh")
@@ -81,9 +84,10 @@ def train(
     settings: Settings = None,
     *,
     fresh: Fresh = False,
+    yes: Yes = False,
 ) -> None:
     """Train, evaluate and log the models on what was ingested (none given: what was last)."""
-    _start("train_models", data, artifacts, profile, settings, fresh=fresh)
+    _start("train_models", data, artifacts, profile, _with_consent(settings, yes=yes), fresh=fresh)
 
 
 @app.command(epilog="Examples:  gridcast synthesize data/synthetic  ·  "
@@ -125,6 +129,10 @@ def ui(
 def main() -> None:
     """Entry point of the command ``gridcast``."""
     app()
+
+
+def _with_consent(settings: list[str] | None, *, yes: bool) -> list[str]:
+    return [*(settings or []), *([NO_QUESTION] if yes else [])]
 
 
 def _start(

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from gridcast.errors import PartialFailureError
+from gridcast.errors import PartialFailureError, TrackingError
 from tasks.build_features import make_features
 from tasks.evaluate import evaluate_models
 from tasks.ingest import load_ingestion
@@ -54,9 +54,10 @@ def train_models(
         with run.timed("build_features"):
             features = make_features(run, ingestion.published)
         with run.timed("train_models"), owned_processes():
-            experiment = prepare_tracking.submit(run)
-            futures = {job.name: train_model.submit(run, job) for job in plan_jobs(run, features)}
-            waited: list[PrefectFuture[Any]] = [experiment, *futures.values()]
+            jobs = plan_jobs(run, features)
+            prepared = prepare_tracking.submit(run)
+            futures = {job.name: train_model.submit(run, job) for job in jobs}
+            waited: list[PrefectFuture[Any]] = [prepared, *futures.values()]
             wait(waited)
             trained, failed = _sort({name: each.state for name, each in futures.items()})
             record_jobs(run, failed)
@@ -65,7 +66,12 @@ def train_models(
         with run.timed("evaluate_models"):
             evaluation = evaluate_models(run, features, trained)
         with run.timed("track_models"):
-            evaluation = track_models(run, experiment.result(), features, trained, evaluation)
+            tracked = track_models(run, features, trained, evaluation, return_state=True)
+            untracked = tracked.result(raise_on_failure=False)
+            if isinstance(untracked, TrackingError):
+                run.leave("tracking", {"errors": [str(untracked)]})
+            else:
+                evaluation = tracked.result()
         with run.timed("report"):
             return publish_report(run, ingestion, evaluation)
 

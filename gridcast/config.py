@@ -160,10 +160,14 @@ class TrainingConfig(Section):
     clip_norm: Positive | None = Field(description="largest gradient norm; null: none")
     clip_value: Positive | None = Field(description="largest gradient value; null: none")
     carry_hidden: bool = Field(description="hidden state goes on from batch to batch of a pass")
-    precision: Literal["auto", "fp32", "tf32", "bf16"] = Field(description="of the matrix products")
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
+        description="of the matrix products"
+    )
     threads: Count | None = Field(description="CPU threads a job; null: the cores shared out")
+    confirm_above_hours: Positive | None = Field(
+        description="on a CPU, refuse a longer training without --yes (h); null: never"
+    )
     time_limit_seconds: Positive = Field(description="a job is stopped after this (s)")
-
 
     @model_validator(mode="after")
     def _carried_batches_are_alike(self) -> Self:

@@ -117,6 +117,29 @@ class NotFiniteError(GridcastError):
         )
 
 
+class TrackingError(GridcastError):
+    """MLflow did not take what a run has to log; the models and their scores are kept."""
+
+    def __init__(self, uri: str, reason: str) -> None:
+        super().__init__(
+            f"ERROR {uri}: found MLflow not taking the runs ({reason.splitlines()[0]}), expected a "
+            "server that does; run the same command again when it answers: nothing is trained again"
+        )
+
+
+class TooLongError(GridcastError):
+    """Training would take so long that somebody should say yes to it first."""
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, *, profile: str, hours: float, limit_hours: float) -> None:
+        super().__init__(
+            f"ERROR {profile}: found about {hours:.1f} hours of training on this CPU, expected at "
+            f"most {limit_hours:g} (training.confirm_above_hours); use a GPU, take a part of it "
+            "with --set training.max_steps=N, or say --yes"
+        )
+
+
 class PartialFailureError(GridcastError):
     """Part of the work failed; what could be done was done and is recorded in the summary."""
 

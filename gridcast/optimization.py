@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gridcast.training import TrainingData
 
 _EAGER_STEPS = 3
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TrainingStep:
@@ -33,6 +34,10 @@ class TrainingStep:
         rates = learning_rates(config.training, num_steps)
         self._rates = torch.tensor(rates, dtype=torch.float32, device=self._device)
         self._optimizer = _optimizer(forecaster, config.training, self._rates[0].clone())
+        # fp16 gradients are scaled up, or they would vanish; on the device, without waiting for it.
+        self._scaler = torch.amp.GradScaler(
+            self._device.type, enabled=config.training.precision == "fp16"
+        )
         self._state: State | None = None
         self._step = 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -62,29 +67,27 @@ class TrainingStep:
     def _update(self, starts_B: Tensor) -> Tensor:
         training = self._config.training
         loss, state = self._forward(starts_B)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(self._scaler.scale(loss))
+        self._scaler.unscale_(self._optimizer)
         if training.carry_hidden:
             self._carry(state)  # only now: the backward pass still needs what it overwrites
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._forecaster.parameters(), training.clip_norm)
         if training.clip_value is not None:
             nn.utils.clip_grad_value_(self._forecaster.parameters(), training.clip_value)
-        self._optimizer.step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         return loss.detach()
 
     def _forward(self, starts_B: Tensor) -> tuple[Tensor, State]:
-        """Mean loss over the training labels of one batch, on the scaled load, and the end state."""
+        """Mean loss over the batch's training labels, on the scaled load, and the end state."""
         windows, training, data = self._config.windows, self._config.training, self._data
         steps_L = torch.arange(windows.lookback, device=self._device)
         ahead_H = torch.arange(1, windows.horizon + 1, device=self._device)
         x_BLF = data.x_TF[starts_B[:, None] + steps_L]
         labels_BOH = starts_B[:, None, None] + steps_L[windows.warmup :, None] + ahead_H
-        with torch.autocast(
-            self._device.type,
-            torch.bfloat16,
-            enabled=training.precision == "bf16",
-            cache_enabled=False,
-        ):
+        half = _HALF.get(training.precision)
+        with torch.autocast(self._device.type, half, enabled=half is not None, cache_enabled=False):
             y_BOH, state = self._forecaster.run(x_BLF, windows.warmup, self._state)
         error = y_BOH.float() - data.target_T[labels_BOH]
         weight = data.is_train_T[labels_BOH]

@@ -116,7 +116,9 @@ def train_model(
         config.model, cell=cell, num_features=data.x_TF.shape[1], horizon=windows.horizon
     ).to(device)
     passes = _plan_passes(train_starts(data.steps, windows), windows, training, seed)
-    num_steps = min(sum(_num_batches(order, training) for order in passes), training.max_steps or _ALL)
+    num_steps = min(
+        sum(_num_batches(order, training) for order in passes), training.max_steps or _ALL
+    )
     update = TrainingStep(forecaster, data, config, num_steps)
     clock = _Clock(len(passes), num_steps, on_progress)
     for pass_number, order in enumerate(passes, start=1):

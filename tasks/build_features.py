@@ -61,7 +61,8 @@ def make_features(run: Run, regions: Mapping[str, RegionRecord]) -> Features:
         return unchanged(features)
     table = build_features({name: _read(region) for name, region in regions.items()}, run.config)
     features = _publish(path, table, key=key, windows=_count_windows(table, run.config))
-    keep_newest(list(path.parent.glob("*.parquet")), num=_KEPT_TABLES)
+    for kind in ("*.parquet", "*.json"):
+        keep_newest(list(path.parent.glob(kind)), num=_KEPT_TABLES)
     _leave(run, features)
     return features
 

@@ -27,6 +27,7 @@ from tasks.storage import (
     key_of,
     publishing,
     read_json,
+    require_sha256,
     sha256_of,
     write_json,
 )
@@ -136,11 +137,13 @@ def _folder_of(path: Path) -> str:
 
 
 def _load_published(folder: Path) -> dict[str, RegionRecord]:
+    """Every region that is published in ``folder``. One that was changed since is an error."""
     found = {}
-    for path in sorted(folder.glob("*.json")):
-        key = (read_json(path) or {}).get("key", "")
-        if (record := _already_published(folder, path.stem, key)) is not None:
-            found[path.stem] = record
+    for pointer in sorted(folder.glob("*.json")):
+        record = RegionRecord.model_validate((read_json(pointer) or {})["region"])
+        path = folder / record.path
+        require_sha256(path, record.file_sha256)
+        found[pointer.stem] = record.model_copy(update={"cached": True, "path": str(path)})
     return found
 
 

@@ -155,7 +155,7 @@ def _owned(run: Run) -> Iterator[Run]:
 
 
 def _failures(run: Run) -> list[str]:
-    errors = list(run.find("ingestion").get("errors", []))
+    errors = [*run.find("ingestion").get("errors", []), *run.find("tracking").get("errors", [])]
     return errors + list(run.find("jobs").get("failed_jobs", {}).values())
 
 

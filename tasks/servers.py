@@ -38,6 +38,10 @@ def local_settings(artifacts: Path) -> dict[str, str]:
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        # A tracking server that is down is told of in seconds, not in minutes.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # evaluation jobs that gridcast does not use
         "GX_ANALYTICS_ENABLED": "false",
     }

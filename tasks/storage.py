@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TEMPORARY_SUFFIX = ".gridcast-tmp"
 # Enough for one set of regional CSVs: Parquet, features, two models, figures, both databases.
-FREE_BYTES_NEEDED = 500 * 1024**2
+FREE_BYTES_NEEDED = 500_000_000
 
 
 @contextmanager
@@ -80,9 +80,9 @@ def require_sha256(path: Path, expected: str) -> None:
     """Refuse a file that is not the one written.
 
     Raises:
-        IntegrityError: naming the file and both hashes.
+        IntegrityError: naming the file and both hashes, also where the file is gone.
     """
-    found = file_sha256(path)
+    found = file_sha256(path) if path.is_file() else "(no file)"
     if found != expected:
         raise IntegrityError(path, found=found, expected=expected)
 

@@ -13,6 +13,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from gridcast.errors import TrackingError
 from tasks.figures import draw_error_heat_map, draw_panels, draw_scores
 from tasks.records import Evaluation, Features, TrainedJob
 from tasks.storage import code_sha256, key_of, read_json, require_sha256, write_json
@@ -34,9 +35,17 @@ def tracking_uri(run: Run) -> str:
 
 
 @task(name="prepare-tracking", cache_policy=NO_CACHE)
-def prepare_tracking(run: Run) -> str:
-    """Create the database and the experiment once, before anyone writes; the experiment's id."""
-    client = _client(run)
+def prepare_tracking(run: Run) -> None:
+    """Create the database and the experiment once, while the models train."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        _experiment_id(run, _client(run))
+    except MlflowException as error:
+        raise TrackingError(tracking_uri(run), error.message) from error
+
+
+def _experiment_id(run: Run, client: MlflowClient) -> str:
     name = run.config.tracking.experiment
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
@@ -49,21 +58,26 @@ def prepare_tracking(run: Run) -> str:
 
 @task(name="track-models", cache_policy=NO_CACHE)
 def track_models(
-    run: Run,
-    experiment_id: str,
-    features: Features,
-    trained: list[TrainedJob],
-    evaluation: Evaluation,
+    run: Run, features: Features, trained: list[TrainedJob], evaluation: Evaluation
 ) -> Evaluation:
-    """Log each model once: a run that is there for the same job and scores is used again."""
-    client = _client(run)
-    models = dict(evaluation.models)
-    for each in trained:
-        name = each.job.name
-        run_id = _known_run(run, client, each) or _log_model(
-            run, client, experiment_id, features, each, evaluation
-        )
-        models[name] = models[name].model_copy(update={"mlflow_run_id": run_id})
+    """Log each model once: a run that is there for the same job and scores is used again.
+
+    Raises:
+        TrackingError: the server does not answer or refuses; the next run logs what is missing.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client, models = _client(run), dict(evaluation.models)
+    try:
+        experiment_id = _experiment_id(run, client)
+        for each in trained:
+            name = each.job.name
+            run_id = _known_run(run, client, each) or _log_model(
+                run, client, experiment_id, features, each, evaluation
+            )
+            models[name] = models[name].model_copy(update={"mlflow_run_id": run_id})
+    except MlflowException as error:
+        raise TrackingError(tracking_uri(run), error.message) from error
     evaluation = evaluation.model_copy(update={"models": models})
     run.leave("evaluation", evaluation)
     return evaluation
@@ -71,10 +85,10 @@ def track_models(
 
 def _client(run: Run) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
     import mlflow
 
+    for name in ("alembic", "mlflow"):  # their INFO lines are for whoever runs a server
+        logging.getLogger(name).setLevel(logging.WARNING)
     (run.artifacts / "mlflow").mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(tracking_uri(run))
     return mlflow.MlflowClient()

@@ -20,7 +20,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
 import gridcast
-from gridcast.errors import TrainingJobError
+from gridcast.errors import TooLongError, TrainingJobError
+from gridcast.planning import estimate_cpu_seconds
 from tasks.devices import find_devices
 from tasks.progress import board, describe
 from tasks.records import Features, Job, TrainedJob
@@ -34,8 +35,15 @@ if TYPE_CHECKING:
     from gridcast.config import Config
     from tasks.runs import Run
 
-_CODE = ("gridcast.metrics", "gridcast.models", "gridcast.optimization", "gridcast.scoring", "gridcast.training",
-         "gridcast.windows", "tasks.training_process")  # fmt: skip
+_CODE = (
+    "gridcast.metrics",
+    "gridcast.models",
+    "gridcast.optimization",
+    "gridcast.scoring",
+    "gridcast.training",
+    "gridcast.windows",
+    "tasks.training_process",
+)
 _SECONDS_TO_DIE = 10.0
 _live: set[subprocess.Popen[str]] = set()
 _live_lock = threading.Lock()
@@ -50,6 +58,8 @@ def plan_jobs(run: Run, features: Features) -> list[Job]:
 
     devices = find_devices(run.profile, run.overrides)
     config = _resolved(run.config, devices.device_type)
+    if devices.device_type == "cpu":
+        _require_patience(run, config, features, num_cores=devices.num_cores)
     pairs = [(cell, seed) for seed in config.training.seeds for cell in config.model.cells]
     threads = config.training.threads or max(1, devices.num_cores // len(pairs))
     jobs = []
@@ -210,11 +220,23 @@ class _ProgressArtifact:
             update_progress_artifact(self._id, progress=percent, description=describe(progress))
 
 
+def _require_patience(run: Run, config: Config, features: Features, *, num_cores: int) -> None:
+    limit_hours = config.training.confirm_above_hours
+    seconds = estimate_cpu_seconds(
+        config,
+        num_features=len(features.feature_names),
+        num_windows=features.windows.train,
+        num_cores=num_cores,
+    )
+    if limit_hours is not None and seconds > limit_hours * 3600:
+        raise TooLongError(profile=run.profile, hours=seconds / 3600, limit_hours=limit_hours)
+
+
 def _resolved(config: Config, device_type: str) -> Config:
-    """``precision: auto`` as it will be: bf16 on a CPU that has it, tf32 on a GPU."""
+    """``precision: auto`` as it will be: bf16 on a GPU and on a CPU that has it, else fp32."""
     if config.training.precision != "auto":
         return config
-    precision = "tf32" if device_type == "cuda" else "bf16" if _cpu_has_bf16() else "fp32"
+    precision = "bf16" if device_type == "cuda" or _cpu_has_bf16() else "fp32"
     training = config.training.model_copy(update={"precision": precision})
     return config.model_copy(update={"training": training})
 
@@ -234,7 +256,7 @@ def _what_matters(config: Config) -> dict[str, Any]:
             "windows": True,
             "model": config.model.__class__.model_fields.keys() - {"cells"},
             "training": config.training.__class__.model_fields.keys()
-            - {"device", "seeds", "threads", "time_limit_seconds"},
+            - {"device", "seeds", "threads", "time_limit_seconds", "confirm_above_hours"},
         },
     )
 

@@ -12,11 +12,9 @@ import pytest
 
 import gridcast
 from gridcast.errors import EXIT_USAGE, IntegrityError, UsageError
-from tasks import storage
 from tasks.storage import (
     check_folder,
     code_sha256,
-    file_sha256,
     has_sha256,
     keep_newest,
     key_of,
@@ -62,9 +60,14 @@ def test_an_error_while_writing_leaves_the_old_file_and_no_other(
 ) -> None:
     path = tmp_path / "data.bin"
     write_bytes(path, b"old")
-    with pytest.raises(type(error)), publishing(path) as temporary:
-        temporary.write_bytes(b"half of the n")
-        raise error
+
+    def fail_midway() -> None:
+        with publishing(path) as temporary:
+            temporary.write_bytes(b"half of the n")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail_midway()
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["data.bin"]
 
@@ -220,7 +223,9 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_disk_as_good_as_full_is_refused_naming_what_is_free_and_what_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 5 * 10**6))
+    monkeypatch.setattr(
+        "tasks.storage.shutil.disk_usage", lambda _: Usage(10**12, 10**12, 5 * 10**6)
+    )
     with pytest.raises(UsageError, match="found 5 MB free on its disk, expected at least 524 MB"):
         check_folder(tmp_path)
     assert names(tmp_path) == []

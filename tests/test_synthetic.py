@@ -55,6 +55,11 @@ def read_as_the_pipeline_does(frame: pd.DataFrame) -> pd.Series[float]:
     return pd.Series(load, index.tz_convert("UTC"))
 
 
+@cache
+def two_years_read() -> dict[str, pd.Series[float]]:
+    return {region: read_as_the_pipeline_does(frame) for region, frame in two_years().items()}
+
+
 def naive_smape(load_mw: pd.Series[float], lag: int) -> float:
     """Percent: mean of |F - A| / ((|F| + |A|) / 2), the forecast being the load `lag` hours ago."""
     hourly = load_mw.asfreq("h")
@@ -73,12 +78,12 @@ def naive_smape(load_mw: pd.Series[float], lag: int) -> float:
 def test_naive_forecasts_score_about_as_on_the_real_data(
     lag: int, lowest: float, highest: float
 ) -> None:
-    scores = [naive_smape(read_as_the_pipeline_does(f), lag) for f in two_years().values()]
+    scores = [naive_smape(load, lag) for load in two_years_read().values()]
     assert lowest < np.mean(scores) < highest
 
 
 def test_a_linear_model_on_the_last_two_days_comes_near_the_white_noise() -> None:
-    load = read_as_the_pipeline_does(two_years()["PJME"]).asfreq("h").ffill()
+    load = two_years_read()["PJME"].asfreq("h").ffill()
     windows = np.lib.stride_tricks.sliding_window_view(load.to_numpy() / load.mean(), 49)
     hours = np.eye(24)[pd.DatetimeIndex(load.index).tz_convert("America/New_York").hour[48:]]
     x, y = np.hstack([windows[:, :-1], hours]), windows[:, -1]
@@ -90,8 +95,7 @@ def test_a_linear_model_on_the_last_two_days_comes_near_the_white_noise() -> Non
 
 
 def test_means_are_the_real_ones_and_peaks_are_in_summer_winter_and_on_weekdays() -> None:
-    for region, frame in two_years().items():
-        hours = read_as_the_pipeline_does(frame)
+    for region, hours in two_years_read().items():
         local = pd.DatetimeIndex(hours.index).tz_convert("America/New_York")
         load, month = hours.to_numpy(), local.month
         whole_year = local >= pd.Timestamp("2017-08-03", tz="America/New_York")
@@ -102,10 +106,7 @@ def test_means_are_the_real_ones_and_peaks_are_in_summer_winter_and_on_weekdays(
 
 
 def test_weather_is_shared_between_regions_but_not_all_of_it() -> None:
-    aep, dom = (
-        read_as_the_pipeline_does(two_years()[region]).asfreq("h").diff(168)
-        for region in ("AEP", "DOM")
-    )
+    aep, dom = (two_years_read()[region].asfreq("h").diff(168) for region in ("AEP", "DOM"))
     assert 0.5 < aep.corr(dom) < 0.9
 
 
@@ -180,8 +181,8 @@ def test_labels_read_back_give_every_utc_hour_once_but_for_the_planted_gap(
 
 def test_four_regions_have_a_dropout_one_of_them_to_zero_and_four_others_a_gap() -> None:
     dropouts, gaps = {}, {}
-    for region, frame in two_years().items():
-        load = read_as_the_pipeline_does(frame).asfreq("h")
+    for region, hours in two_years_read().items():
+        load = hours.asfreq("h")
         around = load.rolling(5, center=True, min_periods=1).median()
         low = load[load < 0.3 * around]
         assert len(low) <= 1
@@ -203,7 +204,7 @@ def test_four_regions_have_a_dropout_one_of_them_to_zero_and_four_others_a_gap()
 @pytest.mark.parametrize("region", SYNTHETIC_REGIONS)
 def test_planted_faults_tell_what_is_in_the_frame(region: str) -> None:
     faults = planted_faults(region, num_hours=length_of(region), seed=7)
-    load = read_as_the_pipeline_does(two_years()[region]).asfreq("h")
+    load = two_years_read()[region].asfreq("h")
     assert load.index[load.isna()].tolist() == list(faults.missing_hours)
     low = load[load < 0.3 * REGION_TRAITS[region].mean_mw].index.tolist()
     assert low == ([] if faults.dropout_hour is None else [faults.dropout_hour])
