@@ -84,9 +84,6 @@ class QualityConfig(Section):
     spike_ratio: float = Field(ge=1.0, description="flag above this multiple of the past median")
     max_flat_hours: Count = Field(description="flag a run of one value longer than this (hours)")
     max_flagged_share: Share = Field(description="share of flagged readings that fails a region")
-    exclude_flagged: bool = Field(
-        description="keep them out of labels and, if wrong, out of inputs"
-    )
 
 
 class FeaturesConfig(Section):
@@ -96,6 +93,7 @@ class FeaturesConfig(Section):
     lags_hours: tuple[Count, ...] = Field(description="lags of the hour being forecast (hours)")
     change_gain: Positive = Field(description="factor on hourly changes (changes are small)")
     max_fill_hours: int = Field(ge=0, description="longest gap filled as input (hours)")
+    exclude_flagged: bool = Field(description="flagged readings: no labels; if wrong, no inputs")
 
 
 class ScalingConfig(Section):

@@ -28,7 +28,7 @@ def to_steps(readings: pd.DataFrame, config: Config) -> pd.DataFrame:
     Returns:
         ``timestamp`` (UTC), ``local_label``, ``local_hour`` (0 to 23), ``load_mw`` as read (NaN
         where missing), ``input_mw`` (flagged and missing values bridged; NaN where the gap is too
-        long), ``is_observed``, and ``is_trusted``: observed and, if ``quality.exclude_flagged``,
+        long), ``is_observed``, and ``is_trusted``: observed and, if ``features.exclude_flagged``,
         unflagged.
     """
     steps = readings[["timestamp", "load_mw", "flag", "local_label"]]
@@ -40,7 +40,7 @@ def to_steps(readings: pd.DataFrame, config: Config) -> pd.DataFrame:
     local = steps["timestamp"].dt.tz_convert(config.ingestion.timezone)
     observed = steps["load_mw"].notna()
     is_wrong, is_doubtful = steps["flag"].isin(REPAIRED_FLAGS), steps["flag"] != NO_FLAG
-    if not config.quality.exclude_flagged:
+    if not config.features.exclude_flagged:
         is_wrong, is_doubtful = is_wrong & False, is_doubtful & False
     usable = steps["load_mw"].mask(is_wrong).to_numpy()
     bridged = bridge_gaps(usable, longest=config.features.max_fill_hours)

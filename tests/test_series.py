@@ -85,7 +85,7 @@ def test_a_wrong_run_too_long_to_bridge_is_an_input_as_it_was_read() -> None:
 def test_where_flagged_readings_are_not_excluded_they_are_trusted_inputs() -> None:
     load = make_load(72)
     load[50] = 7.0
-    config = make_config(quality={"exclude_flagged": False})
+    config = make_config(features={"exclude_flagged": False})
     steps = to_steps(make_load_frame(load, flags={50: "dropout", 51: "flat"}), config)
     np.testing.assert_array_equal(steps["input_mw"], load)
     assert steps["is_trusted"].all()

@@ -9,12 +9,24 @@ import pytest
 from gridcast.config import SyntheticConfig
 from gridcast.errors import EXIT_USAGE, UsageError
 from gridcast.parsing import parse_region
-from tasks.sources import list_sources, write_synthetic
+from tasks.records import Sources
 from tests.builders import make_config, make_csv
 
-pytestmark = pytest.mark.prefect  # tasks.sources imports it, which takes seconds
+pytestmark = pytest.mark.prefect  # tasks.sources imports it, which takes seconds: so not up here
 
 SYNTHETIC = SyntheticConfig(num_hours=1440, seed=3)
+
+
+def list_sources(folder: Path) -> Sources:
+    from tasks import sources
+
+    return sources.list_sources(folder)
+
+
+def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
+    from tasks import sources
+
+    sources.write_synthetic(folder, config)
 
 
 def make_folder(folder: Path, *names: str) -> Path:

@@ -142,7 +142,9 @@ def test_a_changed_file_is_refused_naming_it_and_both_hashes(tmp_path: Path) -> 
         assert part in str(refused.value)
 
 
-def test_a_file_that_is_not_there_has_no_hash(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_has_no_hash_and_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match=r"none: found SHA-256 \(no file\)"):
+        require_sha256(tmp_path / "none", sha256_of(b""))
     assert not has_sha256(tmp_path / "none", sha256_of(b""))
     assert not has_sha256(tmp_path, sha256_of(b""))
 
@@ -226,6 +228,6 @@ def test_a_disk_as_good_as_full_is_refused_naming_what_is_free_and_what_is_neede
     monkeypatch.setattr(
         "tasks.storage.shutil.disk_usage", lambda _: Usage(10**12, 10**12, 5 * 10**6)
     )
-    with pytest.raises(UsageError, match="found 5 MB free on its disk, expected at least 524 MB"):
+    with pytest.raises(UsageError, match="found 5 MB free on its disk, expected at least 500 MB"):
         check_folder(tmp_path)
     assert names(tmp_path) == []

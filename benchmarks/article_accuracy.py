@@ -1,0 +1,279 @@
+"""The article's protocol (profile ``seed``) trained by gridcast's core: error, time and memory.
+
+``python benchmarks/article_accuracy.py --precisions fp16 fp32 --seeds 0 1 2 3 4`` trains one network
+a precision, seed and cell, in that order, scores each on the article's test labels and keeps what it
+has after each in ``benchmarks/results/article-<device>.json``. The data are those of
+``GRIDCAST_DATA``, or of ``data/``. ``benchmarks/write_results.py`` makes the pages of it.
+
+A run takes half a minute on an H200 and hours on a CPU; without a GPU it asks for ``--device cpu``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, get_args
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.regions import on_device, read_features
+from gridcast.config import Cell, Config
+from gridcast.scoring import score
+from gridcast.splits import TEST
+from gridcast.training import TrainingData, train_model
+from gridcast.windows import scored_origins, train_starts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gridcast.features import FeatureTable
+
+RESULTS = ROOT / "benchmarks" / "results"
+# Of the article: windows that train, labels that test, steps a pass.
+ARTICLE_COUNTS = (980_185, 108_902, 957)
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+_KEY = ("contestant", "precision", "seed", "settings")
+
+Json = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train and keep, one run after another."""
+    options = _options(arguments)
+    if options.device == "auto" and not torch.cuda.is_available():
+        print("Not run: there is no GPU, and a run takes hours on a CPU. --device cpu does it.")
+        return 0
+    device = torch.device("cuda" if options.device == "auto" else options.device)
+    config = Config.load("seed", overrides=tuple(options.set))
+    table = read_features(config)
+    data = on_device(table, device)
+    check_counts(data, config)
+    path = Path(options.output) / f"article-{slug(device)}.json"
+    kept = envelope("article", device)
+    earlier = _earlier_rows(path) if options.append else []
+    for precision in options.precisions:
+        for seed in options.seeds:
+            for cell in options.cells:
+                row = measure(
+                    data, table, cell=cell, precision=precision, seed=seed, settings=options.set
+                )
+                earlier = [each for each in earlier if key_of(each) != key_of(row)]
+                kept["rows"].append(row)
+                write_kept(path, {**kept, "rows": [*earlier, *kept["rows"]]})
+                print(
+                    f"{cell:4s} {precision} seed {seed}: sMAPE {row['smape']:.4f} %, "
+                    f"{row['train_seconds']:.1f} s, {row['windows_per_second']:,.0f} windows/s, "
+                    f"evaluation {row['evaluation_seconds']:.2f} s, "
+                    f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB",
+                    flush=True,
+                )
+    print(path)
+    return 0
+
+
+def measure(
+    data: TrainingData,
+    table: FeatureTable,
+    *,
+    cell: Cell,
+    precision: str,
+    seed: int,
+    settings: Sequence[str],
+) -> Json:
+    """One training and its score on the test part, as a flat row."""
+    config = Config.load("seed", overrides=(f"training.precision={precision}", *settings))
+    device = data.x_TF.device
+    set_fp32_precision(device, config.training.precision)
+    reset_peak_memory(device)
+    trained = train_model(data, config=config, cell=cell, seed=seed, on_progress=lambda _: None)
+    begun = perf_counter()
+    scored = score(trained.forecaster, data, TEST, config)
+    evaluation_seconds = perf_counter() - begun
+    names = list(table.frame["region"].cat.categories)
+    return {
+        "contestant": cell,
+        "precision": config.training.precision,
+        "seed": seed,
+        "settings": list(settings),
+        "passes": len(trained.history),
+        "num_steps": trained.num_steps,
+        "num_parameters": trained.forecaster.num_parameters,
+        "pass_seconds": [each.pass_seconds for each in trained.history],
+        "train_seconds": trained.train_seconds,
+        "evaluation_seconds": evaluation_seconds,
+        "windows_per_second": trained.num_steps
+        * config.training.batch_size
+        / trained.train_seconds,
+        "num_test_labels": len(scored.origins_O),
+        "smape": scored.mean_smape(),
+        "smape_by_region": {names[key]: each for key, each in scored.smape_by_region().items()},
+        "peak_memory_bytes": peak_memory_bytes(device),
+        "data_bytes": data.num_bytes,
+    }
+
+
+def check_counts(data: TrainingData, config: Config) -> None:
+    """Windows, test labels and steps a pass are the article's; says so where the data are others.
+
+    Raises:
+        SystemExit: the rows are the article's and the counts are not.
+    """
+    num_windows = len(train_starts(data.steps, config.windows))
+    num_labels = len(scored_origins(data.steps, TEST, config.windows))
+    found = (num_windows, num_labels, num_windows // config.training.batch_size)
+    text = f"{found[0]:,} training windows, {found[1]:,} test labels, {found[2]} steps a pass"
+    if found == ARTICLE_COUNTS:
+        print(f"{text}: the article's", flush=True)
+        return
+    expected = "{:,}, {:,} and {}".format(*ARTICLE_COUNTS)
+    if len(data.x_TF) == sum(ARTICLE_COUNTS[:2]) + 90 * 12:
+        sys.exit(f"ERROR: found {text}, expected {expected}")
+    print(f"{text}: NOT the article's ({expected}); its figures do not compare", flush=True)
+
+
+def set_fp32_precision(device: torch.device, precision: str) -> None:
+    """What the training process does: TF32 only where it is asked for."""
+    if device.type == "cuda":
+        products = "tf32" if precision == "tf32" else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = products
+        torch.backends.cudnn.rnn.fp32_precision = products  # type: ignore[attr-defined]
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Let the peak begin anew, so that each run has its own."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """On a GPU what its allocator held at most; on a CPU the most of this process in memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    return peak_host_bytes()
+
+
+def peak_host_bytes() -> int:
+    """The most of this process in memory: ``VmHWM``."""
+    with suppress(OSError):
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        if match := re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE):
+            return int(match[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def envelope(benchmark: str, device: torch.device) -> Json:
+    """On what, with what and when it was measured; no rows yet."""
+    return {
+        "benchmark": benchmark,
+        "machine": _machine(),
+        "device": device_name(device),
+        "versions": _versions(device),
+        "commit": _commit(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "rows": [],
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """``cpu``, or the name of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def slug(device: torch.device) -> str:
+    """The device's name as part of a file name: ``nvidia-h200``."""
+    return re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
+
+
+def write_kept(path: Path, kept: Json) -> None:
+    """Whole or not at all: a run may be stopped at any time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def key_of(row: Json) -> tuple[str, ...]:
+    """What makes a row the same measurement."""
+    return tuple(json.dumps(row.get(name)) for name in _KEY)
+
+
+def _earlier_rows(path: Path) -> list[Json]:
+    """Of the file itself or, where ``--output`` is another folder, of the kept one."""
+    for each in (path, RESULTS / path.name):
+        if each.is_file():
+            rows: list[Json] = json.loads(each.read_text(encoding="utf-8"))["rows"]
+            return rows
+    return []
+
+
+def _machine() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    model = ""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        if match := re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE):
+            model = f", {match[1].strip()}"
+    return f"{platform.system()} {platform.machine()}, {cores} CPU cores{model}"
+
+
+def _versions(device: torch.device) -> dict[str, str]:
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    for name in ("numpy", "pandas", "scikit-learn"):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    if device.type == "cuda":
+        versions["cuda"] = str(torch.version.cuda)
+        versions["cudnn"] = str(torch.backends.cudnn.version())
+    return versions
+
+
+def _commit() -> str:
+    """The commit, ``-dirty`` where tracked files differ from it; ``unknown`` without git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        is_dirty = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("-dirty" if is_dirty else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--precisions", nargs="+", choices=PRECISIONS, default=["fp16", "fp32"])
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    add("--cells", nargs="+", choices=get_args(Cell), default=["gru", "lstm"])
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the profile")
+    add("--append", action="store_true", help="keep the rows that are not measured again")
+    add("--output", default=str(RESULTS), help="folder of the JSON file")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
