@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run ui test test-core check format lock lock-upgrade bench clean
+.PHONY: help setup run ui test test-core check format lock lock-upgrade bench bench-seed clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,9 @@ lock-upgrade: lock ## The same, with the newest releases (then run make check te
 
 bench: setup ## Run every benchmark
 	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script" $(ARGS) || exit 1; done
+
+bench-seed: setup ## Train the article's way and ours in turn: windows a second, memory
+	$(VENV)/bin/python benchmarks/article_speed.py $(ARGS)
 
 clean: ## Remove .venv and the caches; never data or artifacts
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

@@ -127,9 +127,10 @@ def export_model(path: Path, trained: TrainedModel, data: TrainingData, *, lookb
 def _prepare(device: torch.device, job: dict[str, Any]) -> None:
     torch.set_num_threads(job["threads"])
     if device.type == "cuda":
-        precision = "tf32" if job["config"]["training"]["precision"] == "tf32" else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = precision
-        torch.backends.cudnn.rnn.fp32_precision = precision  # type: ignore[attr-defined]
+        # The older switches: with the newer ones, one a kind of layer, torch.export refuses to run.
+        uses_tf32 = job["config"]["training"]["precision"] == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = uses_tf32
+        torch.backends.cudnn.allow_tf32 = uses_tf32
         torch.cuda.set_device(device)
 
 

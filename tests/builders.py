@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
-from gridcast.config import Config
+from gridcast.config import Config, Section
 from gridcast.quality import flag_readings
 from gridcast.splits import NO_PART, TEST, TRAIN, VALIDATION
 from gridcast.windows import Steps
@@ -31,10 +31,12 @@ Row = tuple[str, str]
 
 def make_config(profile: str = "base", **sections: Mapping[str, object]) -> Config:
     """A profile with other values: ``make_config(windows={"lookback": 8, "warmup": 2})``."""
-    tree: dict[str, Any] = _profile(profile).model_dump()
-    for section, values in sections.items():
-        tree[section] = {**tree[section], **values}
-    return Config.model_validate(tree)
+    base = _profile(profile)
+    changed = {}
+    for name, values in sections.items():
+        section: Section = getattr(base, name)
+        changed[name] = section.model_validate({**section.model_dump(), **values})
+    return base.model_copy(update=changed)
 
 
 _profile = cache(Config.load)

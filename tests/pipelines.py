@@ -39,8 +39,13 @@ SMALL_DATA = ("synthetic.num_hours=3000",)
 SMALL_MODEL = ("training.passes=2", "model.hidden_size=8", "training.device=cpu")
 
 _FOREIGN = ("PREFECT_", "MLFLOW_", "GRIDCAST_")
-_OURS = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "GX_ANALYTICS_ENABLED": "false",
-         "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "COLUMNS": "200"}  # fmt: skip
+_OURS = {
+    "COLUMNS": "200",
+    "DO_NOT_TRACK": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
 
 
 @cache

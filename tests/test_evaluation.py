@@ -21,12 +21,17 @@ from gridcast.metrics import mae, rmse, seasonal_naive_mae, smape
 from gridcast.splits import TEST, TRAIN
 from tests.builders import make_config, make_load, make_load_frame
 
+REGIONS = ["AEP", "DOM", "NI"]
 METRICS = ["smape", "mae", "rmse", "mase"]
 
 
 def make_table(**missing: range) -> pd.DataFrame:
-    """Two regions of unlike length; ``AEP=range(...)`` are hours without a reading."""
-    loads = {"AEP": make_load(600), "DOM": make_load(400, mean_mw=900, seed=1)}
+    """Three regions of unlike length; ``AEP=range(...)`` are hours without a reading."""
+    loads = {
+        "AEP": make_load(600),
+        "DOM": make_load(400, mean_mw=900, seed=1),
+        "NI": make_load(350, mean_mw=90, seed=2),
+    }
     readings = {
         region: make_load_frame(load, missing=missing.get(region, ()))
         for region, load in loads.items()
@@ -82,7 +87,7 @@ def test_scores_are_the_metrics_of_each_region_and_overall_their_mean() -> None:
     for contestant in [*models, *NAIVE_LAGS]:
         rows = scores[scores["contestant"] == contestant].set_index("region")
         assert rows["kind"].unique().tolist() == ["model" if contestant in models else "naive"]
-        for region in ("AEP", "DOM"):
+        for region in REGIONS:
             own = forecasts[forecasts["region"] == region]
             y_true, y_pred = own["y_true"].to_numpy(), own[contestant].to_numpy()
             history = table[(table["region"] == region) & (table["part"] == TRAIN)]
@@ -91,7 +96,7 @@ def test_scores_are_the_metrics_of_each_region_and_overall_their_mean() -> None:
             found = rows.loc[[region], METRICS].to_numpy(float)[0]
             assert found == pytest.approx([*expected, mae(y_true, y_pred) / scale])
             assert rows.loc[region, "num_labels"] == len(own)
-        mean = rows.loc[["AEP", "DOM"], METRICS].to_numpy(float).mean(axis=0)
+        mean = rows.loc[REGIONS, METRICS].to_numpy(float).mean(axis=0)
         assert rows.loc[[OVERALL], METRICS].to_numpy(float)[0] == pytest.approx(mean)
         assert rows.loc[OVERALL, "num_labels"] == len(forecasts)
 
@@ -100,7 +105,7 @@ def test_a_model_that_is_always_ten_percent_high_has_the_smape_worked_out_by_han
     table = make_table()
     scores = score(table, {"gru": make_forecasts(table, factor=1.1)})
     by_hand = 100 * 0.1 / 1.05
-    assert smape_by_region(scores, "gru") == pytest.approx({"AEP": by_hand, "DOM": by_hand})
+    assert smape_by_region(scores, "gru") == pytest.approx(dict.fromkeys(REGIONS, by_hand))
     assert overall_scores(scores, "gru")["smape"] == pytest.approx(by_hand)
     assert set(overall_scores(scores, "gru")) == {"smape", "mae", "rmse", "mase"}
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler
 
@@ -54,6 +54,7 @@ def test_base_has_these_inputs_the_load_first_in_single_precision() -> None:
     assert table.frame["target"].dtype == np.float32
 
 
+@settings(max_examples=15)
 @given(now=st.integers(NUM - 31, NUM - 2), seed=st.integers(0, 1000))
 def test_no_load_after_a_step_changes_its_features(now: int, seed: int) -> None:
     # In the test part, on which no scale is fitted; readings turn wrong or flat.

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from gridcast.summary import Summary
 from tests.pipelines import (
     GRIDCAST,
+    NUM_REGIONS,
     ROOT,
     SMALL_MODEL,
     alive,
@@ -32,7 +34,9 @@ from tests.pipelines import (
     first_run,
     kill_tree,
     read_json,
+    session_folder,
     settings,
+    small_data,
     started,
     wait_for,
 )
@@ -41,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gridcast.summary import Summary
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -120,8 +123,9 @@ def test_a_table_of_features_that_was_changed_is_refused_before_it_is_read(
 @contextmanager
 def training(artifacts: Path, log: Path, *overrides: str) -> Iterator[psutil.Popen]:
     """``gridcast train`` on what the first run ingested."""
-    arguments = ("train", "--artifacts", artifacts, *settings(*overrides))
-    with started(GRIDCAST, *arguments, log=log) as process:
+    with started(
+        GRIDCAST, "train", "--artifacts", artifacts, *settings(*overrides), log=log
+    ) as process:
         yield process
 
 
@@ -152,8 +156,6 @@ def wait_for_training(process: psutil.Popen, log: Path) -> dict[str, psutil.Proc
 
 
 def latest_summary(artifacts: Path) -> Summary:
-    from gridcast.summary import Summary
-
     return Summary.model_validate_json((artifacts / "runs/latest/summary.json").read_bytes())
 
 
@@ -229,31 +231,46 @@ class Hanging(threading.Thread):
             each.suspend()
 
 
-def test_a_job_that_is_killed_fails_alone_and_the_run_is_partial(
-    artifacts: Path, tmp_path: Path
-) -> None:
-    (done,) = (artifacts / "jobs").glob("gru-seed0-*")
-    log = tmp_path / "log.txt"
-    with training(
-        artifacts, log, *SMALL_MODEL, "model.cells=[gru]", "training.seeds=[0, 1, 2]"
-    ) as (process):
-        jobs = wait_for("two jobs", lambda: len(jobs_of(process)) == 2 and jobs_of(process),
-                        seconds=60)  # fmt: skip
-        assert sorted(jobs) == ["gru-seed1", "gru-seed2"], f"{done} is not taken as it is"
+@pytest.fixture(scope="module")
+def killed() -> tuple[Summary, str, Path]:
+    """``gridcast run --fresh`` of two jobs, of which one is killed: summary, log, artifacts."""
+    artifacts = copy_artifacts(session_folder() / "killed")
+    log = session_folder() / "killed.txt"
+    two_jobs = settings(*SMALL_MODEL, "model.cells=[gru]", "training.seeds=[0, 1]")
+    folders = ("--data", small_data(), "--artifacts", artifacts)
+    with started(GRIDCAST, "run", "--fresh", *folders, *two_jobs, log=log) as process:
+        jobs = wait_for(
+            "two jobs", lambda: len(jobs_of(process)) == 2 and jobs_of(process), seconds=90
+        )
         jobs["gru-seed1"].kill()
         assert process.wait(120) == 1, log.read_text("utf-8")
         assert alive(jobs.values()) == []
-    summary = latest_summary(artifacts)
+    return latest_summary(artifacts), log.read_text("utf-8"), artifacts
+
+
+def test_a_job_that_is_killed_fails_alone_and_the_run_is_partial(
+    killed: tuple[Summary, str, Path],
+) -> None:
+    summary, log, artifacts = killed
     assert (summary.status, summary.exit_code) == ("partial", 1)
-    assert {name: model.cached for name, model in summary.models.items()} == {
-        "gru-seed0": True,
-        "gru-seed2": False,
-    }
+    assert summary.models.keys() == {"gru-seed0"}
     assert summary.failed_jobs.keys() == {"gru-seed1"}
     assert "killed by signal 9 (SIGKILL)" in summary.failed_jobs["gru-seed1"]
-    assert summary.failed_jobs["gru-seed1"] in log.read_text("utf-8")
+    assert summary.failed_jobs["gru-seed1"] in log
     assert "gru-seed1" not in mlflow_runs(artifacts)
-    assert "gru-seed2" in mlflow_runs(artifacts)
+
+
+def test_fresh_does_all_again_and_comes_to_the_same_weights_and_scores(
+    killed: tuple[Summary, str, Path],
+) -> None:
+    summary, _, _ = killed
+    assert len(summary.regions) == NUM_REGIONS
+    assert not any(region.cached for region in summary.regions.values())
+    before, after = first_run().summary.models["gru-seed0"], summary.models["gru-seed0"]
+    assert not after.cached
+    assert after.weights_sha256 == before.weights_sha256
+    assert after.smape == before.smape
+    assert after.mlflow_run_id != before.mlflow_run_id
 
 
 def test_when_all_jobs_fail_nothing_of_them_is_logged_and_the_run_has_failed(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gridcast.config import IngestionConfig
@@ -113,6 +113,7 @@ def test_another_way_to_write_the_same_rows_has_the_same_hash(content: bytes) ->
     assert parse(content).content_sha256 == parse(make_csv()).content_sha256
 
 
+@settings(max_examples=12)
 @given(st.randoms(use_true_random=False))
 def test_shuffled_rows_have_the_same_hash_and_order_also_over_the_autumn_change(
     rng: random.Random,
@@ -176,6 +177,12 @@ def test_the_autumn_pair_stands_so_that_the_jumps_around_it_are_smallest(
     assert (before, *sorted([first, second]), after) == (loads[0], *sorted(loads[1:3]), loads[3])
     jumps = abs(before - first) + abs(second - after)
     assert jumps <= abs(before - second) + abs(first - after)
+
+
+@pytest.mark.parametrize("as_in_file", [("5.0", "7.0"), ("7.0", "5.0")], ids=["up", "down"])
+def test_an_autumn_pair_without_neighbours_falls_as_nights_do(as_in_file: tuple[str, str]) -> None:
+    rows = [("2014-11-02 02:00:00", load) for load in as_in_file]
+    assert parse(make_csv(rows)).frame["load_mw"].tolist() == [7.0, 5.0]
 
 
 def test_a_lone_autumn_hour_is_the_first_of_the_two() -> None:

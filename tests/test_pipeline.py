@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 JOBS = ("gru-seed0", "lstm-seed0")
+torch.set_num_threads(1)  # on networks this small, threads only wait for each other
+
 PICKLE_NAMES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill"}
 PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 ZIP_MAGIC = b"PK\x03\x04"
@@ -324,21 +326,6 @@ def test_a_second_run_ingests_and_trains_nothing_and_tells_the_same_figures(
 
 def test_a_second_run_logs_no_new_mlflow_run(second_run: PipelineRun) -> None:
     assert num_mlflow_runs(second_run.artifacts) == len(JOBS)
-
-
-def test_fresh_does_all_again_and_comes_to_the_same_weights(tmp_path: Path) -> None:
-    artifacts = copy_artifacts(tmp_path / "artifacts")
-    one_cell = settings(*SMALL_MODEL, "model.cells=[gru]")
-    run = run_flow("run", small_data(), artifacts, "--fresh", *one_cell)
-    assert run.result.returncode == 0, run.result.stderr
-    assert len(run.summary.regions) == NUM_REGIONS
-    assert not any(region.cached for region in run.summary.regions.values())
-    before, after = first_run().summary.models["gru-seed0"], run.summary.models["gru-seed0"]
-    assert not after.cached
-    assert after.weights_sha256 == before.weights_sha256
-    assert after.smape == before.smape
-    assert after.mlflow_run_id != before.mlflow_run_id
-    assert num_mlflow_runs(run.artifacts) == len(JOBS) + 1
 
 
 def test_training_where_nothing_was_ingested_says_what_to_do_first(tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ def weights_of(config: Config, data: TrainingData | None = None, **job: Any) -> 
 
 
 @cache
-def reference_weights() -> str:
-    return weights_of(tiny())
+def reference_weights(cell: Cell = "gru") -> str:
+    return weights_of(tiny(), cell=cell)
 
 
 # -- the same again ------------------------------------------------------------------------------
@@ -79,9 +79,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before() -> Non
 
 
 def test_another_seed_or_cell_gives_other_weights() -> None:
-    assert (
-        len({reference_weights(), weights_of(tiny(), seed=1), weights_of(tiny(), cell="lstm")}) == 3
-    )
+    assert len({reference_weights(), weights_of(tiny(), seed=1), reference_weights("lstm")}) == 3
 
 
 def test_the_seed_decides_the_order_of_the_windows_too() -> None:
@@ -164,8 +162,18 @@ def test_other_readings_in_the_test_part_leave_every_weight_as_it_was(
         first = held_out_from(region)
         corrupted[region] = np.concatenate([load[:first], corrupt(load[first:])])
         assert (corrupted[region] != load).sum() >= 4
-    ours, theirs = (weights_of(config, make_data(config, x), cell=cell) for x in (LOADS, corrupted))
-    assert theirs == ours
+    assert weights_of(config, make_data(config, corrupted), cell=cell) == reference_weights(cell)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="`flat` flags a run from its beginning on: one that begins before the cutoff and grows "
+    "long after it takes a label from the validation part, and so moves the training part",
+)
+def test_a_meter_stuck_from_the_cutoff_on_leaves_every_weight_as_it_was() -> None:
+    config, first, load = tiny(), held_out_from("AEP"), LOADS["AEP"]
+    stuck = np.concatenate([load[:first], np.full(len(load) - first, load[first - 1])])
+    assert weights_of(config, make_data(config, {**LOADS, "AEP": stuck})) == reference_weights()
 
 
 def test_nothing_held_out_is_read_in_training_not_even_times_zero() -> None:
@@ -216,19 +224,27 @@ def test_the_loss_is_the_mean_over_the_training_labels_of_the_batch(
     assert found == pytest.approx(each.mean(), rel=1e-5)
 
 
-def test_a_label_that_is_not_finite_ends_the_training_naming_cell_seed_and_step() -> None:
-    config = tiny(training={"batch_size": 4})
+@pytest.mark.parametrize("pass_number", [1, 2])
+def test_a_label_that_is_not_finite_ends_the_training_naming_cell_seed_and_step(
+    pass_number: int,
+) -> None:
+    config = tiny(training={"batch_size": 2}, windows={"stride": 24})  # each pass skips labels
     data = make_data(config)
-    label = 150
-    data.target_T[label] = float("nan")
     starts = train_starts(data.steps, config.windows)
     passes = _plan_passes(starts, config.windows, config.training, 3)
-    batches = [order[i : i + 4] for order in passes for i in range(0, len(order), 4)]
-    reads_it = [
-        bool(((label - 12 <= starts_B) & (starts_B < label - 4)).any()) for starts_B in batches
-    ]
-    step = reads_it.index(True) + 1
-    assert step > 1
+    batches = [order[i : i + 2] for order in passes for i in range(0, len(order), 2)]
+    num_batches = -(-len(passes[0]) // 2)
+
+    def first_step_on(label: int) -> int:
+        reads_it = [bool(((b + 4 < label) & (label <= b + 12)).any()) for b in batches]
+        return reads_it.index(True) + 1 if any(reads_it) else 0
+
+    label, step = next(
+        (label, step)
+        for label in range(100, 300)
+        if (step := first_step_on(label)) and -(-step // num_batches) == pass_number and step > 1
+    )
+    data.target_T[label] = float("nan")
     expected = f"lstm seed 3: found a training loss of nan at step {step}, expected a finite number"
     with pytest.raises(NotFiniteError, match=re.escape(expected)):
         train(config, data, cell="lstm", seed=3)

@@ -1,0 +1,464 @@
+"""Write docs/results.md, and the block of figures in docs/models.md, from ``benchmarks/results``.
+
+``python benchmarks/write_results.py`` after ``article_accuracy.py`` or ``article_speed.py``. No
+figure of ours stands in those pages but through here; the article's own figures stand below.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any, NamedTuple
+
+from scipy.stats import t as student  # type: ignore[import-untyped]  # comes with scikit-learn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.article_speed import DATA_BAR, SPEED_BARS
+from benchmarks.update_readme import ARTICLE_FACTOR, ARTICLE_SECONDS, with_block
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE, MODELS = ROOT / "docs" / "results.md", ROOT / "docs" / "models.md"
+BLOCK = "measured"
+NOT_MEASURED = "not measured"
+NOTHING = "–"
+CONFIDENCE = 0.95
+CELLS = ("gru", "lstm")
+# What the article prints: first pass (s; of the LSTM it prints none), evaluation (s), sMAPE (%).
+ARTICLE_PASS_SECONDS = {"gru": 78.0223}
+ARTICLE_EVALUATION_SECONDS = {"gru": 1.9825, "lstm": 2.6029}
+ARTICLE_PRINTED = {"gru": 0.28081167222194775, "lstm": 0.27014616762377464}
+ARTICLE_WINDOWS = 5 * 957 * 1024  # five passes
+# The order of the tables; the whole precision comes first.
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+WHOLE = "fp32"
+
+_INTRODUCTION = (
+    "Written by `benchmarks/write_results.py` from the files in `benchmarks/results`; no figure of"
+    ' ours is typed. The article is "Gated Recurrent Unit (GRU) With PyTorch" by Gabriel Loye. Its'
+    " protocol is the profile [seed](../configs/seed.yaml): the same windows, network, optimizer"
+    " and test labels. What gridcast makes of the same data by default stands in the"
+    " [README](../README.md#result); the two cells are explained in [models](models.md)."
+)
+_QUARTER = (
+    "Its formula is |F − A| / ((F + A) / 2), its code `abs(o-t)/(t+o)/2`. There the last 2 divides"
+    " the quotient and not the sum: e / (2 s) where the formula has 2 e / s, so it prints a"
+    " quarter. All other figures here follow the formula. The article trained each network once."
+    " Its times are those of `time.clock`, on a GPU that it does not name."
+)
+_SEEDS = (
+    "A seed stands for first weights, order of the windows and dropout. Data and test labels are"
+    " the same in all runs, so the intervals say nothing about other data. Each interval is taken"
+    " by itself: of many, one in twenty misses."
+)
+_BOTH_WAYS = (
+    "The article's way: all windows on the host as float64, `TensorDataset` and `DataLoader`, eager"
+    " steps, the loss read each step, PyTorch's own settings. Ours: an index into the series. Both"
+    " train the same network on the same windows, each in a process of its own, in turn. Data that"
+    " train: its training windows and labels; our whole series, the index of the windows and their"
+    " order. Process: Python, PyTorch, the activations and, in the article's way, the copies made"
+    " while the regions are joined."
+)
+
+Json = dict[str, Any]
+
+
+class Interval(NamedTuple):
+    """A mean of differences with its t interval; without one where there is but one pair."""
+
+    num_pairs: int
+    middle: float
+    deviation: float
+    low: float
+    high: float
+
+    @property
+    def shows_a_difference(self) -> bool:
+        """Zero lies outside."""
+        return self.num_pairs > 1 and (self.low > 0 or self.high < 0)
+
+
+def paired(first: dict[int, float], second: dict[int, float]) -> Interval | None:
+    """``first - second`` over the seeds that both have: mean and 95 % t interval (Student 1908)."""
+    differences = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
+    if not differences:
+        return None
+    number, middle = len(differences), mean(differences)
+    if number == 1:
+        return Interval(1, middle, float("nan"), float("-inf"), float("inf"))
+    deviation = stdev(differences)
+    half = float(student.ppf((1 + CONFIDENCE) / 2, number - 1)) * deviation / number**0.5
+    return Interval(number, middle, deviation, middle - half, middle + half)
+
+
+def results_page(files: Sequence[Json]) -> str:
+    """The whole page."""
+    runs = [each for each in files if each["benchmark"] == "article"]
+    speeds = [each for each in files if each["benchmark"] == "article-speed"]
+    parts = [
+        "# Results on the article's protocol",
+        _INTRODUCTION,
+        "## The article",
+        article_table(),
+        _QUARTER,
+        *_each(runs, run_section, "Training and error"),
+        *_each(speeds, speed_section, "Speed and memory against the article's way"),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _each(files: Sequence[Json], section: Callable[[Json], str], title: str) -> list[str]:
+    if not files:
+        return [f"## {title}", f"{NOT_MEASURED.capitalize()}."]
+    return [part for kept in files for part in (f"## {title}: {kept['device']}", section(kept))]
+
+
+def article_table() -> str:
+    """What the article prints, and the same by its formula."""
+    rows = []
+    for cell in CELLS:
+        printed = ARTICLE_PRINTED[cell]
+        first_pass = ARTICLE_PASS_SECONDS.get(cell)
+        rows.append([
+            cell.upper(),
+            f"{first_pass:.1f} s" if first_pass else "not printed",
+            f"{ARTICLE_SECONDS[cell]:.1f} s",
+            f"{ARTICLE_WINDOWS / ARTICLE_SECONDS[cell]:,.0f}",
+            f"{ARTICLE_EVALUATION_SECONDS[cell]:.2f} s",
+            f"{printed:.4f} %",
+            f"**{ARTICLE_FACTOR * printed:.3f} %**",
+        ])  # fmt: skip
+    head = ["", "first pass", "five passes", "windows/s", "evaluation", "sMAPE as printed", "sMAPE"]
+    return _table(head, rows)
+
+
+def run_section(kept: Json) -> str:
+    """Error, time and memory of one device's runs, and what the seeds tell."""
+    groups = grouped(kept["rows"])
+    head = [
+        "", "seeds", "sMAPE, mean ± deviation", "lowest to highest", "five passes", "one pass",
+        "windows/s", "evaluation", "memory",
+    ]  # fmt: skip
+    rows = [[_name(*key), *_run_cells(rows)] for key, rows in groups.items()]
+    parts = [
+        _about(kept),
+        _table(head, rows),
+        _memory_note(kept),
+        "### Reduced precision against fp32",
+        precision_table(groups),
+        "### GRU against LSTM",
+        cells_table(groups),
+        cells_verdict(groups),
+        "### sMAPE by region",
+        regions_table(groups),
+    ]
+    return "\n\n".join(parts)
+
+
+Group = tuple[str, str, str]  # cell, precision, settings
+Groups = dict[Group, list[Json]]
+
+
+def grouped(rows: Iterable[Json]) -> Groups:
+    """The seeds of each cell, precision and set of changed settings, in the order of the tables."""
+    groups: Groups = {}
+    for row in rows:
+        key = (row["contestant"], row["precision"], " ".join(row["settings"]))
+        groups.setdefault(key, []).append(row)
+    return dict(sorted(groups.items(), key=lambda each: _rank(each[0])))
+
+
+def _rank(key: Group) -> tuple[str, int, str]:
+    cell, precision, settings = key
+    return settings, PRECISIONS.index(precision), cell
+
+
+def precision_table(groups: Groups) -> str:
+    """Reduced precision less fp32, paired by seed."""
+    head = [
+        "",
+        "pairs",
+        "sMAPE difference ± deviation, points",
+        "95 % interval",
+        "time, ratio",
+        "says",
+    ]
+    rows = []
+    for key, runs in groups.items():
+        cell, precision, settings = key
+        whole = groups.get((cell, WHOLE, settings), [])
+        between = paired(_by_seed(runs, "smape"), _by_seed(whole, "smape"))
+        if precision == WHOLE:
+            continue
+        says = "no difference shown"
+        if between is not None and between.shows_a_difference:
+            says = f"{precision} is {'worse' if between.middle > 0 else 'better'}"
+        rows.append([f"{_name(*key)} − fp32", *_difference_cells(between, runs, whole, says)])
+    return _table(head, rows) if rows else f"{NOT_MEASURED.capitalize()}."
+
+
+def cells_table(groups: Groups) -> str:
+    """GRU less LSTM, paired by seed: the two see the same windows in the same order."""
+    head = [
+        "",
+        "pairs",
+        "sMAPE difference ± deviation, points",
+        "95 % interval",
+        "time, ratio",
+        "says",
+    ]
+    rows = []
+    for precision, settings, gru, lstm in _pairs_of_cells(groups):
+        between = paired(_by_seed(gru, "smape"), _by_seed(lstm, "smape"))
+        says = _says(between)
+        label = f"GRU − LSTM, {precision}{_with(settings)}"
+        rows.append([label, *_difference_cells(between, gru, lstm, says)])
+    article = ARTICLE_FACTOR * (ARTICLE_PRINTED["gru"] - ARTICLE_PRINTED["lstm"])
+    ratio = ARTICLE_SECONDS["gru"] / ARTICLE_SECONDS["lstm"]
+    rows.append(
+        ["the article", "1", _signed(article), NOTHING, f"{ratio:.2f}", "one run tells nothing"]
+    )
+    return _table(head, rows)
+
+
+def cells_verdict(groups: Groups) -> str:
+    """What the evidence supports, in sentences."""
+    sentences = []
+    for precision, settings, gru, lstm in _pairs_of_cells(groups):
+        between = paired(_by_seed(gru, "smape"), _by_seed(lstm, "smape"))
+        if between is None:
+            continue
+        ratio = _time_ratio(gru, lstm)
+        name = f"In {precision}{_with(settings)}"
+        speed = (
+            f"{name} the GRU took {ratio:.2f} times the LSTM's training time"
+            f" ({'less' if ratio < 1 else 'not less'})"
+        )
+        if between.num_pairs == 1:
+            sentences.append(f"{speed}; with one seed nothing can be said of the error.")
+        elif between.shows_a_difference:
+            better, worse = ("GRU", "LSTM") if between.middle < 0 else ("LSTM", "GRU")
+            sentences.append(
+                f"{speed}, and over {between.num_pairs} seeds the {better}'s sMAPE was lower than"
+                f" the {worse}'s by {abs(between.middle):.3f} points"
+                f" (95 % interval {_span(between)}, GRU less LSTM)."
+            )
+        else:
+            sentences.append(
+                f"{speed}; over {between.num_pairs} seeds no difference in error is shown: the"
+                f" interval {_span(between)} holds 0, and differences up to"
+                f" {max(-between.low, between.high):.3f} points are not ruled out."
+            )
+    if not sentences:
+        return f"GRU against LSTM: {NOT_MEASURED}."
+    return " ".join([*sentences, _SEEDS])
+
+
+def regions_table(groups: Groups) -> str:
+    """Mean over the seeds, by region."""
+    if not groups:
+        return f"{NOT_MEASURED.capitalize()}."
+    regions = sorted({name for rows in groups.values() for name in rows[0]["smape_by_region"]})
+    rows = [
+        [region, *(f"{mean(row['smape_by_region'][region] for row in runs):.3f} %"
+                   for runs in groups.values())]
+        for region in regions
+    ]  # fmt: skip
+    return _table(["region", *(_name(*key) for key in groups)], rows)
+
+
+def speed_section(kept: Json) -> str:
+    """Medians of the turns of both ways."""
+    head = ["", "windows/s", "one step", "data that train", "process, peak", "GPU, peak"]
+    rows, notes = [], []
+    for cell in CELLS:
+        middle = {
+            way: _medians([r for r in kept["rows"] if (r["cell"], r["contestant"]) == (cell, way)])
+            for way in ("article", "ours")
+        }
+        article, ours = middle["article"], middle["ours"]
+        for way, each in middle.items():
+            rows.append([f"{cell.upper()}, {way}", *_speed_cells(each)])
+        if article is None or ours is None:
+            continue
+        speed = ours["windows_per_second"] / article["windows_per_second"]
+        less = article["data_bytes"] / ours["data_bytes"]
+        bar = SPEED_BARS["cpu" if kept["device"] == "cpu" else "cuda"]
+        gpu = ours["peak_device_bytes"]
+        rows.append([
+            f"{cell.upper()}, ratio",
+            f"**{speed:.2f} ×**",
+            f"{article['step_seconds'] / ours['step_seconds']:.2f} × shorter",
+            f"**{less:.0f} × less**",
+            f"{article['peak_host_bytes'] / ours['peak_host_bytes']:.1f} × less",
+            f"{article['peak_device_bytes'] / gpu:.2f} × less" if gpu else NOTHING,
+        ])  # fmt: skip
+        notes.append(
+            f"{cell.upper()}: ours in {ours['precision']}, medians of {ours['turns']} turns of"
+            f" {ours['steps']} steps. The bars, {bar:g} times the speed and {DATA_BAR:g} times less"
+            f" data that train, are {_met(speed, bar)} and {_met(less, DATA_BAR)}."
+        )
+    notes.append(_BOTH_WAYS)
+    if kept["device"] == "cpu":
+        notes.append("A turn's speed on a CPU is that of its fastest step.")
+    return "\n\n".join([_about(kept), _table(head, rows), " ".join(notes)])
+
+
+def models_block(files: Sequence[Json]) -> str:
+    """What docs/models.md says about speed and error: the comparison of each device."""
+    parts = []
+    for kept in files:
+        if kept["benchmark"] == "article":
+            groups = grouped(kept["rows"])
+            parts += [f"On {kept['device']}:", cells_table(groups), cells_verdict(groups)]
+    if not parts:
+        parts = [f"On the article's protocol: {NOT_MEASURED}.", cells_table({})]
+    return "\n\n".join(parts)
+
+
+def _run_cells(rows: Sequence[Json]) -> list[str]:
+    errors, seconds = [row["smape"] for row in rows], [row["train_seconds"] for row in rows]
+    deviation = f" ± {stdev(errors):.3f}" if len(rows) > 1 else ""
+    passes = [each for row in rows for each in row["pass_seconds"]]
+    return [
+        str(len(rows)),
+        f"**{mean(errors):.3f} %**{deviation}",
+        f"{min(errors):.3f} to {max(errors):.3f} %",
+        f"{mean(seconds):.1f} s" + (f" ± {stdev(seconds):.1f}" if len(rows) > 1 else ""),
+        f"{mean(passes):.2f} s",
+        f"{mean(row['windows_per_second'] for row in rows):,.0f}",
+        f"{mean(row['evaluation_seconds'] for row in rows):.2f} s",
+        f"{max(row['peak_memory_bytes'] for row in rows) / 2**20:,.0f} MiB",
+    ]
+
+
+def _difference_cells(
+    between: Interval | None, first: Sequence[Json], second: Sequence[Json], says: str
+) -> list[str]:
+    if between is None:
+        return ["0", *[NOT_MEASURED] * 4]
+    ratio = f"{_time_ratio(first, second):.2f}"
+    if between.num_pairs == 1:
+        return ["1", _signed(between.middle), NOTHING, ratio, "one run tells nothing"]
+    middle = f"{_signed(between.middle)} ± {between.deviation:.3f}"
+    return [str(between.num_pairs), middle, _span(between), ratio, says]
+
+
+def _says(between: Interval | None) -> str:
+    if between is None or not between.shows_a_difference:
+        return "no difference shown"
+    return f"the {'GRU' if between.middle < 0 else 'LSTM'} is better"
+
+
+def _span(between: Interval) -> str:
+    return f"{_signed(between.low)} to {_signed(between.high)}"
+
+
+def _pairs_of_cells(groups: Groups) -> list[tuple[str, str, list[Json], list[Json]]]:
+    return [
+        (precision, settings, runs, groups.get(("lstm", precision, settings), []))
+        for (cell, precision, settings), runs in groups.items()
+        if cell == "gru"
+    ]
+
+
+def _by_seed(rows: Iterable[Json], field: str) -> dict[int, float]:
+    return {int(row["seed"]): float(row[field]) for row in rows}
+
+
+def _time_ratio(first: Sequence[Json], second: Sequence[Json]) -> float:
+    """Of the mean training times over the seeds that both have."""
+    ours, theirs = _by_seed(first, "train_seconds"), _by_seed(second, "train_seconds")
+    seeds = ours.keys() & theirs.keys()
+    return mean(ours[seed] for seed in seeds) / mean(theirs[seed] for seed in seeds)
+
+
+def _medians(rows: Sequence[Json]) -> Json | None:
+    if not rows:
+        return None
+    fields = (
+        "windows_per_second", "step_seconds", "data_bytes", "peak_host_bytes", "peak_device_bytes",
+    )  # fmt: skip
+    numbers = {field: median(row[field] for row in rows) for field in fields}
+    return {**rows[0], **numbers, "turns": len(rows)}
+
+
+def _speed_cells(each: Json | None) -> list[str]:
+    if each is None:
+        return [NOT_MEASURED] * 5
+    gpu = each["peak_device_bytes"]
+    return [
+        f"{each['windows_per_second']:,.0f}",
+        f"{1000 * each['step_seconds']:,.2f} ms",
+        f"{each['data_bytes'] / 2**20:,.0f} MiB",
+        f"{each['peak_host_bytes'] / 2**20:,.0f} MiB",
+        f"{gpu / 2**20:,.0f} MiB" if gpu else NOTHING,
+    ]
+
+
+def _met(ratio: float, bar: float) -> str:
+    return "met" if ratio >= bar else "not met"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _name(cell: str, precision: str, settings: str) -> str:
+    return f"{cell.upper()}, {precision}{_with(settings)}"
+
+
+def _with(settings: str) -> str:
+    return f", `{settings}`" if settings else ""
+
+
+def _about(kept: Json) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in kept["versions"].items())
+    commit, _, dirty = kept["commit"].partition("-")
+    changed = " with changes" if dirty else ""
+    return (
+        f"Measured on {kept['date']} on {kept['device']} ({kept['machine']}; {versions}; commit"
+        f" {commit[:10]}{changed})."
+    )
+
+
+def _memory_note(kept: Json) -> str:
+    if kept["device"] == "cpu":
+        return "Memory is the most that the process had, Python and PyTorch included."
+    return (
+        "Memory is the most that PyTorch held on the GPU, data included. The article does not give"
+        " its own. Capturing the step as a CUDA graph is in the time of the first pass; reading the"
+        " data, and loading the libraries, is not."
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def read_files(folder: Path = RESULTS) -> list[Json]:
+    """What is kept there of both benchmarks, by name."""
+    paths = sorted(folder.glob("article-*.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def pages(files: Sequence[Json]) -> dict[Path, str]:
+    """Both pages as they have to be."""
+    models = MODELS.read_text(encoding="utf-8")
+    return {PAGE: results_page(files), MODELS: with_block(models, BLOCK, models_block(files))}
+
+
+def main() -> None:
+    """Write both pages."""
+    for path, text in pages(read_files()).items():
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
