@@ -94,12 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = torch.device("cpu" if not on_cuda else options.device.replace("auto", "cuda"))
     steps = options.steps or (200 if on_cuda else 4)
     warmup = options.warmup or (10 if on_cuda else 1)
+    repetitions = options.repetitions or (3 if on_cuda else 2)
     precision = options.precision.replace("auto", "fp16" if on_cuda else "fp32")
     kept = envelope("article-speed", device)
     with tempfile.TemporaryDirectory() as folder:
         _hand_over(Path(folder))
         for cell in options.cells:
-            for repetition in range(options.repetitions):
+            for repetition in range(repetitions):
                 for contestant in CONTESTANTS:
                     row = _in_own_process(
                         f"--contestant={contestant}",
@@ -331,7 +332,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--steps", type=int, default=0, help="timed steps a turn (200; on a CPU 4)")
     add("--warmup", type=int, default=0, help="steps before them (10; on a CPU 1)")
-    add("--repetitions", type=int, default=3, help="turns of each contestant")
+    add("--repetitions", type=int, default=0, help="turns of each (3; on a CPU 2)")
     add("--cells", nargs="+", choices=get_args(Cell), default=["gru"])
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--precision", choices=("auto", *PRECISIONS), default="auto", help="ours; auto: see above")

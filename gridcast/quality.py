@@ -1,7 +1,7 @@
 """Doubtful readings: kept and shown as they are, but flagged.
 
-A reading is held against the median of the readings before it, so a flag never needs the future
-(but for the run of equal values, which is known only once it is long).
+A reading is held against the readings before it alone: a flag never needs the future, and nothing
+that happens in the test part can move a label of the training part.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def flag_readings(load_mw: pd.Series[float], config: QualityConfig) -> pd.Series
     """Flag each of ``N`` readings (MW, sorted by time) with its first reason, or ``""``.
 
     ``zero``: a load of exactly 0. ``dropout``, ``spike``: below or above a multiple of the median
-    of the ``reference_hours`` readings before. ``flat``: part of too long a run of one value.
+    of the ``reference_hours`` readings before. ``flat``: what a run of one value has beyond its
+    first ``max_flat_hours`` readings.
     """
     median = load_mw.rolling(
         config.reference_hours, min_periods=_FEWEST_REFERENCES, closed="left"
@@ -35,7 +36,7 @@ def flag_readings(load_mw: pd.Series[float], config: QualityConfig) -> pd.Series
         "zero": load_mw == 0.0,
         "dropout": load_mw < config.dropout_ratio * median,
         "spike": load_mw > config.spike_ratio * median,
-        "flat": run.map(run.value_counts()) > config.max_flat_hours,
+        "flat": load_mw.groupby(run).cumcount() >= config.max_flat_hours,
     }
     flags = np.select([mask.to_numpy() for mask in reasons.values()], list(reasons), NO_FLAG)
     return pd.Series(flags, index=load_mw.index, dtype="str", name="flag")

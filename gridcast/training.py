@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from gridcast.models import RecurrentForecaster
 from gridcast.optimization import TrainingStep
 from gridcast.scoring import score
 from gridcast.splits import TRAIN, VALIDATION
-from gridcast.windows import Steps, cut_pass, steps_of, train_starts
+from gridcast.windows import Ints, Steps, cut_pass, num_in_passes, steps_of, train_starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from gridcast.config import Cell, Config, TrainingConfig, WindowsConfig
 
 _REPORT_EVERY_SECONDS = 1.0
-_ALL = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +115,17 @@ def train_model(
     forecaster = RecurrentForecaster(
         config.model, cell=cell, num_features=data.x_TF.shape[1], horizon=windows.horizon
     ).to(device)
-    passes = _plan_passes(train_starts(data.steps, windows), windows, training, seed)
-    num_steps = min(
-        sum(_num_batches(order, training) for order in passes), training.max_steps or _ALL
-    )
+    starts_N = train_starts(data.steps, windows)
+    passes = _plan_passes(starts_N, windows, training, seed)
+    num_steps = min(sum(passes), training.max_steps or sum(passes))
     update = TrainingStep(forecaster, data, config, num_steps)
     clock = _Clock(len(passes), num_steps, on_progress)
-    for pass_number, order in enumerate(passes, start=1):
+    for pass_number, num_batches in enumerate(passes, start=1):
         forecaster.train()
         update.begin_pass()
+        order = cut_pass(starts_N, windows, _rng(seed, pass_number))
         order_N = torch.as_tensor(order, device=device)
-        for batch in range(min(_num_batches(order, training), num_steps - clock.step)):
+        for batch in range(min(num_batches, num_steps - clock.step)):
             first = batch * training.batch_size
             clock.tick(pass_number, update(order_N[first : first + training.batch_size]))
         value = clock.finish_pass(pass_number, cell=cell, seed=seed)
@@ -136,12 +136,14 @@ def train_model(
 
 
 def _plan_passes(
-    starts_N: np.ndarray, windows: WindowsConfig, training: TrainingConfig, seed: int
-) -> list[np.ndarray]:
-    """The windows of each pass, shuffled, as starts."""
-    rngs = (np.random.default_rng([seed, number]) for number in range(1, training.passes + 1))
-    passes = [cut_pass(starts_N, windows, rng) for rng in rngs]
-    if not all(_num_batches(order, training) for order in passes):
+    starts_N: Ints, windows: WindowsConfig, training: TrainingConfig, seed: int
+) -> list[int]:
+    """How many batches each pass has."""
+    rngs = (_rng(seed, number) for number in range(1, training.passes + 1))
+    sizes = num_in_passes(starts_N, windows, rngs)
+    size = training.batch_size
+    passes = [num // size if training.drop_last else ceil(num / size) for num in sizes]
+    if not all(passes):
         raise UsageError(
             where="training",
             found=f"{len(starts_N)} places for a window, of which a pass has no batch",
@@ -150,9 +152,8 @@ def _plan_passes(
     return passes
 
 
-def _num_batches(order: np.ndarray, training: TrainingConfig) -> int:
-    whole, rest = divmod(len(order), training.batch_size)
-    return whole if training.drop_last or not rest else whole + 1
+def _rng(seed: int, pass_number: int) -> np.random.Generator:
+    return np.random.default_rng([seed, pass_number])
 
 
 def _validation_smape(

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from gridcast.splits import TRAIN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
+    from numpy.random import Generator
 
     from gridcast.config import WindowsConfig
 
@@ -83,10 +86,20 @@ def train_starts(steps: Steps, config: WindowsConfig) -> Ints:
     return starts[usable]
 
 
-def cut_pass(starts_N: Ints, config: WindowsConfig, rng: np.random.Generator) -> Ints:
+def num_in_passes(starts_N: Ints, config: WindowsConfig, rngs: Iterable[Generator]) -> list[int]:
+    """How many windows :func:`cut_pass` gives for each generator, without cutting."""
+    by_phase = np.bincount(starts_N % config.stride, minlength=config.stride)
+    return [int(by_phase[_draw_phase(config, rng)]) for rng in rngs]
+
+
+def cut_pass(starts_N: Ints, config: WindowsConfig, rng: Generator) -> Ints:
     """The windows of one pass, shuffled: each ``stride``-th start, from a random phase if asked."""
-    phase = int(rng.integers(config.stride)) if config.random_phase else 0
-    return rng.permutation(starts_N[starts_N % config.stride == phase % config.stride])
+    phase = _draw_phase(config, rng)
+    return rng.permutation(starts_N[starts_N % config.stride == phase])
+
+
+def _draw_phase(config: WindowsConfig, rng: Generator) -> int:
+    return int(rng.integers(config.stride)) if config.random_phase else 0
 
 
 def scored_origins(steps: Steps, part: int, config: WindowsConfig) -> Ints:

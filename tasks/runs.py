@@ -145,13 +145,20 @@ def _owned(run: Run) -> Iterator[Run]:
         yield run
     except BaseException as error:
         code = error.exit_code if isinstance(error, GridcastError) else EXIT_PARTIAL
-        _close(run, begun, "failed", code, [str(error) or type(error).__name__])
+        _close(run, begun, "failed", code, [_told(error)])
         raise
     reasons = _failures(run)
     status: Status = "partial" if reasons else "completed"
     _close(run, begun, status, EXIT_PARTIAL if reasons else EXIT_OK, reasons)
     if reasons:
         raise PartialFailureError(reasons, summary=run.summary_path)
+
+
+def _told(error: BaseException) -> str:
+    """The error as the summary tells it; an interruption has no words of its own."""
+    if isinstance(error, Exception):
+        return str(error) or type(error).__name__
+    return f"The run was interrupted ({type(error).__name__}) before it ended"
 
 
 def _failures(run: Run) -> list[str]:

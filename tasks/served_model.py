@@ -28,6 +28,7 @@ class ServedForecaster(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-de
         if found != expected:
             message = f"{path}: found SHA-256 {found}, expected {expected}; it is not loaded"
             raise ValueError(message)
+        torch.set_num_threads(1)  # a window is too small to share; idle threads would only spin
         self._forecast = torch.export.load(path).module()
 
     def predict(

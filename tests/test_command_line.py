@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# The command is started as people start it, and most of it imports Prefect: seconds each.
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
 COMMANDS = ("run", "ingest", "train", "synthesize", "ui")
 FLOWS = ("run", "ingest", "train")
 REGION_FILE = "AEP_hourly.csv"

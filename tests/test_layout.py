@@ -62,12 +62,14 @@ for command in ("", "run", "ingest", "train", "synthesize", "ui"):
     assert imported_by(code).isdisjoint(HEAVY)
 
 
+@pytest.mark.slow
 def test_the_training_process_imports_no_orchestrator_tracker_or_validator() -> None:
     imported = imported_by("import tasks.training_process")
     assert "torch" in imported
     assert imported.isdisjoint({"prefect", "mlflow", "great_expectations", "sqlalchemy", "fastapi"})
 
 
+@pytest.mark.slow
 def test_the_core_imports_no_orchestrator_tracker_or_validator() -> None:
     modules = sorted(path.stem for path in (ROOT / "gridcast").glob("[a-z]*.py"))
     imported = imported_by("\n".join(f"import gridcast.{module}" for module in modules))

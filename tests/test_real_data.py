@@ -21,7 +21,7 @@ from gridcast.splits import TEST, VALIDATION
 from gridcast.windows import cut_pass, scored_origins, steps_of, train_starts
 from tests.builders import EASTERN, HOUR
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
 
 class Counted(NamedTuple):

@@ -18,6 +18,7 @@ from gridcast.splits import NO_PART, TEST, TRAIN, VALIDATION
 from gridcast.windows import (
     Steps,
     cut_pass,
+    num_in_passes,
     scored_origins,
     steps_of,
     tile_origins,
@@ -247,3 +248,12 @@ def test_the_articles_windows_are_one_tile_a_label() -> None:
     tiles = tile_origins(steps, scored_origins(steps, TEST, config), config)
     assert tiles.starts_N.tolist() == list(range(11, 21))
     assert tiles.num_origins_N.tolist() == [1] * 10
+
+
+def test_the_number_of_windows_of_a_pass_is_known_without_cutting_it() -> None:
+    config = make_config(windows={"stride": 7, "random_phase": True}).windows
+    starts = np.array([3, 4, 5, 11, 12, 30, 31, 33, 60])
+    seeds = range(20)
+    expected = [len(cut_pass(starts, config, np.random.default_rng(seed))) for seed in seeds]
+    assert num_in_passes(starts, config, map(np.random.default_rng, seeds)) == expected
+    assert len(set(expected)) > 1
