@@ -260,7 +260,7 @@ def _versions(device: torch.device) -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit, ``-dirty`` where tracked files differ from it; ``unknown`` without git."""
+    """The commit, ``-dirty`` where tracked files differ; without git ``GRIDCAST_COMMIT``."""
 
     def git(*arguments: str) -> str:
         command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
@@ -271,7 +271,7 @@ def _commit() -> str:
         is_dirty = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + ("-dirty" if is_dirty else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("GRIDCAST_COMMIT", "unknown")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

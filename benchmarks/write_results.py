@@ -64,6 +64,10 @@ _BOTH_WAYS = (
     " while the regions are joined."
 )
 
+_DIFFERENCE_HEAD = (
+    "", "pairs", "sMAPE difference ± deviation, points", "95 % interval", "time, ratio", "says",
+)  # fmt: skip
+
 Json = dict[str, Any]
 
 
@@ -148,7 +152,7 @@ def run_section(kept: Json) -> str:
         _about(kept),
         _table(head, rows),
         _memory_note(kept),
-        "### Reduced precision against fp32",
+        "### Precision, paired by seed",
         precision_table(groups),
         "### GRU against LSTM",
         cells_table(groups),
@@ -178,39 +182,27 @@ def _rank(key: Group) -> tuple[str, int, str]:
 
 
 def precision_table(groups: Groups) -> str:
-    """Reduced precision less fp32, paired by seed."""
-    head = [
-        "",
-        "pairs",
-        "sMAPE difference ± deviation, points",
-        "95 % interval",
-        "time, ratio",
-        "says",
-    ]
+    """Reduced precision less the fullest one that was measured (fp32), paired by seed."""
     rows = []
     for key, runs in groups.items():
         cell, precision, settings = key
-        whole = groups.get((cell, WHOLE, settings), [])
-        between = paired(_by_seed(runs, "smape"), _by_seed(whole, "smape"))
-        if precision == WHOLE:
+        measured = [each for each in PRECISIONS if (cell, each, settings) in groups]
+        full = WHOLE if len(measured) == 1 else measured[0]
+        if precision == full:
             continue
+        others = groups.get((cell, full, settings), [])
+        between = paired(_by_seed(runs, "smape"), _by_seed(others, "smape"))
         says = "no difference shown"
         if between is not None and between.shows_a_difference:
             says = f"{precision} is {'worse' if between.middle > 0 else 'better'}"
-        rows.append([f"{_name(*key)} − fp32", *_difference_cells(between, runs, whole, says)])
-    return _table(head, rows) if rows else f"{NOT_MEASURED.capitalize()}."
+        rows.append([f"{_name(*key)} − {full}", *_difference_cells(between, runs, others, says)])
+    if not any(precision == WHOLE for _, precision, _ in groups):
+        rows.append([WHOLE, "0", *[NOT_MEASURED] * 4])
+    return _table(_DIFFERENCE_HEAD, rows)
 
 
 def cells_table(groups: Groups) -> str:
     """GRU less LSTM, paired by seed: the two see the same windows in the same order."""
-    head = [
-        "",
-        "pairs",
-        "sMAPE difference ± deviation, points",
-        "95 % interval",
-        "time, ratio",
-        "says",
-    ]
     rows = []
     for precision, settings, gru, lstm in _pairs_of_cells(groups):
         between = paired(_by_seed(gru, "smape"), _by_seed(lstm, "smape"))
@@ -222,7 +214,7 @@ def cells_table(groups: Groups) -> str:
     rows.append(
         ["the article", "1", _signed(article), NOTHING, f"{ratio:.2f}", "one run tells nothing"]
     )
-    return _table(head, rows)
+    return _table(_DIFFERENCE_HEAD, rows)
 
 
 def cells_verdict(groups: Groups) -> str:

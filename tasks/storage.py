@@ -16,6 +16,7 @@ from gridcast.errors import IntegrityError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ROOT = Path(gridcast.__file__).resolve().parent.parent
 TEMPORARY_SUFFIX = ".gridcast-tmp"
 # Enough for one set of regional CSVs: Parquet, features, two models, figures, both databases.
 FREE_BYTES_NEEDED = 500_000_000
@@ -92,10 +93,17 @@ def key_of(**parts: object) -> str:
     return sha256_of(json.dumps(parts, sort_keys=True, default=str))
 
 
+def all_modules() -> list[str]:
+    """The names of every module of gridcast, tasks and flows."""
+    folders = ("gridcast", "tasks", "flows")
+    return [
+        f"{name}.{path.stem}" for name in folders for path in sorted((_ROOT / name).glob("*.py"))
+    ]
+
+
 def code_sha256(*modules: str) -> str:
     """SHA-256 of the source of the named modules, such as ``gridcast.parsing``."""
-    root = Path(gridcast.__file__).resolve().parent.parent
-    sources = (root / f"{module.replace('.', '/')}.py" for module in sorted(modules))
+    sources = (_ROOT / f"{module.replace('.', '/')}.py" for module in sorted(modules))
     return sha256_of(b"\0".join(source.read_bytes() for source in sources))
 
 

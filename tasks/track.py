@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.errors import TrackingError
 from tasks.figures import draw_error_heat_map, draw_panels, draw_scores
 from tasks.records import Evaluation, Features, TrainedJob
-from tasks.storage import code_sha256, key_of, read_json, require_sha256, write_json
+from tasks.storage import all_modules, code_sha256, key_of, read_json, require_sha256, write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -180,7 +180,9 @@ def _log_program(trained: TrainedJob, features: Features, run: Run) -> None:
 
 
 def _tags(run: Run, features: Features, trained: TrainedJob) -> dict[str, str]:
-    ingestion = run.find("ingestion").get("data", {})
+    found = run.find("ingestion")
+    ingestion, regions = found.get("data", {}), found.get("regions", {})
+    contents = {name: region["content_sha256"] for name, region in regions.items()}
     return {
         "pipeline_run": run.run_id,
         "profile": run.profile,
@@ -188,6 +190,8 @@ def _tags(run: Run, features: Features, trained: TrainedJob) -> dict[str, str]:
         "seed": str(trained.job.seed),
         "data_kind": str(ingestion.get("kind", "")),
         "data_folder": str(ingestion.get("folder", "")),
+        "data_sha256": key_of(regions=contents),
+        "code_sha256": code_sha256(*all_modules()),
         "features_sha256": features.file_sha256,
         "features_key": features.key,
         "weights_sha256": trained.weights_sha256,

@@ -285,8 +285,11 @@ def test_reduced_precision_is_paired_with_fp32_seed_by_seed() -> None:
     assert cells_of(table, "GRU, fp16 − fp32") == [
         "3", "+0.500 ± 0.000", "+0.500 to +0.500", "0.25", "fp16 is worse",
     ]  # fmt: skip
-    missing = cells_of(precision_table(grouped(half)), "GRU, fp16 − fp32")
-    assert missing == ["0", *["not measured"] * 4]
+    missing = precision_table(grouped(half))
+    for first in ("GRU, fp16 − fp32", "fp32"):
+        assert cells_of(missing, first) == ["0", *["not measured"] * 4]
+    tf32 = [make_row("gru", "tf32", seed, seed) for seed in range(3)]
+    assert cells_of(precision_table(grouped(half + tf32)), "GRU, fp16 − tf32")[0] == "3"
 
 
 def test_the_speed_table_has_the_medians_and_says_whether_the_bars_are_met() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import gridcast
 from gridcast.errors import EXIT_USAGE, IntegrityError, UsageError
+from tasks import storage
 from tasks.storage import (
     check_folder,
     code_sha256,
@@ -168,7 +169,7 @@ def test_the_codes_hash_changes_with_the_source_of_a_named_module_only(
     before = code_sha256("gridcast.parsing", "gridcast.quality")
     assert before == code_sha256("gridcast.quality", "gridcast.parsing")
     assert before != code_sha256("gridcast.parsing")
-    monkeypatch.setattr(gridcast, "__file__", str(copy / "__init__.py"))
+    monkeypatch.setattr(storage, "_ROOT", copy.parent)
     assert code_sha256("gridcast.parsing", "gridcast.quality") == before
     with (copy / "series.py").open("a") as file:
         file.write("# a change\n")
