@@ -36,6 +36,8 @@ from tasks.report import (
     write_report,
 )
 
+pytestmark = pytest.mark.slow  # 5 s of drawing
+
 MODELS = ("gru-seed0", "lstm-seed0")
 NAIVE = ("persistence", "same_hour_yesterday", "same_hour_last_week")
 VOID_TAGS = {"meta", "link", "img", "br", "hr"}
