@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 import time
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from gridcast.errors import (
     GridcastError,
     LockHeldError,
     PartialFailureError,
+    UsageError,
 )
 from gridcast.summary import Record, Status, Summary
 from tasks.devices import find_devices
@@ -37,6 +39,7 @@ from tasks.storage import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 _log = logging.getLogger("gridcast.run")
 
 
@@ -131,12 +134,22 @@ def open_run(
         fresh=fresh,
     )
     if run_id is not None:
+        _require_open_run(run)
         yield run
         return
     check_folder(folder)
     with held_lock(folder):
         remove_leftovers(folder)
+        run.folder.mkdir(parents=True)
         yield from _owned(run)
+
+
+def _require_open_run(run: Run) -> None:
+    """Take part only in a run that is there: the id is a flow's parameter, so anyone may name it."""
+    if not _RUN_ID.fullmatch(run.run_id) or not run.folder.is_dir():
+        where = f"run_id {run.run_id!r}"
+        expected = "none: a flow that is started by itself has a run of its own"
+        raise UsageError(where, found="no run of that id", expected=expected)
 
 
 def _owned(run: Run) -> Iterator[Run]:
