@@ -145,7 +145,7 @@ def open_run(
 
 
 def _require_open_run(run: Run) -> None:
-    """Take part only in a run that is there: the id is a flow's parameter, so anyone may name it."""
+    """Take part only in a run that is there: its id is a parameter, so anyone may name any."""
     if not _RUN_ID.fullmatch(run.run_id) or not run.folder.is_dir():
         where = f"run_id {run.run_id!r}"
         expected = "none: a flow that is started by itself has a run of its own"
