@@ -23,7 +23,7 @@ class SourceFile(Record):
 
 
 class Sources(Record):
-    """A folder's regional CSVs, published as ``dataset``; ``skipped`` says what else is there."""
+    """The regional CSVs of a folder, published as ``dataset``; ``skipped`` says what else is there."""
 
     folder: Path
     dataset: str
