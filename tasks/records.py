@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from gridcast.summary import (
@@ -23,13 +24,17 @@ class SourceFile(Record):
 
 
 class Sources(Record):
-    """The regional CSVs of a folder, published as ``dataset``; ``skipped`` says what else is there."""
+    """The regional CSVs of one folder; ``skipped`` tells which files were passed over, and why."""
 
     folder: Path
-    dataset: str
     kind: DataKind
     files: tuple[SourceFile, ...]
     skipped: dict[str, str]
+
+    @property
+    def dataset(self) -> str:
+        """The folder's name, made fit for a path: where its regions are published."""
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.folder.resolve().name).strip(".-") or "data"
 
 
 class Published(Record):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from gridcast.errors import UsageError
 from gridcast.parsing import region_of
 from gridcast.synthetic import csv_bytes, synthesize
 from tasks.records import SourceFile, Sources
-from tasks.storage import read_json, sha256_of, write_bytes, write_json
+from tasks.storage import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     from gridcast.config import SyntheticConfig
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = Path("data")
 KAGGLE_DATASET = "robikscube/hourly-energy-consumption"
-_NOT_IN_A_PATH = re.compile(r"[^A-Za-z0-9_.-]+")
 _MARKER = "synthetic.json"
 _log = logging.getLogger("gridcast.sources")
 
@@ -43,7 +41,6 @@ def find_sources(run: Run) -> Sources:
         folder = run.artifacts / "csv" / "synthetic"
         write_synthetic(folder, run.config.synthetic)
         sources = list_sources(folder)
-    sources = _told_apart(sources, run.artifacts)
     for name, reason in sources.skipped.items():
         _log.info("Skipped %s: %s", name, reason)
     if sources.kind == "synthetic":
@@ -84,8 +81,7 @@ def list_sources(folder: Path) -> Sources:
         raise UsageError(folder, found=f"no regional CSV ({listed})", expected=wanted)
     kind: DataKind = "synthetic" if (folder / _MARKER).is_file() else "real"
     skipped.pop(_MARKER, None)
-    dataset = _NOT_IN_A_PATH.sub("-", folder.resolve().name).strip(".-") or "data"
-    return Sources(folder=folder, dataset=dataset, kind=kind, files=tuple(files), skipped=skipped)
+    return Sources(folder=folder, kind=kind, files=tuple(files), skipped=skipped)
 
 
 def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
@@ -104,15 +100,6 @@ def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
     for region, frame in synthesize(num_hours=config.num_hours, seed=config.seed).items():
         write_bytes(folder / f"{region}_hourly.csv", csv_bytes(frame))
     write_json(folder / _MARKER, marker)
-
-
-def _told_apart(sources: Sources, artifacts: Path) -> Sources:
-    """Give the data set a longer name where another folder of the same name is published."""
-    published = read_json(artifacts / "data" / f"{sources.dataset}.json")
-    if published is None or published["folder"] == str(sources.folder):
-        return sources
-    dataset = f"{sources.dataset}-{sha256_of(str(sources.folder))[:6]}"
-    return sources.model_copy(update={"dataset": dataset})
 
 
 def _names(folder: Path) -> list[str]:

@@ -110,21 +110,6 @@ def test_the_data_set_is_the_folders_name_made_fit_for_a_path(
     assert list_sources(make_folder(tmp_path / name, "AEP_hourly.csv")).dataset == dataset
 
 
-def test_two_folders_of_one_name_are_published_apart(tmp_path: Path) -> None:
-    from tasks.sources import _told_apart
-    from tasks.storage import write_json
-
-    for place in ("a", "b"):
-        (tmp_path / place).mkdir()
-    first, second = (
-        list_sources(make_folder(tmp_path / place / "pjm", "AEP_hourly.csv")) for place in "ab"
-    )
-    assert _told_apart(first, tmp_path).dataset == "pjm"
-    write_json(tmp_path / "data" / "pjm.json", {"folder": str(first.folder)})
-    assert _told_apart(first, tmp_path).dataset == "pjm"
-    assert _told_apart(second, tmp_path).dataset.startswith("pjm-")
-
-
 def test_the_synthetic_set_is_written_once_and_says_that_it_is_synthetic(tmp_path: Path) -> None:
     folder = tmp_path / "synthetic"
     write_synthetic(folder, SYNTHETIC)
