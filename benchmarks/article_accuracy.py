@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import re
-import resource
 import subprocess
 import sys
 from contextlib import suppress
@@ -36,6 +35,7 @@ from gridcast.scoring import score
 from gridcast.splits import TEST
 from gridcast.training import TrainingData, train_model
 from gridcast.windows import scored_origins, train_starts
+from tasks.training_process import peak_memory_bytes, set_fp32_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,14 +157,6 @@ def check_counts(data: TrainingData, config: Config) -> None:
     print(f"{text.format(*found)}: other data, so the article's figures do not compare", flush=True)
 
 
-def set_fp32_precision(device: torch.device, precision: str) -> None:
-    """What the training process does: TF32 only where it is asked for."""
-    if device.type == "cuda":
-        products = "tf32" if precision == "tf32" else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = products
-        torch.backends.cudnn.rnn.fp32_precision = products  # type: ignore[attr-defined]
-
-
 def reset_peak_memory(device: torch.device) -> None:
     """Let the peak begin anew, so that each run has its own."""
     gc.collect()
@@ -174,23 +166,6 @@ def reset_peak_memory(device: torch.device) -> None:
         return
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """On a GPU what its allocator held at most; on a CPU the most of this process in memory."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_reserved(device)
-    return peak_host_bytes()
-
-
-def peak_host_bytes() -> int:
-    """The most of this process in memory: ``VmHWM``."""
-    with suppress(OSError):
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        if match := re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE):
-            return int(match[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def envelope(benchmark: str, device: torch.device) -> Json:

@@ -46,8 +46,6 @@ from benchmarks.article_accuracy import (
     RESULTS,
     check_counts,
     envelope,
-    peak_host_bytes,
-    set_fp32_precision,
     slug,
     write_kept,
 )
@@ -59,6 +57,7 @@ from gridcast.optimization import TrainingStep
 from gridcast.splits import TEST
 from gridcast.training import training_data
 from gridcast.windows import cut_pass, train_starts
+from tasks.training_process import peak_memory_bytes, set_fp32_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -248,7 +247,7 @@ def _contest(options: argparse.Namespace) -> Json:
         "windows_per_second": config.training.batch_size / seconds,
         "prepare_seconds": prepare_seconds,
         "data_bytes": trainer.data_bytes,
-        "peak_host_bytes": peak_host_bytes(),
+        "peak_host_bytes": peak_memory_bytes(torch.device("cpu")),
         "peak_device_bytes": torch.cuda.max_memory_reserved(device) if on_cuda else 0,
     }
 

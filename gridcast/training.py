@@ -128,7 +128,7 @@ def train_model(
         for batch in range(min(num_batches, num_steps - clock.step)):
             first = batch * training.batch_size
             clock.tick(pass_number, update(order_N[first : first + training.batch_size]))
-        value = clock.finish_pass(pass_number, cell=cell, seed=seed)
+        value = clock.finish_pass(cell=cell, seed=seed)
         clock.validated(pass_number, value, _validation_smape(forecaster, data, config))
         if clock.step >= num_steps:
             break
@@ -186,7 +186,7 @@ class _Clock:
             self._pass_seconds = now - self._resumed
             self._tell(self._progress(pass_number, float(self._losses[-1]), now))
 
-    def finish_pass(self, pass_number: int, *, cell: str, seed: int) -> float:
+    def finish_pass(self, *, cell: str, seed: int) -> float:
         """The pass's mean loss; waits for the device, so that the time is true."""
         losses = torch.stack(self._losses).cpu()
         self._losses.clear()
@@ -198,11 +198,9 @@ class _Clock:
             first = int((~finite).nonzero()[0])
             step = self.step - len(losses) + first + 1
             raise NotFiniteError(cell=cell, seed=seed, step=step, loss=float(losses[first]))
-        self.history.append(self._progress(pass_number, float(losses.mean()), now))
         return float(losses.mean())
 
     def validated(self, pass_number: int, loss: float, validation_smape: float | None) -> None:
-        self.history.pop()
         self._resumed = self._told = time.perf_counter()
         self.history.append(self._progress(pass_number, loss, self._resumed, validation_smape))
         self._tell(self.history[-1])

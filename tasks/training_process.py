@@ -56,7 +56,10 @@ def main(folder: Path) -> int:
 def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Features → trained model → its file, its forecasts, and what they cost."""
     device = torch.device(job["device"])
-    _prepare(device, job)
+    torch.set_num_threads(job["threads"])
+    set_fp32_precision(device, job["config"]["training"]["precision"])
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     config = Config.model_validate(job["config"])
     begun = time.perf_counter()
     data = read_training_data(job, device)
@@ -69,7 +72,7 @@ def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     evaluation_seconds = time.perf_counter() - begun
     _say("scored", seconds=evaluation_seconds)
     write_forecasts(folder / FORECASTS, scored)
-    peak = _peak_memory_bytes(device)
+    peak = peak_memory_bytes(device)
     export_model(folder / MODEL, trained, data, lookback=config.windows.lookback)
     return {
         "num_parameters": trained.forecaster.num_parameters,
@@ -124,17 +127,15 @@ def export_model(path: Path, trained: TrainedModel, data: TrainingData, *, lookb
         torch.export.save(program, file)
 
 
-def _prepare(device: torch.device, job: dict[str, Any]) -> None:
-    torch.set_num_threads(job["threads"])
+def set_fp32_precision(device: torch.device, precision: str) -> None:
+    """Let a GPU multiply 32-bit floats in TF32 where ``precision`` is ``tf32``, and only there."""
     if device.type == "cuda":
         # The older switches: with the newer ones, one a kind of layer, torch.export refuses to run.
-        uses_tf32 = job["config"]["training"]["precision"] == "tf32"
-        torch.backends.cuda.matmul.allow_tf32 = uses_tf32
-        torch.backends.cudnn.allow_tf32 = uses_tf32
-        torch.cuda.set_device(device)
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
-def _peak_memory_bytes(device: torch.device) -> int:
+def peak_memory_bytes(device: torch.device) -> int:
     """On a GPU what its allocator held at most; on a CPU the most of this process in memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
