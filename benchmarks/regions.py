@@ -37,7 +37,7 @@ def read_features(config: Config, folder: Path | None = None) -> FeatureTable:
             path.read_bytes(), region=region, file=str(path), config=config.ingestion
         )
         readings[region] = load.frame.assign(
-            flag=flag_readings(load.frame["load_mw"], config.quality)
+            flag=flag_readings(load.frame["load_mw"], config.rules.of(region).flagged)
         )
     if not readings:
         message = f"{folder or data_folder()}: no <REGION>_hourly.csv; set GRIDCAST_DATA"

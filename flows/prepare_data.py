@@ -31,7 +31,7 @@ def prepare_data(
         data: folder of the CSVs; none: ``data/``, else a synthetic set.
         artifacts: folder for everything that runs produce.
         profile: name in ``configs/``, or the path of a YAML file.
-        overrides: such as ``["quality.max_flat_hours=12"]``.
+        overrides: such as ``["rules.default.flagged.max_flat_hours=12"]``.
         fresh: do everything again, whatever is unchanged.
         run_id: of the run that this is part of; none: a run of its own.
     """

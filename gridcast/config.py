@@ -1,5 +1,7 @@
 """The configuration: one frozen tree, one class a section, one field a key of ``base.yaml``.
 
+The section ``rules`` is a file of its own, which the key ``rules_file`` names.
+
 All sections stand here and not beside what they configure, because a flow and ``gridcast --help``
 read the configuration without paying two seconds to import torch.
 
@@ -8,22 +10,46 @@ The key in the YAML file, the field's name and the argument's name are the same 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from gridcast.errors import ConfigError
 
 CONFIGS_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 BASE_PROFILE = "base"
+_NO_PROFILES = {"rules"}  # other files of the folder
 
+Layer = tuple[str, dict[str, Any]]  # a file or an override by name, and what it sets
 Cell = Literal["gru", "lstm"]
+Flag = Literal["zero", "dropout", "spike", "flat"]
+Fill = Literal["last_week_change", "past_weeks_mean"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _check_name(name: object) -> object:
+    """YAML reads an unquoted ``NO`` as false and ``12`` as a number."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        message = "a region's name of letters, digits and underscores, in quotes if YAML needs them"
+        raise ValueError(message)
+    return name
+
+
+RegionName = Annotated[str, BeforeValidator(_check_name)]
 
 
 class Section(BaseModel):
@@ -32,28 +58,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Bounds(Section):
-    """What a region's load can be at all, in MW, both ends included."""
-
-    min_mw: float = Field(ge=0.0, description="lowest possible load (MW)")
-    max_mw: float = Field(gt=0.0, description="highest possible load (MW)")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min_mw >= self.max_mw:
-            message = f"min_mw below max_mw ({self.max_mw})"
-            raise ValueError(message)
-        return self
-
-
 class IngestionConfig(Section):
-    """How a CSV is read and what is asked of it before it is published."""
+    """How the labels of a CSV are read."""
 
     timezone: str = Field(description="IANA zone of the labels")
     label: Literal["hour_ending", "hour_beginning"] = Field(description="what a label names")
-    min_rows: Count = Field(description="fewest rows of a region")
-    max_missing_share: Share = Field(description="share of hours that may be missing (0 to 1)")
-    bounds_mw: dict[str, Bounds] = Field(description="`default` and, by name, other regions (MW)")
 
     @field_validator("timezone")
     @classmethod
@@ -63,27 +72,88 @@ class IngestionConfig(Section):
             raise ValueError(message)
         return value
 
-    @field_validator("bounds_mw")
-    @classmethod
-    def _has_default(cls, value: dict[str, Bounds]) -> dict[str, Bounds]:
-        if "default" not in value:
-            message = "an entry named `default`"
+
+class RequiredRules(Section, strict=True):
+    """What is asked of a region; one that breaks a rule is refused as a whole."""
+
+    min_rows: Count = Field(description="fewest rows")
+    max_missing_share: Share = Field(description="share of hours that may be missing (0 to 1)")
+    min_mw: float = Field(ge=0.0, description="lowest possible load (MW)")
+    max_mw: Positive = Field(description="highest possible load (MW)")
+    max_flagged_share: Share = Field(description="share of readings that may be flagged (0 to 1)")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_mw >= self.max_mw:
+            message = f"min_mw below max_mw ({self.max_mw})"
             raise ValueError(message)
-        return value
-
-    def bounds_of(self, region: str) -> Bounds:
-        """The bounds of ``region``: its own, or the default."""
-        return self.bounds_mw.get(region, self.bounds_mw["default"])
+        return self
 
 
-class QualityConfig(Section):
-    """Which accepted readings are doubtful: flagged, never a training label, still readable."""
+class FlaggedRules(Section, strict=True):
+    """Which accepted readings are doubtful, held against the hours before them alone."""
 
-    reference_hours: int = Field(ge=24, description="past the reading is compared with (hours)")
-    dropout_ratio: Share = Field(description="flag below this share of the past median")
-    spike_ratio: float = Field(ge=1.0, description="flag above this multiple of the past median")
-    max_flat_hours: Count = Field(description="flag a run of one value longer than this (hours)")
-    max_flagged_share: Share = Field(description="share of flagged readings that fails a region")
+    zero: bool = Field(description="flag a load of exactly 0")
+    dropout_ratio: Share | None = Field(description="flag below this share of the past median")
+    spike_ratio: Annotated[float, Field(ge=1.0)] | None = Field(
+        description="flag above this multiple of the past median"
+    )
+    reference_hours: int = Field(ge=24, description="past of which the median is taken (hours)")
+    max_flat_hours: Count | None = Field(description="flag a longer run of one value (hours)")
+
+
+class RepairedRules(Section, strict=True):
+    """What the models get in the place of wrong and missing readings."""
+
+    exclude_flagged: bool = Field(description="flagged readings are no training labels")
+    replaced_flags: tuple[Flag, ...] = Field(
+        strict=False, description="flagged so, a reading is wrong: filled as an input"
+    )
+    fill: Fill = Field(description="how an hour is filled, from the past alone")
+    fill_weeks: Count = Field(description="past weeks of `past_weeks_mean` (weeks)")
+    max_fill_hours: int = Field(ge=0, description="longest run that is filled (hours)")
+
+
+class RegionRules(Section):
+    """All rules of one region."""
+
+    required: RequiredRules
+    flagged: FlaggedRules
+    repaired: RepairedRules
+
+
+class RulesConfig(Section):
+    """The rules as data: `default`, and by name the regions for which some of them differ."""
+
+    default: RegionRules
+    regions: dict[RegionName, RegionRules] = Field(description="laid over `default`, by region")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _regions_over_default(cls, tree: object) -> object:
+        """Complete each region's rules by those of ``default``; what is no mapping stays so."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("regions"), dict):
+            return tree
+        default = tree.get("default")
+        regions = {name: _merged(default, own) for name, own in tree["regions"].items()}
+        return {**tree, "regions": regions}
+
+    def of(self, region: str) -> RegionRules:
+        """The rules of ``region``: its own over the default."""
+        return self.regions.get(region, self.default)
+
+    def key_of(self, region: str, part: str, rule: str) -> str:
+        """Which key gives ``region`` this rule, such as ``rules.default.required.min_rows``."""
+        own, default = (getattr(rules, part) for rules in (self.of(region), self.default))
+        is_own = getattr(own, rule) != getattr(default, rule)
+        return f"rules.{f'regions.{region}' if is_own else 'default'}.{part}.{rule}"
+
+
+def _merged(under: object, over: object) -> object:
+    """``over`` laid over ``under``, key by key where both are mappings."""
+    if not isinstance(under, dict) or not isinstance(over, dict):
+        return over
+    return {**under, **{key: _merged(under.get(key), value) for key, value in over.items()}}
 
 
 class FeaturesConfig(Section):
@@ -92,8 +162,6 @@ class FeaturesConfig(Section):
     kind: Literal["base", "article"] = Field(description="set of inputs")
     lags_hours: tuple[Count, ...] = Field(description="lags of the hour being forecast (hours)")
     change_gain: Positive = Field(description="factor on hourly changes (changes are small)")
-    max_fill_hours: int = Field(ge=0, description="longest gap filled as input (hours)")
-    exclude_flagged: bool = Field(description="flagged readings: no labels; if wrong, no inputs")
 
 
 class ScalingConfig(Section):
@@ -199,8 +267,9 @@ class Config(Section):
     """Everything a run can be told."""
 
     profile_on_cuda: str | None = Field(description="profile laid over this one on a GPU")
+    rules_file: str = Field(description="YAML file of the rules, from the folder of its profile")
+    rules: RulesConfig
     ingestion: IngestionConfig
-    quality: QualityConfig
     features: FeaturesConfig
     scaling: ScalingConfig
     split: SplitConfig
@@ -219,7 +288,7 @@ class Config(Section):
         overrides: tuple[str, ...] = (),
         device_type: Literal["cpu", "cuda"] = "cpu",
     ) -> Config:
-        """Read ``base.yaml``, lay the profile and ``key=value`` overrides over it, check it all.
+        """Lay the file of rules, the profile and ``key=value`` over ``base.yaml``; check it all.
 
         Args:
             profile: a name in ``configs/`` or the path of a YAML file.
@@ -243,7 +312,7 @@ class Config(Section):
 
 def profile_names() -> list[str]:
     """The profiles that come with gridcast."""
-    return sorted(path.stem for path in CONFIGS_FOLDER.glob("*.yaml"))
+    return sorted({path.stem for path in CONFIGS_FOLDER.glob("*.yaml")} - _NO_PROFILES)
 
 
 def profile_path(profile: str) -> Path:
@@ -253,21 +322,36 @@ def profile_path(profile: str) -> Path:
     return CONFIGS_FOLDER / f"{profile}.yaml"
 
 
-def _profile_layer(profile: str) -> tuple[str, dict[str, Any]]:
-    return str(profile_path(profile)), _read_profile(profile)
-
-
-def _read_profile(profile: str) -> dict[str, Any]:
+def _profile_layer(profile: str) -> Layer:
     path = profile_path(profile)
+    known = f"one of {', '.join(profile_names())}, or the path of a .yaml file"
+    return str(path), _read_yaml(path, key="profile", found=profile, expected=known)
+
+
+def _rules_layer(layers: list[Layer]) -> Layer:
+    """The file that the last ``rules_file`` names: from its YAML file's folder, or from here."""
+    where, named = next(
+        (name, layer["rules_file"]) for name, layer in reversed(layers) if "rules_file" in layer
+    )
+    if not isinstance(named, str):
+        raise ConfigError(
+            where=where,
+            key="rules_file",
+            found=named,
+            expected="the path of a .yaml file that is there",
+        )
+    path = (Path() if where.startswith("--set ") else Path(where).parent) / named
+    rules = _read_yaml(
+        path, key="rules_file", found=named, expected="the path of a .yaml file that is there"
+    )
+    return str(path), {"rules": rules}
+
+
+def _read_yaml(path: Path, *, key: str, found: str, expected: str) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
-        raise ConfigError(
-            where=str(path),
-            key="profile",
-            found=profile,
-            expected=f"one of {', '.join(profile_names())}, or the path of a .yaml file",
-        ) from None
+        raise ConfigError(where=str(path), key=key, found=found, expected=expected) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
             where=str(path), key="(file)", found=str(error), expected="valid YAML in UTF-8"
@@ -297,10 +381,11 @@ def _parse_override(override: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _stack(layers: list[tuple[str, dict[str, Any]]]) -> tuple[dict[str, Any], dict[str, str]]:
-    """``base.yaml`` with the named layers over it, and which layer set which key."""
-    tree, origin = _read_profile(BASE_PROFILE), dict[str, str]()
-    for name, layer in layers:
+def _stack(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+    """``base.yaml``, its rules and the named layers over it, and which layer set which key."""
+    tree, origin = dict[str, Any](), dict[str, str]()
+    base = _profile_layer(BASE_PROFILE)
+    for name, layer in (base, _rules_layer([base, *layers]), *layers):
         _lay_over(tree, layer, origin, name)
     return tree, origin
 
@@ -315,27 +400,29 @@ def _lay_over(
             _lay_over(tree[key], value, origin, name, f"{path}.")
         else:
             tree[key] = value
+            origin.pop(path, None)  # so that the layer that came last stands last
             origin[path] = name
 
 
 def _first_fault(error: ValidationError, origin: dict[str, str]) -> ConfigError:
-    fault = error.errors()[0]
-    path = ".".join(str(part) for part in fault["loc"])
+    # A misspelt key is also a missing one; what stands there says more.
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    fault = faults[0]
+    is_name = fault["loc"][-1:] == ("[key]",)
+    path = ".".join(str(part) for part in (fault["loc"][:-2] if is_name else fault["loc"]))
     where = next(
-        (
-            name
-            for key, name in reversed(origin.items())
-            if f"{path}.".startswith(f"{key}.") or key.startswith(f"{path}.")
-        ),
-        str(profile_path(BASE_PROFILE)),
+        name
+        for key, name in reversed(origin.items())
+        if f"{path}.".startswith(f"{key}.") or key.startswith(f"{path}.")
     )
     if fault["type"] == "extra_forbidden":
         owner: type[BaseModel] = Config
         for part in fault["loc"][:-1]:
             field = owner.model_fields.get(str(part))
-            annotation = field.annotation if field else Bounds  # bounds_mw: keys are regions
+            annotation = field.annotation if field else RegionRules  # of `regions`: keys are names
             owner = annotation if isinstance(annotation, type) else owner
         expected = f"a known key: {', '.join(owner.model_fields)}"
         return ConfigError(where=where, key=path, found=fault["loc"][-1], expected=expected)
     expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return ConfigError(where=where, key=path or "(file)", found=fault["input"], expected=expected)
+    found = None if fault["type"] == "missing" else fault["input"]
+    return ConfigError(where=where, key=path or "(file)", found=found, expected=expected)

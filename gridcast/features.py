@@ -31,8 +31,9 @@ class FeatureTable:
     """All regions' steps end to end, and the scale of each region.
 
     ``frame`` columns: ``region``, ``timestamp``, ``local_hour``, ``load_mw`` as read, ``input_mw``
-    (bridged), ``part`` (see ``splits``), ``is_input`` (may the step be part of a window),
-    ``target`` (scaled load, 0 where there is none) and the features, named ``x_...`` (float32).
+    (bridged), ``is_imputed`` (``input_mw`` was filled, not read), ``part`` (see ``splits``),
+    ``is_input`` (may the step be part of a window), ``target`` (scaled load, 0 where there is none)
+    and the features, named ``x_...`` (float32).
     """
 
     frame: pd.DataFrame
@@ -59,7 +60,12 @@ def build_features(readings: Mapping[str, pd.DataFrame], config: Config) -> Feat
 def _region_features(
     region: str, readings: pd.DataFrame, config: Config, scales: dict[str, LoadScale]
 ) -> pd.DataFrame:
-    steps = to_steps(readings, config)
+    steps = to_steps(
+        readings,
+        rules=config.rules.of(region).repaired,
+        unit=config.windows.unit,
+        timezone=config.ingestion.timezone,
+    )
     parts = assign_parts(
         steps["is_observed"].to_numpy(), steps["is_trusted"].to_numpy(), config.split
     )
@@ -74,7 +80,7 @@ def _region_features(
         local = next_hour.dt.tz_convert(config.ingestion.timezone)
         features = _base_features(load, local, config.features)
     target = np.where(parts > 0, scale.scale(load_mw), 0.0)
-    table = steps[["timestamp", "local_hour", "load_mw", "input_mw"]].assign(
+    table = steps[["timestamp", "local_hour", "load_mw", "input_mw", "is_imputed"]].assign(
         region=region, part=parts, is_input=~np.isnan(load), target=target.astype(np.float32)
     )
     clean = {name: np.nan_to_num(value).astype(np.float32) for name, value in features.items()}

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 
 _CODE = ("features", "quality", "scaling", "series", "splits", "windows")
 _CONFIG: Any = {
-    "ingestion": {"timezone"}, "quality": True, "features": True, "scaling": True, "split": True,
-    "windows": True,
+    "ingestion": {"timezone"}, "features": True, "scaling": True, "split": True, "windows": True,
 }  # fmt: skip
 _KEPT_TABLES = 4
 _log = logging.getLogger("gridcast.features")
@@ -51,8 +50,12 @@ def make_features(run: Run, regions: Mapping[str, RegionRecord]) -> Features:
     """Parquet of all regions → features, targets and parts → one Parquet, published by rename."""
     contents = {name: region.content_sha256 for name, region in sorted(regions.items())}
     config = run.config.model_dump(mode="json", include=_CONFIG)
+    rules = {
+        name: run.config.rules.of(name).model_dump(mode="json", include={"flagged", "repaired"})
+        for name in contents
+    }
     code = code_sha256(*(f"gridcast.{module}" for module in _CODE), "tasks.build_features")
-    key = key_of(regions=contents, config=config, code=code)
+    key = key_of(regions=contents, config=config, rules=rules, code=code)
     path = run.artifacts / "features" / f"{key[:16]}.parquet"
     known = read_json(path.with_suffix(".json"))
     if known is not None and not run.fresh and has_sha256(path, known["file_sha256"]):

@@ -38,6 +38,7 @@ from great_expectations.render.view.view import DefaultJinjaPageView
 from jinja2 import BaseLoader, ChoiceLoader, DictLoader
 
 from gridcast.errors import Fault
+from gridcast.quality import NO_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     )
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-    from gridcast.config import Bounds, IngestionConfig
+    from gridcast.config import RulesConfig
 
 _DTYPES = {
     "timestamp": "datetime64[us, UTC]",
@@ -119,21 +120,55 @@ class ExpectShareOfMissingHoursToBeAtMost(ColumnAggregateExpectation):
         return {"success": share <= self.max_share, "result": {"observed_value": observed}}
 
 
+class ColumnFlags(ColumnAggregateMetricProvider):
+    """How many flags there are, empty ones too, and how many of each kind."""
+
+    metric_name = "column.flags"
+
+    @column_aggregate_value(engine=PandasExecutionEngine)
+    def _pandas(cls, column: pd.Series[str], **_: object) -> tuple[int, dict[str, int]]:  # noqa: N805
+        kinds = column[column != NO_FLAG].value_counts()
+        return len(column), {str(kind): int(num) for kind, num in kinds.items()}
+
+
+class ExpectShareOfFlaggedReadingsToBeAtMost(ColumnAggregateExpectation):
+    """Expect few doubtful readings: flagged / all, 0 to 1. Without rows the share is 0."""
+
+    max_share: float
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = (ColumnFlags.metric_name,)
+    success_keys: ClassVar[tuple[str, ...]] = ("max_share",)
+
+    def _validate(
+        self,
+        metrics: dict[str, Any],
+        runtime_configuration: dict[str, Any] | None = None,  # noqa: ARG002
+        execution_engine: object = None,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        num_readings, by_kind = metrics[ColumnFlags.metric_name]
+        num_flagged = sum(by_kind.values())
+        share = num_flagged / num_readings if num_readings else 0.0
+        kinds = "".join(f", {num:,} {kind}" for kind, num in sorted(by_kind.items()))
+        observed = f"{num_flagged:,} of {num_readings:,} readings ({share:.3%}{kinds})"
+        return {"success": share <= self.max_share, "result": {"observed_value": observed}}
+
+
 # -- the suite -----------------------------------------------------------------------------------
 
 
-def region_suite(region: str, config: IngestionConfig) -> gx.ExpectationSuite:
-    """What is asked of the frame of ``region``.
+def region_suite(region: str, rules: RulesConfig) -> gx.ExpectationSuite:
+    """What is asked of the frame of ``region``: its form, and each of its ``required`` rules.
 
-    ``description`` is the sentence in the Data Docs; ``meta`` is what a fault says: its kind, what
-    was found (``{}``: the first offending value, or the observed one) and what was expected.
+    ``description`` is the sentence in the Data Docs, with the key that sets the rule; ``meta`` is
+    what a fault says: its kind, what was found (``{}``: the first offending value, or the observed
+    one) and what was expected.
     """
     return gx.ExpectationSuite(
         name=region,
         expectations=[
             *_form_expectations(),
-            *_time_expectations(config),
-            *_load_expectations(region, config.bounds_of(region)),
+            *_time_expectations(),
+            *_required_expectations(region, rules),
         ],
     )
 
@@ -160,19 +195,7 @@ def _form_expectations() -> Iterator[Expectation]:
         )
 
 
-def _time_expectations(config: IngestionConfig) -> Iterator[Expectation]:
-    yield expect.ExpectTableRowCountToBeBetween(
-        min_value=config.min_rows,
-        description=f"There are at least {config.min_rows:,} rows.",
-        meta=_wording("too_few_rows", "{} rows", f"at least {config.min_rows}"),
-    )
-    at_most = f"at most {100 * config.max_missing_share:g}%"
-    yield ExpectShareOfMissingHoursToBeAtMost(
-        column="timestamp",
-        max_share=config.max_missing_share,
-        description=f"Of the hours between the first and the last, {at_most} are missing.",
-        meta=_wording("too_many_missing", "{} missing", f"{at_most} of them"),
-    )
+def _time_expectations() -> Iterator[Expectation]:
     yield expect.ExpectColumnValuesToBeUnique(
         column="timestamp",
         description="Every hour stands once.",
@@ -190,14 +213,40 @@ def _time_expectations(config: IngestionConfig) -> Iterator[Expectation]:
     )
 
 
-def _load_expectations(region: str, bounds: Bounds) -> Iterator[Expectation]:
-    allowed = f"{bounds.min_mw} to {bounds.max_mw} MW"
+def _required_expectations(region: str, rules: RulesConfig) -> Iterator[Expectation]:
+    """One a rule of ``RequiredRules``; the bounds of the load are one together."""
+    required = rules.of(region).required
+
+    def key(rule: str) -> str:
+        return f"({rules.key_of(region, 'required', rule)})"
+
+    yield expect.ExpectTableRowCountToBeBetween(
+        min_value=required.min_rows,
+        description=f"There are at least {required.min_rows:,} rows {key('min_rows')}.",
+        meta=_wording("too_few_rows", "{} rows", f"at least {required.min_rows} {key('min_rows')}"),
+    )
+    at_most, of_rule = f"at most {100 * required.max_missing_share:g}%", key("max_missing_share")
+    yield ExpectShareOfMissingHoursToBeAtMost(
+        column="timestamp",
+        max_share=required.max_missing_share,
+        description=f"Of the hours between first and last, {at_most} are missing {of_rule}.",
+        meta=_wording("too_many_missing", "{} missing", f"{at_most} of them {of_rule}"),
+    )
+    bounds = f"{required.min_mw} to {required.max_mw} MW"
+    keys = f"{key('min_mw')} {key('max_mw')}"
     yield expect.ExpectColumnValuesToBeBetween(
         column="load_mw",
-        min_value=bounds.min_mw,
-        max_value=bounds.max_mw,
-        description=f"Every load is possible for {region}: {allowed}, both ends included.",
-        meta=_wording("load_bounds", "a load of {} MW", f"{allowed} (ingestion.bounds_mw)"),
+        min_value=required.min_mw,
+        max_value=required.max_mw,
+        description=f"Every load is possible: {bounds}, both ends included {keys}.",
+        meta=_wording("load_bounds", "a load of {} MW", f"{bounds} {keys}"),
+    )
+    at_most, of_rule = f"at most {100 * required.max_flagged_share:g}%", key("max_flagged_share")
+    yield ExpectShareOfFlaggedReadingsToBeAtMost(
+        column="flag",
+        max_share=required.max_flagged_share,
+        description=f"Of the readings, {at_most} are flagged as doubtful {of_rule}.",
+        meta=_wording("flagged_share", "{} flagged", f"{at_most} of them {of_rule}"),
     )
 
 
@@ -209,7 +258,7 @@ def _wording(kind: str, found: str, expected: str) -> dict[str, str]:
 
 
 def validate_region(
-    frame: pd.DataFrame, *, region: str, file: str, config: IngestionConfig, docs: DataDocs
+    frame: pd.DataFrame, *, region: str, file: str, rules: RulesConfig, docs: DataDocs
 ) -> list[Fault]:
     """Hold one region's frame against its suite, and put the outcome into the Data Docs.
 
@@ -217,7 +266,7 @@ def validate_region(
         frame: the columns ``COLUMNS``, sorted by ``timestamp``.
         region: names the suite.
         file: the name that faults show.
-        config: bounds, fewest rows and largest share of missing hours.
+        rules: of all regions, of which those of ``region`` are asked.
         docs: of this run.
 
     Returns:
@@ -229,7 +278,7 @@ def validate_region(
         OSError: the Data Docs can't be written.
     """
     frame = _labelled_by_line(frame)
-    outcome = docs.validate(frame, region_suite(region, config))
+    outcome = docs.validate(frame, region_suite(region, rules))
     faults = [
         _fault(result, frame, file=file)
         for result in outcome.results

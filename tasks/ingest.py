@@ -35,7 +35,6 @@ from tasks.storage import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gridcast.config import QualityConfig
     from gridcast.parsing import RegionLoad
     from tasks.expectations import DataDocs
     from tasks.runs import Run
@@ -57,14 +56,19 @@ def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Publishe
     content = source.read_bytes()
     source_sha256 = sha256_of(content)
     folder = run.artifacts / "data" / dataset
-    rules = run.config.model_dump(mode="json", include={"ingestion", "quality"})
-    key = key_of(source=source_sha256, region=region, rules=rules, code=code_sha256(*_CODE))
+    rules = run.config.rules.of(region)
+    key = key_of(
+        source=source_sha256,
+        region=region,
+        labels=run.config.ingestion.model_dump(mode="json"),
+        rules=rules.model_dump(mode="json", include={"required", "flagged"}),
+        code=code_sha256(*_CODE),
+    )
     if not run.fresh and (record := _already_published(folder, region, key)) is not None:
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
         return unchanged(Published(region=region, record=record))
     load = parse_region(content, region=region, file=str(source), config=run.config.ingestion)
-    load.frame["flag"] = flag_readings(load.frame["load_mw"], run.config.quality)
-    _require_few_flags(load, file=str(source), config=run.config.quality)
+    load.frame["flag"] = flag_readings(load.frame["load_mw"], rules.flagged)
     _require_expectations(run, load, file=str(source))
     record = _publish(folder, load, source_sha256=source_sha256, key=key)
     _log.info(
@@ -183,19 +187,6 @@ def _publish(folder: Path, load: RegionLoad, *, source_sha256: str, key: str) ->
     return record.model_copy(update={"path": str(path)})
 
 
-def _require_few_flags(load: RegionLoad, *, file: str, config: QualityConfig) -> None:
-    flagged = load.frame[load.frame["flag"] != NO_FLAG]
-    share = len(flagged) / len(load.frame)
-    if share > config.max_flagged_share:
-        line = int(flagged["source_line"].min())
-        reason = (
-            f"found {len(flagged)} doubtful readings ({share:.1%}: "
-            f"{', '.join(sorted(flagged['flag'].unique()))}), expected at most "
-            f"{config.max_flagged_share:.1%} (quality.max_flagged_share)"
-        )
-        raise RegionRefusedError(load.region, [Fault(file, line, 1, "flagged_share", reason)])
-
-
 def _require_expectations(run: Run, load: RegionLoad, *, file: str) -> None:
     from tasks.expectations import validate_region  # 4 s: paid only where something is validated
 
@@ -203,7 +194,7 @@ def _require_expectations(run: Run, load: RegionLoad, *, file: str) -> None:
         load.frame,
         region=load.region,
         file=file,
-        config=run.config.ingestion,
+        rules=run.config.rules,
         docs=_docs_of(run.artifacts / "data-docs"),
     )
     if faults:

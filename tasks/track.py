@@ -211,6 +211,12 @@ def _params(run: Run, trained: TrainedJob) -> list[Any]:
         for section, keys in sections.items()
         for key, value in keys.items()
     }
+    rules = run.config.rules.default.model_dump(mode="json", include={"flagged", "repaired"})
+    flat |= {
+        f"rules.{part}.{rule}": value
+        for part, each in rules.items()
+        for rule, value in each.items()
+    }
     own = {
         "cell": trained.job.cell,
         "seed": trained.job.seed,

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from gridcast.config import Config, Section
+from gridcast.config import Config, RulesConfig, Section, _merged
 from gridcast.quality import flag_readings
 from gridcast.splits import NO_PART, TEST, TRAIN, VALIDATION
 from gridcast.windows import Steps
@@ -30,13 +30,23 @@ Row = tuple[str, str]
 
 
 def make_config(profile: str = "base", **sections: Mapping[str, object]) -> Config:
-    """A profile with other values: ``make_config(windows={"lookback": 8, "warmup": 2})``."""
+    """A profile with other values: ``make_config(windows={"lookback": 8, "warmup": 2})``.
+
+    Mappings in mappings are laid over: ``make_config(rules={"default": {"flagged": {...}}})``.
+    """
     base = _profile(profile)
     changed = {}
     for name, values in sections.items():
         section: Section = getattr(base, name)
-        changed[name] = section.model_validate({**section.model_dump(), **values})
+        changed[name] = section.model_validate(_merged(section.model_dump(), values))
     return base.model_copy(update=changed)
+
+
+def make_rules(
+    *, regions: Mapping[str, object] | None = None, **default: Mapping[str, object]
+) -> RulesConfig:
+    """The base profile's rules with others: ``make_rules(repaired={"max_fill_hours": 2})``."""
+    return make_config(rules={"default": default, "regions": dict(regions or {})}).rules
 
 
 _profile = cache(Config.load)
@@ -102,7 +112,7 @@ def make_load_frame(
     )
     kept = frame.drop(index=list(missing))
     if flags is None:
-        flag = flag_readings(kept["load_mw"], (config or make_config()).quality)
+        flag = flag_readings(kept["load_mw"], (config or make_config()).rules.default.flagged)
     else:
         flag = pd.Series([flags.get(hour, "") for hour in kept.index], kept.index, dtype="str")
     return kept.assign(flag=flag).reset_index(drop=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -11,10 +10,10 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from gridcast.config import CONFIGS_FOLDER, Config, profile_names, profile_path
+from gridcast.config import CONFIGS_FOLDER, Config, _merged, profile_names, profile_path
 from gridcast.errors import EXIT_USAGE, ConfigError
 
-BASE = CONFIGS_FOLDER / "base.yaml"
+BASE, RULES = CONFIGS_FOLDER / "base.yaml", CONFIGS_FOLDER / "rules.yaml"
 
 
 def fields_of(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -28,7 +27,7 @@ def fields_of(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def keys_of(node: yaml.Node, prefix: str = "") -> Iterator[str]:
     """Every path of a YAML file, those that stand twice twice."""
-    if isinstance(node, yaml.MappingNode) and prefix != "ingestion.bounds_mw.":
+    if isinstance(node, yaml.MappingNode) and node.value:
         for key, value in node.value:
             yield from keys_of(value, f"{prefix}{key.value}.")
     else:
@@ -68,16 +67,17 @@ def test_every_profile_loads(profile: str, device_type: Any) -> None:  # noqa: A
 
 
 def test_the_profiles_are_the_files_of_the_folder() -> None:
-    assert profile_names() == sorted(path.stem for path in Path("configs").glob("*.yaml"))
+    names = {path.stem for path in Path("configs").glob("*.yaml")}
+    assert profile_names() == sorted(names - {"rules"})
     assert {"base", "gpu", "seed"} <= set(profile_names())
     assert profile_path("seed") == CONFIGS_FOLDER / "seed.yaml"
     assert profile_path("mine/own.yml") == Path("mine/own.yml")
 
 
 def test_base_has_every_field_exactly_once() -> None:
-    node = yaml.compose(BASE.read_text(encoding="utf-8"))
-    assert node is not None
-    assert sorted(keys_of(node)) == sorted(fields_of(Config))
+    nodes = [yaml.compose(path.read_text(encoding="utf-8")) for path in (BASE, RULES)]
+    base, rules = (list(keys_of(node)) for node in nodes if node is not None)
+    assert sorted([*base, *(f"rules.{key}" for key in rules)]) == sorted(fields_of(Config))
 
 
 @pytest.mark.parametrize("profile", profile_names())
@@ -105,7 +105,7 @@ def test_a_profile_changes_what_it_names_and_nothing_else() -> None:
     expected = Config.load().model_dump(mode="json")
     for section, values in tree.items():
         if isinstance(values, dict):
-            expected[section].update(values)
+            expected[section] = _merged(expected[section], values)
         else:
             expected[section] = values
     assert Config.load("seed").model_dump(mode="json") == expected
@@ -191,11 +191,100 @@ def test_an_overrides_value_is_yaml(override: str, value: object) -> None:
     assert getattr(getattr(Config.load(overrides=(override,)), section), key) == value
 
 
-def test_a_region_may_have_bounds_of_its_own_and_the_others_keep_the_default() -> None:
-    bounds = "ingestion.bounds_mw.AEP={min_mw: 5000, max_mw: 30000}"
-    ingestion = Config.load(overrides=(bounds,)).ingestion
-    assert ingestion.bounds_of("AEP").max_mw == 30_000
-    assert ingestion.bounds_of("DOM") == Config.load().ingestion.bounds_mw["default"]
+# -- rules ---------------------------------------------------------------------------------------
+
+
+def test_a_region_may_have_rules_of_its_own_and_the_others_keep_the_default() -> None:
+    own = "rules.regions.AEP={required: {min_mw: 5000, max_mw: 30000}, flagged: {zero: false}}"
+    before, after = Config.load().rules, Config.load(overrides=(own,)).rules
+    assert after.of("DOM") == after.default == before.default == before.of("AEP")
+    assert (after.of("AEP").required.max_mw, after.of("AEP").flagged.zero) == (30_000, False)
+    expected = before.default.model_dump()
+    expected["required"] |= {"min_mw": 5000.0, "max_mw": 30000.0}
+    expected["flagged"]["zero"] = False
+    assert after.of("AEP").model_dump() == expected
+
+
+def test_a_rule_of_the_default_reaches_the_regions_that_say_nothing_else() -> None:
+    overrides = ("rules.regions.AEP.flagged.zero=false", "rules.default.flagged.spike_ratio=3")
+    own = Config.load(overrides=overrides).rules.of("AEP").flagged
+    assert (own.zero, own.spike_ratio) == (False, 3.0)
+
+
+def test_the_key_that_gives_a_region_a_rule_is_known() -> None:
+    rules = Config.load(overrides=("rules.regions.AEP.required.min_rows=7",)).rules
+    assert rules.key_of("AEP", "required", "min_rows") == "rules.regions.AEP.required.min_rows"
+    assert rules.key_of("AEP", "required", "max_mw") == "rules.default.required.max_mw"
+    assert rules.key_of("DOM", "required", "min_rows") == "rules.default.required.min_rows"
+
+
+def write_rules(folder: Path, replacements: dict[str, str]) -> Path:
+    """The shipped file with other words, as a utility's own."""
+    text = RULES.read_text(encoding="utf-8")
+    for old, new in replacements.items():
+        assert f"\n{old}" in text
+        text = text.replace(f"\n{old}", f"\n{new}")
+    path = folder / "own_rules.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_another_file_of_rules_is_named_by_a_path_from_here_or_from_its_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_rules(tmp_path, {"    dropout_ratio: 0.35": "    dropout_ratio: 0.5"})
+    profile = write_profile(tmp_path, "rules_file: own_rules.yaml\ntraining:\n  passes: 3\n")
+    loaded = [Config.load(profile), Config.load(overrides=(f"rules_file={path}",))]
+    monkeypatch.chdir(tmp_path)
+    loaded.append(Config.load(overrides=("rules_file=own_rules.yaml",)))
+    assert [config.rules.default.flagged.dropout_ratio for config in loaded] == [0.5] * 3
+
+
+def test_profiles_and_overrides_are_laid_over_the_named_file_of_rules(tmp_path: Path) -> None:
+    path = write_rules(tmp_path, {"    max_fill_hours: 3": "    max_fill_hours: 5"})
+    overrides = ("rules.default.repaired.fill_weeks=2", f"rules_file={path}")
+    repaired = Config.load("seed", overrides=overrides).rules.default.repaired
+    assert (repaired.max_fill_hours, repaired.fill_weeks) == (5, 2)
+    assert (repaired.exclude_flagged, repaired.replaced_flags) == (False, ())
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "key", "found", "expected"),
+    [
+        ("    zero: true", "    zero: 1", "default.flagged.zero", 1, "a valid boolean"),
+        ("    zero: true", "    nil: true", "default.flagged.nil", "nil", "a known key: zero, "),
+        ("    spike_ratio: 2.5", "    spike_ratio: yes", "default.flagged.spike_ratio", True,
+         "a valid number"),
+        ("    max_flat_hours: 6", "    max_flat_hours: 6.0", "default.flagged.max_flat_hours", 6.0,
+         "a valid integer"),
+        ("    min_rows: 1000", "    min_rows: on", "default.required.min_rows", True,
+         "a valid integer"),
+        ("    min_rows: 1000", "", "default.required.min_rows", None, "required"),
+        ("    max_mw: 200000.0", "    max_mw: '9'", "default.required.max_mw", "9",
+         "a valid number"),
+        ("regions: {}", "regions: { NO: {} }", "regions", False, "a region's name"),
+        ("regions: {}", "regions: { 12: {} }", "regions", 12, "a region's name"),
+        ("regions: {}", "regions: { ../x: {} }", "regions", "../x", "a region's name"),
+        ("regions: {}", "regions: [AEP]", "regions", ["AEP"], "a valid dictionary"),
+        ("regions: {}", "regions: { AEP: 3 }", "regions.AEP", 3, "a valid dictionary"),
+        ("regions: {}", "regions: { AEP: { flagged: { dip: 1 } } }", "regions.AEP.flagged.dip",
+         "dip", "a known key: zero, "),
+    ],
+)  # fmt: skip
+def test_a_fault_in_a_file_of_rules_names_file_key_found_and_expected(
+    tmp_path: Path, line: str, instead: str, key: str, found: object, expected: str
+) -> None:
+    path = write_rules(tmp_path, {line: instead})
+    error = refusal(f"rules_file={path}", "training.passes=2")
+    assert (error.where, error.key, error.found) == (str(path), f"rules.{key}", found)
+    assert expected in error.expected
+
+
+def test_a_file_of_rules_that_is_not_there_is_refused_by_its_path(tmp_path: Path) -> None:
+    error = refusal(f"rules_file={tmp_path}/none.yaml")
+    assert (error.where, error.key) == (f"{tmp_path}/none.yaml", "rules_file")
+    error = refusal("rules_file=3")
+    assert (error.where, error.key, error.found) == ("--set rules_file=3", "rules_file", 3)
 
 
 # -- refusals ------------------------------------------------------------------------------------
@@ -204,9 +293,9 @@ def test_a_region_may_have_bounds_of_its_own_and_the_others_keep_the_default() -
 @pytest.mark.parametrize(
     ("override", "key", "expected"),
     [
-        ("trainng.passes=3", "trainng", "a known key: profile_on_cuda, ingestion"),
+        ("trainng.passes=3", "trainng", "a known key: profile_on_cuda, rules_file"),
         ("training.epochs=3", "training.epochs", "a known key: device, seeds, passes"),
-        ("ingestion.bounds_mw.default.low=1", "ingestion.bounds_mw.default.low", "min_mw, max_mw"),
+        ("rules.default.required.low=1", "rules.default.required.low", "min_mw, max_mw"),
         ("training.passes=many", "training.passes", "a valid integer"),
         ("training.passes=1.5", "training.passes", "a valid integer"),
         ("training.passes=0", "training.passes", "greater than or equal to 1"),
@@ -218,8 +307,8 @@ def test_a_region_may_have_bounds_of_its_own_and_the_others_keep_the_default() -
         ("split.test_share=1.5", "split.test_share", "less than or equal to 1"),
         ("windows.warmup=168", "windows", "warmup below lookback (168)"),
         ("ingestion.timezone=Mars/Base", "ingestion.timezone", "an IANA time zone"),
-        ("ingestion.bounds_mw=3", "ingestion.bounds_mw", "a valid dictionary"),
-        ("ingestion.bounds_mw.default.min_mw=300000", "ingestion.bounds_mw.default",
+        ("rules.regions=3", "rules.regions", "a valid dictionary"),
+        ("rules.default.required.min_mw=300000", "rules.default.required",
          "min_mw below max_mw (200000.0)"),
     ],
 )  # fmt: skip
@@ -289,6 +378,5 @@ def test_a_profile_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_field_that_is_missing_is_refused_naming_what_has_to_be_there() -> None:
-    error = refusal("ingestion.bounds_mw.AEP={min_mw: 5}")
-    assert error.key == "ingestion.bounds_mw.AEP.max_mw"
-    assert re.search("required", error.expected)
+    error = refusal("rules.default.required=null")
+    assert (error.key, error.found) == ("rules.default.required", None)

@@ -210,6 +210,14 @@ def test_settings_named_are_settings_of_base_yaml(page: Path) -> None:
             assert key in base[section], f"{section}.{key}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=_page_name)
+def test_rules_named_are_rules_of_rules_yaml(page: Path) -> None:
+    rules = yaml.safe_load((ROOT / "configs" / "rules.yaml").read_text(encoding="utf-8"))
+    text = _without_blocks(page)
+    for section, rule in re.findall(r"\b(required|flagged|repaired)\.([a-z_]+)\b", text):
+        assert rule in rules["default"][section], f"{section}.{rule}"
+
+
 # -- figures -------------------------------------------------------------------------------------
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from gridcast.config import Bounds, Config, IngestionConfig
+from tests.builders import make_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from gridcast.config import RulesConfig
     from gridcast.errors import Fault
     from tasks.expectations import DataDocs
 
@@ -25,16 +26,8 @@ FILE = "AEP_hourly.csv"
 # The module imports Great Expectations, which takes 3 to 6 s: each test imports it, collection not.
 
 
-def make_config(
-    *,
-    min_rows: int = 100,
-    max_missing_share: float = 0.02,
-    min_mw: float = 0.0,
-    max_mw: float = 200_000.0,
-) -> IngestionConfig:
-    bounds = {"default": Bounds(min_mw=min_mw, max_mw=max_mw)}
-    update = {"min_rows": min_rows, "max_missing_share": max_missing_share, "bounds_mw": bounds}
-    return Config.load().ingestion.model_copy(update=update)
+def requiring(*, regions: dict[str, Any] | None = None, **required: float) -> RulesConfig:
+    return make_rules(required={"min_rows": 100, **required}, regions=regions)
 
 
 def make_load_frame(num_rows: int = NUM_ROWS) -> pd.DataFrame:
@@ -73,13 +66,11 @@ def faults_of(
     docs: DataDocs,
     *,
     region: str = "AEP",
-    config: IngestionConfig | None = None,
+    rules: RulesConfig | None = None,
 ) -> list[Fault]:
     from tasks.expectations import validate_region
 
-    return validate_region(
-        frame, region=region, file=FILE, config=config or make_config(), docs=docs
-    )
+    return validate_region(frame, region=region, file=FILE, rules=rules or requiring(), docs=docs)
 
 
 def the_fault_of(frame: pd.DataFrame, docs: DataDocs, **options: Any) -> Fault:  # noqa: ANN401
@@ -106,16 +97,18 @@ def test_load_above_the_bounds_is_refused_naming_line_value_and_bounds(
 ) -> None:
     frame = make_load_frame()
     frame.loc[7, "load_mw"] = load_mw
-    fault = the_fault_of(frame, docs, config=make_config(min_mw=100.0, max_mw=14_000.0))
+    fault = the_fault_of(frame, docs, rules=requiring(min_mw=100.0, max_mw=14_000.0))
     assert (fault.file, fault.line, fault.column) == (FILE, line_of(7), 21)
     assert (fault.kind, fault.count) == ("load_bounds", 1)
-    expected = f"found a load of {load_mw} MW, expected 100.0 to 14000.0 MW (ingestion.bounds_mw)"
-    assert fault.reason == expected
+    assert fault.reason == (
+        f"found a load of {load_mw} MW, expected 100.0 to 14000.0 MW "
+        "(rules.default.required.min_mw) (rules.default.required.max_mw)"
+    )
 
 
 def test_bounds_belong_to_the_loads_that_are_allowed(docs: DataDocs) -> None:
-    config = make_config(min_mw=13_000.0, max_mw=13_000.0 + NUM_ROWS - 1)
-    assert faults_of(make_load_frame(), docs, config=config) == []
+    rules = requiring(min_mw=13_000.0, max_mw=13_000.0 + NUM_ROWS - 1)
+    assert faults_of(make_load_frame(), docs, rules=rules) == []
 
 
 def test_several_loads_out_of_bounds_are_one_fault_at_the_first_line_of_the_file(
@@ -123,24 +116,26 @@ def test_several_loads_out_of_bounds_are_one_fault_at_the_first_line_of_the_file
 ) -> None:
     frame = make_load_frame()
     frame.loc[[5, 90, 200], "load_mw"] = [1.0, 2.0, 3.0]
-    fault = the_fault_of(frame, docs, config=make_config(min_mw=100.0))
+    fault = the_fault_of(frame, docs, rules=requiring(min_mw=100.0))
     assert (fault.line, fault.count) == (line_of(200), 3)
     assert fault.reason.startswith("found a load of 3.0 MW")
 
 
 def test_value_is_right_beyond_the_200_that_great_expectations_lists(docs: DataDocs) -> None:
     frame = make_load_frame()
-    fault = the_fault_of(frame, docs, config=make_config(max_mw=1_000.0))
+    fault = the_fault_of(frame, docs, rules=requiring(max_mw=1_000.0))
     assert (fault.line, fault.count) == (2, NUM_ROWS)
     assert fault.reason.startswith(f"found a load of {13_000.0 + NUM_ROWS - 1} MW")
 
 
 def test_region_with_bounds_of_its_own_is_held_against_those(docs: DataDocs) -> None:
-    own = {"DEOK": Bounds(min_mw=500.0, max_mw=6_000.0), **make_config().bounds_mw}
-    config = make_config().model_copy(update={"bounds_mw": own})
-    assert faults_of(make_load_frame(), docs, config=config) == []
-    fault = the_fault_of(make_load_frame(), docs, region="DEOK", config=config)
-    assert "expected 500.0 to 6000.0 MW" in fault.reason
+    rules = requiring(regions={"DEOK": {"required": {"min_mw": 500.0, "max_mw": 6_000.0}}})
+    assert faults_of(make_load_frame(), docs, rules=rules) == []
+    fault = the_fault_of(make_load_frame(), docs, region="DEOK", rules=rules)
+    assert fault.reason.endswith(
+        "expected 500.0 to 6000.0 MW "
+        "(rules.regions.DEOK.required.min_mw) (rules.regions.DEOK.required.max_mw)"
+    )
 
 
 def test_missing_load_is_refused_naming_its_line(docs: DataDocs) -> None:
@@ -191,23 +186,26 @@ def test_rows_out_of_the_order_of_time_are_refused_naming_the_late_hour(docs: Da
 
 
 def test_too_few_rows_are_refused_naming_both_numbers(docs: DataDocs) -> None:
-    config = make_config(min_rows=NUM_ROWS + 1)
-    fault = the_fault_of(make_load_frame(), docs, config=config)
+    rules = requiring(min_rows=NUM_ROWS + 1)
+    fault = the_fault_of(make_load_frame(), docs, rules=rules)
     assert (fault.line, fault.column, fault.kind) == (1, 1, "too_few_rows")
-    assert fault.reason == "found 240 rows, expected at least 241"
-    assert faults_of(make_load_frame(), docs, config=make_config(min_rows=NUM_ROWS)) == []
+    assert fault.reason == "found 240 rows, expected at least 241 (rules.default.required.min_rows)"
+    assert faults_of(make_load_frame(), docs, rules=requiring(min_rows=NUM_ROWS)) == []
 
 
 def test_too_many_missing_hours_are_refused_naming_hours_and_share(docs: DataDocs) -> None:
     frame = make_load_frame().drop(index=range(100, 106))
-    fault = the_fault_of(frame, docs, config=make_config(max_missing_share=0.02))
+    fault = the_fault_of(frame, docs, rules=requiring(max_missing_share=0.02))
     assert (fault.line, fault.column, fault.kind) == (1, 1, "too_many_missing")
-    assert fault.reason == "found 6 of 240 hours (2.500%) missing, expected at most 2% of them"
+    assert fault.reason == (
+        "found 6 of 240 hours (2.500%) missing, expected at most 2% of them "
+        "(rules.default.required.max_missing_share)"
+    )
 
 
 def test_share_of_missing_hours_may_reach_its_limit(docs: DataDocs) -> None:
     frame = make_load_frame().drop(index=range(100, 106))
-    assert faults_of(frame, docs, config=make_config(max_missing_share=6 / 240)) == []
+    assert faults_of(frame, docs, rules=requiring(max_missing_share=6 / 240)) == []
 
 
 def test_frame_without_rows_has_too_few_and_no_other_fault(docs: DataDocs) -> None:
@@ -308,7 +306,7 @@ def test_faults_stand_in_the_order_of_the_file(docs: DataDocs) -> None:
     frame = make_load_frame()
     frame.loc[60, "load_mw"] = -1.0
     shift_timestamp(frame, 120, by="5min")
-    faults = faults_of(frame, docs, config=make_config(min_rows=1_000))
+    faults = faults_of(frame, docs, rules=requiring(min_rows=1_000))
     assert [fault.kind for fault in faults] == ["too_few_rows", "off_hour", "load_bounds"]
 
 
@@ -361,8 +359,8 @@ def test_index_links_a_page_a_region_with_the_rules_in_words(tmp_path: Path) -> 
     linked = set(re.findall(r'href="([^"#]+)"', pages["index.html"])) - {"index.html"}
     assert linked == set(pages) - {"index.html"}
     (page,) = (text for name, text in pages.items() if name.startswith("validations/AEP/"))
-    assert "Every load is possible for AEP: 0.0 to 200000.0 MW, both ends included." in page
-    assert "Of the hours between the first and the last, at most 2% are missing." in page
+    assert "Every load is possible: 0.0 to 200000.0 MW, both ends included" in page
+    assert "Of the hours between first and last, at most 2% are missing" in page
     assert "0 of 240 hours (0.000%)" in page
 
 

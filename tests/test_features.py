@@ -21,7 +21,10 @@ from gridcast.splits import TEST, TRAIN
 from tests.builders import EASTERN, HOUR, make_config, make_load, make_load_frame
 
 NUM = 400  # hours, more than two weeks; the newest 31 test
-ABOUT = ["region", "timestamp", "local_hour", "load_mw", "input_mw", "part", "is_input", "target"]
+ABOUT = [
+    "region", "timestamp", "local_hour", "load_mw", "input_mw", "is_imputed", "part", "is_input",
+    "target",
+]  # fmt: skip
 
 
 def build(
@@ -31,6 +34,10 @@ def build(
 ) -> FeatureTable:
     load = make_load(NUM) if load_mw is None else load_mw
     return build_features({"AEP": make_load_frame(load, **frame)}, config or make_config())
+
+
+def filling(**repaired: object) -> dict[str, object]:
+    return {"default": {"repaired": repaired}}
 
 
 def values(table: FeatureTable) -> np.ndarray:
@@ -78,7 +85,9 @@ def test_a_load_reaches_the_features_of_its_own_step_and_of_later_ones() -> None
 
 @pytest.mark.parametrize("lags", [[24, 168], [1, 2, 48]], ids=str)
 def test_loads_changes_and_lags_are_those_of_a_plain_loop(lags: list[int]) -> None:
-    config = make_config(features={"lags_hours": lags, "change_gain": 7.0, "max_fill_hours": 0})
+    config = make_config(
+        features={"lags_hours": lags, "change_gain": 7.0}, rules=filling(max_fill_hours=0)
+    )
     table = build(config=config, missing=[200, 201])
     scaled = table.scales["AEP"].scale(table.frame["load_mw"].to_numpy())
 
@@ -117,7 +126,7 @@ def test_the_calendar_is_the_local_one_of_the_hour_being_forecast(first: str) ->
 
 def test_a_bridged_hour_is_an_input_but_no_label_and_a_long_gap_is_neither() -> None:
     table = build(
-        config=make_config(features={"max_fill_hours": 2}), missing=[100, *range(200, 210)]
+        config=make_config(rules=filling(max_fill_hours=2)), missing=[100, *range(200, 210)]
     )
     frame = table.frame
     gaps = frame["load_mw"].isna()

@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridcast.quality import FLAGS, NO_FLAG, flag_readings
-from tests.builders import make_config, make_load
+from tests.builders import make_load, make_rules
 
 
-def flags(load_mw: Sequence[float] | np.ndarray, **quality: object) -> list[str]:
-    config = make_config(quality={"reference_hours": 48, "max_flat_hours": 3, **quality})
-    return list(flag_readings(pd.Series(np.asarray(load_mw, dtype=float)), config.quality))
+def flags(load_mw: Sequence[float] | np.ndarray, **rules: object) -> list[str]:
+    flagged = {"reference_hours": 48, "max_flat_hours": 3, **rules}
+    load = pd.Series(np.asarray(load_mw, dtype=float))
+    return list(flag_readings(load, make_rules(flagged=flagged).default.flagged))
 
 
-def flagged(load_mw: Sequence[float] | np.ndarray, **quality: object) -> dict[int, str]:
-    return {i: flag for i, flag in enumerate(flags(load_mw, **quality)) if flag != NO_FLAG}
+def flagged(load_mw: Sequence[float] | np.ndarray, **rules: object) -> dict[int, str]:
+    return {i: flag for i, flag in enumerate(flags(load_mw, **rules)) if flag != NO_FLAG}
 
 
 def make_series(num: int = 60, **readings: float) -> np.ndarray:
@@ -88,7 +89,7 @@ def test_a_flag_tells_the_first_reason() -> None:
 
 def test_flags_keep_the_index_of_the_readings_and_are_strings() -> None:
     load = pd.Series(make_series(), index=range(7, 67))
-    result = flag_readings(load, make_config().quality)
+    result = flag_readings(load, make_rules().default.flagged)
     assert result.index.equals(load.index)
     assert result.dtype == "str"
 

@@ -69,7 +69,7 @@ def readings(folder: Path) -> dict[str, pd.DataFrame]:
         if (region := region_of(path.name)) is not None:
             content = path.read_bytes()
             load = parse_region(content, region=region, file=path.name, config=config.ingestion)
-            flag = flag_readings(load.frame["load_mw"], config.quality)
+            flag = flag_readings(load.frame["load_mw"], config.rules.of(region).flagged)
             frames[region] = load.frame.assign(flag=flag)
     return frames
 
@@ -155,7 +155,7 @@ def test_the_dropouts_train_nothing_in_base_and_are_bridged_as_inputs(pjm_folder
         if step["input_mw"] == load_mw:
             as_read.add((region, label))
     # FE's is its region's first reading, with no past to bridge it from; of DEOK's five hours the
-    # first three are bridged (features.max_fill_hours).
+    # first three are bridged (rules.default.repaired.max_fill_hours).
     assert as_read == {
         ("FE", "2011-06-01 01:00:00"),
         ("DEOK", "2018-04-22 05:00:00"),

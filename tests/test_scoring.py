@@ -34,7 +34,8 @@ def make_setup(
         split=split or {},
         windows=sizes,
         model={"hidden_size": 4},
-        features={"lags_hours": [24], "max_fill_hours": 2},
+        features={"lags_hours": [24]},
+        rules={"default": {"repaired": {"max_fill_hours": 2}}},
     )
     readings = {
         "AEP": make_load_frame(make_load(500), missing=[100, *range(470, 480)]),

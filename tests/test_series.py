@@ -5,27 +5,36 @@ Legend: ``T`` steps.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridcast.config import Config
+from gridcast.config import RepairedRules
 from gridcast.series import bridge_gaps, to_steps
-from tests.builders import HOUR, make_config, make_load, make_load_frame
+from tests.builders import HOUR, make_load, make_load_frame, make_rules
 
 WEEK = 168
 NAN = float("nan")
 
 
-def base(**features: object) -> Config:
-    return make_config(features={"max_fill_hours": 3, **features})
+def steps_of(
+    readings: pd.DataFrame, *, unit: Literal["hours", "rows"] = "hours", **repaired: object
+) -> pd.DataFrame:
+    rules = filling(**repaired)
+    return to_steps(readings, rules=rules, unit=unit, timezone="America/New_York")
+
+
+def filling(**repaired: object) -> RepairedRules:
+    return make_rules(repaired={"max_fill_hours": 3, **repaired}).default.repaired
 
 
 def test_steps_are_every_utc_hour_from_the_first_to_the_last_reading() -> None:
     readings = make_load_frame(make_load(72), first="2017-11-04 12:00", missing=[10, 11, 40])
-    steps = to_steps(readings, base())
+    steps = steps_of(readings)
     assert steps["timestamp"].iloc[0] == readings["timestamp"].iloc[0]
     assert steps["timestamp"].iloc[-1] == readings["timestamp"].iloc[-1]
     assert steps["timestamp"].diff().dropna().unique().tolist() == [HOUR]
@@ -36,13 +45,13 @@ def test_steps_are_every_utc_hour_from_the_first_to_the_last_reading() -> None:
 
 def test_local_hours_are_those_of_the_configured_zone_over_the_clock_change() -> None:
     readings = make_load_frame(make_load(30), first="2017-11-05 03:00")
-    steps = to_steps(readings, base())
+    steps = steps_of(readings)
     assert steps["local_hour"].tolist()[:6] == [23, 0, 1, 1, 2, 3]
 
 
 def test_in_rows_a_missing_hour_leaves_no_trace() -> None:
     readings = make_load_frame(make_load(72), missing=[10, 11, 40])
-    steps = to_steps(readings, make_config("seed"))
+    steps = steps_of(readings, unit="rows")
     assert steps["timestamp"].equals(readings["timestamp"])
     assert steps["input_mw"].equals(readings["load_mw"].rename("input_mw"))
     assert steps["is_trusted"].all()
@@ -50,9 +59,9 @@ def test_in_rows_a_missing_hour_leaves_no_trace() -> None:
 
 def test_a_short_gap_is_bridged_and_a_long_one_only_for_its_first_hours() -> None:
     readings = make_load_frame(make_load(72), missing=[10, 11, *range(30, 40)])
-    steps = to_steps(readings, base(max_fill_hours=3))
+    steps = steps_of(readings)
     assert np.flatnonzero(steps["input_mw"].isna()).tolist() == list(range(33, 40))
-    assert to_steps(readings, base(max_fill_hours=0))["input_mw"].isna().sum() == 12
+    assert steps_of(readings, max_fill_hours=0)["input_mw"].isna().sum() == 12
 
 
 @pytest.mark.parametrize("flag", ["zero", "dropout", "spike"])
@@ -61,7 +70,7 @@ def test_a_wrong_reading_is_replaced_as_an_input_stays_readable_and_is_not_trust
 ) -> None:
     load = make_load(72)
     load[50] = 7.0
-    steps = to_steps(make_load_frame(load, flags={50: flag}), base())
+    steps = steps_of(make_load_frame(load, flags={50: flag}))
     assert steps["load_mw"][50] == 7.0
     assert steps["input_mw"][50] == load[49]
     assert np.flatnonzero(~steps["is_trusted"]).tolist() == [50]
@@ -70,7 +79,7 @@ def test_a_wrong_reading_is_replaced_as_an_input_stays_readable_and_is_not_trust
 
 def test_a_flat_reading_is_an_input_as_it_was_read_but_not_trusted() -> None:
     load = make_load(72)
-    steps = to_steps(make_load_frame(load, flags=dict.fromkeys(range(40, 50), "flat")), base())
+    steps = steps_of(make_load_frame(load, flags=dict.fromkeys(range(40, 50), "flat")))
     np.testing.assert_array_equal(steps["input_mw"], load)
     assert np.flatnonzero(~steps["is_trusted"]).tolist() == list(range(40, 50))
 
@@ -78,15 +87,18 @@ def test_a_flat_reading_is_an_input_as_it_was_read_but_not_trusted() -> None:
 def test_a_wrong_run_too_long_to_bridge_is_an_input_as_it_was_read() -> None:
     load = make_load(72)
     load[50:55] = 7.0
-    steps = to_steps(make_load_frame(load, flags=dict.fromkeys(range(50, 55), "dropout")), base())
+    steps = steps_of(make_load_frame(load, flags=dict.fromkeys(range(50, 55), "dropout")))
     assert steps["input_mw"][50:55].tolist() == [load[49]] * 3 + [7.0] * 2
 
 
 def test_where_flagged_readings_are_not_excluded_they_are_trusted_inputs() -> None:
     load = make_load(72)
     load[50] = 7.0
-    config = make_config(features={"exclude_flagged": False})
-    steps = to_steps(make_load_frame(load, flags={50: "dropout", 51: "flat"}), config)
+    steps = steps_of(
+        make_load_frame(load, flags={50: "dropout", 51: "flat"}),
+        exclude_flagged=False,
+        replaced_flags=[],
+    )
     np.testing.assert_array_equal(steps["input_mw"], load)
     assert steps["is_trusted"].all()
 
@@ -96,7 +108,7 @@ def test_a_filled_hour_follows_last_weeks_change_at_that_hour() -> None:
     gap = load_T.copy()
     gap[[300, 301]] = NAN
     first = load_T[299] + load_T[300 - WEEK] - load_T[299 - WEEK]
-    filled = bridge_gaps(gap, longest=3)
+    filled = bridge_gaps(gap, filling())
     assert filled[300] == first
     assert filled[301] == first + load_T[301 - WEEK] - load_T[300 - WEEK]
 
@@ -106,11 +118,11 @@ def test_without_last_weeks_change_the_hour_before_stands_in(hour: int) -> None:
     gap = np.arange(400.0) ** 1.5
     expected = gap[hour - 1]
     gap[hour] = NAN
-    assert bridge_gaps(gap, longest=3)[hour] == expected
+    assert bridge_gaps(gap, filling())[hour] == expected
 
 
 def test_a_gap_at_the_start_has_no_past_and_stays_open() -> None:
-    filled = bridge_gaps(np.array([NAN, 5.0, NAN]), longest=3)
+    filled = bridge_gaps(np.array([NAN, 5.0, NAN]), filling())
     np.testing.assert_array_equal(filled, [NAN, 5.0, 5.0])
 
 
@@ -128,15 +140,15 @@ def test_the_future_never_changes_a_filled_value(
     load_T: np.ndarray, future: list[float], longest: int
 ) -> None:
     longer = np.concatenate([load_T, future])
-    filled = bridge_gaps(longer, longest=longest)[: len(load_T)]
-    np.testing.assert_array_equal(filled, bridge_gaps(load_T, longest=longest))
+    filled = bridge_gaps(longer, filling(max_fill_hours=longest))[: len(load_T)]
+    np.testing.assert_array_equal(filled, bridge_gaps(load_T, filling(max_fill_hours=longest)))
 
 
 @given(load_T=histories(), longest=st.integers(0, 4))
 def test_bridging_changes_no_reading_and_fills_exactly_the_first_steps_of_each_gap(
     load_T: np.ndarray, longest: int
 ) -> None:
-    filled = bridge_gaps(load_T, longest=longest)
+    filled = bridge_gaps(load_T, filling(max_fill_hours=longest))
     in_gap = 0
     for step, load in enumerate(load_T):
         in_gap = in_gap + 1 if np.isnan(load) else 0
@@ -151,5 +163,5 @@ def test_bridging_changes_no_reading_and_fills_exactly_the_first_steps_of_each_g
 def test_to_steps_leaves_the_readings_as_they_were() -> None:
     readings = make_load_frame(make_load(72), missing=[10], flags={20: "zero"})
     before = readings.copy(deep=True)
-    to_steps(readings, base())
+    steps_of(readings)
     pd.testing.assert_frame_equal(readings, before)

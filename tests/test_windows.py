@@ -112,7 +112,7 @@ def test_no_window_spans_a_gap_of_48_hours_and_the_count_is_the_formulas(
     config = make_config(
         split={"test_share": 0.0, "validation_share": 0.0},
         windows={"lookback": lookback, "warmup": warmup, "horizon": 1},
-        features={"max_fill_hours": max_fill_hours},
+        rules={"default": {"repaired": {"max_fill_hours": max_fill_hours}}},
     )
     readings = make_load_frame(make_load(748), missing=range(before, before + 48))
     steps = steps_of(build_features({"AEP": readings}, config).frame)
