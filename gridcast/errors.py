@@ -45,11 +45,16 @@ class Fault:
 
 
 class RegionRefusedError(GridcastError):
-    """A region's file breaks the rules; nothing of it was published."""
+    """A region's file breaks the rules; nothing of it was published.
 
-    def __init__(self, region: str, faults: Sequence[Fault]) -> None:
+    ``faults`` has the first of each kind, for people; ``rows`` one for each row at fault, and none
+    for what is wrong with the file as a whole.
+    """
+
+    def __init__(self, region: str, faults: Sequence[Fault], *, rows: Sequence[Fault] = ()) -> None:
         self.region = region
         self.faults = tuple(faults)
+        self.rows = tuple(rows)
         super().__init__("\n".join(str(fault) for fault in faults))
 
     @property

@@ -101,7 +101,8 @@ def _checked_bytes(content: bytes, *, file: str, region: str) -> bytes:
         before = content[:offset]
         line = before.count(b"\n") + 1
         column = offset - (before.rfind(b"\n") + 1) + 1
-        return RegionRefusedError(region, [Fault(file, line, column, kind, reason)])
+        fault = Fault(file, line, column, kind, reason)
+        return RegionRefusedError(region, [fault], rows=[fault] if content.strip() else [])
 
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise refuse(0, "encoding", "found UTF-16, expected UTF-8; save the file as UTF-8")
@@ -166,7 +167,7 @@ def _read_fast(text: bytes, region: str) -> _Cells | None:
 def _read_line_by_line(text: bytes, *, region: str, file: str) -> _Cells:
     lines = [line.removesuffix("\r") for line in text.decode("utf-8").split("\n")[:-1]]
     if (fault := _header_fault(lines[0], region=region, file=file)) is not None:
-        raise RegionRefusedError(region, [fault])
+        raise RegionRefusedError(region, [fault], rows=[fault])
     if len(lines) == 1:
         reason = "found 0 rows after the header, expected at least one"
         raise RegionRefusedError(region, [Fault(file, 2, 1, "empty", reason)])
@@ -179,7 +180,7 @@ def _read_line_by_line(text: bytes, *, region: str, file: str) -> _Cells:
             labels.append(row[0])
             loads.append(row[1])
     if faults:
-        raise RegionRefusedError(region, _one_a_kind(faults))
+        raise RegionRefusedError(region, _one_a_kind(faults), rows=faults)
     stamps = pd.Series(np.array(labels, dtype="datetime64[s]"))
     return _Cells(stamps, np.array(loads), np.arange(2, len(loads) + 2))
 
@@ -276,7 +277,7 @@ def _to_utc(cells: _Cells, *, region: str, file: str, config: IngestionConfig) -
     is_repeated = (summer != winter) & summer.notna()
     faults = list(_time_faults(frame, summer.isna(), is_repeated, file=file))
     if faults:
-        raise RegionRefusedError(region, _one_a_kind(faults))
+        raise RegionRefusedError(region, _one_a_kind(faults), rows=faults)
     is_second = frame["start"].duplicated(keep="first")
     frame["timestamp"] = summer.where(~is_second, winter).dt.tz_convert("UTC")
     _order_autumn_pairs(frame, np.flatnonzero(is_second))

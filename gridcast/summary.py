@@ -25,7 +25,11 @@ class DataRecord(Record):
 
 
 class RegionRecord(Record):
-    """One region's file after ingestion. Where it was refused, ``reason`` names file and line."""
+    """One region's file after ingestion. Where it was refused, ``reason`` names file and line.
+
+    ``set_aside`` is the file of flagged readings and refused rows, below the artifacts folder;
+    empty if there are none. Of an unchanged region it is that of the run which read it.
+    """
 
     rows: int
     utc_hours: int
@@ -33,6 +37,7 @@ class RegionRecord(Record):
     flagged: int
     status: Literal["published", "refused"]
     reason: str = ""
+    set_aside: str = ""
     cached: bool = False
     path: str = ""
     file_sha256: str = ""
@@ -77,7 +82,10 @@ class BaselineRecord(Record):
 
 
 class Summary(Record):
-    """One run, whole. ``timings`` are seconds a stage, and ``total``."""
+    """One run, whole. ``timings`` are seconds a stage, and ``total``.
+
+    ``imputed_hours`` counts by region the hours that models get as inputs filled, not as read.
+    """
 
     run_id: str
     flow: str
@@ -88,6 +96,7 @@ class Summary(Record):
     data: DataRecord | None
     regions: dict[str, RegionRecord]
     windows: WindowsRecord | None
+    imputed_hours: dict[str, int] = {}
     models: dict[str, ModelRecord]
     failed_jobs: dict[str, str]
     baselines: dict[str, BaselineRecord]

@@ -86,6 +86,7 @@ def _publish(path: Path, table: FeatureTable, *, key: str, windows: WindowsRecor
         scales={name: (scale.offset_mw, scale.scale_mw) for name, scale in table.scales.items()},
         feature_names=table.feature_names,
         windows=windows,
+        imputed_hours=_count_imputed(table),
     )
     write_json(path.with_suffix(".json"), features.model_dump(mode="json"))
     return features
@@ -100,6 +101,11 @@ def _count_windows(table: FeatureTable, config: Config) -> WindowsRecord:
         test=num_test,
         unscored_test=int((frame["part"] == TEST).sum()) - num_test,
     )
+
+
+def _count_imputed(table: FeatureTable) -> dict[str, int]:
+    counts = table.frame.groupby("region", observed=True)["is_imputed"].sum()
+    return {str(region): int(num) for region, num in counts.items()}
 
 
 def _leave(run: Run, features: Features) -> None:

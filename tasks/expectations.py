@@ -37,8 +37,9 @@ from great_expectations.expectations.metrics.map_metric_provider.column_map_metr
 from great_expectations.render.view.view import DefaultJinjaPageView
 from jinja2 import BaseLoader, ChoiceLoader, DictLoader
 
-from gridcast.errors import Fault
+from gridcast.errors import Fault, RegionRefusedError
 from gridcast.quality import NO_FLAG
+from gridcast.set_aside import MOST_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -259,7 +260,7 @@ def _wording(kind: str, found: str, expected: str) -> dict[str, str]:
 
 def validate_region(
     frame: pd.DataFrame, *, region: str, file: str, rules: RulesConfig, docs: DataDocs
-) -> list[Fault]:
+) -> None:
     """Hold one region's frame against its suite, and put the outcome into the Data Docs.
 
     Args:
@@ -269,22 +270,24 @@ def validate_region(
         rules: of all regions, of which those of ``region`` are asked.
         docs: of this run.
 
-    Returns:
-        One fault for each expectation that failed or could not be evaluated, in the file's order;
-        empty if all hold. A row's fault names the first of its lines in the file, a fault of the
-        table as a whole line 1.
-
     Raises:
+        RegionRefusedError: with one fault for each expectation that failed or could not be
+            evaluated, in the file's order. A row's fault names the first of its lines in the file,
+            a fault of the table as a whole line 1.
         OSError: the Data Docs can't be written.
     """
     frame = _labelled_by_line(frame)
     outcome = docs.validate(frame, region_suite(region, rules))
-    faults = [
-        _fault(result, frame, file=file)
+    failed = [
+        result
         for result in outcome.results
         if not result.success or _exception_of(result) is not None
     ]
-    return sorted(faults, key=lambda fault: (fault.line, fault.column))
+    if failed:
+        faults = [_fault(result, frame, file=file) for result in failed]
+        faults.sort(key=lambda fault: (fault.line, fault.column))
+        rows = [row for result in failed for row in _row_faults(result, frame, file=file)]
+        raise RegionRefusedError(region, faults, rows=rows)
 
 
 def _labelled_by_line(frame: pd.DataFrame) -> pd.DataFrame:
@@ -311,11 +314,28 @@ def _fault(result: ExpectationValidationResult, frame: pd.DataFrame, *, file: st
     if not labels:
         found = wording["found"].format(outcome.get("observed_value"))
         return Fault(file, 1, 1, kind, f"found {found}, expected {expected}")
-    first, column = min(labels), asked.kwargs["column"]
+    return _row_fault(asked, min(labels), frame, file=file, count=len(labels))
+
+
+def _row_faults(
+    result: ExpectationValidationResult, frame: pd.DataFrame, *, file: str
+) -> Iterator[Fault]:
+    """One fault a row that fails, for the first rows of the file that have a line."""
+    asked = cast("ExpectationConfiguration", result.expectation_config)
+    lines = sorted(label for label in result.result.get("unexpected_index_list") or () if label > 0)
+    for line in lines[:MOST_ROWS]:
+        yield _row_fault(asked, line, frame, file=file)
+
+
+def _row_fault(
+    asked: ExpectationConfiguration, label: int, frame: pd.DataFrame, *, file: str, count: int = 1
+) -> Fault:
     # Not from unexpected_list: GE cuts that off after 200 values, whatever the format.
-    found = wording["found"].format(frame.loc[first, column])
-    reason = f"found {found}, expected {expected}"
-    return Fault(file, max(first, 1), _CELL_COLUMNS.get(column, 1), kind, reason, len(labels))
+    wording, column = cast("dict[str, str]", asked.meta), asked.kwargs["column"]
+    found = wording["found"].format(frame.loc[label, column])
+    reason = f"found {found}, expected {wording['expected']}"
+    place = max(label, 1), _CELL_COLUMNS.get(column, 1)
+    return Fault(file, *place, wording["kind"], reason, count)
 
 
 def _exception_of(result: ExpectationValidationResult) -> str | None:

@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.errors import Fault, RegionRefusedError, UsageError
 from gridcast.parsing import parse_region
 from gridcast.quality import NO_FLAG, flag_readings
+from gridcast.set_aside import flagged_rows, refused_rows
 from gridcast.summary import DataRecord, RegionRecord
 from tasks.records import Ingestion, Published, Sources
 from tasks.states import unchanged
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from tasks.expectations import DataDocs
     from tasks.runs import Run
 
-_CODE = ("gridcast.parsing", "gridcast.quality", "tasks.expectations", "tasks.ingest")
+_CODE = (
+    "gridcast.parsing", "gridcast.quality", "gridcast.set_aside", "tasks.expectations",
+    "tasks.ingest",
+)  # fmt: skip
 _KEPT_VERSIONS = 2
 _log = logging.getLogger("gridcast.ingest")
 
@@ -67,10 +71,10 @@ def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Publishe
     if not run.fresh and (record := _already_published(folder, region, key)) is not None:
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
         return unchanged(Published(region=region, record=record))
-    load = parse_region(content, region=region, file=str(source), config=run.config.ingestion)
-    load.frame["flag"] = flag_readings(load.frame["load_mw"], rules.flagged)
-    _require_expectations(run, load, file=str(source))
-    record = _publish(folder, load, source_sha256=source_sha256, key=key)
+    load = _read_and_check(run, content, region=region, file=str(source))
+    record = _publish(
+        folder, load, source_sha256=source_sha256, key=key, set_aside=_set_aside_of(run, region)
+    )
     _log.info(
         "%s: %d hours, %d missing, %d flagged",
         region, record.utc_hours, record.missing_hours, record.flagged,
@@ -91,8 +95,9 @@ def record_ingestion(
         _log.error("%s is set aside:\n%s", error.region, error)
         _write_refusal(run, error)
         regions[error.region] = RegionRecord(
-            rows=0, utc_hours=0, missing_hours=0, flagged=0, status="refused", reason=error.reason
-        )
+            rows=0, utc_hours=0, missing_hours=0, flagged=0, status="refused", reason=error.reason,
+            set_aside=_set_aside_of(run, error.region),
+        )  # fmt: skip
     ingestion = Ingestion(
         dataset=sources.dataset,
         data=DataRecord(folder=str(sources.folder), kind=sources.kind, skipped=sources.skipped),
@@ -161,7 +166,42 @@ def _already_published(folder: Path, region: str, key: str) -> RegionRecord | No
     return record.model_copy(update={"cached": True, "path": str(folder / record.path)})
 
 
-def _publish(folder: Path, load: RegionLoad, *, source_sha256: str, key: str) -> RegionRecord:
+def _read_and_check(run: Run, content: bytes, *, region: str, file: str) -> RegionLoad:
+    """Parse, flag, check; set aside what is flagged or refused, whatever becomes of the region."""
+    rules, aside = run.config.rules.of(region).flagged, []
+    try:
+        load = parse_region(content, region=region, file=file, config=run.config.ingestion)
+        load.frame["flag"] = flag_readings(load.frame["load_mw"], rules)
+        aside.append(flagged_rows(content, load.frame, region=region, rules=rules))
+        _require_expectations(run, load, file=file)
+    except RegionRefusedError as error:
+        aside.append(refused_rows(content, error.rows, region=region))
+        raise
+    finally:
+        _set_aside(run, region, aside)
+    return load
+
+
+def _set_aside(run: Run, region: str, tables: list[pd.DataFrame]) -> None:
+    rows = [table for table in tables if len(table)]
+    if rows:
+        with publishing(_set_aside_path(run, region)) as temporary:
+            pd.concat(rows).to_parquet(temporary, index=False, compression="zstd")
+
+
+def _set_aside_path(run: Run, region: str) -> Path:
+    return run.folder / "set_aside" / f"{region}.parquet"
+
+
+def _set_aside_of(run: Run, region: str) -> str:
+    """The file of this run's set-aside rows below the artifacts folder; empty if it has none."""
+    path = _set_aside_path(run, region)
+    return str(path.relative_to(run.artifacts)) if path.is_file() else ""
+
+
+def _publish(
+    folder: Path, load: RegionLoad, *, source_sha256: str, key: str, set_aside: str
+) -> RegionRecord:
     """Write the Parquet under a name of its own, then point ``<REGION>.json`` at it."""
     path = folder / f"{load.region}-{key[:12]}.parquet"
     table = pa.Table.from_pandas(load.frame, preserve_index=False)
@@ -175,6 +215,7 @@ def _publish(folder: Path, load: RegionLoad, *, source_sha256: str, key: str) ->
         missing_hours=_span_hours(load.frame) - len(load.frame),
         flagged=int((load.frame["flag"] != NO_FLAG).sum()),
         status="published",
+        set_aside=set_aside,
         path=path.name,
         file_sha256=file_sha256(path),
         content_sha256=load.content_sha256,
@@ -190,15 +231,13 @@ def _publish(folder: Path, load: RegionLoad, *, source_sha256: str, key: str) ->
 def _require_expectations(run: Run, load: RegionLoad, *, file: str) -> None:
     from tasks.expectations import validate_region  # 4 s: paid only where something is validated
 
-    faults = validate_region(
+    validate_region(
         load.frame,
         region=load.region,
         file=file,
         rules=run.config.rules,
         docs=_docs_of(run.artifacts / "data-docs"),
     )
-    if faults:
-        raise RegionRefusedError(load.region, faults)
 
 
 @cache

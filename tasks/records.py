@@ -60,7 +60,10 @@ class Ingestion(Record):
 
 
 class Features(Record):
-    """The table of features: its file, each region's scale (offset, scale; MW), its windows."""
+    """The table of features: its file, each region's scale (offset, scale; MW), its windows.
+
+    ``imputed_hours`` counts, by region, the steps whose input was filled and not read.
+    """
 
     path: str
     file_sha256: str
@@ -68,6 +71,7 @@ class Features(Record):
     scales: dict[str, tuple[float, float]]
     feature_names: list[str]
     windows: WindowsRecord
+    imputed_hours: dict[str, int]
     cached: bool = False
 
 

@@ -192,6 +192,7 @@ def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[
         data=ingestion.get("data"),
         regions=ingestion.get("regions", {}),
         windows=run.find("features").get("windows"),
+        imputed_hours=run.find("features").get("imputed_hours", {}),
         models=evaluation.get("models", {}),
         failed_jobs=jobs.get("failed_jobs", {}),
         baselines=evaluation.get("baselines", {}),
