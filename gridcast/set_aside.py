@@ -54,7 +54,7 @@ def refused_rows(content: bytes, faults: Sequence[Fault], *, region: str) -> pd.
             "column": [fault.column for fault in first],
             "rule": [fault.kind for fault in first],
             "raw_text": raw_lines(content, [fault.line for fault in first]),
-            "timestamp": [pd.NaT] * len(first),
+            "timestamp": pd.DatetimeIndex([pd.NaT] * len(first), tz="UTC"),
             "load_mw": [np.nan] * len(first),
             "reason": [fault.reason for fault in first],
         }
@@ -81,7 +81,7 @@ def flagged_rows(
             "column": [text.find(",") + 2 for text in texts],
             "rule": flagged["flag"].to_numpy(),
             "raw_text": texts,
-            "timestamp": flagged["timestamp"].to_numpy(),
+            "timestamp": flagged["timestamp"].array,
             "load_mw": flagged["load_mw"].to_numpy(),
             "reason": flag_reasons(readings["load_mw"], flagged["flag"], rules),
         }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from gridcast.config import RequiredRules, RulesConfig
 from gridcast.errors import RegionRefusedError
 from tests.builders import make_rules
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gridcast.config import RulesConfig
     from gridcast.errors import Fault
     from tasks.expectations import DataDocs
 
@@ -76,6 +76,16 @@ def faults_of(
     except RegionRefusedError as refused:
         return list(refused.faults)
     return []
+
+
+def refusal_of(
+    frame: pd.DataFrame, docs: DataDocs, *, rules: RulesConfig | None = None
+) -> RegionRefusedError:
+    from tasks.expectations import validate_region
+
+    with pytest.raises(RegionRefusedError) as refused:
+        validate_region(frame, region="AEP", file=FILE, rules=rules or requiring(), docs=docs)
+    return refused.value
 
 
 def the_fault_of(frame: pd.DataFrame, docs: DataDocs, **options: Any) -> Fault:  # noqa: ANN401
@@ -141,6 +151,31 @@ def test_region_with_bounds_of_its_own_is_held_against_those(docs: DataDocs) -> 
         "expected 500.0 to 6000.0 MW "
         "(rules.regions.DEOK.required.min_mw) (rules.regions.DEOK.required.max_mw)"
     )
+
+
+def test_every_refused_row_is_told_with_its_own_value(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    frame.loc[[5, 90, 200], "load_mw"] = [1.0, 2.0, 3.0]
+    rows = refusal_of(frame, docs, rules=requiring(min_mw=100.0)).rows
+    assert [row.line for row in rows] == [line_of(row) for row in (200, 90, 5)]
+    assert [row.reason.split()[4] for row in rows] == ["3.0", "2.0", "1.0"]
+    assert {(row.kind, row.column, row.count) for row in rows} == {("load_bounds", 21, 1)}
+
+
+def test_what_is_wrong_with_the_table_as_a_whole_is_told_for_no_row(docs: DataDocs) -> None:
+    assert refusal_of(make_load_frame(0), docs).rows == ()
+
+
+def test_too_many_flagged_readings_are_refused_naming_how_many_and_which(docs: DataDocs) -> None:
+    frame = make_load_frame()
+    frame.loc[range(3, 8), "flag"] = ["flat", "flat", "zero", "flat", "flat"]
+    fault = the_fault_of(frame, docs)
+    assert (fault.line, fault.column, fault.kind) == (1, 1, "flagged_share")
+    assert fault.reason == (
+        "found 5 of 240 readings (2.083%, 4 flat, 1 zero) flagged, expected at most 2% of them "
+        "(rules.default.required.max_flagged_share)"
+    )
+    assert faults_of(frame, docs, rules=requiring(max_flagged_share=5 / 240)) == []
 
 
 def test_missing_load_is_refused_naming_its_line(docs: DataDocs) -> None:
@@ -367,6 +402,41 @@ def test_index_links_a_page_a_region_with_the_rules_in_words(tmp_path: Path) -> 
     assert "Every load is possible: 0.0 to 200000.0 MW, both ends included" in page
     assert "Of the hours between first and last, at most 2% are missing" in page
     assert "0 of 240 hours (0.000%)" in page
+
+
+OWN_RULES = {
+    "min_rows": 7, "max_missing_share": 0.5, "min_mw": 3.0, "max_mw": 9e4, "max_flagged_share": 0.5,
+}  # fmt: skip
+
+
+def test_every_required_rule_is_an_expectation_that_names_the_key_which_sets_it() -> None:
+    from tasks.expectations import region_suite
+
+    assert OWN_RULES.keys() == RequiredRules.model_fields.keys()
+    rules = make_rules(regions={"DEOK": {"required": OWN_RULES}})
+    for region, key in ("AEP", "default"), ("DEOK", "regions.DEOK"):
+        asked = region_suite(region, rules).expectations
+        for rule in OWN_RULES:
+            told = f"(rules.{key}.required.{rule})"
+            (one,) = (each for each in asked if told in str(each.description))
+            assert one.meta is not None
+            assert told in one.meta["expected"]
+
+
+def test_the_pages_show_a_rule_of_one_region_on_that_regions_page_alone(tmp_path: Path) -> None:
+    from tasks.expectations import DataDocs
+
+    docs = DataDocs(tmp_path)
+    rules = requiring(regions={"DEOK": {"required": {"min_rows": 120}}})
+    for region in ("AEP", "DEOK"):
+        assert faults_of(make_load_frame(), docs, region=region, rules=rules) == []
+    pages = pages_of(docs.build())
+    own, others = (
+        next(text for name, text in pages.items() if name.startswith(f"validations/{region}/"))
+        for region in ("DEOK", "AEP")
+    )
+    assert "There are at least 120 rows (rules.regions.DEOK.required.min_rows)." in own
+    assert "There are at least 100 rows (rules.default.required.min_rows)." in others
 
 
 def test_links_between_the_pages_lead_somewhere(tmp_path: Path) -> None:

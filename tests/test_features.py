@@ -17,7 +17,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from gridcast.config import Config
 from gridcast.features import LOAD_FEATURE, FeatureTable, build_features
-from gridcast.splits import TEST, TRAIN
+from gridcast.splits import NO_PART, TEST, TRAIN
 from tests.builders import EASTERN, HOUR, make_config, make_load, make_load_frame
 
 NUM = 400  # hours, more than two weeks; the newest 31 test
@@ -135,6 +135,54 @@ def test_a_bridged_hour_is_an_input_but_no_label_and_a_long_gap_is_neither() -> 
     assert (frame.loc[gaps, "target"] == 0).all()
     assert np.isfinite(values(table)).all()
     assert (frame.loc[~frame["is_input"], "x_load"] == 0).all()
+
+
+_FLAGS = st.sampled_from(["", "", "", "zero", "dropout", "spike", "flat"])
+
+
+@settings(max_examples=25)
+@given(
+    flags=st.dictionaries(st.integers(0, NUM - 1), _FLAGS, max_size=60),
+    missing=st.sets(st.integers(1, NUM - 2), max_size=40),
+    repaired=st.fixed_dictionaries(
+        {
+            "exclude_flagged": st.booleans(),
+            "replaced_flags": st.lists(st.sampled_from(["zero", "dropout", "spike", "flat"])),
+            "max_fill_hours": st.integers(0, 5),
+            "fill": st.sampled_from(["last_week_change", "past_weeks_mean"]),
+        }
+    ),
+)
+def test_an_imputed_hour_may_be_an_input_but_never_a_label_that_trains(
+    flags: dict[int, str], missing: set[int], repaired: dict[str, object]
+) -> None:
+    load, config = make_load(NUM), make_config(rules=filling(**repaired))
+    table = build(load, config, flags=flags, missing=missing)
+    frame = table.frame
+    imputed = frame[frame["is_imputed"]]
+    assert imputed["is_input"].all()
+    assert set(imputed["part"]) <= {NO_PART, TEST}
+    # What was read is the truth of the test part, never what was filled in its place.
+    assert imputed.loc[imputed["part"] == TEST, "load_mw"].notna().all()
+    truth = table.scales["AEP"].scale(frame["load_mw"].to_numpy())
+    labels = (frame["part"] > 0).to_numpy()
+    np.testing.assert_array_equal(frame["target"][labels], truth[labels].astype(np.float32))
+    as_read = ~frame["is_imputed"] & frame["is_input"]
+    assert (frame["input_mw"] == frame["load_mw"])[as_read].all()
+
+
+def test_a_rule_for_one_region_takes_effect_for_that_region_alone() -> None:
+    missing = {"AEP": [100, 101], "DOM": [100, 101]}
+    readings = {name: make_load_frame(make_load(NUM), missing=hours)
+                for name, hours in missing.items()}  # fmt: skip
+    before = build_features(readings, make_config()).frame
+    rules = {"regions": {"DOM": {"repaired": {"max_fill_hours": 1, "fill": "past_weeks_mean"}}}}
+    after = build_features(readings, make_config(rules=rules)).frame
+    for region, same in ("AEP", True), ("DOM", False):
+        ours, theirs = (frame[frame["region"] == region] for frame in (before, after))
+        assert ours.equals(theirs) == same
+    open_hours = after[after["region"] == "DOM"].reset_index()["input_mw"].isna()
+    assert np.flatnonzero(open_hours).tolist() == [101]
 
 
 def test_a_wrong_reading_trains_nothing_but_a_wrong_reading_of_the_test_part_is_scored() -> None:

@@ -87,6 +87,23 @@ def test_a_flag_tells_the_first_reason() -> None:
     assert FLAGS == ("zero", "dropout", "spike", "flat")
 
 
+@pytest.mark.parametrize(
+    ("rule", "flag"),
+    [("zero", "zero"), ("dropout_ratio", "dropout"), ("spike_ratio", "spike"),
+     ("max_flat_hours", "flat")],
+)  # fmt: skip
+def test_a_rule_that_is_off_flags_nothing_and_the_others_still_do(rule: str, flag: str) -> None:
+    load = make_series(90, h30=0.0, h40=7.0, h50=900.0)
+    load[70:74] = 77.0
+    found = {"zero": 30, "dropout": 40, "spike": 50, "flat": 73}
+    off: dict[str, object] = {rule: False if rule == "zero" else None}
+    if flag == "zero":  # it is below any share of the median, too
+        off["dropout_ratio"], found = None, {"spike": 50, "flat": 73}
+    else:
+        found.pop(flag)
+    assert flagged(load, **off) == {hour: name for name, hour in found.items()}
+
+
 def test_flags_keep_the_index_of_the_readings_and_are_strings() -> None:
     load = pd.Series(make_series(), index=range(7, 67))
     result = flag_readings(load, make_rules().default.flagged)

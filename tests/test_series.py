@@ -77,6 +77,30 @@ def test_a_wrong_reading_is_replaced_as_an_input_stays_readable_and_is_not_trust
     assert steps["is_observed"].all()
 
 
+def test_filled_hours_are_imputed_and_those_left_open_or_as_read_are_not() -> None:
+    load = make_load(72)
+    load[40:45] = 7.0
+    flags = dict.fromkeys(range(40, 45), "dropout") | {60: "flat"}
+    steps = steps_of(make_load_frame(load, missing=range(20, 25), flags=flags))
+    assert np.flatnonzero(steps["is_imputed"]).tolist() == [20, 21, 22, 40, 41, 42]
+    assert not (steps["is_imputed"] & steps["is_trusted"]).any()
+
+
+def test_which_flags_are_replaced_is_a_rule() -> None:
+    load = make_load(72)
+    frame = make_load_frame(load, flags={40: "spike", 50: "flat"})
+    for replaced, imputed in ([], []), (["flat"], [50]), (["flat", "spike"], [40, 50]):
+        steps = steps_of(frame, replaced_flags=replaced)
+        assert np.flatnonzero(steps["is_imputed"]).tolist() == imputed
+        assert np.flatnonzero(~steps["is_trusted"]).tolist() == [40, 50]
+
+
+def test_an_imputed_hour_is_not_trusted_even_where_flagged_readings_are_not_excluded() -> None:
+    frame = make_load_frame(make_load(72), flags={40: "spike", 50: "flat"})
+    steps = steps_of(frame, exclude_flagged=False, replaced_flags=["spike"])
+    assert np.flatnonzero(~steps["is_trusted"]).tolist() == [40]
+
+
 def test_a_flat_reading_is_an_input_as_it_was_read_but_not_trusted() -> None:
     load = make_load(72)
     steps = steps_of(make_load_frame(load, flags=dict.fromkeys(range(40, 50), "flat")))
@@ -121,6 +145,25 @@ def test_without_last_weeks_change_the_hour_before_stands_in(hour: int) -> None:
     assert bridge_gaps(gap, filling())[hour] == expected
 
 
+def test_filled_by_the_mean_of_past_weeks_an_hour_is_that_of_the_readings_at_its_hour() -> None:
+    load_T = np.arange(1000.0) ** 1.5
+    load_T[[900, 900 - 2 * WEEK]] = NAN  # a week that is missing itself says nothing
+    rules = filling(fill="past_weeks_mean", fill_weeks=4)
+    known = load_T[[900 - WEEK, 900 - 3 * WEEK, 900 - 4 * WEEK]]
+    assert bridge_gaps(load_T, rules)[900] == known.mean()
+    rules = filling(fill="past_weeks_mean", fill_weeks=1)
+    assert bridge_gaps(load_T, rules)[900] == load_T[900 - WEEK]
+
+
+@pytest.mark.parametrize("hour", [1, WEEK - 1])
+def test_where_no_past_week_is_known_the_hour_before_stands_in(hour: int) -> None:
+    gap = np.arange(400.0) ** 1.5
+    gap[[hour, WEEK]] = NAN
+    filled = bridge_gaps(gap, filling(fill="past_weeks_mean"))
+    assert filled[hour] == gap[hour - 1]
+    assert filled[WEEK] == gap[0]
+
+
 def test_a_gap_at_the_start_has_no_past_and_stays_open() -> None:
     filled = bridge_gaps(np.array([NAN, 5.0, NAN]), filling())
     np.testing.assert_array_equal(filled, [NAN, 5.0, 5.0])
@@ -135,20 +178,28 @@ def histories(draw: st.DrawFn) -> np.ndarray:
     return np.array([3.0, 1.0, 4.0, NAN] * draw(st.sampled_from([0, 40, 80])) + draw(_LOADS))
 
 
-@given(load_T=histories(), future=_LOADS, longest=st.integers(0, 4))
+_RULES = st.builds(
+    filling,
+    max_fill_hours=st.integers(0, 4),
+    fill=st.sampled_from(["last_week_change", "past_weeks_mean"]),
+    fill_weeks=st.integers(1, 5),
+)
+
+
+@given(load_T=histories(), future=_LOADS, rules=_RULES)
 def test_the_future_never_changes_a_filled_value(
-    load_T: np.ndarray, future: list[float], longest: int
+    load_T: np.ndarray, future: list[float], rules: RepairedRules
 ) -> None:
     longer = np.concatenate([load_T, future])
-    filled = bridge_gaps(longer, filling(max_fill_hours=longest))[: len(load_T)]
-    np.testing.assert_array_equal(filled, bridge_gaps(load_T, filling(max_fill_hours=longest)))
+    filled = bridge_gaps(longer, rules)[: len(load_T)]
+    np.testing.assert_array_equal(filled, bridge_gaps(load_T, rules))
 
 
-@given(load_T=histories(), longest=st.integers(0, 4))
+@given(load_T=histories(), rules=_RULES)
 def test_bridging_changes_no_reading_and_fills_exactly_the_first_steps_of_each_gap(
-    load_T: np.ndarray, longest: int
+    load_T: np.ndarray, rules: RepairedRules
 ) -> None:
-    filled = bridge_gaps(load_T, filling(max_fill_hours=longest))
+    filled, longest = bridge_gaps(load_T, rules), rules.max_fill_hours
     in_gap = 0
     for step, load in enumerate(load_T):
         in_gap = in_gap + 1 if np.isnan(load) else 0
