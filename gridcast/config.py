@@ -229,6 +229,9 @@ class TrainingConfig(Section):
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
         description="of the matrix products"
     )
+    recurrence: Literal["auto", "library"] = Field(
+        description="of a GPU: auto (our kernels where they fit) or library (cuDNN)"
+    )
     threads: Count | None = Field(description="CPU threads a job; null: the cores shared out")
     confirm_above_hours: Positive | None = Field(
         description="on a CPU, refuse a longer training without --yes (h); null: never"

@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
+
+from gridcast.recurrence import layers_of, run_fused
 
 if TYPE_CHECKING:
     from gridcast.config import Cell, ModelConfig
@@ -40,20 +43,45 @@ class RecurrentForecaster(nn.Module):
         """Scaled features to scaled forecasts, shape ``(B, O, H)``."""
         return self.run(x_BLF, warmup, None)[0]
 
-    def run(self, x_BLF: Tensor, warmup: int, state: State | None) -> tuple[Tensor, State]:
+    def run(
+        self,
+        x_BLF: Tensor,
+        warmup: int,
+        state: State | None,
+        *,
+        fused: torch.dtype | None = None,
+    ) -> tuple[Tensor, State]:
         """As ``forward``, from a hidden state on (none: zeros), which is given back as it ends.
 
-        The state is ``(h,)`` of a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``.
+        The state is ``(h,)`` of a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``. With
+        ``fused`` the recurrence is that of our GPU kernels, with products in this 16-bit type.
         """
-        begin = state[0] if state is not None and len(state) == 1 else state
-        hidden_BLU, end = self.recurrent(x_BLF, begin)
-        state = (end,) if isinstance(end, Tensor) else tuple(end)
-        out_BOU = hidden_BLU[:, warmup:]
+        if fused is None:
+            begin = state[0] if state is not None and len(state) == 1 else state
+            hidden_BLU, end = self.recurrent(x_BLF, begin)
+            state = (end,) if isinstance(end, Tensor) else tuple(end)
+            out_BOU = hidden_BLU[:, warmup:]
+        else:
+            out_BOU, state = self._run_fused(x_BLF, warmup, state, fused)
         y_BOH: Tensor = self.head(out_BOU.relu() if self.head_relu else out_BOU)
         if self.adds_last_load:
             last_BO1 = x_BLF[:, warmup:, _LOAD, None]
             y_BOH = last_BO1 + self.change_scale * y_BOH.to(x_BLF.dtype)
         return y_BOH, state
+
+    def _run_fused(
+        self, x_BLF: Tensor, warmup: int, state: State | None, dtype: torch.dtype
+    ) -> tuple[Tensor, State]:
+        begin = None if state is None else tuple(each[:, None] for each in state)
+        out_SBOU, end = run_fused(
+            layers_of(self.recurrent),
+            x_BLF[None],
+            begin,
+            warmup=warmup,
+            dropout=self.recurrent.dropout if self.training else 0.0,
+            dtype=dtype,
+        )
+        return out_SBOU[0], tuple(each[:, 0] for each in end)
 
     @property
     def num_parameters(self) -> int:

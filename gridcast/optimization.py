@@ -1,8 +1,9 @@
 """One training step: gather, forward, loss, backward, update. On a GPU it is a CUDA graph.
 
 Eager recurrent training on a GPU waits for kernel launches; the step captured once and replayed
-does not. The first steps run eagerly (they are real steps and warm the libraries up), then the step
-is captured; a smaller last batch of a pass runs eagerly, on the same weights and moments.
+does not. Its recurrence is that of our own kernels where they fit. The first steps run eagerly
+(they are real steps and warm the libraries up), then the step is captured; a smaller last batch of
+a pass runs eagerly, on the same weights and moments.
 
 Legend: ``B`` windows, ``L`` lookback, ``F`` features, ``O`` origins, ``H`` horizon.
 """
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from gridcast.recurrence import can_fuse
 
 if TYPE_CHECKING:
     from gridcast.config import Config, TrainingConfig
@@ -38,6 +41,10 @@ class TrainingStep:
         self._scaler = torch.amp.GradScaler(
             self._device.type, enabled=config.training.precision == "fp16"
         )
+        half = _HALF.get(config.training.precision)
+        wants_fused = config.training.recurrence == "auto"
+        can = wants_fused and can_fuse(forecaster.recurrent, half)
+        self._fused = half if can else None
         self._state: State | None = None
         self._step = 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -88,7 +95,9 @@ class TrainingStep:
         labels_BOH = starts_B[:, None, None] + steps_L[windows.warmup :, None] + ahead_H
         half = _HALF.get(training.precision)
         with torch.autocast(self._device.type, half, enabled=half is not None, cache_enabled=False):
-            y_BOH, state = self._forecaster.run(x_BLF, windows.warmup, self._state)
+            y_BOH, state = self._forecaster.run(
+                x_BLF, windows.warmup, self._state, fused=self._fused
+            )
         error = y_BOH.float() - data.target_T[labels_BOH]
         weight = data.is_train_T[labels_BOH]
         each = error.abs() if training.loss == "l1" else error.square()

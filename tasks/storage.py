@@ -102,9 +102,11 @@ def all_modules() -> list[str]:
 
 
 def code_sha256(*modules: str) -> str:
-    """SHA-256 of the source of the named modules, such as ``gridcast.parsing``."""
-    sources = (_ROOT / f"{module.replace('.', '/')}.py" for module in sorted(modules))
-    return sha256_of(b"\0".join(source.read_bytes() for source in sources))
+    """SHA-256 of the source of modules such as ``gridcast.parsing``, and of their kernels."""
+    sources = [_ROOT / f"{module.replace('.', '/')}.py" for module in sorted(modules)]
+    kernels = [source.with_suffix(".cu") for source in sources]
+    paths = sources + [kernel for kernel in kernels if kernel.is_file()]
+    return sha256_of(b"\0".join(path.read_bytes() for path in paths))
 
 
 def check_folder(artifacts: Path) -> None:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 _CODE = (
     "gridcast.metrics",
     "gridcast.models",
+    "gridcast.kernels",
     "gridcast.optimization",
+    "gridcast.recurrence",
     "gridcast.scoring",
     "gridcast.training",
     "gridcast.windows",

@@ -1,0 +1,155 @@
+"""Our GPU kernels do what ``torch.nn.GRU`` and ``torch.nn.LSTM`` do, as exactly as cuDNN does.
+
+Legend: ``S`` models, ``B`` windows, ``L`` lookback, ``F`` features, ``U`` units.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gridcast.config import Cell
+from gridcast.models import RecurrentForecaster
+from gridcast.recurrence import Layer, can_fuse, run_fused
+from gridcast.training import train_model
+from tests.builders import make_config
+
+gpu = pytest.mark.skipif(
+    not (torch.cuda.is_available() and torch.cuda.get_device_capability()[0] == 9),
+    reason="needs a Hopper GPU, on which our kernels run",
+)
+NETWORKS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+
+
+class Case(NamedTuple):
+    units: int
+    batch: int
+    lookback: int
+    num_features: int = 5
+    num_layers: int = 1
+    first: int = 0
+    is_carried: bool = False
+    num_models: int = 1
+    dtype: torch.dtype = torch.float16
+
+    def __str__(self) -> str:
+        return "-".join(str(each).removeprefix("torch.") for each in self)
+
+
+CASES = [
+    Case(64, 16, 1),
+    Case(64, 16, 2, is_carried=True),
+    Case(64, 64, 20, 12, first=7, is_carried=True),
+    Case(128, 41, 20, 12, 2, is_carried=True),
+    Case(256, 1024, 90, 5, 2, first=89, is_carried=True),
+    Case(256, 1000, 30, 5, 2, is_carried=True),
+    Case(256, 600, 30, 5, 1),
+    Case(64, 64, 168, 12, first=48, num_models=10),
+    Case(128, 2048, 30, 12, num_models=2),
+    Case(256, 128, 168, 12, 2, first=48, dtype=torch.bfloat16),
+]
+
+
+def relative_error(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact.double()).norm() / exact.double().norm())
+
+
+def run_network(
+    network: nn.GRU | nn.LSTM, x_BLF: Tensor, begin: tuple[Tensor, ...] | None, first: int
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    given = None if begin is None else tuple(each.to(x_BLF.dtype) for each in begin)
+    hidden, end = network(x_BLF, given[0] if given is not None and len(given) == 1 else given)
+    return hidden[:, first:], (end,) if isinstance(end, Tensor) else end
+
+
+@gpu
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("cell", NETWORKS)
+def test_states_and_gradients_are_those_of_the_library_in_64_bits(cell: Cell, case: Case) -> None:
+    torch.manual_seed(0)
+    device = torch.device("cuda")
+    networks = [
+        NETWORKS[cell](case.num_features, case.units, case.num_layers, batch_first=True).to(device)
+        for _ in range(case.num_models)
+    ]
+    layers = [
+        Layer(
+            *(
+                torch.stack([getattr(each, f"{name}_l{number}").detach() for each in networks])
+                .requires_grad_()
+                for name in Layer._fields
+            )
+        )
+        for number in range(case.num_layers)
+    ]  # fmt: skip
+    size = (case.num_models, case.batch, case.lookback, case.num_features)
+    x_SBLF = torch.randn(size, device=device).to(case.dtype).float()
+    state = (case.num_layers, case.num_models, case.batch, case.units)
+    num_states = 2 if cell == "lstm" else 1
+    begin = None
+    if case.is_carried:
+        begin = tuple(0.5 * torch.randn(state, device=device) for _ in range(num_states))
+
+    y_SBOU, end = run_fused(layers, x_SBLF, begin, warmup=case.first, dropout=0.0, dtype=case.dtype)
+    grad = torch.randn_like(y_SBOU.float())
+    torch.autograd.backward((y_SBOU.float() * grad).sum())
+
+    # An operand has 11 bits in fp16 and 8 in bf16; cuDNN's own error in fp16 is 5e-4 to 8e-4.
+    bound = 1e-3 if case.dtype == torch.float16 else 6e-3
+    for model, network in enumerate(networks):
+        exact = copy.deepcopy(network).double()
+        own = None if begin is None else tuple(each[:, model].contiguous() for each in begin)
+        y_exact, end_exact = run_network(exact, x_SBLF[model].double(), own, case.first)
+        torch.autograd.backward((y_exact * grad[model].double()).sum())
+        assert relative_error(y_SBOU[model], y_exact) < bound
+        for found, wanted in zip(end, end_exact, strict=True):
+            assert relative_error(found[:, model], wanted) < bound
+        for number, layer in enumerate(layers):
+            for name, parameter in zip(Layer._fields, layer, strict=True):
+                assert parameter.grad is not None
+                wanted = getattr(exact, f"{name}_l{number}").grad
+                assert relative_error(parameter.grad[model], wanted) < bound, (name, number)
+
+
+@gpu
+@pytest.mark.gpu
+@pytest.mark.parametrize("cell", NETWORKS)
+def test_a_training_with_our_kernels_ends_where_the_library_s_ends(cell: Cell) -> None:
+    from tests.test_training import make_data
+
+    def train(recurrence: str, precision: str) -> tuple[float, str]:
+        config = make_config(
+            "base",
+            windows={"lookback": 12, "warmup": 4, "horizon": 1, "stride": 6},
+            model={"hidden_size": 64, "num_layers": 2},
+            training={
+                "passes": 8, "batch_size": 16, "precision": precision, "recurrence": recurrence,
+            },
+            features={"lags_hours": [24]},
+        )  # fmt: skip
+        data = make_data(config)
+        on_gpu = type(data)(
+            data.steps, data.x_TF.cuda(), data.target_T.cuda(), data.is_train_T.cuda(),
+            data.load_mw_T, data.offset_mw_T, data.scale_mw_T,
+        )  # fmt: skip
+        trained = train_model(on_gpu, config=config, cell=cell, seed=0, on_progress=lambda _: None)
+        from gridcast.models import weights_sha256
+
+        return trained.history[-1].loss, weights_sha256(trained.forecaster)
+
+    ours, weights = train("auto", "fp16")
+    library, _ = train("library", "fp32")
+    assert ours == pytest.approx(library, rel=0.02)
+    assert train("auto", "fp16") == (ours, weights)
+
+
+@pytest.mark.parametrize("cell", NETWORKS)
+def test_a_cpu_is_left_to_the_library(cell: Cell) -> None:
+    config = make_config("base", model={"hidden_size": 64})
+    forecaster = RecurrentForecaster(config.model, cell=cell, num_features=3, horizon=1)
+    assert not can_fuse(forecaster.recurrent, torch.float16)
