@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from gridcast.summary import Summary
-from tasks.figures import ARTICLE_SMAPE
+from tasks import article
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "benchmarks" / "results" / "readme-cpu.json"
 VERSIONS = ("torch", "prefect", "mlflow", "great-expectations", "pandas", "numpy")
 # What the article prints: total training time of its five epochs, on its GPU (s).
-ARTICLE_SECONDS = {"gru": 390.527, "lstm": 462.734}
-ARTICLE_FACTOR = 4  # its code computes a quarter of its formula
 NOTHING = "–"
 
 Figures = dict[str, Any]
@@ -73,9 +71,9 @@ def results_table(kept: Figures) -> str:
         for model in ranked
     ]
     rows += [
-        f"| the article's {cell.upper()}, printed {smape / ARTICLE_FACTOR:.4f} % × {ARTICLE_FACTOR}"
-        f" | {smape:.3f} % | {NOTHING} | {NOTHING} | {ARTICLE_SECONDS[cell]:.1f} s, its GPU |"
-        for cell, smape in sorted(ARTICLE_SMAPE.items(), key=lambda each: each[1])
+        f"| the article's {cell.upper()}, printed {smape / article.FACTOR:.4f} % × {article.FACTOR}"
+        f" | {smape:.3f} % | {NOTHING} | {NOTHING} | {article.TRAIN_SECONDS[cell]:.1f} s, its GPU |"
+        for cell, smape in sorted(article.SMAPE.items(), key=lambda each: each[1])
     ]
     rows += [
         f"| {name.replace('_', ' ')} | {naive['smape']:.3f} % | {NOTHING} | {NOTHING} | {NOTHING} |"

@@ -1,7 +1,7 @@
 """Write docs/results.md, and the block of figures in docs/models.md, from ``benchmarks/results``.
 
 ``python benchmarks/write_results.py`` after ``article_accuracy.py`` or ``article_speed.py``. No
-figure of ours stands in those pages but through here; the article's own figures stand below.
+figure of ours stands in those pages but through here; the article's are those of tasks/article.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from scipy.stats import t as student  # type: ignore[import-untyped]  # comes wi
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.article_speed import DATA_BAR, SPEED_BARS
-from benchmarks.update_readme import ARTICLE_FACTOR, ARTICLE_SECONDS, with_block
+from benchmarks.update_readme import with_block
+from tasks import article
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -28,10 +29,6 @@ NOT_MEASURED = "not measured"
 NOTHING = "–"
 CONFIDENCE = 0.95
 CELLS = ("gru", "lstm")
-# What the article prints: first pass (s; of the LSTM it prints none), evaluation (s), sMAPE (%).
-ARTICLE_PASS_SECONDS = {"gru": 78.0223}
-ARTICLE_EVALUATION_SECONDS = {"gru": 1.9825, "lstm": 2.6029}
-ARTICLE_PRINTED = {"gru": 0.28081167222194775, "lstm": 0.27014616762377464}
 ARTICLE_WINDOWS = 5 * 957 * 1024  # five passes
 # The order of the tables; the whole precision comes first.
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
@@ -125,16 +122,16 @@ def article_table() -> str:
     """What the article prints, and the same by its formula."""
     rows = []
     for cell in CELLS:
-        printed = ARTICLE_PRINTED[cell]
-        first_pass = ARTICLE_PASS_SECONDS.get(cell)
+        printed = article.PRINTED_SMAPE[cell]
+        first_pass = article.FIRST_PASS_SECONDS.get(cell)
         rows.append([
             cell.upper(),
             f"{first_pass:.1f} s" if first_pass else "not printed",
-            f"{ARTICLE_SECONDS[cell]:.1f} s",
-            f"{ARTICLE_WINDOWS / ARTICLE_SECONDS[cell]:,.0f}",
-            f"{ARTICLE_EVALUATION_SECONDS[cell]:.2f} s",
+            f"{article.TRAIN_SECONDS[cell]:.1f} s",
+            f"{ARTICLE_WINDOWS / article.TRAIN_SECONDS[cell]:,.0f}",
+            f"{article.EVALUATION_SECONDS[cell]:.2f} s",
             f"{printed:.4f} %",
-            f"**{ARTICLE_FACTOR * printed:.3f} %**",
+            f"**{article.FACTOR * printed:.3f} %**",
         ])  # fmt: skip
     head = ["", "first pass", "five passes", "windows/s", "evaluation", "sMAPE as printed", "sMAPE"]
     return _table(head, rows)
@@ -209,10 +206,10 @@ def cells_table(groups: Groups) -> str:
         says = _says(between)
         label = f"GRU − LSTM, {precision}{_with(settings)}"
         rows.append([label, *_difference_cells(between, gru, lstm, says)])
-    article = ARTICLE_FACTOR * (ARTICLE_PRINTED["gru"] - ARTICLE_PRINTED["lstm"])
-    ratio = ARTICLE_SECONDS["gru"] / ARTICLE_SECONDS["lstm"]
+    difference = article.FACTOR * (article.PRINTED_SMAPE["gru"] - article.PRINTED_SMAPE["lstm"])
+    ratio = article.TRAIN_SECONDS["gru"] / article.TRAIN_SECONDS["lstm"]
     rows.append(
-        ["the article", "1", _signed(article), NOTHING, f"{ratio:.2f}", "one run tells nothing"]
+        ["the article", "1", _signed(difference), NOTHING, f"{ratio:.2f}", "one run tells nothing"]
     )
     return _table(_DIFFERENCE_HEAD, rows)
 

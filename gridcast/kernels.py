@@ -1,7 +1,7 @@
 """Compiles ``recurrence.cu`` for the GPU at hand, and launches it.
 
 NVRTC and the driver come with PyTorch's CUDA builds, through NVIDIA's own ``cuda.bindings``; no
-compiler is asked for. Imported where a kernel is used, and nowhere else.
+compiler is asked for. The bindings are imported where they are used: other machines lack them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from cuda.bindings import driver, nvrtc
 from torch import Tensor
 
 _SOURCE = Path(__file__).with_name("recurrence.cu")
@@ -48,6 +47,8 @@ class Kernel:
 
     def launch(self, num_blocks: int, tensors: list[Tensor | None], numbers: list[int]) -> None:
         """Put it on the current stream; a CUDA graph may be recording there."""
+        from cuda.bindings import driver
+
         values = [0 if each is None else each.data_ptr() for each in tensors] + numbers
         types = [ctypes.c_void_p] * len(tensors) + [ctypes.c_int] * len(numbers)
         stream = torch.cuda.current_stream().cuda_stream
@@ -66,6 +67,8 @@ def kernel(direction: Literal["forward", "backward"], kind: Kind, device: int) -
     Raises:
         CudaError: the GPU or its driver does not take it.
     """
+    from cuda.bindings import driver
+
     function = _checked(driver.cuModuleGetFunction(_module(kind, device), direction.encode()))
     rows = TILE * kind.tiles
     if direction == "forward":
@@ -81,6 +84,8 @@ def kernel(direction: Literal["forward", "backward"], kind: Kind, device: int) -
 @cache
 def clusters_at_once(kind: Kind, device: int) -> int:
     """How many clusters the device holds: one keeps within a group of its processors."""
+    from cuda.bindings import driver
+
     backward = kernel("backward", kind, device)
     dimension = driver.CUlaunchAttribute()
     dimension.id = driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
@@ -99,6 +104,8 @@ class CudaError(RuntimeError):
 
 @cache
 def _module(kind: Kind, device: int) -> Any:  # noqa: ANN401 - the bindings are untyped
+    from cuda.bindings import driver, nvrtc
+
     major, minor = torch.cuda.get_device_capability(device)
     options = [
         f"--gpu-architecture=sm_{major}{minor}", "--std=c++17", f"-DLSTM={kind.is_lstm:d}",

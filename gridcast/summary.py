@@ -68,6 +68,8 @@ class ModelRecord(Record):
     mase: float
     validation_smape: float | None
     train_seconds: float
+    pass_seconds: list[float]
+    evaluation_seconds: float
     peak_memory_bytes: int
     mlflow_run_id: str | None
     weights_sha256: str

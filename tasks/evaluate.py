@@ -87,11 +87,19 @@ def _model_record(trained: TrainedJob, scores: pd.DataFrame) -> ModelRecord:
         mase=overall["mase"],
         validation_smape=trained.history[-1]["validation_smape"],
         train_seconds=trained.train_seconds,
+        pass_seconds=_pass_seconds(trained),
+        evaluation_seconds=trained.evaluation_seconds,
         peak_memory_bytes=trained.peak_memory_bytes,
         mlflow_run_id=None,
         weights_sha256=trained.weights_sha256,
         cached=trained.cached,
     )
+
+
+def _pass_seconds(trained: TrainedJob) -> list[float]:
+    """Of each pass, training alone: the last word on a pass is the one after it."""
+    by_pass = {each["pass_number"]: each["pass_seconds"] for each in trained.history}
+    return [seconds for seconds in by_pass.values() if seconds is not None]
 
 
 def _baseline_record(name: str, scores: pd.DataFrame) -> BaselineRecord:

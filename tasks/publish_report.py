@@ -40,6 +40,7 @@ def publish_report(run: Run, ingestion: Ingestion, evaluation: Evaluation) -> st
         models=[_model(name, model) for name, model in evaluation.models.items()],
         timings=run.find("timings"),
         num_test_labels=len(forecasts),
+        follows_article=run.config.features.kind == "article",
     )
     path = run.folder / "report.html"
     write_report(path, title="GRU and LSTM", summary=facts, scores=scores, figures=figures)
@@ -69,6 +70,8 @@ def _model(name: str, model: ModelRecord) -> ModelFacts:
         device=model.device,
         num_parameters=model.num_parameters,
         training_seconds=model.train_seconds,
+        pass_seconds=model.pass_seconds,
+        evaluation_seconds=model.evaluation_seconds,
         peak_memory_bytes=model.peak_memory_bytes,
         mlflow_run_id=model.mlflow_run_id,
         weights_sha256=model.weights_sha256,

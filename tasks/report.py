@@ -18,11 +18,11 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tasks.figures import ARTICLE_SMAPE, OVERALL, contestant_label, format_percent, smape_table
+from tasks import article
+from tasks.figures import OVERALL, contestant_label, format_percent, smape_table
 from tasks.storage import write_bytes
 
 PNG_DPI: Final = 160  # 1600 pixels of width, sharp on a dense screen
-ARTICLE_NUM_TEST_LABELS: Final = 108_902
 CSS_PIXELS_PER_INCH: Final = 96
 
 
@@ -49,6 +49,8 @@ class ModelFacts:
     device: str
     num_parameters: int
     training_seconds: float
+    pass_seconds: Sequence[float]  # training alone
+    evaluation_seconds: float
     peak_memory_bytes: int | None  # of the device, on a CPU of the process; None: not measured
     mlflow_run_id: str | None
     weights_sha256: str
@@ -66,6 +68,7 @@ class RunFacts:
     models: Sequence[ModelFacts]
     timings: dict[str, float]  # stage to seconds, in the order of the run
     num_test_labels: int
+    follows_article: bool  # its protocol: a section sets the run beside its printed output
 
 
 class ScoreCell(NamedTuple):
@@ -108,6 +111,7 @@ def write_report(
         run=summary,
         verdict=verdict(scores, summary),
         article=article_sentence(scores, summary),
+        article_rows=_article_rows(scores, summary),
         pictures=[_picture(heading, figure) for heading, figure in figures.items()],
         contestants=list(smape_table(scores).columns),
         score_rows=score_rows(scores),
@@ -140,22 +144,31 @@ def article_sentence(scores: pd.DataFrame, summary: RunFacts) -> str:
     errors, _ = _errors_by_cell(scores, summary.models)
     if summary.data_kind != "real" or errors.empty:
         return ""
-    article = pd.Series({cell.upper(): percent for cell, percent in ARTICLE_SMAPE.items()})
-    ours = errors.T[OVERALL].reindex(article.index).dropna()
+    theirs = pd.Series({cell.upper(): percent for cell, percent in article.SMAPE.items()})
+    ours = errors.T[OVERALL].reindex(theirs.index).dropna()
     if ours.empty:
         return ""
-    changes = (100 * (ours / article[ours.index] - 1)).items()
+    changes = (100 * (ours / theirs[ours.index] - 1)).items()
     here = " and ".join(
         f"{cell} {abs(change):.1f} % {'lower' if change < 0 else 'higher'}"
         for cell, change in changes
     )
-    same = summary.num_test_labels == ARTICLE_NUM_TEST_LABELS
-    labels = "as many as" if same else f"not the {ARTICLE_NUM_TEST_LABELS:,} of"
+    same = summary.num_test_labels == article.NUM_TEST_LABELS
+    labels = "as many as" if same else f"not the {article.NUM_TEST_LABELS:,} of"
     return (
-        f"The article's errors are {_listed(article)} (it prints {_listed(article / 4, digits=4)}: "
+        f"The article's errors are {_listed(theirs)} (it prints "
+        f"{_listed(theirs / article.FACTOR, digits=4)}: "
         f"its code computes a quarter of its formula); this run's are {here}, with profile "
         f"{summary.profile} on {summary.num_test_labels:,} test labels, {labels} the article."
     )
+
+
+def _article_rows(scores: pd.DataFrame, summary: RunFacts) -> list[article.ArticleRow]:
+    """Empty where the run does not follow the article's protocol, or not on real data."""
+    if not summary.follows_article or summary.data_kind != "real":
+        return []
+    smape_of = smape_table(scores).T[OVERALL].dropna().to_dict()
+    return article.article_rows(summary.models, {str(job): smape_of[job] for job in smape_of})
 
 
 def score_rows(scores: pd.DataFrame) -> list[tuple[str, list[ScoreCell]]]:

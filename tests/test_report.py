@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
+from tasks import article
 from tasks.figures import (
-    ARTICLE_SMAPE,
     OVERALL,
     draw_error_heat_map,
     draw_panels,
@@ -30,6 +30,7 @@ from tasks.report import (
     ModelFacts,
     RegionFacts,
     RunFacts,
+    _article_rows,
     article_sentence,
     score_rows,
     verdict,
@@ -95,6 +96,8 @@ def make_run(
             device="cpu",
             num_parameters=15_937,
             training_seconds=42.0,
+            pass_seconds=[10.0, 8.0],
+            evaluation_seconds=1.5,
             peak_memory_bytes=None,
             mlflow_run_id=None,
             weights_sha256="ab" * 32,
@@ -110,6 +113,7 @@ def make_run(
         models=models,
         timings={"ingest": 1.5, "train": 60.0},
         num_test_labels=108_902,
+        follows_article=False,
     )
 
 
@@ -325,7 +329,7 @@ def test_no_model_is_said_to_be_no_model() -> None:
 
 
 def test_the_article_is_compared_by_its_true_figures_and_on_how_many_labels() -> None:
-    assert {cell: round(error, 3) for cell, error in ARTICLE_SMAPE.items()} == {
+    assert {cell: round(error, 3) for cell, error in article.SMAPE.items()} == {
         "gru": 1.123,
         "lstm": 1.081,
     }
@@ -336,6 +340,29 @@ def test_the_article_is_compared_by_its_true_figures_and_on_how_many_labels() ->
     assert "on 108,902 test labels, as many as the article" in sentence
     fewer = article_sentence(scores, replace(run, num_test_labels=500))
     assert "on 500 test labels, not the 108,902 of the article" in fewer
+
+
+def test_a_run_of_the_articles_protocol_stands_beside_its_printed_output(tmp_path: Path) -> None:
+    errors = {"gru-seed0": [1.0], "gru-seed1": [1.2], "lstm-seed0": [1.08]}
+    run = replace(make_run(jobs=tuple(errors)), follows_article=True)
+    rows = {row.name: row for row in _article_rows(make_scores(errors), run)}
+    theirs, ours = rows["GRU, the article"], rows["GRU, this run"]
+    assert (theirs.train_seconds, theirs.printed_smape) == (390.527, 0.28081167222194775)
+    assert (ours.num_seeds, ours.first_pass_seconds, ours.train_seconds) == (2, 10.0, 42.0)
+    assert ours.smape == pytest.approx(1.1)
+    assert ours.printed_smape == pytest.approx(1.1 / 4)
+    assert ours.deviation == pytest.approx(0.2 / 2**0.5)
+    assert ours.train_ratio == pytest.approx(390.527 / 42.0)
+    assert rows["LSTM, this run"].deviation is None
+    path = tmp_path / "report.html"
+    write_report(path, title="t", summary=run, scores=make_scores(errors), figures={})
+    assert 'id="article-vs-ours"' in path.read_text(encoding="utf-8")
+
+
+def test_other_protocols_and_synthetic_data_are_not_set_beside_the_article() -> None:
+    run, scores = make_run(), make_scores(CLEAR)
+    assert _article_rows(scores, run) == []
+    assert _article_rows(scores, replace(run, follows_article=True, data_kind="synthetic")) == []
 
 
 def test_the_score_table_marks_the_best_model_and_those_that_lose() -> None:
@@ -417,7 +444,7 @@ def test_the_article_is_marked_only_where_it_is_asked_for() -> None:
     scores = make_scores(CLEAR)
     assert not draw_scores(scores).axes[0].get_lines()
     lines = draw_scores(scores, show_article=True).axes[0].get_lines()
-    assert [float(np.ravel(line.get_xdata())[0]) for line in lines] == list(ARTICLE_SMAPE.values())
+    assert [float(np.ravel(line.get_xdata())[0]) for line in lines] == list(article.SMAPE.values())
 
 
 def test_threads_draw_the_same_pictures_as_one_after_the_other() -> None:
