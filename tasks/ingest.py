@@ -98,6 +98,8 @@ def record_ingestion(
             rows=0, utc_hours=0, missing_hours=0, flagged=0, status="refused", reason=error.reason,
             set_aside=_set_aside_of(run, error.region),
         )  # fmt: skip
+    for name in sorted(run.config.rules.regions.keys() - regions.keys()):
+        _log.warning("rules.regions.%s: no such region in %s", name, sources.folder)
     ingestion = Ingestion(
         dataset=sources.dataset,
         data=DataRecord(folder=str(sources.folder), kind=sources.kind, skipped=sources.skipped),

@@ -128,6 +128,8 @@ def test_the_summary_has_naive_forecasts_windows_and_seconds() -> None:
         assert baseline.smape_by_region.keys() == summary.regions.keys()
     assert summary.windows is not None
     assert min(summary.windows.train, summary.windows.validation, summary.windows.test) > 0
+    assert summary.imputed_hours.keys() == summary.regions.keys()
+    assert sum(summary.imputed_hours.values()) > 0
     total = summary.timings["total"]
     assert total > 0
     assert sum(seconds for stage, seconds in summary.timings.items() if stage != "total") < total

@@ -5,6 +5,7 @@ Legend: ``T`` steps.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,9 @@ from gridcast.windows import cut_pass, scored_origins, steps_of, train_starts
 from tests.builders import EASTERN, HOUR
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
+
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Counted(NamedTuple):
@@ -142,6 +146,50 @@ def test_the_four_dropouts_and_nothing_else_are_flagged_and_still_readable(
     assert found == FLAGGED
 
 
+def test_the_data_card_lists_every_flag_with_its_hour_value_and_distance(
+    pjm_folder: Path,
+) -> None:
+    card = (ROOT / "docs" / "data-card.md").read_text(encoding="utf-8")
+    table = card.partition("## Doubtful readings")[2].partition("They stay readable")[0]
+    rows = []
+    for region, frame in readings(pjm_folder).items():
+        before = frame["load_mw"].rolling(168, min_periods=24, closed="left").median()
+        share = (frame["load_mw"] / before).map("{:.3f}".format).replace("nan", "none before")
+        rows += [
+            f"| {region} | {row.local_label:%Y-%m-%d %H:%M} | {row.timestamp:%Y-%m-%d %H:%M} "
+            f"| {row.load_mw:g} MW | `{row.flag}` | {row.share} |"
+            for row in frame.assign(share=share)[frame["flag"] != NO_FLAG].itertuples()
+        ]
+    assert table.splitlines()[-len(rows) - 1 : -1] == rows
+
+
+def dropouts(folder: Path, ratio: float) -> dict[str, pd.DataFrame]:
+    rules = Config.load().rules.default.flagged.model_copy(update={"dropout_ratio": ratio})
+    return {
+        region: frame[flag_readings(frame["load_mw"], rules) == "dropout"]
+        for region, frame in readings(folder).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("ratio", "in_april", "wrong", "others"),
+    [(0.35, 5, 2, 0), (0.40, 13, 3, 0), (0.45, 20, 3, 8), (0.50, 29, 3, 36), (0.60, 34, 3, 794)],
+)
+def test_the_data_card_counts_what_lies_below_each_share(
+    pjm_folder: Path, ratio: float, in_april: int, wrong: int, others: int
+) -> None:
+    by_region = dropouts(pjm_folder, ratio)
+    day = (by_region["DEOK"]["local_label"] - HOUR).dt.strftime("%Y-%m-%d")
+    assert day.isin(["2018-04-22", "2018-04-24"]).sum() == in_april
+    known = {("DOM", 1253.0), ("PJMW", 487.0), ("DEOK", 1044.0)}
+    found = [(region, load) for region, each in by_region.items() for load in each["load_mw"]]
+    assert len(known & set(found)) == wrong
+    assert len(found) - in_april - wrong == others
+    card = (ROOT / "docs" / "data-card.md").read_text(encoding="utf-8")
+    row = rf"\| {ratio:.2f}[^|]* \| {in_april}[^|]* \| {wrong} \| {others} \|"
+    assert re.search(row, card)
+
+
 def test_the_dropouts_train_nothing_in_base_and_are_bridged_as_inputs(pjm_folder: Path) -> None:
     frame = features(pjm_folder, "base").frame
     as_read = set()
@@ -161,6 +209,18 @@ def test_the_dropouts_train_nothing_in_base_and_are_bridged_as_inputs(pjm_folder
         ("DEOK", "2018-04-22 05:00:00"),
         ("DEOK", "2018-04-22 06:00:00"),
     }
+
+
+def test_178_hours_are_imputed_the_missing_ones_and_five_wrong_ones(pjm_folder: Path) -> None:
+    frame = features(pjm_folder, "base").frame
+    imputed = frame[frame["is_imputed"]]
+    assert imputed["load_mw"].isna().sum() == ALL_MISSING
+    wrong = imputed[imputed["load_mw"].notna()]
+    assert wrong["region"].tolist() == ["DEOK"] * 3 + ["DOM", "PJMW"]
+    assert wrong["load_mw"].tolist() == [958, 921, 912, 1253, 487]
+    assert wrong["input_mw"].round().tolist()[:3] == [916, 863, 815]  # as the data card says
+    assert frame["is_input"].all()
+    assert not features(pjm_folder, "seed").frame["is_imputed"].any()
 
 
 def test_the_articles_windows_are_980_185_and_108_902_in_957_steps_a_pass(
