@@ -18,6 +18,7 @@ from gridcast.parsing import parse_region
 from gridcast.quality import NO_FLAG, flag_readings
 from gridcast.set_aside import flagged_rows, refused_rows
 from gridcast.summary import DataRecord, RegionRecord
+from tasks.changes import tell_changes
 from tasks.records import Ingestion, Published, Sources
 from tasks.region_tables import find_table, remember_table, store_table
 from tasks.snapshots import publish, read_current
@@ -33,10 +34,8 @@ from tasks.storage import (
 
 if TYPE_CHECKING:
     from gridcast.parsing import RegionLoad
-    from gridcast.snapshots import RegionChange
     from tasks.expectations import DataDocs
     from tasks.runs import Run
-    from tasks.snapshots import Publication
 
 _CODE = (
     "gridcast.parsing", "gridcast.quality", "gridcast.set_aside", "gridcast.snapshots",
@@ -114,7 +113,7 @@ def record_ingestion(
     rows = [{"region": name, **_shown(record)} for name, record in ingestion.regions.items()]
     create_table_artifact(key="regions", table=rows, description=f"Regions of run {run.run_id}")
     if publication:
-        _tell_changes(run, publication)
+        tell_changes(run, publication)
     return ingestion
 
 
@@ -263,34 +262,6 @@ def _record_refusal(run: Run, error: RegionRefusedError) -> RegionRecord:
         rows=0, utc_hours=0, missing_hours=0, flagged=0, status="refused", reason=error.reason,
         set_aside=_set_aside_of(run, error.region),
     )  # fmt: skip
-
-
-def _tell_changes(run: Run, publication: Publication) -> None:
-    """Leave what changed since the snapshot before for people and for reports."""
-    snapshot, changes = publication
-    if changes is None:
-        return
-    run.leave("changes", changes)
-    _log.info("Snapshot %s: %d of %d regions changed", snapshot.id, len(changes.changed),
-              len(changes.regions))  # fmt: skip
-    rows = [{"region": name, **_counted(each)} for name, each in changes.changed.items()]
-    about = f"What changed from snapshot {changes.before or '(none)'} to {changes.after}"
-    create_table_artifact(key="changes", table=rows, description=about)
-
-
-def _counted(change: RegionChange) -> dict[str, object]:
-    """One row of the table of changes: numbers of rows, hours of the revised ones, MW."""
-    return {
-        "status": change.status,
-        "rows": change.rows_after,
-        "added": change.added.count,
-        "removed": change.removed.count,
-        "revised": change.revised.count,
-        "first revised": str(change.revised.first or ""),
-        "last revised": str(change.revised.last or ""),
-        "largest change, MW": change.largest_change_mw,
-        "flagged otherwise": change.reflagged.count,
-    }
 
 
 def _span_hours(frame: pd.DataFrame) -> int:

@@ -11,16 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from gridcast.errors import UsageError
+from tasks.pruning import prune, used_snapshots
 from tasks.runs import held_lock
 from tasks.snapshots import (
     compare,
     current_ids,
     last_two,
     list_snapshots,
-    prune,
     read_snapshot,
     use_snapshot,
-    used_snapshots,
 )
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ artifacts folder's lock; readers need none.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,14 +19,14 @@ from pydantic import ValidationError
 from gridcast.errors import IntegrityError, UsageError
 from gridcast.snapshots import RegionChange, SnapshotChanges, compare_tables, snapshot_id
 from gridcast.summary import DataRecord, Record, RegionRecord, Snapshot
-from tasks.region_tables import KEYS, OBJECTS, read_table, stored
-from tasks.storage import delete_files, has_sha256, read_json, require_sha256, write_json
+from tasks.region_tables import read_table, stored
+from tasks.storage import has_sha256, read_json, require_sha256, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-_MANIFESTS, _CHANGES_SUFFIX = "snapshots", ".changes.json"
+_MANIFESTS = "snapshots"
 _MANIFEST_PATTERN = "[0-9a-f]" * 16 + ".json"
 _log = logging.getLogger("gridcast.snapshots")
 
@@ -66,15 +65,6 @@ class Current(NamedTuple):
     dataset: str
     data: DataRecord
     refused: dict[str, RegionRecord]
-
-
-class Pruned(Record):
-    """What was deleted, or would be, and what stays."""
-
-    snapshots: tuple[str, ...]
-    num_objects: int
-    freed_bytes: int
-    kept: tuple[str, ...]
 
 
 # -- publication ---------------------------------------------------------------------------------
@@ -125,10 +115,9 @@ def publish(
 
 def _write_manifest(store: Path, snapshot: Snapshot, changes: SnapshotChanges | None) -> None:
     """The report first: a snapshot that is there has its report."""
-    path = _manifest_path(store, snapshot.id)
     if changes is not None and snapshot.parent and changes.before == snapshot.parent:
-        write_json(path.with_suffix(_CHANGES_SUFFIX), changes.model_dump(mode="json"))
-    write_json(path, snapshot.model_dump(mode="json"))
+        write_json(report_path(store, snapshot.id), changes.model_dump(mode="json"))
+    write_json(manifest_path(store, snapshot.id), snapshot.model_dump(mode="json"))
 
 
 def _point(store: Path, dataset: str, pointer: Pointer | None, ingested: Ingested) -> None:
@@ -138,7 +127,7 @@ def _point(store: Path, dataset: str, pointer: Pointer | None, ingested: Ingeste
     kept = {
         name: each
         for name, each in others.items()
-        if name != folder and _manifest_path(store, each.snapshot).is_file()
+        if name != folder and manifest_path(store, each.snapshot).is_file()
     }
     previous = pointer.snapshot if pointer else None
     if pointer is not None and previous == ingested.snapshot:
@@ -288,59 +277,6 @@ def _changes_of(store: Path, before: Snapshot | None, after: Snapshot) -> Snapsh
         return None
 
 
-# -- pruning -------------------------------------------------------------------------------------
-
-
-def prune(store: Path, *, keep: int, used: Iterable[str] = (), is_dry_run: bool = False) -> Pruned:
-    """Delete all snapshots of each data set but the newest ``keep``, the current and the ``used``.
-
-    A manifest goes before its tables: whatever manifest is there, its tables are. Tables that no
-    snapshot names go too, such as an ingestion leaves that was killed before it published.
-    """
-    snapshots = list_snapshots(store)
-    by_dataset = defaultdict[str, list[str]](list)
-    for snapshot in snapshots:
-        by_dataset[snapshot.dataset].append(snapshot.id)
-    newest = {name for names in by_dataset.values() for name in names[max(0, len(names) - keep) :]}
-    spared = newest | set(current_ids(store).values()) | set(used)
-    gone = [snapshot.id for snapshot in snapshots if snapshot.id not in spared]
-    needed = {each.path for s in snapshots if s.id in spared for each in s.regions.values()}
-    objects = [
-        each for each in (store / OBJECTS).glob("*") if f"{OBJECTS}/{each.name}" not in needed
-    ]
-    manifests = [_manifest_path(store, name) for name in gone]
-    reports = [path.with_suffix(_CHANGES_SUFFIX) for path in manifests]
-    num_bytes = sum(path.stat().st_size for path in [*manifests, *objects])
-    if not is_dry_run:
-        delete_files(manifests)
-        delete_files([*reports, *objects, *_forgotten_keys(store, needed)])
-    return Pruned(
-        snapshots=tuple(gone),
-        num_objects=len(objects),
-        freed_bytes=num_bytes,
-        kept=tuple(snapshot.id for snapshot in snapshots if snapshot.id in spared),
-    )
-
-
-def used_snapshots(runs: Path) -> dict[str, list[str]]:
-    """The snapshots that summaries of finished runs refer to, with the runs' ids."""
-    users = defaultdict[str, list[str]](list)
-    for path in sorted(runs.glob("*/summary.json")):
-        name = (read_json(path) or {}).get("snapshot")
-        if name and not path.parent.is_symlink():
-            users[str(name)].append(path.parent.name)
-    return dict(users)
-
-
-def _forgotten_keys(store: Path, needed: set[str]) -> list[Path]:
-    paths = list((store / KEYS).glob("*.json"))
-    return [each for each in paths if _path_of_key(each) not in needed]
-
-
-def _path_of_key(path: Path) -> object:
-    return (read_json(path) or {}).get("region", {}).get("path")
-
-
 # -- files ---------------------------------------------------------------------------------------
 
 
@@ -348,12 +284,18 @@ def _pointer_path(store: Path, dataset: str) -> Path:
     return store / f"{dataset}.json"
 
 
-def _manifest_path(store: Path, name: str) -> Path:
+def manifest_path(store: Path, name: str) -> Path:
+    """The file of the snapshot ``name``."""
     return store / _MANIFESTS / f"{name}.json"
 
 
+def report_path(store: Path, name: str) -> Path:
+    """The report of what the snapshot ``name`` changed."""
+    return store / _MANIFESTS / f"{name}.changes.json"
+
+
 def _read_manifest(store: Path, name: str) -> Snapshot | None:
-    content = read_json(_manifest_path(store, name))
+    content = read_json(manifest_path(store, name))
     with suppress(ValidationError):
         return Snapshot.model_validate(content)
     return None

@@ -19,18 +19,17 @@ from flows.command_line import app
 from gridcast.errors import IntegrityError, UsageError
 from gridcast.snapshots import SnapshotChanges, compare_tables, table_sha256
 from gridcast.summary import Snapshot
+from tasks.pruning import prune, used_snapshots
 from tasks.region_tables import find_table
 from tasks.snapshots import (
     compare,
     current_ids,
     last_two,
     list_snapshots,
-    prune,
     read_current,
     read_pointer,
     read_snapshot,
     use_snapshot,
-    used_snapshots,
 )
 from tasks.storage import has_sha256
 from tests.pipelines import sha256_by_file
