@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows import snapshot_commands
 from gridcast.errors import EXIT_OK, EXIT_PARTIAL, GridcastError, PartialFailureError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.add_typer(snapshot_commands.app, name="snapshots")
 
 Data = Annotated[
     Path | None,

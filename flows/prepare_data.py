@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import RegionRefusedError
 from tasks.ingest import ingest_region, record_ingestion
@@ -11,8 +15,12 @@ from tasks.records import Ingestion, Published
 from tasks.runs import open_run
 from tasks.sources import find_sources
 
+# Two regions at a time: Great Expectations keeps one core busy, parsing and writing the other. The
+# memory is that of two regions, however many there are.
+_THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=2))
 
-@flow(name="prepare-data")
+
+@flow(name="prepare-data", task_runner=_THREADS)
 def prepare_data(
     data: str | None = None,
     artifacts: str = "artifacts",
@@ -21,7 +29,7 @@ def prepare_data(
     fresh: bool = False,  # noqa: FBT001, FBT002 - Prefect's pages make a form of these
     run_id: str | None = None,
 ) -> Ingestion:
-    """Parse, check and publish every ``<REGION>_hourly.csv`` of a folder, one by one.
+    """Parse and check every ``<REGION>_hourly.csv`` of a folder, and publish all as one snapshot.
 
     Runs hourly in deployment. Safe to run again: a region whose bytes and rules are unchanged is
     not touched, and one that fails leaves what was published before as it was.
@@ -41,11 +49,9 @@ def prepare_data(
         run.timed("prepare_data"),
     ):  # fmt: skip
         sources = find_sources(run)
-        states = [
-            ingest_region(run, file.region, file.path, sources.dataset, return_state=True)
-            for file in sources.files
-        ]
-        return record_ingestion(run, sources, *_sort(states))
+        futures = [ingest_region.submit(run, file.region, file.path) for file in sources.files]
+        wait(list[PrefectFuture[Any]](futures))
+        return record_ingestion(run, sources, *_sort([each.state for each in futures]))
 
 
 def _sort(states: list[State[Published]]) -> tuple[list[Published], list[RegionRefusedError]]:

@@ -43,6 +43,24 @@ class RegionRecord(Record):
     file_sha256: str = ""
     content_sha256: str = ""
     source_sha256: str = ""
+    table_sha256: str = ""
+
+
+class Snapshot(Record):
+    """All regions of one data set as they were published together; ``id`` names their content.
+
+    ``parent`` is what was published before it (null: nothing), ``created`` a time in ISO 8601, UTC;
+    ``path`` of each region is relative to the folder ``data``.
+    """
+
+    id: str
+    dataset: str
+    parent: str | None
+    created: str
+    data: DataRecord
+    rules_sha256: str
+    code_version: str
+    regions: dict[str, RegionRecord]
 
 
 class WindowsRecord(Record):
@@ -108,3 +126,4 @@ class Summary(Record):
     config_sha256: str
     report: str | None = None
     data_docs: str | None = None
+    snapshot: str | None = None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -18,48 +18,45 @@ from gridcast.parsing import parse_region
 from gridcast.quality import NO_FLAG, flag_readings
 from gridcast.set_aside import flagged_rows, refused_rows
 from gridcast.summary import DataRecord, RegionRecord
+from tasks.changes import tell_changes
 from tasks.records import Ingestion, Published, Sources
+from tasks.region_tables import find_table, remember_table, store_table
+from tasks.snapshots import publish, read_current
 from tasks.states import unchanged
 from tasks.storage import (
     code_sha256,
-    file_sha256,
-    has_sha256,
-    keep_newest,
     key_of,
     publishing,
-    read_json,
     require_sha256,
     sha256_of,
     write_json,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gridcast.parsing import RegionLoad
     from tasks.expectations import DataDocs
     from tasks.runs import Run
 
 _CODE = (
-    "gridcast.parsing", "gridcast.quality", "gridcast.set_aside", "tasks.expectations",
-    "tasks.ingest",
+    "gridcast.parsing", "gridcast.quality", "gridcast.set_aside", "gridcast.snapshots",
+    "tasks.expectations", "tasks.ingest", "tasks.region_tables",
 )  # fmt: skip
-_KEPT_VERSIONS = 2
+_RULES: Any = {"ingestion", "rules"}
+_docs_lock = Lock()
 _log = logging.getLogger("gridcast.ingest")
 
 
 @task(name="ingest-region", task_run_name="ingest-{region}", cache_policy=NO_CACHE)
-def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Published:
-    """CSV → parsed and flagged → checked by Great Expectations → Parquet, published by rename.
+def ingest_region(run: Run, region: str, source: Path) -> Published:
+    """CSV → parsed and flagged → checked by Great Expectations → Parquet, not yet published.
 
-    Nothing is done again for the same bytes, rules and code.
+    Nothing is done again for the same bytes, rules and code, wherever the file lies.
 
     Raises:
         RegionRefusedError: with one fault a kind; what was published before stays as it is.
     """
     content = source.read_bytes()
     source_sha256 = sha256_of(content)
-    folder = run.artifacts / "data" / dataset
     rules = run.config.rules.of(region)
     key = key_of(
         source=source_sha256,
@@ -68,13 +65,11 @@ def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Publishe
         rules=rules.model_dump(mode="json", include={"required", "flagged"}),
         code=code_sha256(*_CODE),
     )
-    if not run.fresh and (record := _already_published(folder, region, key)) is not None:
+    if not run.fresh and (record := find_table(_store_of(run), region, key)) is not None:
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
         return unchanged(Published(region=region, record=record))
     load = _read_and_check(run, content, region=region, file=str(source))
-    record = _publish(
-        folder, load, source_sha256=source_sha256, key=key, set_aside=_set_aside_of(run, region)
-    )
+    record = _store(run, load, source_sha256=source_sha256, key=key)
     _log.info(
         "%s: %d hours, %d missing, %d flagged",
         region, record.utc_hours, record.missing_hours, record.flagged,
@@ -89,83 +84,86 @@ def record_ingestion(
     published: list[Published],
     refused: list[RegionRefusedError],
 ) -> Ingestion:
-    """Build the Data Docs, set the refused regions aside with their reports, record all of it."""
-    regions = {each.region: each.record for each in published}
-    for error in refused:
-        _log.error("%s is set aside:\n%s", error.region, error)
-        _write_refusal(run, error)
-        regions[error.region] = RegionRecord(
-            rows=0, utc_hours=0, missing_hours=0, flagged=0, status="refused", reason=error.reason,
-            set_aside=_set_aside_of(run, error.region),
-        )  # fmt: skip
-    for name in sorted(run.config.rules.regions.keys() - regions.keys()):
+    """Publish the regions as one snapshot, set the refused ones aside, record all of it.
+
+    Until the snapshot is published, readers have the one before, whole.
+    """
+    passed = {each.region: each.record for each in published}
+    set_aside = {error.region: _record_refusal(run, error) for error in refused}
+    for name in sorted(run.config.rules.regions.keys() - passed.keys() - set_aside.keys()):
         _log.warning("rules.regions.%s: no such region in %s", name, sources.folder)
+    data = DataRecord(folder=str(sources.folder), kind=sources.kind, skipped=sources.skipped)
+    publication = publish(
+        _store_of(run),
+        sources.dataset,
+        data=data,
+        published=passed,
+        refused=set_aside,
+        rules_sha256=key_of(rules=run.config.model_dump(mode="json", include=_RULES)),
+    )
     ingestion = Ingestion(
         dataset=sources.dataset,
-        data=DataRecord(folder=str(sources.folder), kind=sources.kind, skipped=sources.skipped),
-        regions=dict(sorted(regions.items())),
+        data=data,
+        regions=dict(sorted({**passed, **set_aside}.items())),
         errors=tuple(str(fault) for error in refused for fault in error.faults),
         data_docs=_build_docs(run),
+        snapshot=publication.snapshot.id if publication else None,
     )
     run.leave("ingestion", ingestion)
-    if ingestion.published:
-        about = ingestion.data.model_dump(mode="json")
-        write_json(run.artifacts / "data" / f"{ingestion.dataset}.json", about)
     rows = [{"region": name, **_shown(record)} for name, record in ingestion.regions.items()]
     create_table_artifact(key="regions", table=rows, description=f"Regions of run {run.run_id}")
+    if publication:
+        tell_changes(run, publication)
     return ingestion
 
 
 @task(name="load-ingestion", cache_policy=NO_CACHE)
 def load_ingestion(run: Run) -> Ingestion:
-    """What this run ingested, or else what is published of its data folder (none: the newest).
+    """What this run ingested, or else the snapshot published of its data folder (none: the newest).
+
+    A region that the last ingestion refused is left out, as it was left out of that run: its table
+    in the snapshot is older than the others.
 
     Raises:
-        UsageError: nothing is published there.
+        UsageError: nothing is published there, or every region was refused.
+        IntegrityError: a table was changed since.
     """
     if part := run.find("ingestion"):
         return Ingestion.model_validate(part)
-    datasets = sorted(
-        (run.artifacts / "data").glob("*.json"), key=lambda path: path.stat().st_mtime
-    )
-    if run.data is not None:
-        datasets = [path for path in datasets if _folder_of(path) == str(run.data)]
-    regions = _load_published(datasets[-1].with_suffix("")) if datasets else {}
-    if not regions:
+    current = read_current(_store_of(run), folder=run.data)
+    found = {} if current is None else current.snapshot.regions
+    refused = {} if current is None else current.refused
+    usable = {name: _loaded(run, each) for name, each in found.items() if name not in refused}
+    if current is None or not usable:
         raise UsageError(
-            run.artifacts / "data",
-            found=f"nothing published from {run.data or 'any folder'}",
+            _store_of(run),
+            found=f"nothing published from {run.data or 'any folder'}"
+            + (" that the last ingestion did not refuse" if refused else ""),
             expected="published regions; run `gridcast ingest` first, or `gridcast run`",
         )
-    data = DataRecord.model_validate(read_json(datasets[-1]))
-    ingestion = Ingestion(dataset=datasets[-1].stem, data=data, regions=regions)
+    for name, record in refused.items():
+        _log.error(
+            "%s is left out, the last ingestion set it aside:\nERROR %s", name, record.reason
+        )
+    ingestion = Ingestion(
+        dataset=current.dataset,
+        data=current.data,
+        regions=dict(sorted({**usable, **refused}.items())),
+        snapshot=current.snapshot.id,
+    )
     run.leave("ingestion", ingestion)
     return ingestion
 
 
-def _folder_of(path: Path) -> str:
-    return str((read_json(path) or {}).get("folder"))
+def _store_of(run: Run) -> Path:
+    return run.artifacts / "data"
 
 
-def _load_published(folder: Path) -> dict[str, RegionRecord]:
-    """Every region that is published in ``folder``. One that was changed since is an error."""
-    found = {}
-    for pointer in sorted(folder.glob("*.json")):
-        record = RegionRecord.model_validate((read_json(pointer) or {})["region"])
-        path = folder / record.path
-        require_sha256(path, record.file_sha256)
-        found[pointer.stem] = record.model_copy(update={"cached": True, "path": str(path)})
-    return found
-
-
-def _already_published(folder: Path, region: str, key: str) -> RegionRecord | None:
-    published = read_json(folder / f"{region}.json")
-    if published is None or published.get("key") != key:
-        return None
-    record = RegionRecord.model_validate(published["region"])
-    if not has_sha256(folder / record.path, record.file_sha256):
-        return None
-    return record.model_copy(update={"cached": True, "path": str(folder / record.path)})
+def _loaded(run: Run, record: RegionRecord) -> RegionRecord:
+    """A region of a snapshot, for this run. One that was changed since is an error."""
+    path = _store_of(run) / record.path
+    require_sha256(path, record.file_sha256)
+    return record.model_copy(update={"cached": True, "path": str(path)})
 
 
 def _read_and_check(run: Run, content: bytes, *, region: str, file: str) -> RegionLoad:
@@ -201,33 +199,24 @@ def _set_aside_of(run: Run, region: str) -> str:
     return str(path.relative_to(run.artifacts)) if path.is_file() else ""
 
 
-def _publish(
-    folder: Path, load: RegionLoad, *, source_sha256: str, key: str, set_aside: str
-) -> RegionRecord:
-    """Write the Parquet under a name of its own, then point ``<REGION>.json`` at it."""
-    path = folder / f"{load.region}-{key[:12]}.parquet"
-    table = pa.Table.from_pandas(load.frame, preserve_index=False)
+def _store(run: Run, load: RegionLoad, *, source_sha256: str, key: str) -> RegionRecord:
     origin = {"source_sha256": source_sha256, "content_sha256": load.content_sha256}
-    metadata = {**(table.schema.metadata or {}), **origin, "region": load.region}
-    with publishing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    table = store_table(_store_of(run), load.region, load.frame, origin)
     record = RegionRecord(
         rows=len(load.frame),
         utc_hours=load.frame["timestamp"].nunique(),
         missing_hours=_span_hours(load.frame) - len(load.frame),
         flagged=int((load.frame["flag"] != NO_FLAG).sum()),
         status="published",
-        set_aside=set_aside,
-        path=path.name,
-        file_sha256=file_sha256(path),
+        set_aside=_set_aside_of(run, load.region),
+        path=str(table.path),
+        file_sha256=table.file_sha256,
         content_sha256=load.content_sha256,
         source_sha256=source_sha256,
+        table_sha256=table.table_sha256,
     )
-    write_json(
-        folder / f"{load.region}.json", {"key": key, "region": record.model_dump(mode="json")}
-    )
-    keep_newest(list(folder.glob(f"{load.region}-*.parquet")), num=_KEPT_VERSIONS)
-    return record.model_copy(update={"path": str(path)})
+    remember_table(_store_of(run), load.region, key, record)
+    return record
 
 
 def _require_expectations(run: Run, load: RegionLoad, *, file: str) -> None:
@@ -242,8 +231,13 @@ def _require_expectations(run: Run, load: RegionLoad, *, file: str) -> None:
     )
 
 
-@cache
 def _docs_of(folder: Path) -> DataDocs:
+    with _docs_lock:  # regions are validated side by side, and one context serves all
+        return _open_docs(folder)
+
+
+@cache
+def _open_docs(folder: Path) -> DataDocs:
     from tasks.expectations import DataDocs
 
     return DataDocs(folder)
@@ -252,16 +246,22 @@ def _docs_of(folder: Path) -> DataDocs:
 def _build_docs(run: Run) -> str | None:
     """Rebuild the Data Docs if a region was validated in this process; the path of their page."""
     folder = run.artifacts / "data-docs"
-    if _docs_of.cache_info().currsize:
-        _docs_of(folder).build()
-        _docs_of.cache_clear()
+    if _open_docs.cache_info().currsize:
+        _open_docs(folder).build()
+        _open_docs.cache_clear()
     page = folder / "site" / "index.html"
     return str(page) if page.is_file() else None
 
 
-def _write_refusal(run: Run, error: RegionRefusedError) -> None:
+def _record_refusal(run: Run, error: RegionRefusedError) -> RegionRecord:
+    """Tell why a region was refused, in the log and in a file; its record."""
+    _log.error("%s is set aside:\n%s", error.region, error)
     faults = [{name: getattr(fault, name) for name in Fault.__slots__} for fault in error.faults]
     write_json(run.folder / "refused" / f"{error.region}.json", {"faults": faults})
+    return RegionRecord(
+        rows=0, utc_hours=0, missing_hours=0, flagged=0, status="refused", reason=error.reason,
+        set_aside=_set_aside_of(run, error.region),
+    )  # fmt: skip
 
 
 def _span_hours(frame: pd.DataFrame) -> int:

@@ -55,6 +55,8 @@ def show_summary(path: Path) -> None:
                   style="yellow")  # fmt: skip
     seconds = summary.timings.get("total", 0.0)
     out.print(f"{summary.status.capitalize()} in {seconds:.0f} s (profile {summary.profile})")
+    if summary.snapshot:
+        out.print(f"Snapshot:  {summary.snapshot}", highlight=False)
     if summary.report:
         out.print(f"Report:    {summary.report}", highlight=False)
     if summary.data_docs:

@@ -150,6 +150,15 @@ def keep_newest(paths: list[Path], *, num: int) -> None:
         path.unlink(missing_ok=True)
 
 
+def delete_files(paths: list[Path]) -> None:
+    """Delete files, and make sure that they stay deleted before anything else is done."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in paths}:
+        if folder.is_dir():
+            _sync(folder)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -98,7 +98,11 @@ def test_command_block_runs_or_says_why_not(block: Block) -> None:
 def test_gridcast_command_is_parsed_as_it_stands(arguments: list[str]) -> None:
     if arguments not in ([], ["--help"]):
         name, *options = arguments
-        SUBCOMMANDS[name].make_context(name, options)
+        command = SUBCOMMANDS[name]
+        while hasattr(command, "commands") and options:  # a group, such as `gridcast snapshots`
+            name, *options = options
+            command = command.commands[name]
+        command.make_context(name, options)
     settings = [value for option, value in itertools.pairwise(arguments) if option == "--set"]
     Config.load(overrides=tuple(settings))
 

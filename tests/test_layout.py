@@ -44,7 +44,7 @@ def test_the_top_level_folders_are_those_of_the_readme() -> None:
 
 def test_there_is_one_flow_a_file_named_as_the_flow() -> None:
     files = {path.stem for path in (ROOT / "flows").glob("*.py")}
-    assert files == {*FLOWS, "__init__", "command_line"}
+    assert files == {*FLOWS, "__init__", "command_line", "snapshot_commands"}
     for name in FLOWS:
         source = (ROOT / "flows" / f"{name}.py").read_text(encoding="utf-8")
         assert source.count("@flow(") == 1
@@ -55,7 +55,7 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
     code = """
 from typer.testing import CliRunner
 from flows.command_line import app
-for command in ("", "run", "ingest", "train", "synthesize", "ui"):
+for command in ("", "run", "ingest", "train", "synthesize", "ui", "snapshots", "snapshots list"):
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0, result.output
 """

@@ -20,7 +20,8 @@ import pytest
 import torch
 
 from gridcast.config import Config
-from gridcast.summary import Summary
+from gridcast.snapshots import SnapshotChanges
+from gridcast.summary import Snapshot, Summary
 from tests.pipelines import (
     NUM_REGIONS,
     SMALL_MODEL,
@@ -424,15 +425,35 @@ def test_a_broken_file_gives_one_error_line_that_names_the_place(
     assert words in line
 
 
+def snapshot_of(run: PipelineRun) -> Snapshot:
+    """The snapshot that the run's summary names."""
+    manifest = run.artifacts / "data" / "snapshots" / f"{run.summary.snapshot}.json"
+    return Snapshot.model_validate_json(manifest.read_bytes())
+
+
 def test_what_was_published_of_a_refused_region_stays_as_it_was(faulty_run: PipelineRun) -> None:
-    dataset = Path("data") / small_data().name
-    before = sha256_by_file(first_run().artifacts / dataset)
-    after = sha256_by_file(faulty_run.artifacts / dataset)
+    before = sha256_by_file(first_run().artifacts / "data")
+    after = sha256_by_file(faulty_run.artifacts / "data")
+    changed = {name for name, sha in before.items() if after.get(name) != sha}
+    assert changed == {f"{small_data().name}.json"}  # the pointer
+    old, new = snapshot_of(first_run()), snapshot_of(faulty_run)
+    assert new.parent == old.id
     for region in ("DAYTON", "DEOK", "DOM", "DUQ"):
-        mine = {name: sha for name, sha in before.items() if re.match(rf"{region}[-.]", name)}
-        assert len(mine) == 2
-        assert {name: after.get(name) for name in mine} == mine
-        assert not [name for name in after if name.startswith(f"{region}-") and name not in mine]
+        assert new.regions[region] == old.regions[region]
+        assert not [name for name in after.keys() - before.keys() if f"/{region}-" in name]
+
+
+def test_the_difference_to_the_snapshot_before_is_told(faulty_run: PipelineRun) -> None:
+    name = faulty_run.summary.snapshot
+    report = read_json(faulty_run.artifacts / "data" / "snapshots" / f"{name}.changes.json")
+    assert report == read_json(faulty_run.folder / "changes.json")
+    changes = SnapshotChanges.model_validate(report)
+    assert set(changes.changed) == {"COMED", "PJME"}
+    assert changes.changed["COMED"].revised.count == 1
+    assert changes.changed["PJME"].added.count == 1
+    shown = gridcast("snapshots", "compare", "--artifacts", faulty_run.artifacts)
+    assert shown.returncode == 0, shown.stderr
+    assert "11111.0 MW" in shown.stdout
 
 
 def test_the_other_regions_are_published_and_nothing_half_written_is_left(

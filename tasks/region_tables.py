@@ -1,0 +1,97 @@
+"""Region tables that never change: Parquet named by its content, and which source gave which.
+
+``objects/<REGION>-<table hash>.parquet`` is written once. ``keys/<REGION>-<key>.json`` remembers
+what a source gave under certain rules and code, so that it is not read again; it can be deleted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gridcast.snapshots import table_sha256
+from gridcast.summary import RegionRecord
+from tasks.storage import file_sha256, has_sha256, publishing, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+OBJECTS, KEYS = "objects", "keys"
+_DIGITS = 16
+
+
+def find_table(store: Path, region: str, key: str) -> RegionRecord | None:
+    """What was stored of ``region`` under ``key``, if its file is there and as it was written."""
+    known = read_json(_key_path(store, region, key))
+    if known is None or known.get("key") != key:
+        return None
+    record = RegionRecord.model_validate(known["region"])
+    if not has_sha256(store / record.path, record.file_sha256):
+        return None
+    return record.model_copy(update={"cached": True, "path": str(store / record.path)})
+
+
+class StoredTable(NamedTuple):
+    """Where a table lies; the hash of its bytes, and that of its content."""
+
+    path: Path
+    file_sha256: str
+    table_sha256: str
+
+
+def store_table(
+    store: Path, region: str, frame: pd.DataFrame, origin: Mapping[str, str]
+) -> StoredTable:
+    """Write the table, unless the same is there.
+
+    A table that is there keeps the source lines and the ``origin`` of the file that gave it first.
+    """
+    sha256 = table_sha256(frame)
+    path = store / OBJECTS / f"{region}-{sha256[:_DIGITS]}.parquet"
+    if not _is_sound(store, region, path, sha256):
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        metadata = {**(table.schema.metadata or {}), **origin, "region": region}
+        with publishing(path) as temporary:
+            pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    return StoredTable(path, file_sha256(path), sha256)
+
+
+def remember_table(store: Path, region: str, key: str, record: RegionRecord) -> None:
+    """Keep the record for the next time that the same source comes under the same rules."""
+    content = {"key": key, "region": stored(record, store).model_dump(mode="json")}
+    write_json(_key_path(store, region, key), content)
+
+
+def stored(record: RegionRecord, store: Path) -> RegionRecord:
+    """The record as files keep it: its path relative to ``store``, and nothing of this run."""
+    path = store / record.path  # an absolute path stays as it is
+    return record.model_copy(update={"cached": False, "path": path.relative_to(store).as_posix()})
+
+
+def read_table(store: Path, record: RegionRecord) -> pd.DataFrame:
+    """Time, load and flag of a stored table; the caller has checked its hash."""
+    return pd.read_parquet(store / record.path, columns=["timestamp", "load_mw", "flag"])
+
+
+def _key_path(store: Path, region: str, key: str) -> Path:
+    return store / KEYS / f"{region}-{key[:_DIGITS]}.json"
+
+
+def _is_sound(store: Path, region: str, path: Path, sha256: str) -> bool:
+    """Whether the file is there as it was written: by the keys, or by content where none knows."""
+    if not path.is_file():
+        return False
+    name = path.relative_to(store).as_posix()
+    keys = (read_json(each) or {} for each in (store / KEYS).glob(f"{region}-*.json"))
+    records = (each.get("region", {}) for each in keys)
+    written = {each.get("file_sha256") for each in records if each.get("path") == name}
+    if written:
+        return file_sha256(path) in written
+    try:
+        return table_sha256(pd.read_parquet(path)) == sha256
+    except (OSError, ValueError, pa.ArrowException):
+        return False
