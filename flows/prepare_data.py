@@ -42,7 +42,9 @@ def prepare_data(
     ):  # fmt: skip
         sources = find_sources(run)
         states = [
-            ingest_region(run, file.region, file.path, sources.dataset, return_state=True)
+            ingest_region(
+                run, file.region, file.path, sources.dataset, sources.labels, return_state=True
+            )
             for file in sources.files
         ]
         return record_ingestion(run, sources, *_sort(states))

@@ -36,6 +36,7 @@ from tasks.storage import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gridcast.config import Labels
     from gridcast.parsing import RegionLoad
     from tasks.expectations import DataDocs
     from tasks.runs import Run
@@ -49,7 +50,9 @@ _log = logging.getLogger("gridcast.ingest")
 
 
 @task(name="ingest-region", task_run_name="ingest-{region}", cache_policy=NO_CACHE)
-def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Published:
+def ingest_region(
+    run: Run, region: str, source: Path, dataset: str, labels: Labels = "local"
+) -> Published:
     """CSV → parsed and flagged → checked by Great Expectations → Parquet, published by rename.
 
     Nothing is done again for the same bytes, rules and code.
@@ -64,14 +67,14 @@ def ingest_region(run: Run, region: str, source: Path, dataset: str) -> Publishe
     key = key_of(
         source=source_sha256,
         region=region,
-        labels=run.config.ingestion.model_dump(mode="json"),
+        labels=run.config.ingestion.reading(labels).model_dump(mode="json"),
         rules=rules.model_dump(mode="json", include={"required", "flagged"}),
         code=code_sha256(*_CODE),
     )
     if not run.fresh and (record := _already_published(folder, region, key)) is not None:
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
         return unchanged(Published(region=region, record=record))
-    load = _read_and_check(run, content, region=region, file=str(source))
+    load = _read_and_check(run, content, region=region, file=str(source), labels=labels)
     record = _publish(
         folder, load, source_sha256=source_sha256, key=key, set_aside=_set_aside_of(run, region)
     )
@@ -102,7 +105,13 @@ def record_ingestion(
         _log.warning("rules.regions.%s: no such region in %s", name, sources.folder)
     ingestion = Ingestion(
         dataset=sources.dataset,
-        data=DataRecord(folder=str(sources.folder), kind=sources.kind, skipped=sources.skipped),
+        data=DataRecord(
+            folder=str(sources.folder),
+            kind=sources.kind,
+            source=sources.source,
+            labels=sources.labels,
+            skipped=sources.skipped,
+        ),
         regions=dict(sorted(regions.items())),
         errors=tuple(str(fault) for error in refused for fault in error.faults),
         data_docs=_build_docs(run),
@@ -168,11 +177,14 @@ def _already_published(folder: Path, region: str, key: str) -> RegionRecord | No
     return record.model_copy(update={"cached": True, "path": str(folder / record.path)})
 
 
-def _read_and_check(run: Run, content: bytes, *, region: str, file: str) -> RegionLoad:
+def _read_and_check(
+    run: Run, content: bytes, *, region: str, file: str, labels: Labels
+) -> RegionLoad:
     """Parse, flag, check; set aside what is flagged or refused, whatever becomes of the region."""
     rules, aside = run.config.rules.of(region).flagged, []
     try:
-        load = parse_region(content, region=region, file=file, config=run.config.ingestion)
+        reading = run.config.ingestion.reading(labels)
+        load = parse_region(content, region=region, file=file, config=reading)
         load.frame["flag"] = flag_readings(load.frame["load_mw"], rules)
         aside.append(flagged_rows(content, load.frame, region=region, rules=rules))
         _require_expectations(run, load, file=file)

@@ -41,6 +41,26 @@ def publishing(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def publishing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; on success it becomes ``folder`` in one step, with all in it.
+
+    ``folder`` must not be there, or be empty. On an error nothing is left.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    stage = folder.with_name(f".{folder.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        stage.mkdir()
+        yield stage
+        for path in (*stage.iterdir(), stage):
+            _sync(path)
+        stage.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Publish ``content`` as ``path``."""
     with publishing(path) as temporary:
@@ -139,8 +159,11 @@ def check_folder(artifacts: Path) -> None:
 
 def remove_leftovers(artifacts: Path) -> None:
     """Delete temporary files that a killed run left; the caller holds the lock."""
-    for path in artifacts.rglob(f".*{TEMPORARY_SUFFIX}"):
-        path.unlink(missing_ok=True)
+    for path in list(artifacts.rglob(f".*{TEMPORARY_SUFFIX}")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def keep_newest(paths: list[Path], *, num: int) -> None:
