@@ -245,11 +245,12 @@ class _Bounded(io.RawIOBase):
         return self._file.tell() if self._can_seek_back else self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        before = 0 if self._can_seek_back else self._position
+        if whence == io.SEEK_SET and offset < before:
+            message = "headers that point to before its start"
+            raise ValueError(message)
         if self._can_seek_back:
             return self._file.seek(offset, whence)
-        if whence != io.SEEK_SET or offset < self._position:
-            message = "headers that point backwards"
-            raise ValueError(message)
         while self._position < offset:
             if not self.read(min(_CHUNK, offset - self._position)):
                 break
