@@ -250,7 +250,7 @@ def make_zip_bomb(path: Path, num_bytes: int) -> Path:
         file.write(info.FileHeader(zip64=True) + packed)
         archive.filelist.append(info)
         archive.start_dir = file.tell()
-        archive._didModify = True
+        archive.mkdir("a")  # so that zipfile writes its list
     return path
 
 

@@ -114,7 +114,7 @@ def test_make_targets_exist() -> None:
 def test_deployments_of_the_runbook_are_those_of_prefect_yaml() -> None:
     written = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     deployed = {f"{each['entrypoint'].partition(':')[2]}/{each['name']}" for each in written}
-    named = set(re.findall(r"[a-z]+-[a-z]+/(?:nightly|hourly|weekly)", _runbook()))
+    named = set(re.findall(r"[a-z]+-[a-z]+/(?:nightly|hourly|weekly|live)", _runbook()))
     assert {name.replace("-", "_") for name in named} == deployed
 
 

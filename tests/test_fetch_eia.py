@@ -13,6 +13,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from gridcast.archive import MARKER
@@ -227,7 +228,11 @@ def test_waits_grow_and_end_within_the_limit(server: EiaServer, tmp_path: Path) 
 def test_a_server_that_never_answers_ends_within_the_limit(
     server: EiaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "answer", lambda *_: time.sleep(5) or Reply(200))
+    def answer_late(*_: object) -> Reply:
+        time.sleep(5)
+        return Reply(200)
+
+    monkeypatch.setattr(server, "answer", answer_late)
     begun = time.monotonic()
     with pytest.raises(FetchError, match="no whole answer"):
         fetch(tmp_path, timeout_seconds=0.3, give_up_seconds=1.0)
@@ -446,6 +451,25 @@ def test_a_region_that_fails_leaves_the_others_and_the_status_is_1(
     everything = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert all(KEY.encode() not in path.read_bytes() for path in everything)
     assert KEY not in result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_what_was_fetched_is_ingested_hour_by_hour_over_the_autumn_change(
+    server: EiaServer, tmp_path: Path
+) -> None:
+    hours = periods("2025-10-01T05", 1200)
+    server.loads["AEP"] = {hour: str(14000 + i % 24) for i, hour in enumerate(hours)}
+    fetch(tmp_path / "eia", since="2025-10-01", until="2025-12-31")
+    result = gridcast("ingest", "--data", tmp_path / "eia", "--artifacts", tmp_path / "a")
+    assert result.returncode == 0, result.stderr
+    summary = read_json(tmp_path / "a" / "runs" / "latest" / "summary.json")
+    assert (summary["data"]["labels"], summary["data"]["source"]) == ("utc", "eia")
+    frame = pd.read_parquet(summary["regions"]["AEP"]["path"])
+    wanted = pd.date_range("2025-10-01 04:00", periods=1200, freq="h", tz="UTC")
+    assert list(frame["timestamp"]) == list(wanted)
+    assert list(frame["load_mw"]) == [14000.0 + i % 24 for i in range(1200)]
+    local = frame["timestamp"].dt.tz_convert("America/New_York")
+    assert (local.dt.date == datetime(2025, 11, 2, tzinfo=UTC).date()).sum() == 25
 
 
 @pytest.mark.slow
