@@ -33,7 +33,7 @@ PAGES = sorted(
 )
 PAGES_WITH_COMMANDS = ("README.md", "CONTRIBUTING.md", "docs/runbook.md")
 KNOWN_PROGRAMS = {
-    "export", "fuser", "gridcast", "make", "mlflow", "prefect", "ps", "psql", "rm",
+    "export", "fuser", "gridcast", "make", "mlflow", "prefect", "ps", "psql", "python", "rm",
 }  # fmt: skip
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```sh\n(?P<body>.*?)```", re.DOTALL)
 MARK = "not run by the tests: "
@@ -98,7 +98,11 @@ def test_command_block_runs_or_says_why_not(block: Block) -> None:
 def test_gridcast_command_is_parsed_as_it_stands(arguments: list[str]) -> None:
     if arguments not in ([], ["--help"]):
         name, *options = arguments
-        SUBCOMMANDS[name].make_context(name, options)
+        command = SUBCOMMANDS[name]
+        if name == "fetch":
+            name, *options = options
+            command = vars(command)["commands"][name]
+        command.make_context(name, options)
     settings = [value for option, value in itertools.pairwise(arguments) if option == "--set"]
     Config.load(overrides=tuple(settings))
 

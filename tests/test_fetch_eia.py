@@ -6,6 +6,9 @@ The client, the files and the marker are the real ones; two tests start the real
 from __future__ import annotations
 
 import logging
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +23,7 @@ from gridcast.archive import MARKER
 from gridcast.errors import EXIT_USAGE, FetchError, LockHeldError, UsageError
 from tests.builders import make_config
 from tests.eia_server import KEY, EiaServer, Reply, eia_server, error_body, periods
-from tests.pipelines import clean_environment, gridcast, read_json, settings
+from tests.pipelines import ROOT, clean_environment, gridcast, read_json, settings
 
 pytestmark = pytest.mark.prefect  # tasks.fetch_eia imports it, which takes seconds
 
@@ -482,6 +485,23 @@ def test_without_a_key_the_command_says_where_it_looks_for_one(
     assert "Prefect Secret block eia-api-key" in result.stderr
     assert server.asked == []
     assert not (tmp_path / "eia").exists()
+
+
+@pytest.mark.slow
+def test_the_key_may_lie_in_a_secret_block_of_prefect(server: EiaServer, tmp_path: Path) -> None:
+    artifacts = tmp_path / "artifacts"
+    (artifacts / "prefect").mkdir(parents=True)
+    database = f"sqlite+aiosqlite:///{artifacts / 'prefect' / 'prefect.db'}"
+    runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^python -c '(from prefect.blocks.*)'$", runbook, re.MULTILINE)
+    subprocess.run(
+        [sys.executable, "-c", command], input=KEY, text=True, check=True, capture_output=True,
+        env=clean_environment(PREFECT_API_DATABASE_CONNECTION_URL=database), timeout=120,
+    )  # fmt: skip
+    result = fetched(server, tmp_path, "--since", "2026-01-30", "--region", "AEP", key=None)
+    assert result.returncode == 0, result.stderr
+    assert len(lines(tmp_path / "eia")) == 1 + 48
+    assert KEY not in result.stdout + result.stderr
 
 
 @pytest.mark.slow
