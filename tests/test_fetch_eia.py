@@ -489,14 +489,13 @@ def test_without_a_key_the_command_says_where_it_looks_for_one(
 
 @pytest.mark.slow
 def test_the_key_may_lie_in_a_secret_block_of_prefect(server: EiaServer, tmp_path: Path) -> None:
-    artifacts = tmp_path / "artifacts"
-    (artifacts / "prefect").mkdir(parents=True)
-    database = f"sqlite+aiosqlite:///{artifacts / 'prefect' / 'prefect.db'}"
+    from tasks.servers import local_settings
+
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^python -c '(from prefect.blocks.*)'$", runbook, re.MULTILINE)
     subprocess.run(
         [sys.executable, "-c", command], input=KEY, text=True, check=True, capture_output=True,
-        env=clean_environment(PREFECT_API_DATABASE_CONNECTION_URL=database), timeout=120,
+        env=clean_environment(**local_settings(tmp_path / "artifacts")), timeout=150,
     )  # fmt: skip
     result = fetched(server, tmp_path, "--since", "2026-01-30", "--region", "AEP", key=None)
     assert result.returncode == 0, result.stderr
