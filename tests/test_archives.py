@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import struct
+import subprocess
 import tarfile
 import time
 import tracemalloc
@@ -113,6 +114,21 @@ def test_a_folder_that_holds_something_is_never_unpacked_into(tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     unpack_archive(archive, tmp_path / "empty", limits=LIMITS)
     assert (tmp_path / "empty" / "AEP_hourly.csv").read_bytes() == CSV
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_works_on_is_not(
+    tmp_path: Path,
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead, living = (tmp_path / f".to.{pid}.gridcast-tmp" for pid in (ended.pid, os.getppid()))
+    for stage in (dead, living):
+        stage.mkdir()
+        (stage / "AEP_hourly.csv").write_bytes(b"half")
+    archive = make_archive(tmp_path / "x.zip", {"AEP_hourly.csv": CSV})
+    unpack_archive(archive, tmp_path / "to", limits=LIMITS)
+    assert not dead.exists()
+    assert living.exists()
 
 
 # -- names and kinds (case 14) -------------------------------------------------------------------
