@@ -27,10 +27,17 @@ app = typer.Typer(
 )
 app.add_typer(snapshot_commands.app, name="snapshots")
 
+fetch_app = typer.Typer(
+    help="Put regional CSVs into a folder. These commands alone reach out to the network.",
+    no_args_is_help=True,
+)
+app.add_typer(fetch_app, name="fetch")
+
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder of <REGION>_hourly.csv files. None: data/, else a synthetic set."),
-]
+    typer.Option(help="Folder (or zip, tar) of <REGION>_hourly.csv files. None: data/, else "
+                 "a synthetic set."),
+]  # fmt: skip
 Artifacts = Annotated[Path, typer.Option(help="Folder for everything that runs produce.")]
 Profile = Annotated[str, typer.Option(help="Name in configs/ (base, gpu, seed) or a YAML file.")]
 Settings = Annotated[
@@ -40,8 +47,11 @@ Settings = Annotated[
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Do everything again, also what is unchanged.")
 ]
+To = Annotated[Path | None, typer.Option(help="Folder to make. None: data/ and the source's name.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Train, however long it is estimated to take.")]
 DEFAULT_ARTIFACTS = Path("artifacts")
+DEFAULT_LIVE = Path("data/eia")
+DEFAULT_SYNTHETIC = Path("data/synthetic")
 NO_QUESTION = "training.confirm_above_hours=null"
 
 
@@ -111,6 +121,107 @@ def synthesize(
     raise typer.Exit(_exit_code_of(write))
 
 
+@fetch_app.command(
+    "archive", epilog="Examples:  gridcast fetch archive load.zip  ·  "
+    "gridcast fetch archive load.tar.gz --to data/load"
+)  # fmt: skip
+def fetch_archive(
+    path: Annotated[Path, typer.Argument(help="A zip, or a tar (.gz, .xz, .bz2).")],
+    to: To = None,
+    profile: Profile = "base",
+    settings: Settings = None,
+) -> None:
+    """Check an archive, then unpack its regional CSVs: all or nothing, within limits."""
+    from gridcast.config import Config
+
+    def unpack() -> None:
+        from tasks.archives import unpack_archive
+
+        limits = Config.load(profile, overrides=tuple(settings or ())).archives
+        folder = to or Path("data") / path.name.split(".")[0]
+        _tell_unpacked(unpack_archive(path, folder, limits=limits).regional, folder)
+
+    raise typer.Exit(_exit_code_of(unpack))
+
+
+@fetch_app.command(
+    "kaggle", epilog="Examples:  gridcast fetch kaggle  ·  "
+    "gridcast fetch kaggle --dataset robikscube/hourly-energy-consumption --to data/pjm"
+)  # fmt: skip
+def fetch_kaggle(
+    dataset: Annotated[
+        str, typer.Option(help="Owner and name, as in the page's address.")
+    ] = "robikscube/hourly-energy-consumption",
+    to: To = None,
+    profile: Profile = "base",
+    settings: Settings = None,
+) -> None:
+    """Download a data set from Kaggle and unpack its regional CSVs (none named: PJM, 12 regions).
+
+    Credentials, where Kaggle wants some: KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY.
+    """
+    from gridcast.config import Config
+
+    def download() -> None:
+        from tasks.fetch_kaggle import fetch_kaggle
+
+        limits = Config.load(profile, overrides=tuple(settings or ())).archives
+        folder = to or Path("data") / "pjm"
+        _tell_unpacked(fetch_kaggle(dataset, folder, limits=limits).regional, folder)
+
+    raise typer.Exit(_exit_code_of(download))
+
+
+@fetch_app.command(
+    "eia", epilog="Examples:  gridcast fetch eia --since 2026-01-01  ·  gridcast fetch eia  ·  "
+    "gridcast fetch eia --region AEP --region DOM --since 2024-01-01 --to data/live"
+)  # fmt: skip
+def fetch_eia(
+    since: Annotated[
+        str | None, typer.Option(help="First hour, UTC. Needed on the first fetch only.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Last hour, UTC. None: now.")] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="May stand several times. None: all of PJM.")
+    ] = None,
+    to: Annotated[Path, typer.Option(help="Folder of the CSVs.")] = DEFAULT_LIVE,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    profile: Profile = "base",
+    settings: Settings = None,
+) -> None:
+    """Hourly load of PJM's sub-regions from the EIA, merged with what the folder holds.
+
+    The key: EIA_API_KEY in the environment, or the Prefect Secret block eia-api-key.
+    """
+    from gridcast.config import Config
+
+    def fetch() -> None:
+        from tasks.fetch_plan import plan_fetch
+        from tasks.servers import start_embedded_prefect
+
+        Config.load(profile, overrides=tuple(settings or ()))
+        plan_fetch(str(to), since=since, until=until, regions=region)
+        _prepare_surroundings(artifacts)
+        start_embedded_prefect()
+        marker = _load_flow("fetch_data")(
+            folder=str(to), since=since, until=until, regions=region, profile=profile,
+            overrides=settings,
+        )  # fmt: skip
+        typer.echo(f"What came: {marker}\nUse it: gridcast run --data {to}")
+
+    raise typer.Exit(_exit_code_of(fetch))
+
+
+@fetch_app.command("synthetic", epilog="Examples:  gridcast fetch synthetic --to data/synthetic")
+def fetch_synthetic(
+    to: Annotated[Path, typer.Option(help="Folder of the CSVs.")] = DEFAULT_SYNTHETIC,
+    profile: Profile = "base",
+    settings: Settings = None,
+) -> None:
+    """The same as `gridcast synthesize`: made here, no statement about a real load."""
+    synthesize(to, profile, settings)
+
+
 @app.command(epilog="Examples:  gridcast ui  ·  gridcast ui --artifacts /srv/gridcast "
              "--prefect-port 4201 --mlflow-port 5001")  # fmt: skip
 def ui(
@@ -153,7 +264,7 @@ def _start(
 
         _check_early(artifacts, profile, settings)
         _prepare_surroundings(artifacts)
-        _check_data(data)
+        _check_data(data, profile, settings)
         start_embedded_prefect()
         _load_flow(flow)(
             data=None if data is None else str(data),
@@ -198,11 +309,17 @@ def _check_early(artifacts: Path, profile: str, settings: list[str] | None) -> N
         pass  # the run takes it again, after Prefect's seconds
 
 
-def _check_data(data: Path | None) -> None:
+def _check_data(data: Path | None, profile: str, settings: list[str] | None) -> None:
     if data is not None:
-        from tasks.sources import list_sources
+        from gridcast.config import Config
+        from tasks.sources import check_data
 
-        list_sources(data)
+        check_data(data, Config.load(profile, overrides=tuple(settings or ())).archives)
+
+
+def _tell_unpacked(regions: list[str], folder: Path) -> None:
+    typer.echo(f"Took {len(regions)} regions: {', '.join(regions)}")
+    typer.echo(f"Use them: gridcast run --data {folder}")
 
 
 def _prepare_surroundings(artifacts: Path) -> None:

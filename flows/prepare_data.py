@@ -49,7 +49,10 @@ def prepare_data(
         run.timed("prepare_data"),
     ):  # fmt: skip
         sources = find_sources(run)
-        futures = [ingest_region.submit(run, file.region, file.path) for file in sources.files]
+        futures = [
+            ingest_region.submit(run, file.region, file.path, sources.labels)
+            for file in sources.files
+        ]
         wait(list[PrefectFuture[Any]](futures))
         return record_ingestion(run, sources, *_sort([each.state for each in futures]))
 

@@ -39,6 +39,7 @@ Fill = Literal["last_week_change", "past_weeks_mean"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+Labels = Literal["local", "utc"]
 
 
 def _check_name(name: object) -> object:
@@ -71,6 +72,16 @@ class IngestionConfig(Section):
             message = "an IANA time zone such as America/New_York"
             raise ValueError(message)
         return value
+
+    def reading(self, labels: Labels) -> IngestionConfig:
+        """The same for a folder whose marker says ``labels``: ``utc`` names the end of UTC hours.
+
+        What is to be read then is the file's business, not the configuration's; the calendar of the
+        features goes on using ``timezone``.
+        """
+        if labels == "local":
+            return self
+        return self.model_copy(update={"timezone": "UTC", "label": "hour_ending"})
 
 
 class RequiredRules(Section, strict=True):
@@ -266,6 +277,25 @@ class SyntheticConfig(Section):
     seed: int = Field(ge=0, description="of the generator")
 
 
+class ArchivesConfig(Section):
+    """What an archive may hold: checked on its list of members, and again while it is unpacked."""
+
+    max_bytes: Count = Field(description="of all members together, unpacked, and of the file (B)")
+    max_ratio: float = Field(ge=1.0, description="unpacked over packed size")
+    max_members: Count = Field(description="files and folders in it")
+
+
+class EiaConfig(Section):
+    """How the EIA's open data interface is asked."""
+
+    revised_days: int = Field(ge=0, description="asked for again before what is held (days)")
+    page_rows: int = Field(ge=1, le=5000, description="of an answer; the interface gives 5000")
+    requests_per_second: float = Field(gt=0.0, le=5.0, description="EIA asks for less than 5")
+    timeout_seconds: Positive = Field(description="of one request (s)")
+    backoff_seconds: Positive = Field(description="first wait after a failure; doubles (s)")
+    give_up_seconds: Positive = Field(description="lost to failures and waits in all (s)")
+
+
 class Config(Section):
     """Everything a run can be told."""
 
@@ -282,6 +312,8 @@ class Config(Section):
     evaluation: EvaluationConfig
     tracking: TrackingConfig
     synthetic: SyntheticConfig
+    archives: ArchivesConfig
+    eia: EiaConfig
 
     @classmethod
     def load(

@@ -82,6 +82,13 @@ class UsageError(GridcastError):
         super().__init__(f"ERROR {where}: found {found}, expected {expected}")
 
 
+class ArchiveRefusedError(UsageError):
+    """An archive that is unsafe, too large or broken; not a byte of it was published."""
+
+    def __init__(self, archive: object, *, found: str, expected: str) -> None:
+        super().__init__(archive, found=found, expected=f"{expected}; nothing was unpacked")
+
+
 class LockHeldError(GridcastError):
     """Another run works on the same artifacts folder."""
 
@@ -102,6 +109,13 @@ class IntegrityError(GridcastError):
             f"ERROR {path}: found SHA-256 {found[:16]}…, expected {expected[:16]}…; the file was "
             "changed after it was written: run again with --fresh to make it anew"
         )
+
+
+class FetchError(GridcastError):
+    """A source did not give what was asked for; what the folder held before stays as it is."""
+
+    def __init__(self, where: object, *, found: str, expected: str) -> None:
+        super().__init__(f"ERROR {where}: found {found}, expected {expected}")
 
 
 class TrainingJobError(GridcastError):

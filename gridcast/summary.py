@@ -6,8 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from gridcast.config import Labels
+
 Status = Literal["completed", "partial", "failed"]
 DataKind = Literal["real", "synthetic"]
+SourceKind = Literal["folder", "archive", "kaggle", "eia", "synthetic"]
 
 
 class Record(BaseModel):
@@ -17,10 +20,16 @@ class Record(BaseModel):
 
 
 class DataRecord(Record):
-    """Where the rows came from, and which files of the folder were passed over, and why."""
+    """Where the rows came from, and which files of the folder were passed over, and why.
+
+    ``folder`` is what the run was given, a folder or an archive; ``source`` is how its files came
+    to be there; ``labels`` tells which hours they name.
+    """
 
     folder: str
     kind: DataKind
+    source: SourceKind = "folder"
+    labels: Labels = "local"
     skipped: dict[str, str] = {}
 
 

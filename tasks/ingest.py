@@ -33,6 +33,7 @@ from tasks.storage import (
 )
 
 if TYPE_CHECKING:
+    from gridcast.config import Labels
     from gridcast.parsing import RegionLoad
     from tasks.expectations import DataDocs
     from tasks.runs import Run
@@ -47,7 +48,7 @@ _log = logging.getLogger("gridcast.ingest")
 
 
 @task(name="ingest-region", task_run_name="ingest-{region}", cache_policy=NO_CACHE)
-def ingest_region(run: Run, region: str, source: Path) -> Published:
+def ingest_region(run: Run, region: str, source: Path, labels: Labels = "local") -> Published:
     """CSV → parsed and flagged → checked by Great Expectations → Parquet, not yet published.
 
     Nothing is done again for the same bytes, rules and code, wherever the file lies.
@@ -61,14 +62,14 @@ def ingest_region(run: Run, region: str, source: Path) -> Published:
     key = key_of(
         source=source_sha256,
         region=region,
-        labels=run.config.ingestion.model_dump(mode="json"),
+        labels=run.config.ingestion.reading(labels).model_dump(mode="json"),
         rules=rules.model_dump(mode="json", include={"required", "flagged"}),
         code=code_sha256(*_CODE),
     )
     if not run.fresh and (record := find_table(_store_of(run), region, key)) is not None:
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
         return unchanged(Published(region=region, record=record))
-    load = _read_and_check(run, content, region=region, file=str(source))
+    load = _read_and_check(run, content, region=region, file=str(source), labels=labels)
     record = _store(run, load, source_sha256=source_sha256, key=key)
     _log.info(
         "%s: %d hours, %d missing, %d flagged",
@@ -92,7 +93,13 @@ def record_ingestion(
     set_aside = {error.region: _record_refusal(run, error) for error in refused}
     for name in sorted(run.config.rules.regions.keys() - passed.keys() - set_aside.keys()):
         _log.warning("rules.regions.%s: no such region in %s", name, sources.folder)
-    data = DataRecord(folder=str(sources.folder), kind=sources.kind, skipped=sources.skipped)
+    data = DataRecord(
+        folder=str(sources.folder),
+        kind=sources.kind,
+        source=sources.source,
+        labels=sources.labels,
+        skipped=sources.skipped,
+    )
     publication = publish(
         _store_of(run),
         sources.dataset,
@@ -166,11 +173,14 @@ def _loaded(run: Run, record: RegionRecord) -> RegionRecord:
     return record.model_copy(update={"cached": True, "path": str(path)})
 
 
-def _read_and_check(run: Run, content: bytes, *, region: str, file: str) -> RegionLoad:
+def _read_and_check(
+    run: Run, content: bytes, *, region: str, file: str, labels: Labels
+) -> RegionLoad:
     """Parse, flag, check; set aside what is flagged or refused, whatever becomes of the region."""
     rules, aside = run.config.rules.of(region).flagged, []
     try:
-        load = parse_region(content, region=region, file=file, config=run.config.ingestion)
+        reading = run.config.ingestion.reading(labels)
+        load = parse_region(content, region=region, file=file, config=reading)
         load.frame["flag"] = flag_readings(load.frame["load_mw"], rules)
         aside.append(flagged_rows(content, load.frame, region=region, rules=rules))
         _require_expectations(run, load, file=file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from gridcast.config import Labels
 from gridcast.summary import (
     BaselineRecord,
     DataKind,
@@ -12,6 +13,7 @@ from gridcast.summary import (
     ModelRecord,
     Record,
     RegionRecord,
+    SourceKind,
     WindowsRecord,
 )
 
@@ -24,10 +26,15 @@ class SourceFile(Record):
 
 
 class Sources(Record):
-    """The regional CSVs of one folder; ``skipped`` tells which files were passed over, and why."""
+    """The regional CSVs of one folder; ``skipped`` tells which files were passed over, and why.
+
+    ``folder`` is what the run was given: the folder itself, or the archive that was unpacked.
+    """
 
     folder: Path
     kind: DataKind
+    source: SourceKind = "folder"
+    labels: Labels = "local"
     files: tuple[SourceFile, ...]
     skipped: dict[str, str]
 

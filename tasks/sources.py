@@ -1,4 +1,4 @@
-"""Find the regional CSVs of a folder, or make a synthetic set where there is none."""
+"""Find the regional CSVs of a folder or an archive, or make a synthetic set where there is none."""
 
 from __future__ import annotations
 
@@ -9,31 +9,36 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from gridcast.archive import MARKER
 from gridcast.errors import UsageError
 from gridcast.parsing import region_of
 from gridcast.synthetic import csv_bytes, synthesize
+from tasks.archives import check_archive, is_archive, unpack_archive
+from tasks.origin import Origin, read_origin, require_own, write_origin
 from tasks.records import SourceFile, Sources
-from tasks.storage import read_json, write_bytes, write_json
+from tasks.storage import file_sha256, publishing_folder, write_bytes
 
 if TYPE_CHECKING:
-    from gridcast.config import SyntheticConfig
+    from gridcast.config import ArchivesConfig, SyntheticConfig
     from gridcast.summary import DataKind
     from tasks.runs import Run
 
 DEFAULT_FOLDER = Path("data")
 KAGGLE_DATASET = "robikscube/hourly-energy-consumption"
-_MARKER = "synthetic.json"
 _log = logging.getLogger("gridcast.sources")
 
 
 @task(name="find-sources", cache_policy=NO_CACHE)
 def find_sources(run: Run) -> Sources:
-    """The run's regional CSVs: those of its folder, else of ``data/``, else a synthetic set.
+    """The run's regional CSVs: of its folder or archive, else of ``data/``, else a synthetic set.
 
     Raises:
-        UsageError: the folder is none, has no regional CSV, or one that leads out of the folder.
+        UsageError: the folder is none, has no regional CSV, or one that leads out of the folder;
+            the archive is unsafe, too large or broken.
     """
-    if run.data is not None:
+    if run.data is not None and is_archive(run.data):
+        sources = _unpacked(run.data, run.artifacts / "sources", run.config.archives)
+    elif run.data is not None:
         sources = list_sources(run.data)
     elif DEFAULT_FOLDER.is_dir() and any(map(region_of, _names(DEFAULT_FOLDER))):
         sources = list_sources(DEFAULT_FOLDER.absolute())
@@ -46,13 +51,25 @@ def find_sources(run: Run) -> Sources:
     if sources.kind == "synthetic":
         _log.warning(
             "The data are SYNTHETIC (%s): good for a look at gridcast, no statement about a real "
-            "load. Real data: download the Kaggle data set %s, unpack it, and name its folder with "
-            "--data (or put its files in data/).",
+            "load. Real data: `gridcast fetch kaggle` (the data set %s) or `gridcast fetch eia`, "
+            "or name a folder or an archive of your own with --data.",
             sources.folder,
             KAGGLE_DATASET,
         )
     _log.info("Found %d regions in %s", len(sources.files), sources.folder)
     return sources
+
+
+def check_data(data: Path, limits: ArchivesConfig) -> None:
+    """Refuse a folder or an archive that a run could not begin with; nothing is written.
+
+    Raises:
+        UsageError: as :func:`find_sources`.
+    """
+    if is_archive(data):
+        check_archive(data, limits=limits)
+    else:
+        list_sources(data)
 
 
 def list_sources(folder: Path) -> Sources:
@@ -79,9 +96,17 @@ def list_sources(folder: Path) -> Sources:
     if not files:
         listed = ", ".join(skipped) or "no files"
         raise UsageError(folder, found=f"no regional CSV ({listed})", expected=wanted)
-    kind: DataKind = "synthetic" if (folder / _MARKER).is_file() else "real"
-    skipped.pop(_MARKER, None)
-    return Sources(folder=folder, kind=kind, files=tuple(files), skipped=skipped)
+    origin = read_origin(folder)
+    kind: DataKind = "synthetic" if origin.source == "synthetic" else "real"
+    skipped.pop(MARKER, None)
+    return Sources(
+        folder=folder,
+        kind=kind,
+        source=origin.source,
+        labels=origin.labels,
+        files=tuple(files),
+        skipped={**origin.skipped, **skipped},
+    )
 
 
 def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
@@ -90,16 +115,30 @@ def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
     Raises:
         UsageError: the folder holds regional CSVs that are not a synthetic set.
     """
-    marker = {"made_by": "gridcast synthesize", **config.model_dump()}
-    if read_json(folder / _MARKER) == marker:
+    origin = Origin(source="synthetic", name="synthetic", settings=config.model_dump())
+    require_own(folder, "synthetic")
+    if folder.is_dir() and read_origin(folder) == origin:
         return
-    if folder.is_dir() and not (folder / _MARKER).is_file() and any(map(region_of, _names(folder))):
-        raise UsageError(
-            folder, found="regional CSVs that gridcast did not make", expected="an empty folder"
-        )
+    if folder.exists():
+        _write_set(folder, config, origin)
+    else:
+        with publishing_folder(folder) as stage:
+            _write_set(stage, config, origin)
+
+
+def _write_set(folder: Path, config: SyntheticConfig, origin: Origin) -> None:
     for region, frame in synthesize(num_hours=config.num_hours, seed=config.seed).items():
         write_bytes(folder / f"{region}_hourly.csv", csv_bytes(frame))
-    write_json(folder / _MARKER, marker)
+    write_origin(folder, origin)
+
+
+def _unpacked(archive: Path, folder: Path, limits: ArchivesConfig) -> Sources:
+    """The archive's files, unpacked once for the same bytes below ``folder``."""
+    unpacked = folder / file_sha256(archive)[:16]
+    if not unpacked.is_dir():
+        unpack_archive(archive, unpacked, limits=limits)
+        _log.info("Unpacked %s to %s", archive, unpacked)
+    return list_sources(unpacked).model_copy(update={"folder": archive})
 
 
 def _names(folder: Path) -> list[str]:

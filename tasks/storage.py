@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -38,6 +39,31 @@ def publishing(path: Path) -> Iterator[Path]:
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def publishing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; on success it becomes ``folder`` in one step, with all in it.
+
+    ``folder`` must not be there, or be empty. On an error nothing is left; what a process left that
+    was killed here before is removed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*{TEMPORARY_SUFFIX}"):
+        owner = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
+        if owner.isdecimal() and not _lives(int(owner)):
+            _remove(path)
+    stage = folder.with_name(f".{folder.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        stage.mkdir()
+        yield stage
+        for path in (*stage.iterdir(), stage):
+            _sync(path)
+        stage.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
         raise
 
 
@@ -139,8 +165,8 @@ def check_folder(artifacts: Path) -> None:
 
 def remove_leftovers(artifacts: Path) -> None:
     """Delete temporary files that a killed run left; the caller holds the lock."""
-    for path in artifacts.rglob(f".*{TEMPORARY_SUFFIX}"):
-        path.unlink(missing_ok=True)
+    for path in list(artifacts.rglob(f".*{TEMPORARY_SUFFIX}")):
+        _remove(path)
 
 
 def keep_newest(paths: list[Path], *, num: int) -> None:
@@ -157,6 +183,23 @@ def delete_files(paths: list[Path]) -> None:
     for folder in {path.parent for path in paths}:
         if folder.is_dir():
             _sync(folder)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
-from tests.pipelines import GRIDCAST, ROOT, clean_environment, gridcast, settings
+from tests.pipelines import GRIDCAST, ROOT, clean_environment, gridcast, read_json, settings
+from tests.test_archives import make_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 COMMANDS = ("run", "ingest", "train", "synthesize", "ui")
+SOURCES = ("archive", "kaggle", "eia", "synthetic")
 FLOWS = ("run", "ingest", "train")
 REGION_FILE = "AEP_hourly.csv"
 
@@ -36,6 +38,12 @@ def test_help_shows_examples(command: str) -> None:
     assert result.returncode == 0
     assert "Examples:" in result.stdout
     assert f"gridcast {command}" in result.stdout
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_help_of_fetch_shows_examples(source: str) -> None:
+    assert f"gridcast fetch {source}" in gridcast("fetch", source, "--help").stdout
+    assert source in gridcast("fetch", "--help").stdout
 
 
 def test_help_lists_all_commands_and_the_exit_statuses() -> None:
@@ -134,6 +142,46 @@ def test_a_csv_that_leads_out_of_the_folder_is_refused_before_any_write(tmp_path
     line = refused("ingest", "--data", tmp_path / "data", "--artifacts", tmp_path / "a")
     assert f"{REGION_FILE}: found a link to {tmp_path / 'elsewhere.csv'}" in line
     assert not (tmp_path / "a" / "data").exists()
+
+
+# -- archives ------------------------------------------------------------------------------------
+
+
+def test_an_archive_is_ingested_as_the_folder_in_it_is(tmp_path: Path) -> None:
+    folder, artifacts = tmp_path / "csv", tmp_path / "a"
+    gridcast("fetch", "synthetic", "--to", folder, *settings("synthetic.num_hours=3000"))
+    archive = shutil.make_archive(str(tmp_path / "load"), "zip", tmp_path, "csv")
+    for data in (folder, archive, archive):
+        result = gridcast("ingest", "--data", data, "--artifacts", artifacts)
+        assert result.returncode == 0, result.stderr
+        summary = read_json(artifacts / "runs" / "latest" / "summary.json")
+        assert (summary["data"]["folder"], summary["data"]["kind"]) == (str(data), "synthetic")
+        assert len(summary["regions"]) == 12
+        assert all(region["status"] == "published" for region in summary["regions"].values())
+    assert len(list((artifacts / "sources").iterdir())) == 1
+    assert all(region["cached"] for region in summary["regions"].values())
+
+
+def test_an_archive_that_leads_out_of_its_folder_is_refused_before_any_write(
+    tmp_path: Path,
+) -> None:
+    archive = make_archive(tmp_path / "x.zip", {"../../etc/x_hourly.csv": b"Datetime,x_MW\n"})
+    for arguments in (
+        ("ingest", "--data", archive, "--artifacts", tmp_path / "a"),
+        ("fetch", "archive", archive, "--to", tmp_path / "to"),
+    ):
+        line = refused(*arguments)
+        assert "found the member '../../etc/x_hourly.csv', a path that leads out" in line
+    assert not (tmp_path / "a" / "sources").exists()
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_fetched_archive_says_what_it_took_and_how_to_go_on(tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "x.tar.gz", {"a/AEP_hourly.csv": b"Datetime,AEP_MW\n"})
+    result = gridcast("fetch", "archive", archive, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "Took 1 regions: AEP\nUse them: gridcast run --data data/x\n"
+    assert (tmp_path / "data" / "x" / REGION_FILE).is_file()
 
 
 # -- artifacts -----------------------------------------------------------------------------------

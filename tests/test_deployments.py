@@ -35,18 +35,28 @@ PREFECT = Path(sys.executable).with_name("prefect")
 DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
 DEPLOYMENTS: dict[str, dict[str, Any]] = {each["name"]: each for each in DECLARED["deployments"]}
 NAMES = ("hourly", "nightly", "weekly")
+ALL_NAMES = (*NAMES, "live")
 SECONDS_OF_A_DAY = 24 * 3600
 
 
 # -- as declared ---------------------------------------------------------------------------------
 
 
-def test_there_are_an_hourly_a_nightly_and_a_weekly_deployment() -> None:
-    assert sorted(DEPLOYMENTS) == sorted(NAMES)
+def test_there_are_an_hourly_a_nightly_a_weekly_and_a_live_deployment() -> None:
+    assert sorted(DEPLOYMENTS) == sorted(ALL_NAMES)
+
+
+def test_the_live_fetch_is_off_until_somebody_has_a_key_and_comes_before_the_hourly_ingestion() -> (
+    None
+):
+    live, hourly = (DEPLOYMENTS[name]["schedules"][0] for name in ("live", "hourly"))
+    assert not live["active"]
+    assert int(live["cron"].split()[0]) < int(hourly["cron"].split()[0])
+    assert DEPLOYMENTS["live"]["concurrency_limit"] == DEPLOYMENTS["hourly"]["concurrency_limit"]
 
 
 @pytest.mark.prefect
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL_NAMES)
 def test_a_deployments_entrypoint_is_a_flow_that_accepts_its_parameters(name: str) -> None:
     from prefect.flows import Flow, load_flow_from_entrypoint
 
@@ -158,7 +168,7 @@ def test_all_deployments_are_there_with_a_limit_of_one_and_their_own_folder(
     operation: Operation,
 ) -> None:
     found = {each["name"]: each for each in operation.ask("deployments/filter", {})}
-    assert sorted(found) == sorted(NAMES)
+    assert sorted(found) == sorted(ALL_NAMES)
     for each in found.values():
         assert each["global_concurrency_limit"]["limit"] == 1
         assert each["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"

@@ -11,6 +11,7 @@ from gridcast.errors import EXIT_USAGE, UsageError
 from gridcast.parsing import parse_region
 from tasks.records import Sources
 from tests.builders import make_config, make_csv
+from tests.test_archives import make_archive
 
 pytestmark = pytest.mark.prefect  # tasks.sources imports it, which takes seconds: so not up here
 
@@ -108,6 +109,44 @@ def test_the_data_set_is_the_folders_name_made_fit_for_a_path(
     tmp_path: Path, name: str, dataset: str
 ) -> None:
     assert list_sources(make_folder(tmp_path / name, "AEP_hourly.csv")).dataset == dataset
+
+
+def test_an_archive_is_unpacked_once_for_the_same_bytes_and_read_as_a_folder(
+    tmp_path: Path,
+) -> None:
+    from tasks import sources
+
+    archive = make_archive(tmp_path / "load.zip", {"x/AEP_hourly.csv": make_csv(), "y.txt": b""})
+    limits = make_config().archives
+    found = sources._unpacked(archive, tmp_path / "sources", limits)
+    assert (found.folder, found.dataset, found.source) == (archive, "load.zip", "archive")
+    (file,) = found.files
+    assert (file.region, file.path.read_bytes()) == ("AEP", make_csv())
+    assert found.skipped == {"y.txt": "not named <REGION>_hourly.csv"}
+    before = file.path.stat().st_mtime_ns
+    assert sources._unpacked(archive, tmp_path / "sources", limits) == found
+    assert file.path.stat().st_mtime_ns == before
+    make_archive(archive, {"AEP_hourly.csv": make_csv() * 2})
+    (other,) = sources._unpacked(archive, tmp_path / "sources", limits).files
+    assert other.path.parent != file.path.parent
+    assert len(list((tmp_path / "sources").iterdir())) == 2
+
+
+def test_an_archive_is_checked_before_a_run_begins(tmp_path: Path) -> None:
+    from tasks.sources import check_data
+
+    archive = make_archive(tmp_path / "load.tar.gz", {"../../etc/x_hourly.csv": b""})
+    with pytest.raises(UsageError, match="a path that leads out of the archive"):
+        check_data(archive, make_config().archives)
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+def test_a_synthetic_set_of_an_earlier_version_is_still_known_as_synthetic(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "AEP_hourly.csv")
+    (folder / "synthetic.json").write_text('{"made_by": "gridcast synthesize"}', encoding="utf-8")
+    assert list_sources(folder).kind == "synthetic"
+    write_synthetic(folder, SYNTHETIC)
+    assert len(list_sources(folder).files) == 12
 
 
 def test_the_synthetic_set_is_written_once_and_says_that_it_is_synthetic(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""Fetch live load: the EIA's hourly figures, merged into a folder of regional CSVs."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from gridcast.config import Config
+from gridcast.errors import FetchError, PartialFailureError, RegionRefusedError
+from tasks.fetch_eia import fetch_region, open_fetch
+from tasks.fetch_plan import plan_fetch
+
+
+@flow(name="fetch-data")
+def fetch_data(
+    folder: str = "data/eia",
+    since: str | None = None,
+    until: str | None = None,
+    regions: list[str] | None = None,
+    profile: str = "base",
+    overrides: list[str] | None = None,
+) -> str:
+    """Ask the EIA for PJM's sub-regions, one by one; the path of the folder's marker.
+
+    Runs hourly in deployment, before ``prepare-data``. Safe to run again: what is held is kept, the
+    last days are asked for again, and the newer answer wins. A region that fails leaves its file as
+    it was, and the others go on. Ad hoc: ``gridcast fetch eia --since 2026-01-01``.
+
+    Args:
+        folder: where the CSVs are; made on the first fetch.
+        since: first hour (UTC); needed on the first fetch of a region only.
+        until: last hour (UTC); none: now.
+        regions: names or EIA's codes; none: all of PJM.
+        profile: name in ``configs/``, or the path of a YAML file.
+        overrides: such as ``["eia.revised_days=14"]``.
+    """
+    config = Config.load(profile, overrides=tuple(overrides or ()))
+    plan = plan_fetch(folder, since=since, until=until, regions=regions)
+    failed = []
+    with open_fetch(plan, config) as client:
+        for region in plan.regions:
+            state = fetch_region(client, plan, region, config, return_state=True)
+            result = state.result(raise_on_failure=False)
+            if isinstance(result, FetchError | RegionRefusedError):
+                failed.append(str(result))
+            elif isinstance(result, Exception):
+                raise result
+    if failed:
+        raise PartialFailureError(failed, summary=plan.marker)
+    return str(plan.marker)
