@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 
 from gridcast.errors import RegionRefusedError
 from tasks.ingest import ingest_region, record_ingestion
+from tasks.publish_data_report import publish_data_report
 from tasks.records import Ingestion, Published
 from tasks.runs import open_run
 from tasks.sources import find_sources
@@ -45,7 +46,8 @@ def prepare_data(
             ingest_region(run, file.region, file.path, sources.dataset, return_state=True)
             for file in sources.files
         ]
-        return record_ingestion(run, sources, *_sort(states))
+        ingestion = record_ingestion(run, sources, *_sort(states))
+        return publish_data_report(run, ingestion)
 
 
 def _sort(states: list[State[Published]]) -> tuple[list[Published], list[RegionRefusedError]]:

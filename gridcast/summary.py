@@ -108,3 +108,4 @@ class Summary(Record):
     config_sha256: str
     report: str | None = None
     data_docs: str | None = None
+    data_report: str | None = None

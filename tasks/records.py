@@ -52,6 +52,7 @@ class Ingestion(Record):
     regions: dict[str, RegionRecord]
     errors: tuple[str, ...] = ()
     data_docs: str | None = None
+    data_report: str | None = None
 
     @property
     def published(self) -> dict[str, RegionRecord]:

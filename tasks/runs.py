@@ -202,6 +202,7 @@ def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[
         config_sha256=key_of(config=run.config.model_dump(mode="json")),
         report=evaluation.get("report"),
         data_docs=ingestion.get("data_docs"),
+        data_report=ingestion.get("data_report"),
     )
     run.leave("summary", summary)
     with publishing(run.artifacts / "runs" / "latest") as link:

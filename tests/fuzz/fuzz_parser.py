@@ -36,7 +36,13 @@ def main() -> None:
         (corpus / f"seed-{name}").write_bytes(content)
     escaped = ("".join(f"\\x{byte:02x}" for byte in word.encode()) for word in _WORDS)
     words.write_text("".join(f'"{word}"\n' for word in escaped))
-    options = [f"-dict={words}", f"-artifact_prefix={_FOLDER}/", "-max_len=4096", "-timeout=20"]
+    options = [
+        f"-dict={words}",
+        f"-artifact_prefix={_FOLDER}/",
+        "-max_len=4096",
+        "-timeout=20",
+        "-rss_limit_mb=4096",
+    ]
     arguments = [sys.argv[0], str(corpus), *options, *sys.argv[1:]]
     atheris.Setup(arguments, check_parser, custom_mutator=change)
     atheris.Fuzz()
