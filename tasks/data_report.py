@@ -80,7 +80,7 @@ def data_report_markdown(facts: DataFacts, page: Path) -> str:
         change = _change_of(each.region, facts.changes)
         counts = (each.num_rows, each.num_missing, each.num_flagged, each.num_repaired)
         shown = [f"{count:,}" for count in (*counts, *change)] + ["–"] * (3 - len(change))
-        lines.append(f"| {each.region} | {' | '.join(shown)} |")
+        lines.append(f"| {_cell(each.region)} | {' | '.join(shown)} |")
     return "\n".join([*lines, "", f"Page with pictures: `{page}`", ""])
 
 
