@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from gridcast.config import Config
+from gridcast.config import RepairedRules
 from gridcast.quality import NO_FLAG
 from gridcast.series import to_steps
 
@@ -82,24 +82,31 @@ class RegionProfile:
 
 
 def profile_region(
-    frame: pd.DataFrame, config: Config, *, region: str, max_stretches: int = 24
+    frame: pd.DataFrame,
+    *,
+    region: str,
+    timezone: str,
+    rules: RepairedRules,
+    max_stretches: int = 24,
 ) -> RegionProfile:
     """Describe one region's published readings.
 
     Args:
         frame: as ingestion leaves it, sorted by ``timestamp``, with ``load_mw``, ``flag``,
             ``local_label`` and ``source_line``.
-        config: the local time, and the rules by which hours are repaired.
         region: its name.
+        timezone: in which hours of the day and of the week are counted.
+        rules: by which hours are repaired.
         max_stretches: keep the readings around the first so many flagged stretches.
     """
     hours_N = frame["timestamp"].dt.tz_convert(None).to_numpy().astype("datetime64[h]")
     load_mw, is_flagged_N = frame["load_mw"].to_numpy(), (frame["flag"] != NO_FLAG).to_numpy()
-    is_repaired_T = _repaired_hours(frame, config)
+    steps = to_steps(frame, rules=rules, unit="hours", timezone=timezone)
+    is_repaired_T = steps["is_imputed"].to_numpy()
     first_year, hours_SYW = _hours_by_week(hours_N, is_flagged_N, is_repaired_T)
     plain = np.flatnonzero(~is_flagged_N)
     order = plain[np.argsort(load_mw[plain])]  # once for all groups: it is slow
-    hour_N, weekday_N, month_N = _local_parts(frame["timestamp"], config.ingestion.timezone)
+    hour_N, weekday_N, month_N = _local_parts(frame["timestamp"], timezone)
     by_day, by_week = month_N % 12 // 3 * 24 + hour_N, weekday_N * 24 + hour_N
     day_mw = _quantiles(load_mw[order], by_day[order], num=len(SEASONS) * 24)
     return RegionProfile(
@@ -120,16 +127,6 @@ def profile_region(
         week_mw_HQ=_quantiles(load_mw[order], by_week[order], num=HOURS_OF_A_WEEK),
         stretches=tuple(_stretches(frame, hours_N, is_flagged_N)[:max_stretches]),
     )
-
-
-def _repaired_hours(frame: pd.DataFrame, config: Config) -> np.ndarray:
-    """Which hours from the first to the last are filled, or given another load, as an input."""
-    windows = config.windows.model_copy(update={"unit": "hours"})
-    steps = to_steps(frame, config.model_copy(update={"windows": windows}))
-    is_other: np.ndarray = (
-        steps["input_mw"].notna() & (steps["input_mw"] != steps["load_mw"])
-    ).to_numpy()
-    return is_other
 
 
 def _hours_by_week(

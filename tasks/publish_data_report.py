@@ -85,7 +85,12 @@ def _write(run: Run, ingestion: Ingestion, page: Path) -> dict[str, str]:
 
 def _profile(run: Run, region: str, path: str) -> RegionProfile:
     """One region at a time is held in memory."""
-    return profile_region(pd.read_parquet(path), run.config, region=region)
+    return profile_region(
+        pd.read_parquet(path),
+        region=region,
+        timezone=run.config.ingestion.timezone,
+        rules=run.config.rules.of(region).repaired,
+    )
 
 
 def _refused(run: Run, ingestion: Ingestion) -> dict[str, list[Fault]]:
@@ -114,6 +119,6 @@ def _key(run: Run, ingestion: Ingestion) -> str:
         regions=regions,
         refused=_refused(run, ingestion),
         data=ingestion.data.model_dump(mode="json"),
-        rules=run.config.model_dump(mode="json", include={"ingestion", "quality", "features"}),
+        rules=run.config.model_dump(mode="json", include={"ingestion", "rules"}),
         code=[code_sha256(*_CODE), *(file_sha256(path) for path in TEMPLATES)],
     )

@@ -32,8 +32,14 @@ def with_lines(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(source_line=np.arange(2, len(frame) + 2))
 
 
-def profile(frame: pd.DataFrame) -> RegionProfile:
-    return profile_region(with_lines(frame), CONFIG, region="AEP")
+def profile(frame: pd.DataFrame, *, region: str = "AEP", max_stretches: int = 24) -> RegionProfile:
+    return profile_region(
+        frame if "source_line" in frame else with_lines(frame),
+        region=region,
+        timezone="America/New_York",
+        rules=CONFIG.rules.of(region).repaired,
+        max_stretches=max_stretches,
+    )
 
 
 def week_of(hour: pd.Timestamp) -> tuple[int, int]:
@@ -120,7 +126,7 @@ def test_a_flagged_reading_is_kept_with_five_days_before_and_after_it_and_its_pl
     load = make_load(NUM)
     load[500] = 0.0
     frame = with_lines(make_load_frame(load, missing=[450]))
-    [stretch] = profile_region(frame, CONFIG, region="AEP").stretches
+    [stretch] = profile(frame).stretches
     expected = load[500 - 120 : 500 + 121].copy()
     expected[450 - 380] = np.nan
     np.testing.assert_array_equal(stretch.load_mw_N, expected)
@@ -152,7 +158,7 @@ def test_only_so_many_stretches_are_kept_and_a_region_may_have_none() -> None:
     frame = with_lines(
         make_load_frame(make_load(NUM), flags=dict.fromkeys(range(0, NUM, 96), "flat"))
     )
-    assert len(profile_region(frame, CONFIG, region="AEP", max_stretches=3).stretches) == 3
+    assert len(profile(frame, max_stretches=3).stretches) == 3
     assert profile(make_load_frame(make_load(NUM), flags={})).stretches == ()
 
 
@@ -163,8 +169,8 @@ def test_the_four_dropouts_of_the_real_data_are_the_stretches_shown(pjm_folder: 
     for region in ("DEOK", "DOM", "FE", "PJMW"):
         content = (pjm_folder / f"{region}_hourly.csv").read_bytes()
         load = parse_region(content, region=region, file="f", config=CONFIG.ingestion)
-        load.frame["flag"] = flag_readings(load.frame["load_mw"], CONFIG.quality)
-        [stretch] = profile_region(load.frame, CONFIG, region=region).stretches
+        load.frame["flag"] = flag_readings(load.frame["load_mw"], CONFIG.rules.of(region).flagged)
+        [stretch] = profile(load.frame, region=region).stretches
         shown[region] = (str(stretch.local_label), stretch.num_flagged)
     assert shown == {
         "DEOK": ("2018-04-22 02:00:00", 5),

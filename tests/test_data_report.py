@@ -43,7 +43,13 @@ def make_profile(
 ) -> RegionProfile:
     frame = make_load_frame(make_load(num), missing=missing, flags=flags or {})
     frame["source_line"] = np.arange(2, len(frame) + 2)
-    return profile_region(frame, make_config(), region=region)
+    config = make_config()
+    return profile_region(
+        frame,
+        region=region,
+        timezone=config.ingestion.timezone,
+        rules=config.rules.default.repaired,
+    )
 
 
 def make_facts(*profiles: RegionProfile, **more: object) -> DataFacts:
