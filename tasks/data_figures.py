@@ -246,7 +246,7 @@ def _grid(axes: _Axes, *, has_labels: bool) -> Iterator[Markup]:
             text = f"{value + 0.0:,.10g}"
             yield _TEXT.format(x=axes.left - 6, y=y + 4, kind="end", text=text)
     if has_labels:
-        yield _TEXT.format(x=axes.left - 6, y=axes.top - 8, kind="end", text="MW")
+        yield _TEXT.format(x=axes.left - 6, y=axes.top - 10, kind="end", text="MW")
 
 
 def _upright(axes: _Axes, value: float) -> Markup:
