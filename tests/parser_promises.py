@@ -21,7 +21,7 @@ from gridcast.parsing import (
     content_sha256,
     parse_region,
 )
-from gridcast.set_aside import refused_rows
+from gridcast.set_aside import MOST_BYTES, raw_lines
 from tests.builders import make_config
 
 REGION, FILE, BOM = "AEP", "AEP_hourly.csv", b"\xef\xbb\xbf"
@@ -60,10 +60,10 @@ def _check_faults(error: RegionRefusedError, content: bytes) -> None:
     assert len(set(kinds)) == len(kinds), kinds
     for fault in (*error.faults, *error.rows):
         _check_fault(fault, lines)
-    aside = refused_rows(content, error.rows, region=REGION)
     raw = [lines[fault.line - 1].removesuffix(b"\r") for fault in error.rows]
-    expected = sorted(text.decode("utf-8", errors="backslashreplace") for text in raw)
-    assert sorted(aside["raw_text"]) == expected, "another text than the file's is set aside"
+    expected = [text[:MOST_BYTES].decode("utf-8", errors="backslashreplace") for text in raw]
+    aside = raw_lines(content, [fault.line for fault in error.rows])
+    assert aside == expected, "another text than the file's is set aside"
 
 
 def _check_fault(fault: Fault, lines: list[bytes]) -> None:
