@@ -24,11 +24,12 @@ TEMPLATES: Final = (_FOLDER / "data_report.html.jinja", _FOLDER / "report.css")
 
 
 class RegionChange(NamedTuple):
-    """Hours of a region that the snapshot before did not have, or had with another load."""
+    """Hours that the snapshot before did not have, had, had with another load or another flag."""
 
     added: int
     removed: int
     revised: int
+    reflagged: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +75,12 @@ def data_report_markdown(facts: DataFacts, page: Path) -> str:
     lines = [f"# Data report: {facts.dataset}", "", overview(facts), ""]
     for faults in facts.refused.values():
         lines += [f"- **{_cell(fault)}**" for fault in faults]
-    lines += ["", "| region | rows | missing | flagged | repaired | added | removed | revised |",
-              "|---|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
+    names = ("rows", "missing", "flagged", "repaired", *RegionChange._fields)
+    lines += ["", f"| region | {' | '.join(names)} |", f"|---|{'--:|' * len(names)}"]
     for each in facts.profiles:
         change = _change_of(each.region, facts.changes)
-        counts = (each.num_rows, each.num_missing, each.num_flagged, each.num_repaired)
-        shown = [f"{count:,}" for count in (*counts, *change)] + ["–"] * (3 - len(change))
+        counts = (each.num_rows, each.num_missing, each.num_flagged, each.num_repaired, *change)
+        shown = [f"{count:,}" for count in counts] + ["–"] * (len(names) - len(counts))
         lines.append(f"| {_cell(each.region)} | {' | '.join(shown)} |")
     return "\n".join([*lines, "", f"Page with pictures: `{page}`", ""])
 

@@ -72,7 +72,7 @@ def _write(run: Run, ingestion: Ingestion, page: Path) -> dict[str, str]:
     facts = DataFacts(
         run_id=run.run_id,
         dataset=ingestion.dataset,
-        snapshot=None,
+        snapshot=run.find("ingestion").get("snapshot"),
         timezone=run.config.ingestion.timezone,
         data=ingestion.data,
         profiles=[_profile(run, name, each.path) for name, each in ingestion.published.items()],
