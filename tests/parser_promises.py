@@ -30,14 +30,14 @@ _CONFIGS = {label: make_config(ingestion={"label": label}).ingestion for label i
 
 
 def check_parser(content: bytes) -> bool:
-    """Hold the parser to all of its promises for these bytes; whether it read them.
+    """Hold the parser to all of its promises for these bytes; whether it read them as PJM's.
 
     It reads, or raises :class:`RegionRefusedError` and nothing else. What it reads, and what it
     refuses, depends neither on the order of the rows nor on the way that read them.
     """
-    outcomes = [_check(content, label) for label in LABELS]
+    is_read = {label: _check(content, label) for label in LABELS}
     _check_both_ways(content)
-    return any(outcomes)
+    return is_read["hour_ending"]
 
 
 def _check(content: bytes, label: Literal["hour_ending", "hour_beginning"]) -> bool:

@@ -455,6 +455,15 @@ def test_any_bytes_are_read_as_promised_or_refused_and_no_other_error_comes_out(
     check_parser(content)
 
 
+def test_the_fuzzer_begins_with_every_kind_of_fault() -> None:
+    broken = [content for content in make_seeds().values() if not check_parser(content)]
+    assert {fault.kind for content in broken for fault in faults_of(content)} == {
+        "encoding", "nul", "empty", "cut", "header", "quoting", "columns", "duplicate_hour",
+        "label", "label_off_hour", "label_nonexistent", "load_empty", "load_nan", "load_infinite",
+        "load_text", "load_decimal_comma", "load_overflow", "load_negative",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("content", make_seeds().values(), ids=make_seeds())
 def test_the_parser_keeps_its_promises_where_the_fuzzer_begins(content: bytes) -> None:
     check_parser(content)
