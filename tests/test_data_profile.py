@@ -22,6 +22,7 @@ from gridcast.data_profile import (
 )
 from gridcast.parsing import parse_region
 from gridcast.quality import flag_readings
+from gridcast.series import to_steps
 from tests.builders import EASTERN, make_config, make_csv, make_load, make_load_frame, make_rows
 
 NUM = 24 * 400
@@ -89,6 +90,27 @@ def test_hours_by_week_are_those_of_a_plain_loop(
     assert found.first_year == 2017
     counts = pd.Series(list(flagged.values()), dtype="str").value_counts()
     assert found.num_flagged_by_rule == counts.to_dict()
+
+
+@given(
+    missing=st.sets(st.integers(1, 400), max_size=40),
+    flagged=st.dictionaries(st.integers(1, 400), st.sampled_from(["zero", "flat"]), max_size=40),
+)
+def test_repaired_hours_are_those_that_the_steps_of_training_have_imputed(
+    missing: set[int], flagged: dict[int, str]
+) -> None:
+    flagged = {hour: flag for hour, flag in flagged.items() if hour not in missing}
+    frame = make_load_frame(make_load(500), missing=missing, flags=flagged)
+    rules = CONFIG.rules.default.repaired
+    steps = to_steps(frame, rules=rules, unit="hours", timezone="America/New_York")
+    found = profile(frame)
+    assert found.num_repaired == int(steps["is_imputed"].sum())
+    weeks = steps["timestamp"][steps["is_imputed"]].map(week_of)
+    by_week = {
+        (int(y) + 2017, int(w)): found.hours_SYW[REPAIRED, y, w]
+        for y, w in np.argwhere(found.hours_SYW[REPAIRED])
+    }
+    assert by_week == weeks.value_counts().to_dict()
 
 
 def test_repaired_are_the_hours_that_models_see_otherwise() -> None:
