@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+SECONDS ?= 600
+FUZZER := atheris==3.0.0
 PIP := $(VENV)/bin/python -m pip --quiet --no-input --disable-pip-version-check
 
 # The stamps are named by content and place, so that neither a fresh mtime (git switch) nor a copied
@@ -11,14 +13,14 @@ INSTALLED := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run ui test test-core check format lock lock-upgrade bench bench-seed clean
+.PHONY: help setup run ui test test-core fuzz check format lock lock-upgrade bench bench-seed clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  Variables: DATA=folder, PROFILE=name and ARTIFACTS=folder for run; ARGS="..." for any command;'
-	@echo '  PYTHON=python3.12 for setup; TORCH_INDEX=address of an index of CPU or CUDA builds of torch,'
-	@echo '  for the first setup (to change the build later: make clean first).'
+	@echo '  SECONDS=600 for fuzz; PYTHON=python3.12 for setup; TORCH_INDEX=address of an index of CPU or'
+	@echo '  CUDA builds of torch, for the first setup (to change the build later: make clean first).'
 
 setup: $(INSTALLED) ## Install everything into .venv (2 to 3 minutes, 2 GB; at once when nothing changed)
 
@@ -53,6 +55,10 @@ test: setup ## All tests, the slow ones too
 
 test-core: setup ## The tests that need neither Prefect nor patience
 	$(VENV)/bin/python -m pytest -m "not prefect and not slow" $(ARGS)
+
+fuzz: setup ## Search for bytes that break a promise of the parser, SECONDS=600 long
+	@$(PIP) install --no-deps $(FUZZER)
+	$(VENV)/bin/python -m tests.fuzz.fuzz_parser -max_total_time=$(SECONDS) $(ARGS)
 
 check: setup ## Format, lint, types, import contracts, doctests
 	$(VENV)/bin/ruff format --check .

@@ -11,6 +11,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import RegionRefusedError
 from tasks.ingest import ingest_region, record_ingestion
+from tasks.publish_data_report import publish_data_report
 from tasks.records import Ingestion, Published
 from tasks.runs import open_run
 from tasks.sources import find_sources
@@ -54,7 +55,8 @@ def prepare_data(
             for file in sources.files
         ]
         wait(list[PrefectFuture[Any]](futures))
-        return record_ingestion(run, sources, *_sort([each.state for each in futures]))
+        ingestion = record_ingestion(run, sources, *_sort([each.state for each in futures]))
+        return publish_data_report(run, ingestion)
 
 
 def _sort(states: list[State[Published]]) -> tuple[list[Published], list[RegionRefusedError]]:

@@ -98,9 +98,10 @@ def content_sha256(timestamps: pd.Series[pd.Timestamp], loads: np.ndarray) -> st
 
 def _checked_bytes(content: bytes, *, file: str, region: str) -> bytes:
     def refuse(offset: int, kind: str, reason: str) -> RegionRefusedError:
-        before = content[:offset]
+        # Editors count characters, and hide the byte-order mark.
+        before = content[:offset].removeprefix(_UTF8_BOM)
         line = before.count(b"\n") + 1
-        column = offset - (before.rfind(b"\n") + 1) + 1
+        column = len(before.rpartition(b"\n")[2].decode("utf-8", errors="replace")) + 1
         fault = Fault(file, line, column, kind, reason)
         return RegionRefusedError(region, [fault], rows=[fault] if content.strip() else [])
 
@@ -241,7 +242,8 @@ def _read_load(cell: str) -> float | tuple[str, str]:
     value = float(cell)
     if not np.isfinite(value):
         return "load_overflow", f"the load {cell[:40]!r}, beyond what a number can hold"
-    return value if value >= 0 else ("load_negative", f"the negative load {cell!r}")
+    # abs: -0 is 0, or its bytes would give equal readings two hashes.
+    return abs(value) if value >= 0 else ("load_negative", f"the negative load {cell!r}")
 
 
 def _one_a_kind(faults: list[Fault]) -> list[Fault]:

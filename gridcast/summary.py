@@ -136,3 +136,4 @@ class Summary(Record):
     report: str | None = None
     data_docs: str | None = None
     snapshot: str | None = None
+    data_report: str | None = None

@@ -60,6 +60,7 @@ class Ingestion(Record):
     errors: tuple[str, ...] = ()
     data_docs: str | None = None
     snapshot: str | None = None
+    data_report: str | None = None
 
     @property
     def published(self) -> dict[str, RegionRecord]:

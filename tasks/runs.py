@@ -203,6 +203,7 @@ def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[
         report=evaluation.get("report"),
         data_docs=ingestion.get("data_docs"),
         snapshot=ingestion.get("snapshot"),
+        data_report=ingestion.get("data_report"),
     )
     run.leave("summary", summary)
     with publishing(run.artifacts / "runs" / "latest") as link:

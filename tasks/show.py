@@ -59,6 +59,8 @@ def show_summary(path: Path) -> None:
         out.print(f"Snapshot:  {summary.snapshot}", highlight=False)
     if summary.report:
         out.print(f"Report:    {summary.report}", highlight=False)
+    if summary.data_report:
+        out.print(f"Data:      {summary.data_report}", highlight=False)
     if summary.data_docs:
         out.print(f"Data Docs: {summary.data_docs}", highlight=False)
     if summary.models:

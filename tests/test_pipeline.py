@@ -146,6 +146,19 @@ def test_report_and_data_docs_are_there() -> None:
     assert len(list(Path(summary.data_docs).parent.rglob("*.html"))) > NUM_REGIONS
 
 
+def test_the_data_report_has_every_region_and_a_short_form_on_prefects_pages() -> None:
+    run = first_run()
+    assert run.summary.data_report is not None
+    page = Path(run.summary.data_report).read_text(encoding="utf-8")
+    assert all(f"<h3>{region}<span>" in page for region in run.summary.regions)
+    (database,) = (run.artifacts / "prefect").glob("*.db")
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    query = "SELECT data FROM artifact WHERE key = 'data-report' AND type = 'markdown'"
+    [(markdown,)] = connection.execute(query).fetchall()
+    connection.close()
+    assert all(f"| {region}" in markdown for region in ("AEP", "PJM\\\\_Load"))
+
+
 def test_a_run_leaves_no_temporary_file_and_databases_that_are_whole() -> None:
     artifacts = first_run().artifacts
     assert temporary_files(artifacts) == []
@@ -328,6 +341,14 @@ def test_a_second_run_ingests_and_trains_nothing_and_tells_the_same_figures(
     assert after.windows == before.windows
 
 
+def test_a_second_run_leaves_the_data_report_as_it_was(second_run: PipelineRun) -> None:
+    first, second = first_run().summary, second_run.summary
+    assert second.data_report == first.data_report
+    page = Path(second.data_report or "").read_text(encoding="utf-8")
+    assert first.run_id in page
+    assert second.run_id not in page
+
+
 def test_a_second_run_logs_no_new_mlflow_run(second_run: PipelineRun) -> None:
     assert num_mlflow_runs(second_run.artifacts) == len(JOBS)
 
@@ -429,6 +450,14 @@ def snapshot_of(run: PipelineRun) -> Snapshot:
     """The snapshot that the run's summary names."""
     manifest = run.artifacts / "data" / "snapshots" / f"{run.summary.snapshot}.json"
     return Snapshot.model_validate_json(manifest.read_bytes())
+
+
+def test_the_data_report_begins_with_the_refused_regions(faulty_run: PipelineRun) -> None:
+    summary = faulty_run.summary
+    page = Path(summary.data_report or "").read_text(encoding="utf-8")
+    assert "Refused: DAYTON, DEOK, DOM, DUQ" in page
+    assert page.index("Refused: DAYTON") < page.index("<h2>Coverage</h2>")
+    assert f"Data:      {summary.data_report}" in faulty_run.result.stdout.splitlines()
 
 
 def test_what_was_published_of_a_refused_region_stays_as_it_was(faulty_run: PipelineRun) -> None:

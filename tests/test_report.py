@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -36,12 +35,12 @@ from tasks.report import (
     verdict,
     write_report,
 )
+from tests.html_pages import Page
 
 pytestmark = pytest.mark.slow  # 5 s of drawing
 
 MODELS = ("gru-seed0", "lstm-seed0")
 NAIVE = ("persistence", "same_hour_yesterday", "same_hour_last_week")
-VOID_TAGS = {"meta", "link", "img", "br", "hr"}
 SCRIPT = "<script>alert(1)</script>"
 
 
@@ -118,32 +117,6 @@ def make_run(
 
 
 CLEAR = {"gru-seed0": [0.9, 0.8, 0.9], "lstm-seed0": [0.8, 0.9, 0.7], "persistence": [3, 3, 3.3]}
-
-
-class Page(HTMLParser):
-    """Every element with its attributes, the text, and whether the tags nest."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID_TAGS:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data.replace("\u00a0", " ")
-
-    def of(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def write_page(

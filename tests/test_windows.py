@@ -71,6 +71,20 @@ def test_training_windows_are_those_of_a_plain_loop(drawing: str, config: Window
     assert train_starts(steps, config).tolist() == expected
 
 
+@settings(max_examples=50)
+@given(drawing=drawings, config=shapes(), part=st.sampled_from([TRAIN, VALIDATION, TEST]))
+def test_no_window_crosses_a_gap_or_a_region(
+    drawing: str, config: WindowsConfig, part: int
+) -> None:
+    steps = make_steps(drawing)
+    tiles = tile_origins(steps, scored_origins(steps, part, config), config)
+    trained = ((start, config.lookback) for start in train_starts(steps, config))
+    scored = zip(tiles.starts_N, config.warmup + tiles.num_origins_N, strict=True)
+    for start, num in (*trained, *scored):
+        assert steps.is_input_T[start : start + num].tolist() == [True] * num
+        assert len(set(steps.region_T[start : start + num + 1])) == 1
+
+
 @pytest.mark.parametrize(
     ("drawing", "starts"),
     [

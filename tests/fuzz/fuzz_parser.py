@@ -1,0 +1,77 @@
+"""Coverage-guided fuzzing of the parser: ``make fuzz`` or ``make fuzz SECONDS=3600``.
+
+Atheris (libFuzzer) changes the seeds, keeps what reaches new branches of ``gridcast/parsing.py``,
+and stops at the first file for which a promise of ``tests/parser_promises.py`` does not hold; it
+leaves that file as ``build/fuzz/crash-…``. Found files become tests in ``tests/test_parsing.py``.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["gridcast.parsing"]):
+    import gridcast.parsing  # noqa: F401 - before anything else imports it uninstrumented
+from tests.builders import make_rows
+from tests.fuzz.seeds import make_seeds
+from tests.parser_promises import check_parser
+
+_FOLDER = Path(__file__).resolve().parents[2] / "build" / "fuzz"
+_WORDS = (
+    "Datetime,AEP_MW", "2014-11-02 02:00:00", "2017-11-05 02:00:00", "2017-03-12 03:00:00",
+    "2016-02-29 00:00:00", "1900-01-01 00:00:00", "2099-12-31 23:00:00", "nan", "inf", "1e308",
+    "1e400", "-0", "0.0", "\ufeff", "\r\n", "\r", "\t", '"', '""', ",", "é", "\x85", "\u2028",
+    "٣", "\x1c", "\x00",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Write seeds and words, then fuzz; further arguments are libFuzzer's."""
+    corpus, words = _FOLDER / "corpus", _FOLDER / "words.txt"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for name, content in make_seeds().items():
+        (corpus / f"seed-{name}").write_bytes(content)
+    escaped = ("".join(f"\\x{byte:02x}" for byte in word.encode()) for word in _WORDS)
+    words.write_text("".join(f'"{word}"\n' for word in escaped))
+    options = [
+        f"-dict={words}",
+        f"-artifact_prefix={_FOLDER}/",
+        "-max_len=4096",
+        "-timeout=20",
+        "-rss_limit_mb=4096",
+    ]
+    arguments = [sys.argv[0], str(corpus), *options, *sys.argv[1:]]
+    atheris.Setup(arguments, check_parser, custom_mutator=change)
+    atheris.Fuzz()
+
+
+def change(content: bytes, max_size: int, seed: int) -> bytes:
+    """Move, repeat, drop or rewrite a row half of the time; else what libFuzzer does to bytes."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    lines = content.split(b"\n")
+    if chance.random() < 0.5 or len(lines) < 3:  # a header, a row, an end
+        changed: bytes = atheris.Mutate(content, max_size)
+        return changed
+    row, other = (chance.randrange(1, len(lines) - 1) for _ in range(2))
+    match chance.randrange(5):
+        case 0:
+            lines[row], lines[other] = lines[other], lines[row]
+        case 1:
+            lines.insert(row, lines[other])
+        case 2:
+            del lines[row]
+        case 3:
+            cells = lines[row].split(b",")
+            cells[chance.randrange(len(cells))] = chance.choice(_WORDS).encode()
+            lines[row] = b",".join(cells)
+        case _:
+            first = chance.choice(("2014-11-02 04:00", "2017-03-12 05:00", "2044-11-06 04:00"))
+            lines[row:row] = [",".join(cells).encode() for cells in make_rows(3, first=first)]
+    return b"\n".join(lines)[:max_size]
+
+
+if __name__ == "__main__":
+    main()
