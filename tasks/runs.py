@@ -33,6 +33,7 @@ from tasks.storage import (
     publishing,
     read_json,
     remove_leftovers,
+    seal_folder,
     write_json,
 )
 
@@ -204,6 +205,7 @@ def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[
         data_docs=ingestion.get("data_docs"),
     )
     run.leave("summary", summary)
+    seal_folder(run.folder)
     with publishing(run.artifacts / "runs" / "latest") as link:
         link.symlink_to(run.run_id)
     _log.info("Summary: %s", run.summary_path)
