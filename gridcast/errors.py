@@ -145,6 +145,15 @@ class TooLongError(GridcastError):
         )
 
 
+class LeakFoundError(GridcastError):
+    """Something that is learned or fed to a model moved with data that come after it."""
+
+    def __init__(self, check: str, leak: str) -> None:
+        super().__init__(
+            f"ERROR {check}: {leak}; do not trust the scores of such models: find what reads ahead"
+        )
+
+
 class PartialFailureError(GridcastError):
     """Part of the work failed; what could be done was done and is recorded in the summary."""
 
