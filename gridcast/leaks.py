@@ -70,14 +70,14 @@ def with_other_loads(
     factor = rng.choice([0.0, 0.1, 0.7, 1.4, 30.0], size=len(readings), p=[0.1, 0.1, 0.3, 0.4, 0.1])
     factor[rng.random(len(readings)) < _FLAT_SHARE] = np.nan  # flat: as the hour before
     changed = (readings["load_mw"] * factor).where(is_later, readings["load_mw"]).ffill()
-    flags = flag_readings(changed, config.quality)
+    flags = flag_readings(changed, config.rules.of(region).flagged)
     return readings.assign(load_mw=changed, flag=flags)
 
 
 def flagged(readings: Readings, config: Config) -> Readings:
     """The readings with the flags that these settings give them."""
     return {
-        region: frame.assign(flag=flag_readings(frame["load_mw"], config.quality))
+        region: frame.assign(flag=flag_readings(frame["load_mw"], config.rules.of(region).flagged))
         for region, frame in readings.items()
     }
 

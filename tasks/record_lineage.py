@@ -136,7 +136,7 @@ def _features_link(run: Run, features: Features) -> Link:
         },
         made_of=(
             *(f"region {name}" for name in features.parts["regions"]),
-            *(f"spec {name}" for name in features.parts["config"]),
+            *(f"spec {name}" for name in (*features.parts["config"], "rules")),
             "code",
         ),
         key=features.key,
