@@ -145,6 +145,13 @@ class TooLongError(GridcastError):
         )
 
 
+class BrokenChainError(GridcastError):
+    """A link between the CSVs and a model is not what the run left."""
+
+    def __init__(self, link: str, told: str) -> None:
+        super().__init__(f"ERROR {link}: {told}")
+
+
 class LeakFoundError(GridcastError):
     """Something that is learned or fed to a model moved with data that come after it."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import torch
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -51,6 +52,7 @@ def check_test_part(run: Run, regions: Mapping[str, RegionRecord]) -> list[LeakC
     done = f"other loads in the test part of {len(readings)} regions ({_hours(readings)})"
     compared = f"{len(ours.scales)} scales, {num_training_values(ours):,} values before it"
     checks = [_check("training data", done, compared, find_training_leak(theirs, ours))]
+    torch.set_num_threads(1)  # on networks this small, threads only wait for each other
     for cell in config.model.cells:
         leak = find_weights_leak(theirs, ours, cell, config)
         trained = (

@@ -154,12 +154,12 @@ class Recomputation:
         require_parts("the key's regions", contents, link.parts["regions"])
         for section, parts in link.parts["config"].items():
             require_parts(f"the key's {section}", self._spec(section), parts)
+        written = next(path for path in link.files if path.endswith(".parquet"))
+        table = self._table = pd.read_parquet(self.path_of(written))
         with self._by_todays_code("the key's rules"):
             for region, parts in link.parts["rules"].items():
                 rules = self._config.rules.of(region).model_dump(mode="json")
                 require_parts(f"the key's rules of {region}", rules, parts)
-        written = next(path for path in link.files if path.endswith(".parquet"))
-        table = self._table = pd.read_parquet(self.path_of(written))
         missing = contents.keys() - self._regions.keys()
         if missing:
             return f"not built again: no {', '.join(sorted(missing))}"

@@ -12,7 +12,7 @@ import pytest
 from tests.pipelines import ROOT, clean_environment
 
 FOLDERS = {"benchmarks", "configs", "docs", "flows", "gridcast", "tasks", "tests"}
-FLOWS = ("prepare_data", "run_pipeline", "train_models")
+FLOWS = ("check_leaks", "prepare_data", "run_pipeline", "train_models")
 HEAVY = ("great_expectations", "matplotlib", "mlflow", "pandas", "prefect", "pyarrow", "torch")
 
 
@@ -55,7 +55,7 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
     code = """
 from typer.testing import CliRunner
 from flows.command_line import app
-for command in ("", "run", "ingest", "train", "synthesize", "ui"):
+for command in ("", "run", "ingest", "train", "synthesize", "verify", "check-leaks", "ui"):
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0, result.output
 """
