@@ -115,7 +115,7 @@ def verify(
     target: Annotated[
         str,
         typer.Argument(help="Run id, latest, job of the last run, MLflow run id or models:/..."),
-    ],
+    ] = "latest",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
 ) -> None:
     """Recompute the chain from the CSVs to a model, and name the first link that is broken."""
