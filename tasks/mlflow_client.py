@@ -107,7 +107,14 @@ def local_folder(location: str) -> Path | None:
 
 
 def download(address: str) -> Path:
-    """What stands at a ``runs:/`` or ``models:/`` address, as a path on this machine."""
+    """What stands at a ``runs:/`` or ``models:/m-...`` address, as a path on this machine."""
+    from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
 
-    return Path(download_artifacts(artifact_uri=address))
+    if not address.startswith("models:/"):
+        return Path(download_artifacts(artifact_uri=address))
+    model_id, _, rest = address.removeprefix("models:/").partition("/")
+    location = MlflowClient().get_logged_model(model_id).artifact_location
+    if folder := local_folder(location):
+        return folder / rest
+    return Path(download_artifacts(artifact_uri=f"{location}/{rest}".rstrip("/")))

@@ -26,7 +26,7 @@ from gridcast.lineage import (
     stored_weights_sha256,
 )
 from gridcast.parsing import content_sha256, parse_region
-from tasks.mlflow_client import download
+from tasks.mlflow_client import download, open_client, read_uri
 from tasks.storage import all_modules, code_sha256, file_sha256, key_of, read_json
 
 if TYPE_CHECKING:
@@ -71,15 +71,26 @@ class Recomputation:
 
     def path_of(self, written: str) -> Path:
         """A path of the lineage on this machine."""
-        if written.startswith(("runs:/", "models:/")):
-            return download(written)
         return self.artifacts / written  # an absolute path stays as it is
+
+    def _fetched(self, link: Link, written: str) -> Path:
+        """A file of a link, from MLflow where that keeps it elsewhere."""
+        if not written.startswith(("runs:/", "models:/")):
+            return self.path_of(written)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            open_client(read_uri(link.facts["uri"], self.artifacts))
+            return download(written)
+        except (MlflowException, OSError) as error:
+            told = str(error).splitlines()[0]
+            raise UnlikeError(where=written, found=told, expected="the file with MLflow") from error
 
     # -- files -----------------------------------------------------------------------------------
 
     def _require_files(self, link: Link) -> None:
         for written, expected in link.files.items():
-            path = self.path_of(written)
+            path = self._fetched(link, written)
             found = file_sha256(path) if path.is_file() else ""
             if found != expected:
                 state = self._state_of(link, written, found)

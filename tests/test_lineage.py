@@ -224,13 +224,13 @@ class TestRun:
         run_id, artifacts = moved_run()
         mlflow_id = lineage_of(artifacts, run_id).link("mlflow gru-seed0").facts["run_id"]
         database = artifacts / "mlflow" / "mlflow.db"
-        whole = database.read_bytes()
-        with closing(sqlite3.connect(database)) as connection, connection:
-            where = "WHERE key = ? AND run_uuid = ?"
-            change = f"UPDATE {table} SET value = ? {where}"  # noqa: S608 - our own words
-            assert connection.execute(change, (value, key, mlflow_id)).rowcount == 1
-        verdict = verify(run_id, artifacts)
-        database.write_bytes(whole)
+        where = f"{table} WHERE key = '{key}' AND run_uuid = '{mlflow_id}'"
+        change = f"UPDATE {where.replace('WHERE', 'SET value = ? WHERE')}"
+        with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            ((before,),) = connection.execute(f"SELECT value FROM {where}")  # noqa: S608 - our words
+            connection.execute(change, (value,))
+            verdict = verify(run_id, artifacts)
+            connection.execute(change, (before,))
         assert verdict.broken is not None
         assert verdict.broken.name == "mlflow gru-seed0"
         assert key in verdict.broken.where
