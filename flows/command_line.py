@@ -222,6 +222,37 @@ def fetch_synthetic(
     synthesize(to, profile, settings)
 
 
+@app.command(epilog="Examples:  gridcast verify latest  ·  gridcast verify gru-seed0  ·  "
+             "gridcast verify models:/load/3 --artifacts /srv/gridcast")  # fmt: skip
+def verify(
+    target: Annotated[
+        str,
+        typer.Argument(help="Run id, latest, job of the last run, MLflow run id or models:/..."),
+    ] = "latest",
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+) -> None:
+    """Recompute the chain from the CSVs to a model, and name the first link that is broken."""
+
+    def check() -> None:
+        from tasks.show import show_verification
+
+        show_verification(target, artifacts)
+
+    raise typer.Exit(_exit_code_of(check))
+
+
+@app.command(epilog="Examples:  gridcast check-leaks  ·  gridcast check-leaks --data data/pjm  ·  "
+             "gridcast check-leaks --set features.lags_hours='[1, 24]'")  # fmt: skip
+def check_leaks(
+    data: Data = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    profile: Profile = "base",
+    settings: Settings = None,
+) -> None:
+    """Replace the test part, then the future, and show that nothing that came before moves."""
+    _start("check_leaks", data, artifacts, profile, settings, fresh=False)
+
+
 @app.command(epilog="Examples:  gridcast ui  ·  gridcast ui --artifacts /srv/gridcast "
              "--prefect-port 4201 --mlflow-port 5001")  # fmt: skip
 def ui(

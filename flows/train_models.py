@@ -14,6 +14,7 @@ from tasks.build_features import make_features
 from tasks.evaluate import evaluate_models
 from tasks.ingest import load_ingestion
 from tasks.publish_report import publish_report
+from tasks.record_lineage import record_lineage
 from tasks.records import TrainedJob
 from tasks.runs import open_run
 from tasks.track import prepare_tracking, track_models
@@ -73,7 +74,10 @@ def train_models(
             else:
                 evaluation = tracked.result()
         with run.timed("report"):
-            return publish_report(run, ingestion, evaluation)
+            report = publish_report(run, ingestion, evaluation)
+        with run.timed("record_lineage"):
+            record_lineage(run, ingestion, features, trained, evaluation)
+        return report
 
 
 def _sort(states: dict[str, State[Any]]) -> tuple[list[TrainedJob], dict[str, str]]:

@@ -159,6 +159,22 @@ class TooLongError(GridcastError):
         )
 
 
+class BrokenChainError(GridcastError):
+    """A link between the CSVs and a model is not what the run left."""
+
+    def __init__(self, link: str, told: str) -> None:
+        super().__init__(f"ERROR {link}: {told}")
+
+
+class LeakFoundError(GridcastError):
+    """Something that is learned or fed to a model moved with data that come after it."""
+
+    def __init__(self, check: str, leak: str) -> None:
+        super().__init__(
+            f"ERROR {check}: {leak}; do not trust the scores of such models: find what reads ahead"
+        )
+
+
 class PartialFailureError(GridcastError):
     """Part of the work failed; what could be done was done and is recorded in the summary."""
 

@@ -45,9 +45,17 @@ class FeatureTable:
         return [name for name in self.frame.columns if name.startswith(FEATURE_PREFIX)]
 
 
-def build_features(readings: Mapping[str, pd.DataFrame], config: Config) -> FeatureTable:
-    """From each region's readings (see ``RegionLoad.frame``, with ``flag``) to the table."""
-    scales: dict[str, LoadScale] = {}
+def build_features(
+    readings: Mapping[str, pd.DataFrame],
+    config: Config,
+    *,
+    scales: Mapping[str, LoadScale] | None = None,
+) -> FeatureTable:
+    """From each region's readings (see ``RegionLoad.frame``, with ``flag``) to the table.
+
+    A region's scale is the one given in ``scales``, or else fitted as ``config.scaling`` says.
+    """
+    scales = dict(scales or {})
     frames = [
         _region_features(region, readings[region], config, scales) for region in sorted(readings)
     ]
@@ -70,8 +78,10 @@ def _region_features(
         steps["is_observed"].to_numpy(), steps["is_trusted"].to_numpy(), config.split
     )
     load_mw = steps["load_mw"].to_numpy()
-    fitted_on = parts == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)
-    scale = scales[region] = fit_scale(load_mw[fitted_on], config.scaling)
+    if region not in scales:
+        fitted_on = parts == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)
+        scales[region] = fit_scale(load_mw[fitted_on], config.scaling)
+    scale = scales[region]
     load = scale.scale(steps["input_mw"].to_numpy())
     if config.features.kind == "article":
         features = _article_features(load, steps["local_label"])

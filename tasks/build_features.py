@@ -55,7 +55,8 @@ def make_features(run: Run, regions: Mapping[str, RegionRecord]) -> Features:
         for name in contents
     }
     code = code_sha256(*(f"gridcast.{module}" for module in _CODE), "tasks.build_features")
-    key = key_of(regions=contents, config=config, rules=rules, code=code)
+    parts = {"regions": contents, "config": config, "rules": rules, "code": code}
+    key = key_of(**parts)
     path = run.artifacts / "features" / f"{key[:16]}.parquet"
     known = read_json(path.with_suffix(".json"))
     if known is not None and not run.fresh and has_sha256(path, known["file_sha256"]):
@@ -63,7 +64,8 @@ def make_features(run: Run, regions: Mapping[str, RegionRecord]) -> Features:
         _leave(run, features)
         return unchanged(features)
     table = build_features({name: _read(region) for name, region in regions.items()}, run.config)
-    features = _publish(path, table, key=key, windows=_count_windows(table, run.config))
+    windows = _count_windows(table, run.config)
+    features = _publish(path, table, key=key, parts=parts, windows=windows)
     for kind in ("*.parquet", "*.json"):
         keep_newest(list(path.parent.glob(kind)), num=_KEPT_TABLES)
     _leave(run, features)
@@ -75,7 +77,9 @@ def _read(region: RegionRecord) -> pd.DataFrame:
     return pd.read_parquet(region.path)
 
 
-def _publish(path: Path, table: FeatureTable, *, key: str, windows: WindowsRecord) -> Features:
+def _publish(
+    path: Path, table: FeatureTable, *, key: str, parts: dict[str, Any], windows: WindowsRecord
+) -> Features:
     with publishing(path) as temporary:
         arrow = pa.Table.from_pandas(table.frame, preserve_index=False)
         pq.write_table(arrow, temporary, compression="zstd")
@@ -87,6 +91,7 @@ def _publish(path: Path, table: FeatureTable, *, key: str, windows: WindowsRecor
         feature_names=table.feature_names,
         windows=windows,
         imputed_hours=_count_imputed(table),
+        parts=parts,
     )
     write_json(path.with_suffix(".json"), features.model_dump(mode="json"))
     return features

@@ -96,6 +96,7 @@ def record_ingestion(
     data = DataRecord(
         folder=str(sources.folder),
         kind=sources.kind,
+        files_folder=sources.files_folder,
         source=sources.source,
         labels=sources.labels,
         skipped=sources.skipped,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from gridcast.config import Labels
 from gridcast.summary import (
@@ -33,6 +34,7 @@ class Sources(Record):
 
     folder: Path
     kind: DataKind
+    files_folder: str = ""
     source: SourceKind = "folder"
     labels: Labels = "local"
     files: tuple[SourceFile, ...]
@@ -72,6 +74,7 @@ class Features(Record):
     """The table of features: its file, each region's scale (offset, scale; MW), its windows.
 
     ``imputed_hours`` counts, by region, the steps whose input was filled and not read.
+    ``key`` is the hash of ``parts``: all on which the table depends.
     """
 
     path: str
@@ -81,11 +84,15 @@ class Features(Record):
     feature_names: list[str]
     windows: WindowsRecord
     imputed_hours: dict[str, int]
+    parts: dict[str, Any]
     cached: bool = False
 
 
 class Job(Record):
-    """One model to train: what, on which device, in which folder; ``key`` tells it apart."""
+    """One model to train: what, on which device, in which folder.
+
+    ``key`` is the hash of ``parts``, all on which the result depends: it tells the job apart.
+    """
 
     name: str
     cell: str
@@ -94,6 +101,7 @@ class Job(Record):
     threads: int
     key: str
     folder: str
+    parts: dict[str, Any]
 
 
 class TrainedJob(Record):

@@ -33,6 +33,7 @@ from tasks.storage import (
     publishing,
     read_json,
     remove_leftovers,
+    seal_folder,
     write_json,
 )
 
@@ -206,6 +207,7 @@ def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[
         data_report=ingestion.get("data_report"),
     )
     run.leave("summary", summary)
+    seal_folder(run.folder)
     with publishing(run.artifacts / "runs" / "latest") as link:
         link.symlink_to(run.run_id)
     _log.info("Summary: %s", run.summary_path)

@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.table import Table
 
+from gridcast.errors import BrokenChainError
 from tasks.progress import console
 from tasks.runs import read_summary
+from tasks.storage import read_json
 
 if TYPE_CHECKING:
+    from gridcast.lineage import Finding
     from gridcast.summary import Summary
 
 
 _WIDTH_OF_FILES = 120
+_WIDTH_OF_NAMES, _WIDTH_OF_STATES = 24, 10  # columns of the links
 
 
 def show_log(level: int) -> None:
@@ -47,6 +52,8 @@ def show_summary(path: Path) -> None:
         out.print(_models_table(summary))
     elif summary.regions:
         out.print(_regions_table(summary))
+    if (leaks := path.with_name("leaks.json")).is_file():
+        show_leaks(leaks)
     refused = [name for name, region in summary.regions.items() if region.status == "refused"]
     if refused:
         out.print(f"Set aside: {', '.join(refused)} (see the ERROR lines above)", style="red")
@@ -55,17 +62,64 @@ def show_summary(path: Path) -> None:
                   style="yellow")  # fmt: skip
     seconds = summary.timings.get("total", 0.0)
     out.print(f"{summary.status.capitalize()} in {seconds:.0f} s (profile {summary.profile})")
-    if summary.snapshot:
-        out.print(f"Snapshot:  {summary.snapshot}", highlight=False)
-    if summary.report:
-        out.print(f"Report:    {summary.report}", highlight=False)
-    if summary.data_report:
-        out.print(f"Data:      {summary.data_report}", highlight=False)
-    if summary.data_docs:
-        out.print(f"Data Docs: {summary.data_docs}", highlight=False)
+    where = {
+        "Snapshot": summary.snapshot,
+        "Report": summary.report,
+        "Data": summary.data_report,
+        "Data Docs": summary.data_docs,
+    }
+    for name, place in where.items():
+        if place:
+            out.print(f"{name + ':':10s} {place}", highlight=False)
     if summary.models:
         out.print("Compare runs in MLflow and Prefect: gridcast ui", highlight=False)
     out.print(str(path), highlight=False)
+
+
+def show_verification(target: str, artifacts: Path) -> None:
+    """Check the chain that leads to ``target`` and print each link as it is checked.
+
+    Raises:
+        BrokenChainError: naming the first broken link.
+        UsageError: there is no such run, job or model.
+    """
+    from tasks.lineage import verify
+
+    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    verdict = verify(target, artifacts, on_finding=lambda finding: _show_finding(out, finding))
+    others = [each for each in verdict.findings if each.state not in {"ok", "broken"}]
+    num = len(verdict.findings)
+    if verdict.broken:
+        raise BrokenChainError(verdict.broken.name, str(verdict.broken))
+    out.print(f"Run {verdict.run_id}: no link of {num} is broken", style="green", highlight=False)
+    if others:
+        out.print(f"{len(others)} cannot be compared any more; see above", highlight=False)
+
+
+def _show_finding(out: Console, finding: Finding) -> None:
+    style = {"ok": "green", "broken": "bold red"}.get(finding.state, "yellow")
+    told = finding.found if finding.state == "ok" else str(finding)
+    row = Table.grid(padding=(0, 2))
+    row.add_column(width=_WIDTH_OF_NAMES, no_wrap=True)
+    row.add_column(width=_WIDTH_OF_STATES)
+    row.add_column(overflow="fold")
+    row.add_row(escape(finding.name), f"[{style}]{finding.state}[/]", escape(told))
+    out.print(row, highlight=False)
+
+
+def show_leaks(path: Path) -> None:
+    """Print what a check for leaks did, compared and found."""
+    table = Table(title="Leaks", box=box.SIMPLE_HEAD)
+    for name in ("check", "done", "compared", "found"):
+        table.add_column(name)
+    for check in (read_json(path) or {}).get("checks", []):
+        is_passed = bool(check["leak"]) == check["is_control"]
+        found = check["leak"] or "nothing has moved"
+        style = "green" if is_passed else "bold red"
+        about = (escape(check[name]) for name in ("name", "done", "compared"))
+        table.add_row(*about, f"[{style}]{escape(found)}[/]")
+    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    out.print(table)
 
 
 def _scores_table(summary: Summary) -> Table:

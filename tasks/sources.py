@@ -138,7 +138,8 @@ def _unpacked(archive: Path, folder: Path, limits: ArchivesConfig) -> Sources:
     if not unpacked.is_dir():
         unpack_archive(archive, unpacked, limits=limits)
         _log.info("Unpacked %s to %s", archive, unpacked)
-    return list_sources(unpacked).model_copy(update={"folder": archive})
+    update = {"folder": archive, "files_folder": str(unpacked)}
+    return list_sources(unpacked).model_copy(update=update)
 
 
 def _names(folder: Path) -> list[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = Path(gridcast.__file__).resolve().parent.parent
+SEAL, _SEALED_BY = "SHA256SUMS", "# the lines above:"
 TEMPORARY_SUFFIX = ".gridcast-tmp"
 # Enough for one set of regional CSVs: Parquet, features, two models, figures, both databases.
 FREE_BYTES_NEEDED = 500_000_000
@@ -117,6 +118,37 @@ def require_sha256(path: Path, expected: str) -> None:
 def key_of(**parts: object) -> str:
     """A key for work that depends on exactly these parts: SHA-256 of their canonical JSON."""
     return sha256_of(json.dumps(parts, sort_keys=True, default=str))
+
+
+def seal_folder(folder: Path) -> None:
+    """Write ``SHA256SUMS`` of all files in ``folder``, which `sha256sum --check` reads too."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
+    lines = (f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+    write_bytes(folder / SEAL, _sealed("".join(lines)))
+
+
+def read_seal(folder: Path) -> dict[str, str] | None:
+    """File to SHA-256, as sealed; None where the seal was changed or is not there.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_bytes(folder / "a", b"")
+    >>> seal_folder(folder)
+    >>> read_seal(folder)["a"][:8]
+    'e3b0c442'
+    """
+    try:
+        content = (folder / SEAL).read_bytes()
+        body = content.decode().partition(_SEALED_BY)[0]
+    except (OSError, UnicodeDecodeError):
+        return None
+    if content != _sealed(body):
+        return None
+    return {name: digest for digest, name in (line.split("  ", 1) for line in body.splitlines())}
+
+
+def _sealed(body: str) -> bytes:
+    return f"{body}{_SEALED_BY} {sha256_of(body)}\n".encode()
 
 
 def all_modules() -> list[str]:

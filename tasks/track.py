@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from pathlib import Path
@@ -15,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import TrackingError
 from tasks.figures import draw_error_heat_map, draw_panels, draw_scores
+from tasks.mlflow_client import open_client, tracking_uri
 from tasks.records import Evaluation, Features, TrainedJob
 from tasks.storage import all_modules, code_sha256, key_of, read_json, require_sha256, write_json
 
@@ -28,12 +28,6 @@ _PROGRAM = "model.pt2"
 _CODE = ("tasks.track", "tasks.served_model", "tasks.figures", "gridcast.evaluation")
 
 
-def tracking_uri(run: Run) -> str:
-    """The MLflow server: ``tracking.uri``, else ``MLFLOW_TRACKING_URI``, else SQLite here."""
-    chosen = run.config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return chosen or f"sqlite:///{run.artifacts / 'mlflow' / 'mlflow.db'}"
-
-
 @task(name="prepare-tracking", cache_policy=NO_CACHE)
 def prepare_tracking(run: Run) -> None:
     """Create the database and the experiment once, while the models train."""
@@ -42,7 +36,7 @@ def prepare_tracking(run: Run) -> None:
     try:
         _experiment_id(run, _client(run))
     except MlflowException as error:
-        raise TrackingError(tracking_uri(run), error.message) from error
+        raise TrackingError(_uri(run), error.message) from error
 
 
 def _experiment_id(run: Run, client: MlflowClient) -> str:
@@ -51,7 +45,7 @@ def _experiment_id(run: Run, client: MlflowClient) -> str:
     if experiment is not None:
         return str(experiment.experiment_id)
     location = None
-    if tracking_uri(run).startswith("sqlite:///"):
+    if _uri(run).startswith("sqlite:///"):
         location = (run.artifacts / "mlflow" / "artifacts").as_uri()
     return str(client.create_experiment(name, artifact_location=location))
 
@@ -77,21 +71,19 @@ def track_models(
             )
             models[name] = models[name].model_copy(update={"mlflow_run_id": run_id})
     except MlflowException as error:
-        raise TrackingError(tracking_uri(run), error.message) from error
+        raise TrackingError(_uri(run), error.message) from error
     evaluation = evaluation.model_copy(update={"models": models})
     run.leave("evaluation", evaluation)
     return evaluation
 
 
-def _client(run: Run) -> MlflowClient:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import mlflow
+def _uri(run: Run) -> str:
+    return tracking_uri(run.artifacts, run.config.tracking)
 
-    for name in ("alembic", "mlflow"):  # their INFO lines are for whoever runs a server
-        logging.getLogger(name).setLevel(logging.WARNING)
+
+def _client(run: Run) -> MlflowClient:
     (run.artifacts / "mlflow").mkdir(parents=True, exist_ok=True)
-    mlflow.set_tracking_uri(tracking_uri(run))
-    return mlflow.MlflowClient()
+    return open_client(_uri(run))
 
 
 def _known_run(run: Run, client: MlflowClient, trained: TrainedJob) -> str | None:
@@ -113,7 +105,7 @@ def _known_run(run: Run, client: MlflowClient, trained: TrainedJob) -> str | Non
 
 def _tracking_key(run: Run, trained: TrainedJob) -> str:
     return key_of(
-        uri=tracking_uri(run),
+        uri=_uri(run),
         experiment=run.config.tracking.experiment,
         job=trained.job.key,
         weights=trained.weights_sha256,

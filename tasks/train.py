@@ -67,25 +67,27 @@ def plan_jobs(run: Run, features: Features) -> list[Job]:
     jobs = []
     for number, (cell, seed) in enumerate(pairs):
         device = devices.names[number % len(devices.names)]
-        key = key_of(
-            features=features.key,
-            file=features.file_sha256,
-            config=_what_matters(config),
-            cell=cell,
-            seed=seed,
-            device=devices.device_type,
-            torch=version("torch"),
-            code=code_sha256(*_CODE),
-        )
+        parts = {
+            "features": features.key,
+            "file": features.file_sha256,
+            "config": _what_matters(config),
+            "cell": cell,
+            "seed": seed,
+            "device": devices.device_type,
+            "torch": version("torch"),
+            "code": code_sha256(*_CODE),
+        }
+        key = key_of(**parts)
         name = f"{cell}-seed{seed}"
         folder = run.artifacts / "jobs" / f"{name}-{key[:12]}"
         job = Job(name=name, cell=cell, seed=seed, device=device, threads=threads, key=key,
-                  folder=str(folder))  # fmt: skip
+                  folder=str(folder), parts=parts)  # fmt: skip
         spec = job.model_dump() | {
             "features": features.model_dump(mode="json"),
             "config": config.model_dump(mode="json"),
         }
-        write_json(folder / "job.json", spec)
+        if run.fresh or _already_trained(job) is None:  # else it is the record of that training
+            write_json(folder / "job.json", spec)
         jobs.append(job)
     return jobs
 

@@ -12,7 +12,7 @@ import pytest
 from tests.pipelines import ROOT, clean_environment
 
 FOLDERS = {"benchmarks", "configs", "docs", "flows", "gridcast", "tasks", "tests"}
-FLOWS = ("fetch_data", "prepare_data", "run_pipeline", "train_models")
+FLOWS = ("check_leaks", "fetch_data", "prepare_data", "run_pipeline", "train_models")
 HEAVY = ("great_expectations", "matplotlib", "mlflow", "pandas", "prefect", "pyarrow", "torch")
 
 
@@ -56,7 +56,7 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
 from typer.testing import CliRunner
 from flows.command_line import app
 fetches = ("fetch", "fetch archive", "fetch kaggle", "fetch eia", "fetch synthetic")
-others = ("ui", "snapshots", "snapshots list")
+others = ("verify", "check-leaks", "ui", "snapshots", "snapshots list")
 for command in ("", "run", "ingest", "train", "synthesize", *fetches, *others):
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0, result.output

@@ -1,0 +1,120 @@
+"""The way to MLflow: its address, its client, and the files that it keeps of one of its runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+    from gridcast.config import TrackingConfig
+
+LINEAGE_TAG = "lineage_sha256"
+LATEST = "_latest"  # ends the tags that a later run with the same model may change
+_ENVIRONMENT = "MLFLOW_TRACKING_URI"
+
+
+def tracking_uri(artifacts: Path, config: TrackingConfig | None = None) -> str:
+    """The MLflow server: ``tracking.uri``, else ``MLFLOW_TRACKING_URI``, else SQLite here."""
+    chosen = (config.uri if config else None) or os.environ.get(_ENVIRONMENT)
+    return chosen or f"sqlite:///{artifacts / 'mlflow' / 'mlflow.db'}"
+
+
+def open_client(uri: str) -> MlflowClient:
+    """A client of that server, which is from now on the one of this process."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    for name in ("alembic", "mlflow"):  # their INFO lines are for whoever runs a server
+        logging.getLogger(name).setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient()
+
+
+def written_uri(uri: str, artifacts: Path) -> str:
+    """The address as a record may hold it: without a password, and fit for a moved folder."""
+    user, at, _ = urlsplit(uri).netloc.rpartition("@")
+    return uri.replace(user + at, "", 1).replace(str(artifacts), "{artifacts}")
+
+
+def read_uri(written: str, artifacts: Path) -> str:
+    """The address of a record. ``MLFLOW_TRACKING_URI`` adds the password if it names the same."""
+    own = os.environ.get(_ENVIRONMENT, "")
+    if own and written_uri(own, artifacts) == written:
+        return own
+    return written.replace("{artifacts}", str(artifacts))
+
+
+def kept_files(client: MlflowClient, found: MlflowRun) -> dict[str, Path]:
+    """All files of a run and of the models that it logged, by ``runs:/`` and ``models:/`` address.
+
+    What lies on another machine is downloaded to a temporary folder.
+    """
+    roots = {f"runs:/{found.info.run_id}": found.info.artifact_uri}
+    for output in found.outputs.model_outputs if found.outputs else ():
+        model = client.get_logged_model(output.model_id)
+        roots[f"models:/{model.model_id}"] = model.artifact_location
+    files = {}
+    for address, location in roots.items():
+        folder = local_folder(location) or download(address)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            files[f"{address}/{path.relative_to(folder).as_posix()}"] = path
+    return files
+
+
+def find_run(client: MlflowClient, name: str) -> MlflowRun:
+    """The run of that id, or the one that made ``models:/name/version``, ``@alias`` or ``m-...``.
+
+    Raises:
+        MlflowException: there is none.
+    """
+    if not name.startswith("models:/"):
+        return client.get_run(name)
+    model, _, alias = name.removeprefix("models:/").partition("@")
+    model, _, number = model.partition("/")
+    model_id: str | None = model
+    if alias or number:
+        version = (
+            client.get_model_version_by_alias(model, alias)
+            if alias
+            else client.get_model_version(model, number)
+        )
+        if version.run_id:
+            return client.get_run(version.run_id)
+        model_id = version.model_id
+    return client.get_run(str(client.get_logged_model(str(model_id)).source_run_id))
+
+
+def mlflow_parts(found: MlflowRun) -> dict[str, Any]:
+    """What must not change of a run that has ended: without what later runs and people may add."""
+    tags = {
+        name: value
+        for name, value in found.data.tags.items()
+        if not name.startswith("mlflow.") and not name.endswith(LATEST) and name != LINEAGE_TAG
+    }
+    return {"tags": tags, "params": found.data.params, "metrics": found.data.metrics}
+
+
+def local_folder(location: str) -> Path | None:
+    """The folder of an artifact location on this machine, or None."""
+    parts = urlsplit(location)
+    return Path(unquote(parts.path)) if parts.scheme in {"", "file"} else None
+
+
+def download(address: str) -> Path:
+    """What stands at a ``runs:/`` or ``models:/m-...`` address, as a path on this machine."""
+    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
+
+    if not address.startswith("models:/"):
+        return Path(download_artifacts(artifact_uri=address))
+    model_id, _, rest = address.removeprefix("models:/").partition("/")
+    location = MlflowClient().get_logged_model(model_id).artifact_location
+    if folder := local_folder(location):
+        return folder / rest
+    return Path(download_artifacts(artifact_uri=f"{location}/{rest}".rstrip("/")))
