@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import IO
 
 Kind = Literal[
-    "csv", "region", "snapshot", "spec", "config", "code", "features", "job", "weights", "predictions",
-    "forecasts", "scores", "report", "mlflow", "run",
+    "csv", "region", "snapshot", "spec", "config", "code", "features", "job", "weights",
+    "predictions", "forecasts", "scores", "report", "mlflow", "run",
 ]  # fmt: skip
 State = Literal["ok", "broken", "gone", "changed", "replaced", "other code"]
 _ASK = "find out who changed it"

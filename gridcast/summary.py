@@ -23,8 +23,8 @@ class DataRecord(Record):
     """Where the rows came from, and which files of the folder were passed over, and why.
 
     ``folder`` is what the run was given, a folder or an archive; ``files_folder`` is where an
-    archive's files were unpacked to (empty: they lie in ``folder``); ``source`` is how its files came
-    to be there; ``labels`` tells which hours they name.
+    archive's files were unpacked to (empty: they lie in ``folder``); ``source`` is how its files
+    came to be there; ``labels`` tells which hours they name.
     """
 
     folder: str

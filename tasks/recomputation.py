@@ -57,7 +57,8 @@ class Recomputation:
         self._predictions: dict[str, pd.DataFrame] = {}
         self._forecasts: pd.DataFrame | None = None
         self.checks: dict[str, Callable[[Link], str]] = {
-            "region": self._check_region, "snapshot": self._check_snapshot, "spec": _check_key, "config": self._check_config,
+            "region": self._check_region, "snapshot": self._check_snapshot, "spec": _check_key,
+            "config": self._check_config,
             "code": self._check_code, "features": self._check_features, "job": self._check_job,
             "weights": self._check_weights, "predictions": self._check_predictions,
             "forecasts": self._check_forecasts, "scores": self._check_scores,
