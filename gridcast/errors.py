@@ -101,6 +101,16 @@ class LockHeldError(GridcastError):
         )
 
 
+class NoSpaceError(GridcastError):
+    """The disk is full, or its quota used up; what stood there before stands there still."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"ERROR {path}: found no space left on its disk, expected room for it; make room and run "
+            "the same command again: what was published before is unchanged"
+        )
+
+
 class IntegrityError(GridcastError):
     """A stored file is not the one that was written: its SHA-256 differs from the recorded one."""
 

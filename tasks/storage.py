@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gridcast
-from gridcast.errors import IntegrityError, UsageError
+from gridcast.errors import IntegrityError, NoSpaceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _ROOT = Path(gridcast.__file__).resolve().parent.parent
 SEAL, _SEALED_BY = "SHA256SUMS", "# the lines above:"
 TEMPORARY_SUFFIX = ".gridcast-tmp"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Enough for one set of regional CSVs: Parquet, features, two models, figures, both databases.
 FREE_BYTES_NEEDED = 500_000_000
 
@@ -29,6 +31,9 @@ def publishing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; on success it becomes ``path`` in one step.
 
     A reader sees the old file or the new one, also after a power cut. On an error nothing is left.
+
+    Raises:
+        NoSpaceError: the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
@@ -37,9 +42,11 @@ def publishing(path: Path) -> Iterator[Path]:
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            raise NoSpaceError(path) from error
         raise
 
 

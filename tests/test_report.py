@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
+from gridcast.errors import NoSpaceError
 from tasks import article
 from tasks.figures import (
     OVERALL,
@@ -223,7 +224,7 @@ def test_a_failed_write_leaves_the_older_report(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(NoSpaceError, match="no space left on its disk"):
         write_page(tmp_path, make_run(data_kind="synthetic"))
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == before

