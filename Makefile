@@ -50,8 +50,8 @@ run: setup ## Run the whole pipeline, from the regional CSVs to the report
 ui: setup ## Open the Prefect and MLflow pages on this machine
 	$(VENV)/bin/gridcast ui $(if $(ARTIFACTS),--artifacts "$$ARTIFACTS") $(ARGS)
 
-test: setup ## All tests, the slow ones too
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: setup ## All tests, the slow ones too, on two cores
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-core: setup ## The tests that need neither Prefect nor patience
 	$(VENV)/bin/python -m pytest -m "not prefect and not slow" $(ARGS)

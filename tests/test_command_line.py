@@ -151,7 +151,7 @@ def test_an_archive_is_ingested_as_the_folder_in_it_is(tmp_path: Path) -> None:
     folder, artifacts = tmp_path / "csv", tmp_path / "a"
     gridcast("fetch", "synthetic", "--to", folder, *settings("synthetic.num_hours=3000"))
     archive = shutil.make_archive(str(tmp_path / "load"), "zip", tmp_path, "csv")
-    for data in (folder, archive, archive):
+    for data in (folder, archive):
         result = gridcast("ingest", "--data", data, "--artifacts", artifacts)
         assert result.returncode == 0, result.stderr
         summary = read_json(artifacts / "runs" / "latest" / "summary.json")

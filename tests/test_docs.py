@@ -102,7 +102,8 @@ def test_gridcast_command_is_parsed_as_it_stands(arguments: list[str]) -> None:
         while hasattr(command, "commands") and options:  # a group, such as `gridcast snapshots`
             name, *options = options
             command = command.commands[name]
-        command.make_context(name, options)
+        if options or not hasattr(command, "commands"):  # a group alone is the name of all of it
+            command.make_context(name, options)
     settings = [value for option, value in itertools.pairwise(arguments) if option == "--set"]
     Config.load(overrides=tuple(settings))
 
