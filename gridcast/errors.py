@@ -106,8 +106,8 @@ class NoSpaceError(GridcastError):
 
     def __init__(self, path: object) -> None:
         super().__init__(
-            f"ERROR {path}: found no space left on its disk, expected room for it; make room and run "
-            "the same command again: what was published before is unchanged"
+            f"ERROR {path}: found no space left on its disk, expected room for it; make room and "
+            "run the same command again: what was published before is unchanged"
         )
 
 
