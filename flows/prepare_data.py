@@ -56,7 +56,8 @@ def prepare_data(
         ]
         wait(list[PrefectFuture[Any]](futures))
         ingestion = record_ingestion(run, sources, *_sort([each.state for each in futures]))
-        return publish_data_report(run, ingestion)
+        publish_data_report(run, ingestion)
+        return ingestion
 
 
 def _sort(states: list[State[Published]]) -> tuple[list[Published], list[RegionRefusedError]]:
