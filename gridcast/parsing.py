@@ -268,18 +268,28 @@ def _to_utc(cells: _Cells, *, region: str, file: str, config: IngestionConfig) -
     )
     frame["start"] = frame["local_label"] - shift
     frame = frame.iloc[_time_order(frame)].reset_index(drop=True)
+    timestamp = (
+        frame["start"]
+        .dt.tz_localize(config.timezone, ambiguous="NaT", nonexistent="NaT")
+        .dt.tz_convert("UTC")
+    )
+    # The few hours that a clock shows twice, or never: what they are in summer and in winter time.
+    unclear = frame["start"][timestamp.isna()]
     summer, winter = (
-        frame["start"].dt.tz_localize(
-            config.timezone, ambiguous=np.full(len(frame), dst), nonexistent="NaT"
-        )
+        unclear.dt.tz_localize(
+            config.timezone, ambiguous=np.full(len(unclear), dst), nonexistent="NaT"
+        ).dt.tz_convert("UTC")
         for dst in (True, False)
     )
-    is_repeated = (summer != winter) & summer.notna()
-    faults = list(_time_faults(frame, summer.isna(), is_repeated, file=file))
+    is_nonexistent = timestamp.isna()
+    is_nonexistent[unclear.index] = summer.isna()
+    is_repeated = timestamp.isna() & ~is_nonexistent
+    faults = list(_time_faults(frame, is_nonexistent, is_repeated, file=file))
     if faults:
         raise RegionRefusedError(region, _one_a_kind(faults), rows=faults)
     is_second = frame["start"].duplicated(keep="first")
-    frame["timestamp"] = summer.where(~is_second, winter).dt.tz_convert("UTC")
+    timestamp[unclear.index] = summer.where(~is_second[unclear.index], winter)
+    frame["timestamp"] = timestamp
     _order_autumn_pairs(frame, np.flatnonzero(is_second))
     frame = frame[["timestamp", "local_label", "source_line", "load_mw"]]
     return RegionLoad(

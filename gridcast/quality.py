@@ -6,10 +6,11 @@ that happens in the test part can move a label of the training part.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 if TYPE_CHECKING:
     from gridcast.config import FlaggedRules
@@ -26,15 +27,22 @@ def flag_readings(load_mw: pd.Series[float], rules: FlaggedRules) -> pd.Series[s
     of the ``reference_hours`` readings before. ``flat``: what a run of one value has beyond its
     first ``max_flat_hours`` readings. A rule that is off (null, or ``zero: false``) flags nothing.
     """
-    median, never = _median_before(load_mw, rules), float("inf")
+    load_N = load_mw.to_numpy()
+    dropout, spike = rules.dropout_ratio or 0.0, rules.spike_ratio
+    median_N = np.full(len(load_N), np.nan)
+    asked = _may_be_far_off(load_N, rules.reference_hours, dropout=dropout, spike=spike)
+    median_N[asked] = _medians_before(load_N, asked, rules.reference_hours)
     reasons = {
-        "zero": (load_mw == 0.0) & rules.zero,
-        "dropout": load_mw < (rules.dropout_ratio or 0.0) * median,
-        "spike": load_mw > (rules.spike_ratio or never) * median,
-        "flat": _hours_alike(load_mw) > (rules.max_flat_hours or never),
+        "zero": (load_N == 0.0) & rules.zero,
+        "dropout": load_N < dropout * median_N,
+        "spike": load_N > (np.inf if spike is None else spike * median_N),
+        "flat": _hours_alike(load_N) > (rules.max_flat_hours or np.inf),
     }
-    flags = np.select([mask.to_numpy() for mask in reasons.values()], list(reasons), NO_FLAG)
-    return pd.Series(flags, index=load_mw.index, dtype="str", name="flag")
+    numbers = np.select(list(reasons.values()), range(1, len(reasons) + 1), 0).astype("int8")
+    names = pa.DictionaryArray.from_arrays(numbers, [NO_FLAG, *reasons]).dictionary_decode()
+    dtype: Any = pd.StringDtype(na_value=np.nan)
+    flags = dtype.__from_arrow__(names)
+    return pd.Series(flags, index=load_mw.index, name="flag")
 
 
 def flag_reasons(
@@ -58,21 +66,46 @@ def flag_reasons(
         "flat": "found {found} MW for {hours} hours in a row, "
         f"expected at most {rules.max_flat_hours}",
     }
-    columns = (load_mw, _median_before(load_mw, rules), _hours_alike(load_mw))
-    found, medians, hours = (column.loc[flags.index] for column in columns)
+    load_N, at = load_mw.to_numpy(), load_mw.index.get_indexer(flags.index)
+    medians, hours = _medians_before(load_N, at, rules.reference_hours), _hours_alike(load_N)[at]
     return [
         words[flag].format(found=load, median=median, hours=num)
-        for flag, load, median, num in zip(flags, found, medians, hours, strict=True)
+        for flag, load, median, num in zip(flags, load_N[at], medians, hours, strict=True)
     ]
 
 
-def _median_before(load_mw: pd.Series[float], rules: FlaggedRules) -> pd.Series[float]:
-    """The median of the ``reference_hours`` readings before each, NaN if these are too few."""
-    before = load_mw.rolling(rules.reference_hours, min_periods=_FEWEST_REFERENCES, closed="left")
-    return before.median()
+def _may_be_far_off(
+    load_N: np.ndarray, reference_hours: int, *, dropout: float, spike: float | None
+) -> np.ndarray:
+    """The readings that could be a dropout or a spike: of all others no median need be known.
+
+    A median lies between the least and the largest of its readings, and these within the block of
+    a reading and the one before it, where a block has ``reference_hours`` readings.
+    """
+    num_blocks = -(-len(load_N) // reference_hours)
+    padded = np.full(num_blocks * reference_hours, np.nan)
+    padded[: len(load_N)] = load_N
+    blocks = padded.reshape(num_blocks, reference_hours)
+    least, largest = np.fmin.reduce(blocks, axis=1), np.fmax.reduce(blocks, axis=1)
+    least[1:], largest[1:] = np.fmin(least[1:], least[:-1]), np.fmax(largest[1:], largest[:-1])
+    is_far = blocks < dropout * largest[:, None]
+    if spike is not None:
+        is_far |= blocks > spike * least[:, None]
+    return np.flatnonzero(is_far.reshape(-1)[: len(load_N)])
 
 
-def _hours_alike(load_mw: pd.Series[float]) -> pd.Series[int]:
+def _medians_before(load_N: np.ndarray, at: np.ndarray, reference_hours: int) -> np.ndarray:
+    """The median of the ``reference_hours`` readings before each of ``at``, NaN if too few."""
+    medians = np.full(len(at), np.nan)
+    for place, row in enumerate(at):
+        before = load_N[max(0, row - reference_hours) : row]
+        if len(before) >= _FEWEST_REFERENCES:
+            medians[place] = np.median(before)
+    return medians
+
+
+def _hours_alike(load_N: np.ndarray) -> np.ndarray:
     """How many readings in a row had the value of each by then, itself included."""
-    run = (load_mw != load_mw.shift()).cumsum()
-    return load_mw.groupby(run).cumcount() + 1
+    numbers = np.arange(len(load_N))
+    is_new = np.concatenate([[True], load_N[1:] != load_N[:-1]])[: len(load_N)]
+    return np.asarray(numbers - np.maximum.accumulate(np.where(is_new, numbers, 0)) + 1)

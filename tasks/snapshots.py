@@ -9,6 +9,7 @@ artifacts folder's lock; readers need none.
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MANIFESTS = "snapshots"
+_AT_ONCE = 2  # regions compared: their tables are in memory
 _MANIFEST_PATTERN = "[0-9a-f]" * 16 + ".json"
 _log = logging.getLogger("gridcast.snapshots")
 
@@ -239,20 +241,22 @@ def last_two(store: Path) -> tuple[Snapshot, Snapshot]:
 
 
 def compare(store: Path, before: Snapshot | None, after: Snapshot) -> SnapshotChanges:
-    """What differs, region by region; two tables at a time are read, and only such as differ.
+    """What differs, region by region; few tables at a time are read, and only such as differ.
 
     Raises:
         IntegrityError: a file that is needed was changed or is gone.
     """
     old = before.regions if before else {}
-    return SnapshotChanges(
-        before=before.id if before else None,
-        after=after.id,
-        regions={
-            name: _change(store, old.get(name), after.regions.get(name))
-            for name in sorted(old.keys() | after.regions.keys())
-        },
-    )
+    names = sorted(old.keys() | after.regions.keys())
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        changes = threads.map(
+            lambda name: _change(store, old.get(name), after.regions.get(name)), names
+        )
+        return SnapshotChanges(
+            before=before.id if before else None,
+            after=after.id,
+            regions=dict(zip(names, changes, strict=True)),
+        )
 
 
 def _change(store: Path, old: RegionRecord | None, new: RegionRecord | None) -> RegionChange:
