@@ -102,7 +102,8 @@ def compare_tables(
         after: the same.
         num_examples: at most so many hours are shown, revised ones first, the largest change first.
     """
-    old, new = _hours_of(before), _hours_of(after)
+    num_same = _num_same(before, after)  # mostly nearly all: hours are added at the end
+    old, new = _hours_of(before.iloc[num_same:]), _hours_of(after.iloc[num_same:])
     old_C, new_C = _in_both(old.hours, new.hours)
     change_C = np.abs(new.load_mw[new_C] - old.load_mw[old_C])
     is_revised_C = ~(
@@ -129,6 +130,15 @@ def compare_tables(
         largest_change_mw=float(np.nanmax(change_C, initial=0.0)),
         examples=tuple(examples[:num_examples]),
     )
+
+
+def _num_same(before: pd.DataFrame, after: pd.DataFrame) -> int:
+    """How many rows at the start are alike."""
+    num = min(len(before), len(after))
+    is_same = np.ones(num, dtype=bool)
+    for name in ("timestamp", "load_mw", "flag"):
+        is_same &= np.asarray(before[name].array[:num] == after[name].array[:num], dtype=bool)
+    return num if is_same.all() else int(is_same.argmin())
 
 
 class _Hours(NamedTuple):
