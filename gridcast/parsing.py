@@ -53,7 +53,9 @@ class RegionLoad:
     content_sha256: str
 
 
-class _Cells(NamedTuple):
+class Cells(NamedTuple):
+    """The rows of a file as read: labels as they stand, loads in MW, lines from 1."""
+
     labels: pd.Series[pd.Timestamp]
     loads: np.ndarray
     lines: np.ndarray
@@ -84,7 +86,14 @@ def parse_region(content: bytes, *, region: str, file: str, config: IngestionCon
     """
     text = _checked_bytes(content, file=file, region=region)
     cells = _read_fast(text, region) or _read_line_by_line(text, region=region, file=file)
-    return _to_utc(cells, region=region, file=file, config=config)
+    return to_utc(cells, region=region, file=file, config=config)
+
+
+def read_rows(text: bytes, region: str) -> Cells | None:
+    """Lines of a file without its header; their numbers as if it stood above. None: a fault."""
+    if not text.endswith(b"\n") or b"\0" in text:
+        return None
+    return _read_fast(_header(region).encode() + b"\n" + text, region)
 
 
 def content_sha256(timestamps: pd.Series[pd.Timestamp], loads: np.ndarray) -> str:
@@ -132,7 +141,7 @@ def _header(region: str) -> str:
 # -- the fast way --------------------------------------------------------------------------------
 
 
-def _read_fast(text: bytes, region: str) -> _Cells | None:
+def _read_fast(text: bytes, region: str) -> Cells | None:
     """Accept a well-formed file as a whole, or nothing of it."""
     names, header = [LABEL_COLUMN, f"{region}_MW"], _header(region).encode()
     # Arrow passes over an empty line and a second byte-order mark, and takes a bare CR for an end.
@@ -159,13 +168,13 @@ def _read_fast(text: bytes, region: str) -> _Cells | None:
         return None
     if not np.isfinite(values).all():
         return None
-    return _Cells(stamps.astype("datetime64[s]"), values, np.arange(2, len(values) + 2))
+    return Cells(stamps.astype("datetime64[s]"), values, np.arange(2, len(values) + 2))
 
 
 # -- the slow way --------------------------------------------------------------------------------
 
 
-def _read_line_by_line(text: bytes, *, region: str, file: str) -> _Cells:
+def _read_line_by_line(text: bytes, *, region: str, file: str) -> Cells:
     lines = [line.removesuffix("\r") for line in text.decode("utf-8").split("\n")[:-1]]
     if (fault := _header_fault(lines[0], region=region, file=file)) is not None:
         raise RegionRefusedError(region, [fault], rows=[fault])
@@ -183,7 +192,7 @@ def _read_line_by_line(text: bytes, *, region: str, file: str) -> _Cells:
     if faults:
         raise RegionRefusedError(region, _one_a_kind(faults), rows=faults)
     stamps = pd.Series(np.array(labels, dtype="datetime64[s]"))
-    return _Cells(stamps, np.array(loads), np.arange(2, len(loads) + 2))
+    return Cells(stamps, np.array(loads), np.arange(2, len(loads) + 2))
 
 
 def _header_fault(line: str, *, region: str, file: str) -> Fault | None:
@@ -261,7 +270,12 @@ def _one_a_kind(faults: list[Fault]) -> list[Fault]:
 # -- time ----------------------------------------------------------------------------------------
 
 
-def _to_utc(cells: _Cells, *, region: str, file: str, config: IngestionConfig) -> RegionLoad:
+def to_utc(cells: Cells, *, region: str, file: str, config: IngestionConfig) -> RegionLoad:
+    """Rows with local labels → readings in UTC, sorted by time.
+
+    Raises:
+        RegionRefusedError: labels off the hour, that no clock showed, or that stand too often.
+    """
     shift = _HOUR if config.label == "hour_ending" else 0 * _HOUR
     frame = pd.DataFrame(
         {"local_label": cells.labels, "source_line": cells.lines, "load_mw": cells.loads}

@@ -54,6 +54,7 @@ class RegionRecord(Record):
     file_sha256: str = ""
     content_sha256: str = ""
     source_sha256: str = ""
+    source_bytes: int = 0
     table_sha256: str = ""
 
 

@@ -13,6 +13,7 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from gridcast.appending import append_rows
 from gridcast.errors import Fault, RegionRefusedError, UsageError
 from gridcast.parsing import parse_region
 from gridcast.quality import NO_FLAG, flag_readings
@@ -20,7 +21,13 @@ from gridcast.set_aside import flagged_rows, refused_rows
 from gridcast.summary import DataRecord, RegionRecord
 from tasks.changes import tell_changes
 from tasks.records import Ingestion, Published, Sources
-from tasks.region_tables import find_table, remember_table, store_table
+from tasks.region_tables import (
+    find_table,
+    newest_table,
+    read_whole_table,
+    remember_table,
+    store_table,
+)
 from tasks.snapshots import publish, read_current
 from tasks.states import unchanged
 from tasks.storage import (
@@ -39,8 +46,8 @@ if TYPE_CHECKING:
     from tasks.runs import Run
 
 _CODE = (
-    "gridcast.parsing", "gridcast.quality", "gridcast.set_aside", "gridcast.snapshots",
-    "tasks.expectations", "tasks.ingest", "tasks.region_tables",
+    "gridcast.appending", "gridcast.parsing", "gridcast.quality", "gridcast.set_aside",
+    "gridcast.snapshots", "tasks.expectations", "tasks.ingest", "tasks.region_tables",
 )  # fmt: skip
 _RULES: Any = {"ingestion", "rules"}
 _docs_lock = Lock()
@@ -58,19 +65,12 @@ def ingest_region(run: Run, region: str, source: Path, labels: Labels = "local")
     """
     content = source.read_bytes()
     source_sha256 = sha256_of(content)
-    rules = run.config.rules.of(region)
-    key = key_of(
-        source=source_sha256,
-        region=region,
-        labels=run.config.ingestion.reading(labels).model_dump(mode="json"),
-        rules=rules.model_dump(mode="json", include={"required", "flagged"}),
-        code=code_sha256(*_CODE),
-    )
+    key = _key(run, region, source_sha256, labels)
     if not run.fresh and (record := find_table(_store_of(run), region, key)) is not None:
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
         return unchanged(Published(region=region, record=record))
     load = _read_and_check(run, content, region=region, file=str(source), labels=labels)
-    record = _store(run, load, source_sha256=source_sha256, key=key)
+    record = _store(run, load, content, key=key)
     _log.info(
         "%s: %d hours, %d missing, %d flagged",
         region, record.utc_hours, record.missing_hours, record.flagged,
@@ -174,15 +174,53 @@ def _loaded(run: Run, record: RegionRecord) -> RegionRecord:
     return record.model_copy(update={"cached": True, "path": str(path)})
 
 
+def _key(run: Run, region: str, source_sha256: str, labels: Labels) -> str:
+    return key_of(
+        source=source_sha256,
+        region=region,
+        labels=run.config.ingestion.reading(labels).model_dump(mode="json"),
+        rules=run.config.rules.of(region).model_dump(mode="json", include={"required", "flagged"}),
+        code=code_sha256(*_CODE),
+    )
+
+
+def _read(run: Run, content: bytes, *, region: str, file: str, labels: Labels) -> RegionLoad:
+    """Parse and flag; of a file that has only grown since it was last read, the new lines alone."""
+    reading, rules = run.config.ingestion.reading(labels), run.config.rules.of(region).flagged
+    if not run.fresh and (before := _read_before(run, content, region, labels)) is not None:
+        known, num_bytes = before
+        added = content[num_bytes:]
+        load = append_rows(known, added, region=region, file=file, config=reading, rules=rules)
+        if load is not None:
+            return load
+    load = parse_region(content, region=region, file=file, config=reading)
+    load.frame["flag"] = flag_readings(load.frame["load_mw"], rules)
+    return load
+
+
+def _read_before(
+    run: Run, content: bytes, region: str, labels: Labels
+) -> tuple[pd.DataFrame, int] | None:
+    """The table of the file that this one begins with, by the same rules and code; its size."""
+    last = newest_table(_store_of(run), region)
+    if last is None or not 0 < last.source_bytes < len(content):
+        return None
+    if sha256_of(content[: last.source_bytes]) != last.source_sha256:
+        return None
+    record = find_table(_store_of(run), region, _key(run, region, last.source_sha256, labels))
+    if record is None:
+        return None
+    known = read_whole_table(Path(record.path), source_sha256=last.source_sha256)
+    return None if known is None else (known, last.source_bytes)
+
+
 def _read_and_check(
     run: Run, content: bytes, *, region: str, file: str, labels: Labels
 ) -> RegionLoad:
     """Parse, flag, check; set aside what is flagged or refused, whatever becomes of the region."""
     rules, aside = run.config.rules.of(region).flagged, []
     try:
-        reading = run.config.ingestion.reading(labels)
-        load = parse_region(content, region=region, file=file, config=reading)
-        load.frame["flag"] = flag_readings(load.frame["load_mw"], rules)
+        load = _read(run, content, region=region, file=file, labels=labels)
         aside.append(flagged_rows(content, load.frame, region=region, rules=rules))
         _require_expectations(run, load, file=file)
     except RegionRefusedError as error:
@@ -210,7 +248,8 @@ def _set_aside_of(run: Run, region: str) -> str:
     return str(path.relative_to(run.artifacts)) if path.is_file() else ""
 
 
-def _store(run: Run, load: RegionLoad, *, source_sha256: str, key: str) -> RegionRecord:
+def _store(run: Run, load: RegionLoad, content: bytes, *, key: str) -> RegionRecord:
+    source_sha256 = sha256_of(content)
     origin = {"source_sha256": source_sha256, "content_sha256": load.content_sha256}
     table = store_table(_store_of(run), load.region, load.frame, origin)
     record = RegionRecord(
@@ -224,6 +263,7 @@ def _store(run: Run, load: RegionLoad, *, source_sha256: str, key: str) -> Regio
         file_sha256=table.file_sha256,
         content_sha256=load.content_sha256,
         source_sha256=source_sha256,
+        source_bytes=len(content),
         table_sha256=table.table_sha256,
     )
     remember_table(_store_of(run), load.region, key, record)

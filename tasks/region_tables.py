@@ -35,6 +35,23 @@ def find_table(store: Path, region: str, key: str) -> RegionRecord | None:
     return record.model_copy(update={"cached": True, "path": str(store / record.path)})
 
 
+def newest_table(store: Path, region: str) -> RegionRecord | None:
+    """What was stored of ``region`` last, under whatever key; None where nothing was."""
+    keys = (store / KEYS).glob(f"{region}-{'[0-9a-f]' * _DIGITS}.json")
+    newest = max(keys, key=lambda path: path.stat().st_mtime_ns, default=None)
+    known = read_json(newest) if newest else None
+    return RegionRecord.model_validate(known["region"]) if known else None
+
+
+def read_whole_table(path: Path, *, source_sha256: str) -> pd.DataFrame | None:
+    """A stored table with its source lines, if these are of that source."""
+    table = pq.read_table(path)
+    if (table.schema.metadata or {}).get(b"source_sha256") != source_sha256.encode():
+        return None
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
 class StoredTable(NamedTuple):
     """Where a table lies; the hash of its bytes, and that of its content."""
 
