@@ -10,18 +10,24 @@ end.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.article_accuracy import RESULTS, envelope, reset_peak_memory, slug, write_kept
+from benchmarks.article_accuracy import (
+    RESULTS,
+    earlier_rows,
+    envelope,
+    reset_peak_memory,
+    slug,
+    write_kept,
+)
 from benchmarks.regions import on_device, read_features
 from gridcast.baselines import NAIVE_LAGS, naive_forecasts
 from gridcast.config import Cell, Config
@@ -31,6 +37,7 @@ from gridcast.scoring import score
 from gridcast.splits import TEST, VALIDATION
 from gridcast.training import train_model
 from gridcast.windows import scored_origins
+from tasks.devices import resolve_precision
 from tasks.training_process import peak_memory_bytes, set_fp32_precision
 
 if TYPE_CHECKING:
@@ -54,21 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     on_cuda = options.device.startswith("cuda") or (
         options.device == "auto" and torch.cuda.is_available()
     )
-    device = torch.device("cuda" if on_cuda else "cpu")
-    config = Config.load(
-        options.profile, overrides=tuple(options.set), device_type="cuda" if on_cuda else "cpu"
+    device_type: Literal["cpu", "cuda"] = "cuda" if on_cuda else "cpu"
+    device = torch.device(device_type)
+    config = resolve_precision(
+        Config.load(options.profile, overrides=tuple(options.set), device_type=device_type),
+        device_type,
     )
-    if config.training.precision == "auto":
-        config = Config.load(
-            options.profile,
-            overrides=(*options.set, "training.precision=bf16"),
-            device_type="cuda" if on_cuda else "cpu",
-        )
     torch.set_num_threads(options.threads)
     table = read_features(config)
     path = Path(options.output) / f"accuracy-{slug(device)}.json"
     kept = envelope("accuracy", device)
-    earlier = _earlier(path)
+    earlier = earlier_rows(path)
     for row in _rows(_Field(table, on_device(table, device), config), options):
         row.update(profile=options.profile, settings=list(options.set))
         row.update(commit=kept["commit"], date=kept["date"])
@@ -191,14 +194,6 @@ def _rows(field: _Field, options: argparse.Namespace) -> Iterator[Json]:
 
 def _key(row: Json) -> tuple[object, ...]:
     return row["contestant"], row["seed"], row["profile"], *row["settings"]
-
-
-def _earlier(path: Path) -> list[Json]:
-    for each in (path, RESULTS / path.name):
-        if each.is_file():
-            rows: list[Json] = json.loads(each.read_text(encoding="utf-8"))["rows"]
-            return rows
-    return []
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

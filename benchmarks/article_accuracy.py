@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_counts(data, config)
     path = Path(options.output) / f"article-{slug(device)}.json"
     kept = envelope("article", device)
-    earlier = _earlier_rows(path) if options.append else []
+    earlier = earlier_rows(path) if options.append else []
     _warm_up(data, options)
     for precision in options.precisions:
         for seed in options.seeds:
@@ -204,7 +204,7 @@ def key_of(row: Json) -> tuple[str, ...]:
     return tuple(json.dumps(row.get(name)) for name in _KEY)
 
 
-def _earlier_rows(path: Path) -> list[Json]:
+def earlier_rows(path: Path) -> list[Json]:
     """Of the file itself or, where ``--output`` is another folder, of the kept one."""
     for each in (path, RESULTS / path.name):
         if each.is_file():

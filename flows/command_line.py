@@ -15,6 +15,8 @@ from gridcast.errors import EXIT_OK, EXIT_PARTIAL, GridcastError, PartialFailure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gridcast.config import ArchivesConfig
+
 app = typer.Typer(
     name="gridcast",
     help="Hourly electricity-load forecasting: regional CSVs in, a compared forecaster out.",
@@ -132,12 +134,11 @@ def fetch_archive(
     settings: Settings = None,
 ) -> None:
     """Check an archive, then unpack its regional CSVs: all or nothing, within limits."""
-    from gridcast.config import Config
 
     def unpack() -> None:
         from tasks.archives import unpack_archive
 
-        limits = Config.load(profile, overrides=tuple(settings or ())).archives
+        limits = _archive_limits(profile, settings)
         folder = to or Path("data") / path.name.split(".")[0]
         _tell_unpacked(unpack_archive(path, folder, limits=limits).regional, folder)
 
@@ -160,12 +161,11 @@ def fetch_kaggle(
 
     Credentials, where Kaggle wants some: KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY.
     """
-    from gridcast.config import Config
 
     def download() -> None:
         from tasks.fetch_kaggle import fetch_kaggle
 
-        limits = Config.load(profile, overrides=tuple(settings or ())).archives
+        limits = _archive_limits(profile, settings)
         folder = to or Path("data") / "pjm"
         _tell_unpacked(fetch_kaggle(dataset, folder, limits=limits).regional, folder)
 
@@ -346,6 +346,12 @@ def _check_data(data: Path | None, profile: str, settings: list[str] | None) -> 
         from tasks.sources import check_data
 
         check_data(data, Config.load(profile, overrides=tuple(settings or ())).archives)
+
+
+def _archive_limits(profile: str, settings: list[str] | None) -> ArchivesConfig:
+    from gridcast.config import Config
+
+    return Config.load(profile, overrides=tuple(settings or ())).archives
 
 
 def _tell_unpacked(regions: list[str], folder: Path) -> None:

@@ -41,10 +41,10 @@ class TrainingStep:
         self._scaler = torch.amp.GradScaler(
             self._device.type, enabled=config.training.precision == "fp16"
         )
-        half = _HALF.get(config.training.precision)
+        self._half = _HALF.get(config.training.precision)
         wants_fused = config.training.recurrence == "auto"
-        can = wants_fused and can_fuse(forecaster.recurrent, half)
-        self._fused = half if can else None
+        is_fused = wants_fused and can_fuse(forecaster.recurrent, self._half)
+        self._fused = self._half if is_fused else None
         self._state: State | None = None
         self._step = 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -93,8 +93,9 @@ class TrainingStep:
         ahead_H = torch.arange(1, windows.horizon + 1, device=self._device)
         x_BLF = data.x_TF[starts_B[:, None] + steps_L]
         labels_BOH = starts_B[:, None, None] + steps_L[windows.warmup :, None] + ahead_H
-        half = _HALF.get(training.precision)
-        with torch.autocast(self._device.type, half, enabled=half is not None, cache_enabled=False):
+        with torch.autocast(
+            self._device.type, self._half, enabled=self._half is not None, cache_enabled=False
+        ):
             y_BOH, state = self._forecaster.run(
                 x_BLF, windows.warmup, self._state, fused=self._fused
             )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from gridcast.config import Config
@@ -58,3 +60,19 @@ def num_cuda_devices() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def resolve_precision(config: Config, device_type: str) -> Config:
+    """``precision: auto`` as it will be: bf16 on a GPU and on a CPU that has it, else fp32."""
+    if config.training.precision != "auto":
+        return config
+    precision = "bf16" if device_type == "cuda" or _cpu_has_bf16() else "fp32"
+    training = config.training.model_copy(update={"precision": precision})
+    return config.model_copy(update={"training": training})
+
+
+def _cpu_has_bf16() -> bool:
+    with contextlib.suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False

@@ -90,6 +90,15 @@ class ExpectColumnValuesToBeOnTheHour(ColumnMapExpectation):
     map_metric: ClassVar[str] = ColumnValuesOnTheHour.condition_metric_name
 
 
+def _at_most(
+    max_share: float, num: int, num_all: int, *, unit: str, more: str = ""
+) -> dict[str, Any]:
+    """What an expectation on a share finds: it holds if ``num`` of ``num_all`` is at most that."""
+    share = num / num_all if num_all else 0.0
+    observed = f"{num:,} of {num_all:,} {unit} ({share:.3%}{more})"
+    return {"success": share <= max_share, "result": {"observed_value": observed}}
+
+
 class ColumnMissingHours(ColumnAggregateMetricProvider):
     """How many hours lie between the first and the last, both included, and how many lack."""
 
@@ -122,9 +131,7 @@ class ExpectShareOfMissingHoursToBeAtMost(ColumnAggregateExpectation):
         execution_engine: object = None,  # noqa: ARG002
     ) -> dict[str, Any]:
         num_hours, num_missing = metrics[ColumnMissingHours.metric_name]
-        share = num_missing / num_hours if num_hours else 0.0
-        observed = f"{num_missing:,} of {num_hours:,} hours ({share:.3%})"
-        return {"success": share <= self.max_share, "result": {"observed_value": observed}}
+        return _at_most(self.max_share, num_missing, num_hours, unit="hours")
 
 
 class ColumnFlags(ColumnAggregateMetricProvider):
@@ -154,10 +161,8 @@ class ExpectShareOfFlaggedReadingsToBeAtMost(ColumnAggregateExpectation):
     ) -> dict[str, Any]:
         num_readings, by_kind = metrics[ColumnFlags.metric_name]
         num_flagged = sum(by_kind.values())
-        share = num_flagged / num_readings if num_readings else 0.0
         kinds = "".join(f", {num:,} {kind}" for kind, num in sorted(by_kind.items()))
-        observed = f"{num_flagged:,} of {num_readings:,} readings ({share:.3%}{kinds})"
-        return {"success": share <= self.max_share, "result": {"observed_value": observed}}
+        return _at_most(self.max_share, num_flagged, num_readings, unit="readings", more=kinds)
 
 
 # -- the suite -----------------------------------------------------------------------------------

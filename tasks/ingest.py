@@ -70,7 +70,7 @@ def ingest_region(run: Run, region: str, source: Path, labels: Labels = "local")
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
         return unchanged(Published(region=region, record=record))
     load = _read_and_check(run, content, region=region, file=str(source), labels=labels)
-    record = _store(run, load, content, key=key)
+    record = _store(run, load, source_sha256=source_sha256, source_bytes=len(content), key=key)
     _log.info(
         "%s: %d hours, %d missing, %d flagged",
         region, record.utc_hours, record.missing_hours, record.flagged,
@@ -248,8 +248,9 @@ def _set_aside_of(run: Run, region: str) -> str:
     return str(path.relative_to(run.artifacts)) if path.is_file() else ""
 
 
-def _store(run: Run, load: RegionLoad, content: bytes, *, key: str) -> RegionRecord:
-    source_sha256 = sha256_of(content)
+def _store(
+    run: Run, load: RegionLoad, *, source_sha256: str, source_bytes: int, key: str
+) -> RegionRecord:
     origin = {"source_sha256": source_sha256, "content_sha256": load.content_sha256}
     table = store_table(_store_of(run), load.region, load.frame, origin)
     record = RegionRecord(
@@ -263,7 +264,7 @@ def _store(run: Run, load: RegionLoad, content: bytes, *, key: str) -> RegionRec
         file_sha256=table.file_sha256,
         content_sha256=load.content_sha256,
         source_sha256=source_sha256,
-        source_bytes=len(content),
+        source_bytes=source_bytes,
         table_sha256=table.table_sha256,
     )
     remember_table(_store_of(run), load.region, key, record)

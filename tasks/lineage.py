@@ -26,6 +26,7 @@ from gridcast.lineage import (
 )
 from tasks.mlflow_client import download, find_run, open_client, read_uri, tracking_uri
 from tasks.recomputation import Recomputation
+from tasks.runs import RUN_ID
 from tasks.storage import SEAL, file_sha256, read_json, read_seal, sha256_of
 from tasks.tracked_model import check_tracked
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FILE = "lineage.json"
-_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 _OF_MLFLOW = re.compile(r"[0-9a-f]{32}|models:/.+")
 _FORMS = (
     "a run id, `latest`, a job of the last run such as gru-seed0, an MLflow run id, or a model "
@@ -94,7 +94,7 @@ def _find(target: str, artifacts: Path) -> _Target:
     if _OF_MLFLOW.fullmatch(target):
         return _find_tracked(target, artifacts)
     runs = artifacts / "runs"
-    if _RUN_ID.fullmatch(target):
+    if RUN_ID.fullmatch(target):
         if _has_lineage(runs / target):
             return _Target(runs / target / _FILE)
         found = "a run that trained no model" if (runs / target).is_dir() else "no such run"

@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from gridcast.data_profile import profile_region
 from gridcast.errors import Fault
+from gridcast.snapshots import SnapshotChanges
 from tasks.data_report import (
     TEMPLATES,
     Changes,
@@ -104,9 +105,10 @@ def _changes(run: Run) -> Changes | None:
     found = run.find("changes")
     if not found.get("before"):
         return None
+    changes = SnapshotChanges.model_validate(found)
     counted = {
-        name: RegionChange(*(each[kind]["count"] for kind in RegionChange._fields))
-        for name, each in found["regions"].items()
+        name: RegionChange(*(getattr(each, kind).count for kind in RegionChange._fields))
+        for name, each in changes.regions.items()
     }
     return Changes(
         since=found["before"], regions={n: each for n, each in counted.items() if any(each)}

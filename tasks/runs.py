@@ -40,7 +40,7 @@ from tasks.storage import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 _log = logging.getLogger("gridcast.run")
 
 
@@ -147,7 +147,7 @@ def open_run(
 
 def _require_open_run(run: Run) -> None:
     """Take part only in a run that is there: its id is a parameter, so anyone may name any."""
-    if not _RUN_ID.fullmatch(run.run_id) or not run.folder.is_dir():
+    if not RUN_ID.fullmatch(run.run_id) or not run.folder.is_dir():
         where = f"run_id {run.run_id!r}"
         expected = "none: a flow that is started by itself has a run of its own"
         raise UsageError(where, found="no run of that id", expected=expected)

@@ -22,7 +22,7 @@ from prefect.context import TaskRunContext
 import gridcast
 from gridcast.errors import TooLongError, TrainingJobError
 from gridcast.planning import estimate_cpu_seconds
-from tasks.devices import find_devices
+from tasks.devices import find_devices, resolve_precision
 from tasks.progress import board, describe
 from tasks.records import Features, Job, TrainedJob
 from tasks.states import unchanged
@@ -59,7 +59,7 @@ def plan_jobs(run: Run, features: Features) -> list[Job]:
     from importlib.metadata import version
 
     devices = find_devices(run.profile, run.overrides)
-    config = _resolved(run.config, devices.device_type)
+    config = resolve_precision(run.config, devices.device_type)
     if devices.device_type == "cpu":
         _require_patience(run, config, features, num_cores=devices.num_cores)
     pairs = [(cell, seed) for seed in config.training.seeds for cell in config.model.cells]
@@ -234,22 +234,6 @@ def _require_patience(run: Run, config: Config, features: Features, *, num_cores
     )
     if limit_hours is not None and seconds > limit_hours * 3600:
         raise TooLongError(profile=run.profile, hours=seconds / 3600, limit_hours=limit_hours)
-
-
-def _resolved(config: Config, device_type: str) -> Config:
-    """``precision: auto`` as it will be: bf16 on a GPU and on a CPU that has it, else fp32."""
-    if config.training.precision != "auto":
-        return config
-    precision = "bf16" if device_type == "cuda" or _cpu_has_bf16() else "fp32"
-    training = config.training.model_copy(update={"precision": precision})
-    return config.model_copy(update={"training": training})
-
-
-def _cpu_has_bf16() -> bool:
-    with contextlib.suppress(OSError):
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-        return "avx512_bf16" in flags or "amx_bf16" in flags
-    return False
 
 
 def _what_matters(config: Config) -> dict[str, Any]:
