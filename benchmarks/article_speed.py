@@ -262,7 +262,7 @@ def _ours(
     device = next(forecaster.parameters()).device
     data = training_data(frame, scales, device)
     starts_N = train_starts(data.steps, config.windows)
-    order = cut_pass(starts_N, config.windows, np.random.default_rng(0))
+    order = cut_pass(starts_N, config.windows, pass_number=1, seed=0)
     order_N = torch.as_tensor(order, device=device)
     update = TrainingStep(forecaster, data, config, num_steps)
     update.begin_pass()

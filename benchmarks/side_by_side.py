@@ -112,7 +112,7 @@ def _step(data: TrainingData, config: Config, cell: Cell) -> Callable[[], object
     ).to(data.x_TF.device)
     forecaster.train()
     starts_N = train_starts(data.steps, config.windows)
-    order = cut_pass(starts_N, config.windows, np.random.default_rng(0))
+    order = cut_pass(starts_N, config.windows, pass_number=1, seed=0)
     order_N = torch.as_tensor(order, device=data.x_TF.device)
     size = config.training.batch_size
     batches = [order_N[first : first + size] for first in range(0, len(order_N), size)]

@@ -39,6 +39,7 @@ Fill = Literal["last_week_change", "past_weeks_mean"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+Harmonics = Annotated[int, Field(ge=1, le=12)]
 Labels = Literal["local", "utc"]
 
 
@@ -173,6 +174,28 @@ class FeaturesConfig(Section):
     kind: Literal["base", "article"] = Field(description="set of inputs")
     lags_hours: tuple[Count, ...] = Field(description="lags of the hour being forecast (hours)")
     change_gain: Positive = Field(description="factor on hourly changes (changes are small)")
+    hour_harmonics: Harmonics = Field(description="sine and cosine pairs of the hour")
+    weekday_harmonics: Harmonics = Field(description="sine and cosine pairs of the weekday")
+    year_harmonics: Harmonics = Field(description="sine and cosine pairs of the day of year")
+    holidays: str | None = Field(
+        pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$",
+        description="place whose public holidays are inputs, as US or US-PA; null: none",
+    )
+
+    @field_validator("holidays")
+    @classmethod
+    def _holidays_are_known(cls, place: str | None) -> str | None:
+        """Refuse a place that the library ``holidays`` does not know, before anything is read."""
+        if place is None:
+            return place
+        import holidays  # noqa: PLC0415 - a tenth of a second, paid only where it is asked for
+
+        country, _, part = place.partition("-")
+        known = holidays.list_supported_countries(include_aliases=False)
+        if country not in known or (part and part not in known[country]):
+            message = "a country, or country-part, that the library holidays knows, as US-PA"
+            raise ValueError(message)
+        return place
 
 
 class ScalingConfig(Section):
@@ -215,6 +238,7 @@ class ModelConfig(Section):
     hidden_size: Count = Field(description="units of a layer")
     num_layers: Count = Field(description="recurrent layers")
     dropout: float = Field(ge=0.0, lt=1.0, description="between layers, in training (share)")
+    region_units: int = Field(ge=0, le=64, description="learned numbers of each region; 0: none")
     head_relu: bool = Field(description="ReLU between the last layer and the head")
     target: Literal["change", "level"] = Field(description="what the head gives")
     change_scale: Positive = Field(description="factor on the head where target is `change`")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import MinMaxScaler
 
+from gridcast.holiday_dates import holiday_dates
 from gridcast.scaling import LoadScale, fit_scale
 from gridcast.series import to_steps
 from gridcast.splits import TRAIN, assign_parts
@@ -113,14 +114,31 @@ def _base_features(
         features[f"x_lag_{lag}h"] = np.where(np.isnan(lagged), load_T, lagged)
         features[f"x_lag_{lag}h_change"] = change(lagged)
     cycles = {
-        "hour": next_local.dt.hour / 24,
-        "weekday": next_local.dt.day_of_week / 7,
-        "day_of_year": next_local.dt.day_of_year / 365.25,
+        "hour": (next_local.dt.hour / 24, config.hour_harmonics),
+        "weekday": (next_local.dt.day_of_week / 7, config.weekday_harmonics),
+        "day_of_year": (next_local.dt.day_of_year / 365.25, config.year_harmonics),
     }
-    for name, turn in cycles.items():
-        angle = 2 * np.pi * turn.to_numpy()
-        features[f"x_{name}_sin"], features[f"x_{name}_cos"] = np.sin(angle), np.cos(angle)
-    return features
+    for name, (turn, num_harmonics) in cycles.items():
+        for harmonic in range(1, num_harmonics + 1):
+            angle = 2 * np.pi * harmonic * turn.to_numpy()
+            column = f"x_{name}" if harmonic == 1 else f"x_{name}_{harmonic}"
+            features[f"{column}_sin"], features[f"{column}_cos"] = np.sin(angle), np.cos(angle)
+    return features | _holiday_features(next_local, config)
+
+
+def _holiday_features(
+    next_local: pd.Series[pd.Timestamp], config: FeaturesConfig
+) -> dict[str, np.ndarray]:
+    """Whether the hour being forecast, and the hour at each lag of it, lies in a public holiday."""
+    if config.holidays is None:
+        return {}
+    date_T = next_local.dt.tz_localize(None).to_numpy().astype("datetime64[D]")
+    is_holiday_T = np.isin(date_T, holiday_dates(config.holidays, date_T)).astype("float64")
+    lagged = {
+        f"x_lag_{lag}h_holiday": np.nan_to_num(_shift(is_holiday_T, lag))
+        for lag in config.lags_hours
+    }
+    return {"x_holiday": is_holiday_T, **lagged}
 
 
 def _article_features(

@@ -1,7 +1,7 @@
 """One recurrent forecaster; GRU and LSTM differ in its cell only.
 
 Legend: ``B`` windows, ``L`` lookback, ``F`` features, ``U`` units, ``O`` origins (``L - warmup``),
-``H`` horizon.
+``H`` horizon, ``R`` regions, ``D`` learned numbers of a region.
 """
 
 from __future__ import annotations
@@ -12,76 +12,68 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from gridcast.recurrence import layers_of, run_fused
-
 if TYPE_CHECKING:
     from gridcast.config import Cell, ModelConfig
 
 State = tuple[Tensor, ...]
 _CELLS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
-_LOAD = 0  # the first feature is the scaled load
+LOAD = 0  # the first feature is the scaled load
 
 
 class RecurrentForecaster(nn.Module):
-    """Forecasts the next ``horizon`` scaled loads from each step after the warm-up."""
+    """Forecasts the next ``horizon`` scaled loads from each step after the warm-up.
 
-    def __init__(self, config: ModelConfig, *, cell: Cell, num_features: int, horizon: int) -> None:
+    With ``model.region_units`` it also learns that many numbers for each of ``num_regions`` regions
+    and sees those of the window's region at each step.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        cell: Cell,
+        num_features: int,
+        horizon: int,
+        num_regions: int = 0,
+    ) -> None:
         super().__init__()
-        self.head_relu = config.head_relu
-        self.adds_last_load = config.target == "change"
-        self.change_scale = config.change_scale
+        self.config = config
         self.recurrent = _CELLS[cell](
-            num_features,
+            num_features + config.region_units,
             config.hidden_size,
             config.num_layers,
             batch_first=True,
             dropout=config.dropout if config.num_layers > 1 else 0.0,
         )
         self.head = nn.Linear(config.hidden_size, horizon)
+        if config.region_units:
+            numbers_RD = 0.5 * torch.randn(num_regions, config.region_units)
+            self.region_RD = nn.Parameter(numbers_RD)
 
-    def forward(self, x_BLF: Tensor, warmup: int) -> Tensor:
-        """Scaled features to scaled forecasts, shape ``(B, O, H)``."""
-        return self.run(x_BLF, warmup, None)[0]
+    def forward(self, x_BLF: Tensor, warmup: int, region_B: Tensor | None = None) -> Tensor:
+        """Scaled features to scaled forecasts, shape ``(B, O, H)``.
+
+        ``region_B``, the number of each window's region, is not needed where ``model.region_units``
+        is 0.
+        """
+        return self.run(x_BLF, region_B, warmup, None)[0]
 
     def run(
-        self,
-        x_BLF: Tensor,
-        warmup: int,
-        state: State | None,
-        *,
-        fused: torch.dtype | None = None,
+        self, x_BLF: Tensor, region_B: Tensor | None, warmup: int, state: State | None
     ) -> tuple[Tensor, State]:
         """As ``forward``, from a hidden state on (none: zeros), which is given back as it ends.
 
-        The state is ``(h,)`` of a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``. With
-        ``fused`` the recurrence is that of our GPU kernels, with products in this 16-bit type.
+        The state is ``(h,)`` of a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``.
         """
-        if fused is None:
-            begin = state[0] if state is not None and len(state) == 1 else state
-            hidden_BLU, end = self.recurrent(x_BLF, begin)
-            state = (end,) if isinstance(end, Tensor) else tuple(end)
-            out_BOU = hidden_BLU[:, warmup:]
-        else:
-            out_BOU, state = self._run_fused(x_BLF, warmup, state, fused)
-        y_BOH: Tensor = self.head(out_BOU.relu() if self.head_relu else out_BOU)
-        if self.adds_last_load:
-            last_BO1 = x_BLF[:, warmup:, _LOAD, None]
-            y_BOH = last_BO1 + self.change_scale * y_BOH.to(x_BLF.dtype)
-        return y_BOH, state
-
-    def _run_fused(
-        self, x_BLF: Tensor, warmup: int, state: State | None, dtype: torch.dtype
-    ) -> tuple[Tensor, State]:
-        begin = None if state is None else tuple(each[:, None] for each in state)
-        out_SBOU, end = run_fused(
-            layers_of(self.recurrent),
-            x_BLF[None],
-            begin,
-            warmup=warmup,
-            dropout=self.recurrent.dropout if self.training else 0.0,
-            dtype=dtype,
-        )
-        return out_SBOU[0], tuple(each[:, 0] for each in end)
+        begin = state[0] if state is not None and len(state) == 1 else state
+        inputs_BLF = x_BLF
+        if self.config.region_units and region_B is not None:
+            inputs_BLF = with_region(x_BLF, region_B, self.region_RD)
+        hidden_BLU, end = self.recurrent(inputs_BLF, begin)
+        out_BOU = hidden_BLU[:, warmup:]
+        y_BOH = self.head(out_BOU.relu() if self.config.head_relu else out_BOU)
+        y_BOH = add_last_load(y_BOH, x_BLF[:, warmup:], self.config)
+        return y_BOH, ((end,) if isinstance(end, Tensor) else tuple(end))
 
     @property
     def num_parameters(self) -> int:
@@ -89,8 +81,30 @@ class RecurrentForecaster(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
+def with_region(x_BLF: Tensor, region_B: Tensor, region_RD: Tensor) -> Tensor:
+    """The features of each step, then the learned numbers of the window's region.
+
+    Any dimensions may stand before ``B`` and ``R``, the same in all. A product with zeros and ones,
+    and no look-up: the gradient of a look-up depends on the order in which a GPU adds.
+    """
+    is_region_BR = region_B[..., None] == torch.arange(region_RD.shape[-2], device=x_BLF.device)
+    own_BD = is_region_BR.to(region_RD.dtype) @ region_RD
+    own_BLD = own_BD[..., None, :].expand(*x_BLF.shape[:-1], -1)
+    return torch.cat([x_BLF, own_BLD.to(x_BLF.dtype)], -1)
+
+
+def add_last_load(y_BOH: Tensor, x_BOF: Tensor, config: ModelConfig) -> Tensor:
+    """What the head gives as a scaled load, with ``target: change`` from the last known one."""
+    if config.target == "level":
+        return y_BOH
+    return x_BOF[..., LOAD, None] + config.change_scale * y_BOH.to(x_BOF.dtype)
+
+
 class LastStep(nn.Module):
-    """The forecaster as one runs it: a window in, the forecast from its last step out."""
+    """The forecaster as one runs it: a window in, the forecast from its last step out.
+
+    With ``model.region_units`` the last column of a window is the number of its region.
+    """
 
     def __init__(self, forecaster: RecurrentForecaster, *, lookback: int) -> None:
         super().__init__()
@@ -98,7 +112,10 @@ class LastStep(nn.Module):
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """Scaled features to scaled forecasts, shape ``(B, H)``."""
-        y_BOH: Tensor = self.forecaster(x_BLF, self.last)
+        region_B = None
+        if self.forecaster.config.region_units:
+            x_BLF, region_B = x_BLF[..., :-1], x_BLF[:, -1, -1]
+        y_BOH: Tensor = self.forecaster(x_BLF, self.last, region_B)
         return y_BOH[:, 0]
 
 

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gridcast.kernels import Kind
 
 _UNITS = (64, 128, 256)
@@ -50,22 +52,13 @@ def can_fuse(recurrent: nn.GRU | nn.LSTM, dtype: torch.dtype | None) -> bool:
     )
 
 
-def layers_of(recurrent: nn.GRU | nn.LSTM) -> list[Layer]:
-    """The parameters of one network, as those of ``S`` = 1 models."""
-    names = Layer._fields
-    return [
-        Layer(*(getattr(recurrent, f"{name}_l{number}")[None] for name in names))
-        for number in range(recurrent.num_layers)
-    ]
-
-
 def run_fused(
     layers: list[Layer],
     x_SBLF: Tensor,
     begin: tuple[Tensor, ...] | None,
     *,
     warmup: int,
-    dropout: float,
+    drop: Callable[[Tensor], Tensor],
     dtype: torch.dtype,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Hidden states of the last layer from step ``warmup`` on, and the state at the end.
@@ -75,7 +68,7 @@ def run_fused(
         x_SBLF: features.
         begin: ``(h,)`` or ``(h, c)``, each ``(layers, S, B, U)``, or None for zeros.
         warmup: steps whose hidden states are not asked for.
-        dropout: share of the hidden states of all but the last layer that is dropped.
+        drop: what lies between two layers, ``(S, L, B, U)`` to the same: dropout, or nothing.
         dtype: of products, ``float16`` or ``bfloat16``.
 
     Returns:
@@ -89,8 +82,8 @@ def run_fused(
         states = (None, None) if begin is None else (*(each[number] for each in begin), None)[:2]
         apply: Any = _Recurrence.apply
         x_SLBF, *end = apply(x_SLBF, *layer, *states, warmup if is_last else 0)
-        if dropout and not is_last:
-            x_SLBF = nn.functional.dropout(x_SLBF, dropout)
+        if not is_last:
+            x_SLBF = drop(x_SLBF)
         ends.append(end)
     return x_SLBF.transpose(1, 2), tuple(torch.stack(each) for each in zip(*ends, strict=True))
 

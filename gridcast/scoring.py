@@ -60,7 +60,8 @@ def score(forecaster: RecurrentForecaster, data: TrainingData, part: int, config
     for first in range(0, len(tiles.starts_N), batch):
         starts = torch.as_tensor(tiles.starts_N[first : first + batch], device=device)
         index = (starts[:, None] + steps_L).clamp_(max=len(data.x_TF) - 1)
-        y_BOH = forecaster(data.x_TF[index], windows.warmup).float().cpu().numpy()
+        y_BOH = forecaster(data.x_TF[index], windows.warmup, data.region_of(starts))
+        y_BOH = y_BOH.float().cpu().numpy()
         wanted = y_BOH[reach < tiles.num_origins_N[first : first + batch, None]]
         y_scaled[done : done + len(wanted)] = wanted
         done += len(wanted)

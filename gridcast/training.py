@@ -1,14 +1,15 @@
-"""Fits one forecaster: the data once on the device, each batch a gather, loss at every origin.
+"""Fits forecasters: the data once on the device, each batch a gather, loss at every origin.
 
 Legend: ``T`` steps, ``F`` features, ``N`` windows, ``B`` batch, ``L`` lookback, ``O`` origins,
-``H`` horizon.
+``H`` horizon, ``S`` seeds, ``R`` regions.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,18 +18,19 @@ from torch import Tensor
 
 from gridcast.errors import NotFiniteError, UsageError
 from gridcast.features import FEATURE_PREFIX
-from gridcast.models import RecurrentForecaster
 from gridcast.optimization import TrainingStep
 from gridcast.scoring import score
 from gridcast.splits import TRAIN, VALIDATION
-from gridcast.windows import Ints, Steps, cut_pass, num_in_passes, steps_of, train_starts
+from gridcast.stack import ForecasterStack
+from gridcast.windows import Ints, Steps, cut_pass, num_in_pass, steps_of, train_starts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from gridcast.config import Cell, Config, TrainingConfig, WindowsConfig
+    from gridcast.models import RecurrentForecaster
 
 _REPORT_EVERY_SECONDS = 1.0
 
@@ -41,6 +43,7 @@ class TrainingData:
     x_TF: Tensor  # scaled features, float32
     target_T: Tensor  # scaled load, float32
     is_train_T: Tensor  # float32: 1 where the step is a training label
+    first_step_R: Tensor  # int64: where each region begins
     load_mw_T: np.ndarray  # MW, NaN where missing
     offset_mw_T: np.ndarray  # MW, of the step's region
     scale_mw_T: np.ndarray  # MW, of the step's region
@@ -51,6 +54,15 @@ class TrainingData:
         tensors = (self.x_TF, self.target_T, self.is_train_T)
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
+    @property
+    def num_regions(self) -> int:
+        """How many regions there are."""
+        return len(self.first_step_R)
+
+    def region_of(self, steps: Tensor) -> Tensor:
+        """The number of the region in which each step lies."""
+        return torch.bucketize(steps, self.first_step_R, right=True) - 1
+
 
 def training_data(
     frame: pd.DataFrame, scales: Mapping[str, tuple[float, float]], device: torch.device
@@ -58,12 +70,15 @@ def training_data(
     """``FeatureTable.frame`` on a device; ``scales`` is each region's offset and scale (MW)."""
     steps = steps_of(frame)
     names = [name for name in frame.columns if name.startswith(FEATURE_PREFIX)]
-    scale_R2 = np.array([scales[name] for name in frame["region"].cat.categories])
+    regions = frame["region"].cat.categories
+    scale_R2 = np.array([scales[name] for name in regions])
+    first_step_R = np.searchsorted(steps.region_T, np.arange(len(regions)))
     return TrainingData(
         steps=steps,
         x_TF=torch.tensor(frame[names].to_numpy("float32"), device=device),
         target_T=torch.tensor(frame["target"].to_numpy("float32"), device=device),
         is_train_T=torch.tensor((steps.part_T == TRAIN).astype("float32"), device=device),
+        first_step_R=torch.tensor(first_step_R, dtype=torch.int64, device=device),
         load_mw_T=frame["load_mw"].to_numpy(),
         offset_mw_T=scale_R2[steps.region_T, 0],
         scale_mw_T=scale_R2[steps.region_T, 1],
@@ -88,12 +103,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A fitted forecaster and what fitting it cost (s; the passes alone)."""
+    """A fitted forecaster and what fitting it cost (s; the passes alone).
+
+    ``num_together`` forecasters shared that time: the seeds of its stack.
+    """
 
     forecaster: RecurrentForecaster
     history: tuple[Progress, ...]
     train_seconds: float
     num_steps: int
+    num_together: int = 1
 
 
 def train_model(
@@ -110,37 +129,129 @@ def train_model(
         NotFiniteError: the loss is NaN or infinite, naming the model, the seed and the step.
         UsageError: the training part is too short for a batch in each pass.
     """
-    torch.manual_seed(seed)
-    device, windows, training = data.x_TF.device, config.windows, config.training
-    forecaster = RecurrentForecaster(
-        config.model, cell=cell, num_features=data.x_TF.shape[1], horizon=windows.horizon
-    ).to(device)
-    starts_N = train_starts(data.steps, windows)
-    passes = _plan_passes(starts_N, windows, training, seed)
-    num_steps = min(sum(passes), training.max_steps or sum(passes))
-    update = TrainingStep(forecaster, data, config, num_steps)
-    clock = _Clock(len(passes), num_steps, on_progress)
-    for pass_number, num_batches in enumerate(passes, start=1):
-        forecaster.train()
-        update.begin_pass()
-        order = cut_pass(starts_N, windows, _rng(seed, pass_number))
-        order_N = torch.as_tensor(order, device=device)
-        for batch in range(min(num_batches, num_steps - clock.step)):
-            first = batch * training.batch_size
-            clock.tick(pass_number, update(order_N[first : first + training.batch_size]))
-        value = clock.finish_pass(cell=cell, seed=seed)
-        clock.validated(pass_number, value, _validation_smape(forecaster, data, config))
-        if clock.step >= num_steps:
-            break
-    return TrainedModel(forecaster, tuple(clock.history), clock.train_seconds, clock.step)
+    training = Training(
+        data,
+        config=config,
+        cell=cell,
+        seeds=(seed,),
+        on_progress=lambda _, progress: on_progress(progress),
+    )
+    run_together([training])
+    outcome = training.outcomes[seed]
+    if isinstance(outcome, NotFiniteError):
+        raise outcome
+    return outcome
 
 
-def _plan_passes(
-    starts_N: Ints, windows: WindowsConfig, training: TrainingConfig, seed: int
-) -> list[int]:
+def run_together(trainings: Sequence[Training]) -> None:
+    """Run trainings side by side, a step of each in turn; on a GPU each has a stream of its own."""
+    running = [(each.steps(), _stream_for(each)) for each in trainings]
+    while running:
+        still = []
+        for steps, stream in running:
+            with nullcontext() if stream is None else torch.cuda.stream(stream):
+                if next(steps, _ENDED) is not _ENDED:
+                    still.append((steps, stream))
+        running = still
+
+
+_ENDED = object()
+
+
+def _stream_for(training: Training) -> torch.cuda.Stream | None:
+    device = training.device
+    if device.type != "cuda":
+        return None
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    return stream
+
+
+class Training:
+    """The training of one cell with one or more seeds, all in one pass.
+
+    ``outcomes`` has each seed's model, or why there is none: a loss that is not finite ends the
+    training of its seed alone.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        *,
+        config: Config,
+        cell: Cell,
+        seeds: Sequence[int],
+        on_progress: Callable[[int, Progress], None],
+    ) -> None:
+        self.outcomes: dict[int, TrainedModel | NotFiniteError] = {}
+        self.device = data.x_TF.device
+        self._data, self._config, self._cell, self._seeds = data, config, cell, tuple(seeds)
+        self._starts_N = train_starts(data.steps, config.windows)
+        self._passes = _plan_passes(self._starts_N, config.windows, config.training)
+        num_steps = min(sum(self._passes), config.training.max_steps or sum(self._passes))
+        self._clock = _Clock(len(self._passes), num_steps, self._seeds, on_progress)
+
+    def steps(self) -> Iterator[None]:
+        """Train, giving way after each step."""
+        data, config, clock = self._data, self._config, self._clock
+        stack = ForecasterStack(data, config, cell=self._cell, seeds=self._seeds)
+        update = TrainingStep(stack, data, config, clock.num_steps)
+        size = config.training.batch_size
+        for pass_number, num_batches in enumerate(self._passes, start=1):
+            update.begin_pass()
+            order_SN = self._order(pass_number)
+            for batch in range(min(num_batches, clock.num_steps - clock.step)):
+                clock.tick(pass_number, update(order_SN[:, batch * size : (batch + 1) * size]))
+                yield
+            loss_S = self._finish_pass()
+            clock.validated(pass_number, loss_S, self._validate(stack))
+            if clock.step >= clock.num_steps or len(self.outcomes) == len(self._seeds):
+                break
+        for number, seed in enumerate(self._seeds):
+            if seed not in self.outcomes:
+                self.outcomes[seed] = TrainedModel(
+                    stack.forecaster(number), tuple(clock.histories[number]), clock.train_seconds,
+                    clock.step, len(self._seeds),
+                )  # fmt: skip
+
+    def _order(self, pass_number: int) -> Tensor:
+        """The windows of a pass, each seed in its own order: ``(S, N)``."""
+        orders = [
+            cut_pass(self._starts_N, self._config.windows, pass_number=pass_number, seed=seed)
+            for seed in self._seeds
+        ]
+        return torch.as_tensor(np.stack(orders), device=self.device)
+
+    def _finish_pass(self) -> list[float]:
+        """Each seed's mean loss of the pass; one that was not finite has ended its training."""
+        loss_BS = self._clock.finish_pass()
+        is_finite_BS = torch.isfinite(loss_BS)
+        for number, seed in enumerate(self._seeds):
+            if seed not in self.outcomes and not bool(is_finite_BS[:, number].all()):
+                first = int((~is_finite_BS[:, number]).nonzero()[0])
+                step = self._clock.step - len(loss_BS) + first + 1
+                loss = float(loss_BS[first, number])
+                self.outcomes[seed] = NotFiniteError(
+                    cell=self._cell, seed=seed, step=step, loss=loss
+                )
+        return [float(loss) for loss in loss_BS.mean(0)]
+
+    def _validate(self, stack: ForecasterStack) -> list[float | None]:
+        """Each seed's sMAPE on the validation part (percent), None where there is none."""
+        found: list[float | None] = []
+        for number, seed in enumerate(self._seeds):
+            if seed in self.outcomes:
+                found.append(None)
+                continue
+            scored = score(stack.forecaster(number), self._data, VALIDATION, self._config)
+            found.append(scored.mean_smape() if len(scored.origins_O) else None)
+        return found
+
+
+def _plan_passes(starts_N: Ints, windows: WindowsConfig, training: TrainingConfig) -> list[int]:
     """How many batches each pass has."""
-    rngs = (_rng(seed, number) for number in range(1, training.passes + 1))
-    sizes = num_in_passes(starts_N, windows, rngs)
+    numbers = range(1, training.passes + 1)
+    sizes = [num_in_pass(starts_N, windows, pass_number=number) for number in numbers]
     size = training.batch_size
     passes = [num // size if training.drop_last else ceil(num / size) for num in sizes]
     if not all(passes):
@@ -152,70 +263,64 @@ def _plan_passes(
     return passes
 
 
-def _rng(seed: int, pass_number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, pass_number])
-
-
-def _validation_smape(
-    forecaster: RecurrentForecaster, data: TrainingData, config: Config
-) -> float | None:
-    scored = score(forecaster, data, VALIDATION, config)
-    return scored.mean_smape() if len(scored.origins_O) else None
-
-
 class _Clock:
     """Counts steps, times the passes (without validation) and tells how long it will take."""
 
     def __init__(
-        self, num_passes: int, num_steps: int, on_progress: Callable[[Progress], None]
+        self,
+        num_passes: int,
+        num_steps: int,
+        seeds: Sequence[int],
+        on_progress: Callable[[int, Progress], None],
     ) -> None:
-        self.step = 0
-        self.history: list[Progress] = []
+        self.step, self.num_steps = 0, num_steps
+        self.histories: list[list[Progress]] = [[] for _ in seeds]
         self.train_seconds = 0.0
-        self._num_passes, self._num_steps, self._tell = num_passes, num_steps, on_progress
+        self._num_passes, self._seeds, self._tell = num_passes, seeds, on_progress
         self._begun = self._resumed = self._told = time.perf_counter()
         self._pass_seconds = 0.0
         self._losses: list[Tensor] = []
 
-    def tick(self, pass_number: int, loss: Tensor) -> None:
+    def tick(self, pass_number: int, loss_S: Tensor) -> None:
         self.step += 1
-        self._losses.append(loss)
+        self._losses.append(loss_S)
         now = time.perf_counter()
         if now - self._told >= _REPORT_EVERY_SECONDS:
             self._told = now
             self._pass_seconds = now - self._resumed
-            self._tell(self._progress(pass_number, float(self._losses[-1]), now))
+            for seed, loss in zip(self._seeds, loss_S.tolist(), strict=True):
+                self._tell(seed, self._progress(pass_number, loss, now))
 
-    def finish_pass(self, *, cell: str, seed: int) -> float:
-        """The pass's mean loss; waits for the device, so that the time is true."""
-        losses = torch.stack(self._losses).cpu()
+    def finish_pass(self) -> Tensor:
+        """The losses of the pass, a row a batch; waits for the device, so that the time is true."""
+        loss_BS = torch.stack(self._losses).cpu()
         self._losses.clear()
-        now = time.perf_counter()
-        self._pass_seconds = now - self._resumed
+        self._pass_seconds = time.perf_counter() - self._resumed
         self.train_seconds += self._pass_seconds
-        finite = torch.isfinite(losses)
-        if not bool(finite.all()):
-            first = int((~finite).nonzero()[0])
-            step = self.step - len(losses) + first + 1
-            raise NotFiniteError(cell=cell, seed=seed, step=step, loss=float(losses[first]))
-        return float(losses.mean())
+        return loss_BS
 
-    def validated(self, pass_number: int, loss: float, validation_smape: float | None) -> None:
+    def validated(
+        self, pass_number: int, loss_S: Sequence[float], validation_S: Sequence[float | None]
+    ) -> None:
         self._resumed = self._told = time.perf_counter()
-        self.history.append(self._progress(pass_number, loss, self._resumed, validation_smape))
-        self._tell(self.history[-1])
+        for number, (loss, validation) in enumerate(zip(loss_S, validation_S, strict=True)):
+            if not isfinite(loss):
+                continue
+            progress = self._progress(pass_number, loss, self._resumed, validation)
+            self.histories[number].append(progress)
+            self._tell(self._seeds[number], progress)
 
     def _progress(
         self, pass_number: int, loss: float, now: float, validation_smape: float | None = None
     ) -> Progress:
         elapsed = now - self._begun
         rate = self.step / elapsed if elapsed > 0 else 0.0
-        left = (self._num_steps - self.step) / rate if rate else 0.0
+        left = (self.num_steps - self.step) / rate if rate else 0.0
         return Progress(
             pass_number=pass_number,
             num_passes=self._num_passes,
             step=self.step,
-            num_steps=self._num_steps,
+            num_steps=self.num_steps,
             loss=loss,
             steps_per_second=rate,
             seconds_left=left,

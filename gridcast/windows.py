@@ -19,10 +19,7 @@ from numpy.typing import NDArray
 from gridcast.splits import TRAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import pandas as pd
-    from numpy.random import Generator
 
     from gridcast.config import WindowsConfig
 
@@ -86,20 +83,24 @@ def train_starts(steps: Steps, config: WindowsConfig) -> Ints:
     return starts[usable]
 
 
-def num_in_passes(starts_N: Ints, config: WindowsConfig, rngs: Iterable[Generator]) -> list[int]:
-    """How many windows :func:`cut_pass` gives for each generator, without cutting."""
-    by_phase = np.bincount(starts_N % config.stride, minlength=config.stride)
-    return [int(by_phase[_draw_phase(config, rng)]) for rng in rngs]
+def num_in_pass(starts_N: Ints, config: WindowsConfig, *, pass_number: int) -> int:
+    """How many windows :func:`cut_pass` gives, without cutting."""
+    return int((starts_N % config.stride == _phase(config, pass_number)).sum())
 
 
-def cut_pass(starts_N: Ints, config: WindowsConfig, rng: Generator) -> Ints:
-    """The windows of one pass, shuffled: each ``stride``-th start, from a random phase if asked."""
-    phase = _draw_phase(config, rng)
-    return rng.permutation(starts_N[starts_N % config.stride == phase])
+def cut_pass(starts_N: Ints, config: WindowsConfig, *, pass_number: int, seed: int) -> Ints:
+    """The windows of one pass, shuffled: each ``stride``-th start, from a random phase if asked.
+
+    The phase is the pass's own, whatever the seed, so that all seeds have as many steps.
+    """
+    rng = np.random.default_rng([seed, pass_number])
+    return rng.permutation(starts_N[starts_N % config.stride == _phase(config, pass_number)])
 
 
-def _draw_phase(config: WindowsConfig, rng: Generator) -> int:
-    return int(rng.integers(config.stride)) if config.random_phase else 0
+def _phase(config: WindowsConfig, pass_number: int) -> int:
+    if not config.random_phase:
+        return 0
+    return int(np.random.default_rng(pass_number).integers(config.stride))
 
 
 def scored_origins(steps: Steps, part: int, config: WindowsConfig) -> Ints:

@@ -231,7 +231,7 @@ def test_the_articles_windows_are_980_185_and_108_902_in_957_steps_a_pass(
     assert len(starts) == TRAIN_WINDOWS
     assert len(scored_origins(steps, TEST, config.windows)) == TEST_WINDOWS
     assert len(scored_origins(steps, VALIDATION, config.windows)) == 0
-    one_pass = cut_pass(starts, config.windows, np.random.default_rng(0))
+    one_pass = cut_pass(starts, config.windows, pass_number=1, seed=0)
     assert len(one_pass) // config.training.batch_size == STEPS_A_PASS
     assert config.training.drop_last
 

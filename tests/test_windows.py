@@ -18,7 +18,7 @@ from gridcast.splits import NO_PART, TEST, TRAIN, VALIDATION
 from gridcast.windows import (
     Steps,
     cut_pass,
-    num_in_passes,
+    num_in_pass,
     scored_origins,
     steps_of,
     tile_origins,
@@ -142,10 +142,10 @@ def test_no_window_spans_a_gap_of_48_hours_and_the_count_is_the_formulas(
 def test_a_pass_with_stride_1_visits_every_window_once_in_another_order() -> None:
     starts = np.arange(500)
     windows = make_windows(stride=1, random_phase=True)
-    visited = cut_pass(starts, windows, np.random.default_rng(0))
+    visited = cut_pass(starts, windows, pass_number=1, seed=0)
     assert sorted(visited) == starts.tolist()
     assert visited.tolist() != starts.tolist()
-    again = cut_pass(starts, windows, np.random.default_rng(0))
+    again = cut_pass(starts, windows, pass_number=1, seed=0)
     assert visited.tolist() == again.tolist()
 
 
@@ -162,7 +162,7 @@ def test_a_pass_visits_each_stride_th_start_and_none_twice(
     seed: int,
 ) -> None:
     windows = make_windows(stride=stride, random_phase=random_phase)
-    visited = cut_pass(starts, windows, np.random.default_rng(seed)).tolist()
+    visited = cut_pass(starts, windows, pass_number=seed + 1, seed=seed).tolist()
     assert len(set(visited)) == len(visited)
     assert len({start % stride for start in visited}) <= 1
     if not random_phase:
@@ -173,8 +173,11 @@ def test_a_pass_visits_each_stride_th_start_and_none_twice(
 
 
 def test_with_a_random_phase_the_passes_together_visit_every_window() -> None:
-    windows, rng = make_windows(stride=4, random_phase=True), np.random.default_rng(0)
-    visited = [set(cut_pass(np.arange(40), windows, rng).tolist()) for _ in range(30)]
+    windows = make_windows(stride=4, random_phase=True)
+    visited = [
+        set(cut_pass(np.arange(40), windows, pass_number=number, seed=0).tolist())
+        for number in range(1, 31)
+    ]
     assert set.union(*visited) == set(range(40))
     assert all(len(each) == 10 for each in visited)
 
@@ -267,7 +270,8 @@ def test_the_articles_windows_are_one_tile_a_label() -> None:
 def test_the_number_of_windows_of_a_pass_is_known_without_cutting_it() -> None:
     config = make_config(windows={"stride": 7, "random_phase": True}).windows
     starts = np.array([3, 4, 5, 11, 12, 30, 31, 33, 60])
-    seeds = range(20)
-    expected = [len(cut_pass(starts, config, np.random.default_rng(seed))) for seed in seeds]
-    assert num_in_passes(starts, config, map(np.random.default_rng, seeds)) == expected
-    assert len(set(expected)) > 1
+    passes = range(1, 21)
+    for seed in (0, 1):
+        expected = [len(cut_pass(starts, config, pass_number=each, seed=seed)) for each in passes]
+        assert [num_in_pass(starts, config, pass_number=each) for each in passes] == expected
+        assert len(set(expected)) > 1

@@ -1,0 +1,94 @@
+"""Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019) for a stack of networks.
+
+PyTorch's optimizers and its ``GradScaler`` share one count of steps and one sign of overflow among
+all parameters; here each row has its own, so that a network in a stack is trained as it is alone.
+
+Legend: ``S`` networks, ``P`` parameters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from gridcast.config import TrainingConfig
+
+# PyTorch's defaults.
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+_FIRST_SCALE, _STEPS_TO_GROW = 2.0**16, 2000
+_CLIP_EPSILON = 1e-6
+
+
+class LossScale:
+    """A factor on each network's loss, or gradients in fp16 vanish; halved where they overflow."""
+
+    def __init__(self, num_networks: int, device: torch.device, *, is_on: bool) -> None:
+        self.is_on = is_on
+        self.scale_S = torch.full((num_networks,), _FIRST_SCALE if is_on else 1.0, device=device)
+        self._good_S = torch.zeros(num_networks, device=device)
+
+    def update(self, is_finite_S: Tensor) -> None:
+        """Halve where a gradient was not finite; double after 2000 steps where all were."""
+        if not self.is_on:
+            return
+        self._good_S.add_(1.0).mul_(is_finite_S)
+        has_grown_S = self._good_S >= _STEPS_TO_GROW
+        factor_S = torch.where(is_finite_S, torch.where(has_grown_S, 2.0, 1.0), 0.5)
+        self.scale_S.mul_(factor_S)
+        self._good_S.masked_fill_(has_grown_S, 0.0)
+
+
+class StackedAdam:
+    """Updates ``weights_SP`` in place, without waiting for the device: a CUDA graph can hold it."""
+
+    def __init__(self, weights_SP: Tensor, config: TrainingConfig) -> None:
+        self._weights_SP, self._config = weights_SP, config
+        self._mean_SP = torch.zeros_like(weights_SP)
+        self._square_SP = torch.zeros_like(weights_SP)
+        self._count_S = torch.zeros(len(weights_SP), device=weights_SP.device)
+        self.loss_scale = LossScale(
+            len(weights_SP), weights_SP.device, is_on=config.precision == "fp16"
+        )
+
+    @torch.no_grad()
+    def step(self, grad_SP: Tensor, rate: Tensor) -> None:
+        """One update at learning rate ``rate`` with the gradients of the scaled losses.
+
+        A network whose gradient overflowed in fp16 is left as it is.
+        """
+        grad_SP, is_used_S = self._prepared(grad_SP)
+        used_S1 = is_used_S[:, None].to(grad_SP.dtype)
+        self._count_S += used_S1[:, 0]
+        decay = self._config.weight_decay
+        if decay and self._config.optimizer == "adamw":
+            self._weights_SP.mul_(1 - used_S1 * (rate * decay))
+        elif decay:
+            grad_SP = grad_SP + decay * self._weights_SP
+        self._mean_SP.lerp_(grad_SP, used_S1 * (1 - _BETA_1))
+        self._square_SP.lerp_(grad_SP.square(), used_S1 * (1 - _BETA_2))
+        # A network that was never updated has a count of 0: its moments are 0 as well.
+        count_S1 = self._count_S[:, None].clamp(min=1.0)
+        deviation_SP = self._square_SP.sqrt().div_((1 - _BETA_2**count_S1).sqrt_()).add_(_EPSILON)
+        size_S1 = used_S1 * (-rate) / (1 - _BETA_1**count_S1)
+        self._weights_SP.addcmul_(self._mean_SP / deviation_SP, size_S1)
+
+    def _prepared(self, grad_SP: Tensor) -> tuple[Tensor, Tensor]:
+        """Unscaled and clipped, network by network, and which of them are to be used."""
+        config = self._config
+        factor_S = 1.0 / self.loss_scale.scale_S
+        norm_S = torch.linalg.vector_norm(grad_SP, dim=1)
+        is_finite_S = torch.isfinite(norm_S)
+        if config.clip_norm is not None:
+            factor_S *= (config.clip_norm / (norm_S * factor_S + _CLIP_EPSILON)).clamp(max=1.0)
+        if self.loss_scale.is_on:
+            grad_SP = torch.where(is_finite_S[:, None], grad_SP * factor_S[:, None], 0.0)
+            self.loss_scale.update(is_finite_S)
+        else:  # what is not finite shows in the loss, and ends the training there
+            grad_SP = grad_SP * factor_S[:, None]
+            is_finite_S = torch.ones_like(is_finite_S)
+        if config.clip_value is not None:
+            grad_SP = grad_SP.clamp(-config.clip_value, config.clip_value)
+        return grad_SP, is_finite_S

@@ -1,0 +1,133 @@
+"""Forecasters that differ in their seed only, trained side by side: one pass for all of them.
+
+Their weights lie in one matrix, a row a forecaster. On a GPU with our kernels (``recurrence.py``)
+all of them go through the network together; ten small ones then cost little more than one.
+Everywhere else a stack holds one forecaster, and PyTorch's own layers run it.
+
+Legend: ``S`` forecasters, ``P`` parameters, ``B`` windows, ``L`` lookback, ``F`` features, ``U``
+units, ``O`` origins, ``H`` horizon, ``R`` regions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from gridcast.models import RecurrentForecaster, State, add_last_load, with_region
+from gridcast.recurrence import Layer, can_fuse, run_fused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gridcast.config import Cell, Config
+    from gridcast.training import TrainingData
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class ForecasterStack:
+    """``S`` forecasters of one cell, one a seed; each begins as it would alone."""
+
+    def __init__(
+        self, data: TrainingData, config: Config, *, cell: Cell, seeds: Sequence[int]
+    ) -> None:
+        self._config, self._device = config, data.x_TF.device
+
+        def build() -> RecurrentForecaster:
+            return RecurrentForecaster(
+                config.model,
+                cell=cell,
+                num_features=data.x_TF.shape[1],
+                horizon=config.windows.horizon,
+                num_regions=data.num_regions,
+            )
+
+        self._build: Callable[[], RecurrentForecaster] = build
+        rows = []
+        for seed in seeds:
+            torch.manual_seed(seed)
+            rows.append(nn.utils.parameters_to_vector(build().parameters()).detach())
+        self.weights_SP = torch.stack(rows).to(self._device)
+        self._views = [self._view_of(row_P) for row_P in self.weights_SP]
+        half = HALF.get(config.training.precision)
+        wants_fused = config.training.recurrence == "auto"
+        self.fused = half if wants_fused and can_fuse(self._views[0].recurrent, half) else None
+        # Of our own dropout: other trainings on this GPU draw from PyTorch's generator too.
+        self.generators = [torch.Generator(self._device).manual_seed(seed) for seed in seeds]
+        alone = dict[str, Tensor](self._views[0].named_parameters())
+        self._leaves = alone if self.fused is None else self._stacked_leaves()
+        if self.fused is None and len(seeds) > 1:
+            message = f"{len(seeds)} forecasters in one pass need our GPU kernels"
+            raise ValueError(message)
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """The parameters by which to derive, in the order of the columns of ``weights_SP``."""
+        return list(self._leaves.values())
+
+    def forecaster(self, number: int) -> RecurrentForecaster:
+        """One of the forecasters, as it is now, with weights of its own."""
+        copy = self._empty()
+        copy.load_state_dict(self._views[number].state_dict())
+        return copy
+
+    def _empty(self) -> RecurrentForecaster:
+        """A forecaster whose weights are still to come; nothing is drawn for them."""
+        with torch.device("meta"):
+            forecaster = self._build()
+        return forecaster.to_empty(device=self._device)
+
+    def run(
+        self, x_SBLF: Tensor, region_SB: Tensor, warmup: int, state: State | None
+    ) -> tuple[Tensor, State]:
+        """Scaled features to scaled forecasts ``(S, B, O, H)``; see ``RecurrentForecaster.run``."""
+        if self.fused is None:
+            y_BOH, state = self._views[0].train().run(x_SBLF[0], region_SB[0], warmup, state)
+            return y_BOH[None], state
+        model, weights = self._config.model, self._leaves
+        inputs_SBLF = x_SBLF
+        if model.region_units:
+            inputs_SBLF = with_region(x_SBLF, region_SB, weights["region_RD"])
+        out_SBOU, state = run_fused(
+            self._layers(), inputs_SBLF, state, warmup=warmup, drop=self._drop, dtype=self.fused
+        )
+        out_SBOU = out_SBOU.relu() if model.head_relu else out_SBOU
+        y_SNH = out_SBOU.flatten(1, 2) @ weights["head.weight"].transpose(1, 2)
+        y_SNH = y_SNH + weights["head.bias"][:, None]
+        y_SBOH = y_SNH.view(*out_SBOU.shape[:3], -1)
+        return add_last_load(y_SBOH, x_SBLF[:, :, warmup:], model), state
+
+    def _layers(self) -> list[Layer]:
+        return [
+            Layer(*(self._leaves[f"recurrent.{name}_l{number}"] for name in Layer._fields))
+            for number in range(self._config.model.num_layers)
+        ]
+
+    def _drop(self, x_SLBU: Tensor) -> Tensor:
+        """Dropout between two layers; each forecaster draws what it would draw alone."""
+        share = self._config.model.dropout
+        if not share:
+            return x_SLBU
+        kept_SLBU = torch.empty_like(x_SLBU)
+        for kept_LBU, generator in zip(kept_SLBU, self.generators, strict=True):
+            kept_LBU.bernoulli_(1 - share, generator=generator)
+        return x_SLBU * kept_SLBU.div_(1 - share)
+
+    def _view_of(self, row_P: Tensor) -> RecurrentForecaster:
+        """A forecaster whose parameters are places in ``row_P``."""
+        forecaster, first = self._empty(), 0
+        for parameter in forecaster.parameters():
+            parameter.data = row_P[first : first + parameter.numel()].view_as(parameter)
+            first += parameter.numel()
+        return forecaster
+
+    def _stacked_leaves(self) -> dict[str, Tensor]:
+        """Each parameter of all forecasters, ``(S, ...)``: places in ``weights_SP``."""
+        leaves, first = dict[str, Tensor](), 0
+        for name, parameter in self._views[0].named_parameters():
+            columns = self.weights_SP[:, first : first + parameter.numel()]
+            leaves[name] = columns.view(-1, *parameter.shape).requires_grad_()
+            first += parameter.numel()
+        return leaves
