@@ -119,7 +119,11 @@ class TrainingStep:
         graph = torch.cuda.CUDAGraph()
         for generator in self._stack.generators:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph):
+        # On this training's own stream if it has one: cuBLAS keeps a workspace a stream, and graphs
+        # that were captured on one stream would share it when they run side by side.
+        stream = torch.cuda.current_stream()
+        own = None if stream == torch.cuda.default_stream() else stream
+        with torch.cuda.graph(graph, stream=own):
             self._loss_S = self._update(self._starts_SB)
         self._graph = graph
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gridcast.metrics import smape
-from gridcast.windows import scored_origins, tile_origins
+from gridcast.windows import Bools, Ints, Tiles, scored_origins, tile_origins
 
 if TYPE_CHECKING:
     from gridcast.config import Config
@@ -44,12 +44,33 @@ class Scored:
         return float(np.mean(list(self.smape_by_region().values())))
 
 
-@torch.no_grad()
+@dataclass(frozen=True, slots=True)
+class ScoringPlan:
+    """Which windows forecast the labels of a part; the same for every forecaster."""
+
+    origins_O: Ints
+    tiles: Tiles
+    is_wanted_O: Bools  # of the tiles' outputs, in their order
+
+
+def plan_scoring(data: TrainingData, part: int, config: Config) -> ScoringPlan:
+    """Cover every label of ``part`` (see ``splits``) that has its inputs, and no other."""
+    origins = scored_origins(data.steps, part, config.windows)
+    tiles = tile_origins(data.steps, origins, config.windows)
+    return ScoringPlan(origins, tiles, np.isin(tiles.origins_O, origins, assume_unique=True))
+
+
 def score(forecaster: RecurrentForecaster, data: TrainingData, part: int, config: Config) -> Scored:
     """Forecast every label of ``part`` (see ``splits``) that has its inputs, and no other."""
-    windows = config.windows
-    origins = scored_origins(data.steps, part, windows)
-    tiles = tile_origins(data.steps, origins, windows)
+    return score_planned(forecaster, data, plan_scoring(data, part, config), config)
+
+
+@torch.no_grad()
+def score_planned(
+    forecaster: RecurrentForecaster, data: TrainingData, plan: ScoringPlan, config: Config
+) -> Scored:
+    """Run the network along the plan's tiles; the forecasts at its origins."""
+    windows, tiles, origins = config.windows, plan.tiles, plan.origins_O
     forecaster.eval()
     device = data.x_TF.device
     steps_L = torch.arange(windows.lookback, device=device)
@@ -65,7 +86,7 @@ def score(forecaster: RecurrentForecaster, data: TrainingData, part: int, config
         wanted = y_BOH[reach < tiles.num_origins_N[first : first + batch, None]]
         y_scaled[done : done + len(wanted)] = wanted
         done += len(wanted)
-    y_scaled = y_scaled[np.isin(tiles.origins_O, origins, assume_unique=True)]
+    y_scaled = y_scaled[plan.is_wanted_O]
     ahead_OH = origins[:, None] + np.arange(1, windows.horizon + 1)
     y_pred = y_scaled * data.scale_mw_T[origins, None] + data.offset_mw_T[origins, None]
     return Scored(origins, data.steps.region_T[origins], data.load_mw_T[ahead_OH], y_pred)

@@ -19,7 +19,7 @@ from torch import Tensor
 from gridcast.errors import NotFiniteError, UsageError
 from gridcast.features import FEATURE_PREFIX
 from gridcast.optimization import TrainingStep
-from gridcast.scoring import score
+from gridcast.scoring import plan_scoring, score_planned
 from gridcast.splits import TRAIN, VALIDATION
 from gridcast.stack import ForecasterStack
 from gridcast.windows import Ints, Steps, cut_pass, num_in_pass, steps_of, train_starts
@@ -145,13 +145,17 @@ def train_model(
 
 def run_together(trainings: Sequence[Training]) -> None:
     """Run trainings side by side, a step of each in turn; on a GPU each has a stream of its own."""
-    running = [(each.steps(), _stream_for(each)) for each in trainings]
+    running = [(each, each.steps(), _stream_for(each)) for each in trainings]
     while running:
         still = []
-        for steps, stream in running:
+        for training, steps, stream in running:
+            before = training.validation_seconds
             with nullcontext() if stream is None else torch.cuda.stream(stream):
                 if next(steps, _ENDED) is not _ENDED:
-                    still.append((steps, stream))
+                    still.append((training, steps, stream))
+            for other, _, _ in running:
+                if other is not training:
+                    other.wait(training.validation_seconds - before)
         running = still
 
 
@@ -185,8 +189,10 @@ class Training:
     ) -> None:
         self.outcomes: dict[int, TrainedModel | NotFiniteError] = {}
         self.device = data.x_TF.device
+        self.validation_seconds = 0.0
         self._data, self._config, self._cell, self._seeds = data, config, cell, tuple(seeds)
         self._starts_N = train_starts(data.steps, config.windows)
+        self._validation = plan_scoring(data, VALIDATION, config)
         self._passes = _plan_passes(self._starts_N, config.windows, config.training)
         num_steps = min(sum(self._passes), config.training.max_steps or sum(self._passes))
         self._clock = _Clock(len(self._passes), num_steps, self._seeds, on_progress)
@@ -203,8 +209,10 @@ class Training:
             for batch in range(min(num_batches, clock.num_steps - clock.step)):
                 clock.tick(pass_number, update(order_SN[:, batch * size : (batch + 1) * size]))
                 yield
-            loss_S = self._finish_pass()
-            clock.validated(pass_number, loss_S, self._validate(stack))
+            loss_S, begun = self._finish_pass(), time.perf_counter()
+            validation_S = self._validate(stack)
+            self.validation_seconds += time.perf_counter() - begun
+            clock.validated(pass_number, loss_S, validation_S)
             if clock.step >= clock.num_steps or len(self.outcomes) == len(self._seeds):
                 break
         for number, seed in enumerate(self._seeds):
@@ -213,6 +221,10 @@ class Training:
                     stack.forecaster(number), tuple(clock.histories[number]), clock.train_seconds,
                     clock.step, len(self._seeds),
                 )  # fmt: skip
+
+    def wait(self, seconds: float) -> None:
+        """Leave out of its time what another training's validation took while this one waited."""
+        self._clock.wait(seconds)
 
     def _order(self, pass_number: int) -> Tensor:
         """The windows of a pass, each seed in its own order: ``(S, N)``."""
@@ -243,7 +255,9 @@ class Training:
             if seed in self.outcomes:
                 found.append(None)
                 continue
-            scored = score(stack.forecaster(number), self._data, VALIDATION, self._config)
+            scored = score_planned(
+                stack.forecaster(number), self._data, self._validation, self._config
+            )
             found.append(scored.mean_smape() if len(scored.origins_O) else None)
         return found
 
@@ -290,6 +304,9 @@ class _Clock:
             self._pass_seconds = now - self._resumed
             for seed, loss in zip(self._seeds, loss_S.tolist(), strict=True):
                 self._tell(seed, self._progress(pass_number, loss, now))
+
+    def wait(self, seconds: float) -> None:
+        self._resumed += seconds
 
     def finish_pass(self) -> Tensor:
         """The losses of the pass, a row a batch; waits for the device, so that the time is true."""
