@@ -13,12 +13,13 @@ from gridcast.errors import PartialFailureError, TrackingError
 from tasks.build_features import make_features
 from tasks.evaluate import evaluate_models
 from tasks.ingest import load_ingestion
+from tasks.owned_process import owned_processes
 from tasks.publish_report import publish_report
 from tasks.record_lineage import record_lineage
 from tasks.records import TrainedJob
 from tasks.runs import open_run
 from tasks.track import prepare_tracking, track_models
-from tasks.train import owned_processes, plan_jobs, record_jobs, train_model
+from tasks.train import plan_jobs, record_jobs, train_model
 
 # A thread only waits for its job's process; each job has its own.
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=32))

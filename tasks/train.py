@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import os
-import signal
-import subprocess
-import sys
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,17 +11,16 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
-import gridcast
 from gridcast.errors import TooLongError, TrainingJobError
 from gridcast.planning import estimate_cpu_seconds
 from tasks.devices import find_devices, resolve_precision
+from tasks.owned_process import Work, run_owned
 from tasks.progress import board, describe
 from tasks.records import Features, Job, TrainedJob
 from tasks.states import unchanged
 from tasks.storage import code_sha256, has_sha256, key_of, read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from uuid import UUID
 
     from gridcast.config import Config
@@ -46,10 +37,6 @@ _CODE = (
     "gridcast.windows",
     "tasks.training_process",
 )
-_SECONDS_TO_DIE = 10.0
-_live: set[subprocess.Popen[str]] = set()
-_live_lock = threading.Lock()
-_interrupted = threading.Event()
 _log = logging.getLogger("gridcast.train")
 
 
@@ -92,23 +79,6 @@ def plan_jobs(run: Run, features: Features) -> list[Job]:
     return jobs
 
 
-@contextmanager
-def owned_processes() -> Iterator[None]:
-    """End all training processes when what is inside is interrupted (Ctrl-C, SIGTERM).
-
-    The threads that wait for them hear no signal, and Prefect does not end before its threads do.
-    """
-    _interrupted.clear()
-    try:
-        yield
-    except BaseException:
-        with _live_lock:
-            _interrupted.set()
-            for process in _live:
-                _kill(process)
-        raise
-
-
 @task(name="train-model", task_run_name="train-{job.name}", cache_policy=NO_CACHE)
 def train_model(run: Run, job: Job) -> TrainedJob:
     """Own the job's process: start it, relay its progress, enforce its limit, survive its death.
@@ -124,7 +94,8 @@ def train_model(run: Run, job: Job) -> TrainedJob:
     _run_process(job, limit_seconds=run.config.training.time_limit_seconds)
     trained = _already_trained(job)
     if trained is None:
-        raise TrainingJobError(job.name, reason="it left no whole result", log=_log_path(job))
+        reason, log = "it left no whole result", Path(job.folder) / "log.txt"
+        raise TrainingJobError(job.name, reason=reason, log=log)
     _log.info("%s: trained in %.1f s", job.name, trained.train_seconds)
     return trained.model_copy(update={"cached": False})
 
@@ -148,64 +119,28 @@ def _already_trained(job: Job) -> TrainedJob | None:
 
 
 def _run_process(job: Job, *, limit_seconds: float) -> None:
-    root = Path(gridcast.__file__).resolve().parent.parent
-    command = [sys.executable, "-m", "tasks.training_process", job.folder]
-    environment = os.environ | {"OMP_NUM_THREADS": str(job.threads), "PYTHONPATH": str(root)}
-    with _log_path(job).open("wb") as log, _live_lock:
-        if _interrupted.is_set():
-            raise TrainingJobError(job.name, reason="the run was interrupted", log=_log_path(job))
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            command, cwd=root, env=environment, start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-        )  # fmt: skip
-        _live.add(process)
-    timed_out = threading.Event()
+    artifact = _ProgressArtifact(job)
 
-    def stop_at_limit() -> None:
-        timed_out.set()
-        _kill(process)
-
-    timer = threading.Timer(limit_seconds, stop_at_limit)
-    timer.start()
-    try:
-        error = _relay(job, process.stdout or ())
-        code = process.wait(timeout=_SECONDS_TO_DIE)
-    finally:
-        timer.cancel()
-        with _live_lock:
-            _live.discard(process)
-        _kill(process)
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        board.close(job.name)
-    if timed_out.is_set():
-        error = f"stopped at its limit of {limit_seconds:.0f} s (training.time_limit_seconds)"
-    elif _interrupted.is_set():
-        error = "stopped, for the run was interrupted"
-    elif code < 0:
-        error = f"its process was killed by signal {-code} ({signal.Signals(-code).name})"
-    elif code and not error:
-        error = f"its process ended with status {code}"
-    if error:
-        raise TrainingJobError(job.name, reason=error.removeprefix("ERROR "), log=_log_path(job))
-
-
-def _relay(job: Job, lines: Iterable[str]) -> str:
-    """Pass the process's progress on until it closes its output; its error, if it told one."""
-    error, artifact = "", _ProgressArtifact(job)
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
+    def show(event: dict[str, Any]) -> None:
         if event["event"] == "progress":
             board.update(job.name, event)
             artifact.update(event)
-        elif event["event"] == "error":
-            error = event["reason"]
-    return error
+
+    try:
+        run_owned(_work(job, limit_seconds), on_event=show)
+    finally:
+        board.close(job.name)
+
+
+def _work(job: Job, limit_seconds: float) -> Work:
+    return Work(
+        name=job.name,
+        module="tasks.training_process",
+        folder=Path(job.folder),
+        threads=job.threads,
+        limit_seconds=limit_seconds,
+        limit_setting="training.time_limit_seconds",
+    )
 
 
 class _ProgressArtifact:
@@ -247,12 +182,3 @@ def _what_matters(config: Config) -> dict[str, Any]:
             - {"device", "seeds", "threads", "time_limit_seconds", "confirm_above_hours"},
         },
     )
-
-
-def _log_path(job: Job) -> Path:
-    return Path(job.folder) / "log.txt"
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
