@@ -247,7 +247,7 @@ def _families(scores: pd.DataFrame) -> Iterator[_Family]:
     of_all = [name for name in means if name == MEAN_OF_ALL]
     for own, marker in zip((of_seeds, of_all), MEAN_MARKERS, strict=True):
         if own:
-            yield _Family(own, MEAN_COLOUR, marker, _legend(own, "mean of the cells"), 110)
+            yield _Family(own, MEAN_COLOUR, marker, _legend(own, "mean of the cells"), 75)
     for number, name in enumerate(fitted):
         colour = FITTED_COLOURS[number % len(FITTED_COLOURS)]
         yield _Family([name], colour, FITTED_MARKER, contestant_label(name), 64)

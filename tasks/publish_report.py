@@ -29,7 +29,7 @@ def publish_report(run: Run, ingestion: Ingestion, evaluation: Evaluation) -> st
     kind = ingestion.data.kind
     figures = {"Error by region": draw_scores(scores, show_article=kind == "real"),
                "Forecast and actual": draw_panels(forecasts, list(evaluation.models))}  # fmt: skip
-    drawn = [*evaluation.models, *evaluation.means]
+    drawn = dict.fromkeys([*evaluation.models, *filter(None, [evaluation.preferred])])
     figures |= {f"Error by hour, {name}": draw_error_heat_map(forecasts, name) for name in drawn}
     facts = RunFacts(
         run_id=run.run_id,
