@@ -51,15 +51,10 @@ def evaluate_models(
     forecasts = collect_forecasts(table, jobs)
     scores = score_contestants(forecasts, table, season_length=run.config.evaluation.season_length)
     validation = mean_smapes(collect_forecasts(table, jobs, part=VALIDATION))
-    forecasts_path, scores_path = run.folder / _FORECASTS, run.folder / "scores.parquet"
-    with publishing(forecasts_path) as temporary:
-        forecasts.to_parquet(temporary, compression="zstd", index=False)
-    with publishing(scores_path) as temporary:
-        scores.to_parquet(temporary, index=False)
     models = {each.job.name: _model_record(each, scores) for each in trained}
     evaluation = Evaluation(
-        forecasts_path=str(forecasts_path),
-        scores_path=str(scores_path),
+        forecasts_path=_publish(run.folder / _FORECASTS, forecasts),
+        scores_path=_publish(run.folder / "scores.parquet", scores),
         models=models,
         means=_mean_records(models, scores, validation),
         baselines=_baseline_records(fitted, scores, validation),
@@ -67,9 +62,7 @@ def evaluate_models(
     )
     run.leave("evaluation", evaluation)
     _show_scores(run, scores, validation)
-    _log.info(
-        "%d test labels; the validation part prefers %s", len(forecasts), evaluation.preferred
-    )
+    _log.info("The validation part prefers %s", evaluation.preferred or "nobody: there is none")
     return evaluation
 
 
@@ -79,17 +72,24 @@ def _read_forecasts(job: TrainedJob | FittedBaseline) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
+def _publish(path: Path, table: pd.DataFrame) -> str:
+    with publishing(path) as temporary:
+        table.to_parquet(temporary, compression="zstd", index=False)
+    return str(path)
+
+
 def _show_scores(run: Run, scores: pd.DataFrame, validation: dict[str, float]) -> None:
     """The overall scores on Prefect's pages, and a log line for each that was trained."""
     overall = scores[scores["region"] == OVERALL]
-    overall = overall.assign(validation_smape=overall["contestant"].map(validation))
+    if validation:
+        overall = overall.assign(validation_smape=overall["contestant"].map(validation))
     create_table_artifact(
         key="scores",
         table={str(name): list(column) for name, column in overall.round(4).items()},
         description=f"Overall scores of run {run.run_id} (sMAPE in percent, errors in MW)",
     )
     for row in overall[overall["kind"] != "naive"].itertuples():
-        _log.info("%s: sMAPE %.3f %%", row.contestant, row.smape)
+        _log.info("%s: sMAPE %.3f %% on %d test labels", row.contestant, row.smape, row.num_labels)
 
 
 def _model_record(trained: TrainedJob, scores: pd.DataFrame) -> ModelRecord:
