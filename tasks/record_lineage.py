@@ -171,16 +171,19 @@ def _features_link(run: Run, features: Features, *, snapshot: Iterable[str]) -> 
 def _job_links(run: Run, done: TrainedJob | FittedBaseline) -> Iterator[Link]:
     """What was asked for, the weights that came of it, and what these forecast.
 
-    A fitted baseline keeps no weights, only forecasts.
+    A fitted baseline keeps no weights, only forecasts: what it cost stands with what was asked.
     """
     job = done.job
     asked, forecasts = f"job {job.name}", done.file("forecasts.parquet")
     is_network = isinstance(done, TrainedJob)
     facts = ("cell", "seed") if is_network else ("kind",)
+    records = ("job.json",) if is_network else ("job.json", "result.json")
     yield Link(
         kind="job",
         name=asked,
-        files=_hashed(run, done.file("job.json")),
+        files={
+            path: sha for name in records for path, sha in _hashed(run, done.file(name)).items()
+        },
         made_of=("features", *(f"spec {name}" for name in job.parts["config"]), "code"),
         key=job.key,
         parts=job.parts,
