@@ -30,9 +30,9 @@ from benchmarks.article_accuracy import (
 )
 from benchmarks.regions import on_device, read_features
 from gridcast.baselines import NAIVE_LAGS, naive_forecasts
-from gridcast.config import Cell, Config
+from gridcast.config import Cell, Config, Fitted
 from gridcast.metrics import smape
-from gridcast.regression import Kind, fit_regression
+from gridcast.regression import fit_regression, forecast_regression, lag_features
 from gridcast.scoring import score
 from gridcast.splits import TEST, VALIDATION
 from gridcast.training import train_model
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from gridcast.training import TrainingData
 
 NETWORKS: tuple[Cell, ...] = get_args(Cell)
-FITTED: tuple[Kind, ...] = get_args(Kind)
+FITTED: tuple[Fitted, ...] = get_args(Fitted)
 MEAN = "mean of gru and lstm"
 _COSTS = ("train_seconds", "evaluation_seconds", "num_parameters", "peak_memory_bytes")
 
@@ -158,16 +158,19 @@ def _network(field: _Field, cell: Cell, seed: int) -> Json:
     return field.row(cell, scored, costs, seed)
 
 
-def _fitted(field: _Field, kinds: list[Kind]) -> Iterator[Json]:
-    data = field.data
+def _fitted(field: _Field, kinds: list[Fitted], threads: int) -> Iterator[Json]:
+    data, frame = field.data, field.table.frame
     for kind in kinds:
         begun = perf_counter()
-        forecast_T = fit_regression(kind, field.table.frame)
-        costs = {"train_seconds": perf_counter() - begun, "evaluation_seconds": 0.0}
+        x_TF = lag_features(frame)
+        model = fit_regression(kind, frame, x_TF, threads=threads)
+        train_seconds, begun = perf_counter() - begun, perf_counter()
         forecasts = {
-            part: forecast_T[at + 1] * data.scale_mw_T[at] + data.offset_mw_T[at]
+            part: forecast_regression(model, x_TF[at + 1]) * data.scale_mw_T[at]
+            + data.offset_mw_T[at]
             for part, at in field.origins.items()
         }
+        costs = {"train_seconds": train_seconds, "evaluation_seconds": perf_counter() - begun}
         yield field.row(kind, forecasts, costs)
 
 
@@ -184,10 +187,10 @@ def _naive(field: _Field) -> Iterator[Json]:
 
 def _rows(field: _Field, options: argparse.Namespace) -> Iterator[Json]:
     cells: list[Cell] = [cell for cell in NETWORKS if cell in options.contestants]
-    kinds: list[Kind] = [kind for kind in FITTED if kind in options.contestants]
+    kinds: list[Fitted] = [kind for kind in FITTED if kind in options.contestants]
     for seed in options.seeds:
         yield from _networks(field, cells, seed)
-    yield from _fitted(field, kinds)
+    yield from _fitted(field, kinds, options.threads)
     if "naive" in options.contestants:
         yield from _naive(field)
 

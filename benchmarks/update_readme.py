@@ -53,6 +53,7 @@ def figures_of(summary: Summary) -> Figures:
         "versions": {name: version(name) for name in VERSIONS},
         "num_test_labels": summary.windows.test if summary.windows else 0,
         "models": {name: each.model_dump(include=fields) for name, each in summary.models.items()},
+        "means": {name: each.model_dump() for name, each in summary.means.items()},
         "baselines": {name: each.model_dump() for name, each in summary.baselines.items()},
         "timings": summary.timings,
     }
@@ -71,13 +72,20 @@ def results_table(kept: Figures) -> str:
         for model in ranked
     ]
     rows += [
+        f"| the mean of {_members(mean)} | {mean['smape']:.3f} % | {mean['mae']:.1f} MW "
+        f"| {mean['num_parameters']:,} | {mean['train_seconds']:.1f} s |"
+        for mean in kept.get("means", {}).values()
+    ]
+    rows += [
         f"| the article's {cell.upper()}, printed {smape / article.FACTOR:.4f} % × {article.FACTOR}"
         f" | {smape:.3f} % | {NOTHING} | {NOTHING} | {article.TRAIN_SECONDS[cell]:.1f} s, its GPU |"
         for cell, smape in sorted(article.SMAPE.items(), key=lambda each: each[1])
     ]
     rows += [
-        f"| {name.replace('_', ' ')} | {naive['smape']:.3f} % | {NOTHING} | {NOTHING} | {NOTHING} |"
-        for name, naive in kept["baselines"].items()
+        f"| {name.replace('_', ' ')} | {baseline['smape']:.3f} % "
+        f"| {_or_dash(baseline, 'mae', 'MW')} | {NOTHING} "
+        f"| {_or_dash(baseline, 'train_seconds', 's')} |"
+        for name, baseline in kept["baselines"].items()
     ]
     timings = kept["timings"]
     versions = ", ".join(f"{name} {number}" for name, number in kept["versions"].items())
@@ -90,6 +98,15 @@ def results_table(kept: Figures) -> str:
         f"them. The start of Python and Prefect comes before that clock."
     )
     return "\n".join([*rows, "", about])
+
+
+def _members(mean: Figures) -> str:
+    jobs = [job.partition("-seed") for job in mean["members"]]
+    return " and ".join(f"{cell.upper()}, seed {seed}" for cell, _, seed in jobs)
+
+
+def _or_dash(record: Figures, key: str, unit: str) -> str:
+    return NOTHING if record.get(key) is None else f"{record[key]:.1f} {unit}"
 
 
 def regions_table(kept: Figures) -> str:

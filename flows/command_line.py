@@ -41,7 +41,9 @@ Data = Annotated[
                  "a synthetic set."),
 ]  # fmt: skip
 Artifacts = Annotated[Path, typer.Option(help="Folder for everything that runs produce.")]
-Profile = Annotated[str, typer.Option(help="Name in configs/ (base, gpu, seed) or a YAML file.")]
+Profile = Annotated[
+    str, typer.Option(help="Name in configs/ (base, gpu, seed, baselines) or YAML file.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key; may stand several times."),
@@ -59,6 +61,7 @@ NO_QUESTION = "training.confirm_above_hours=null"
 
 @app.command(
     epilog="Examples:  gridcast run  ·  gridcast run --data data/pjm  ·  "
+    "gridcast run --profile baselines  ·  "
     "gridcast run --set training.passes=10 --set model.cells='[lstm]'"
 )
 def run(

@@ -12,11 +12,12 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from gridcast.errors import PartialFailureError, TrackingError
 from tasks.build_features import make_features
 from tasks.evaluate import evaluate_models
+from tasks.fit_baselines import fit_baseline, plan_baselines
 from tasks.ingest import load_ingestion
 from tasks.owned_process import owned_processes
 from tasks.publish_report import publish_report
 from tasks.record_lineage import record_lineage
-from tasks.records import TrainedJob
+from tasks.records import FittedBaseline, TrainedJob
 from tasks.runs import open_run
 from tasks.track import prepare_tracking, track_models
 from tasks.train import plan_jobs, record_jobs, train_model
@@ -36,8 +37,9 @@ def train_models(
 ) -> str:
     """Train GRU and LSTM side by side on what is published, score and log them; the report's path.
 
-    Runs weekly in deployment. Each model is trained in a process of its own. Safe to run again: a
-    job whose data, configuration and code are unchanged is not trained again.
+    Runs weekly in deployment. Each model is trained in a process of its own, and so is each
+    baseline of ``baselines.fitted``. Safe to run again: a job whose data, configuration and code
+    are unchanged is not trained again.
     Ad hoc: ``gridcast train --data folder`` after ``gridcast ingest --data folder``.
 
     Args:
@@ -58,15 +60,19 @@ def train_models(
         with run.timed("train_models"), owned_processes():
             jobs = plan_jobs(run, features)
             prepared = prepare_tracking.submit(run)
-            futures = {job.name: train_model.submit(run, job) for job in jobs}
+            baselines = plan_baselines(run, features, num_beside=len(jobs))
+            futures: dict[str, PrefectFuture[Any]] = {
+                **{job.name: train_model.submit(run, job) for job in jobs},
+                **{job.name: fit_baseline.submit(run, job) for job in baselines},
+            }
             waited: list[PrefectFuture[Any]] = [prepared, *futures.values()]
             wait(waited)
-            trained, failed = _sort({name: each.state for name, each in futures.items()})
+            trained, fitted, failed = _sort({name: each.state for name, each in futures.items()})
             record_jobs(run, failed)
         if not trained:
             raise PartialFailureError(failed.values(), summary=run.summary_path)
         with run.timed("evaluate_models"):
-            evaluation = evaluate_models(run, features, trained)
+            evaluation = evaluate_models(run, features, trained, fitted)
         with run.timed("track_models"):
             tracked = track_models(run, features, trained, evaluation, return_state=True)
             untracked = tracked.result(raise_on_failure=False)
@@ -77,17 +83,23 @@ def train_models(
         with run.timed("report"):
             report = publish_report(run, ingestion, evaluation)
         with run.timed("record_lineage"):
-            record_lineage(run, ingestion, features, trained, evaluation)
+            record_lineage(run, ingestion, features, [*trained, *fitted], evaluation)
         return report
 
 
-def _sort(states: dict[str, State[Any]]) -> tuple[list[TrainedJob], dict[str, str]]:
-    """What was trained, and why the other jobs failed."""
-    trained, failed = [], {}
+def _sort(
+    states: dict[str, State[Any]],
+) -> tuple[list[TrainedJob], list[FittedBaseline], dict[str, str]]:
+    """What was trained, what was fitted, and why the other jobs failed."""
+    trained: list[TrainedJob] = []
+    fitted: list[FittedBaseline] = []
+    failed: dict[str, str] = {}
     for name, state in states.items():
         result = state.result(raise_on_failure=False)
         if isinstance(result, TrainedJob):
             trained.append(result)
+        elif isinstance(result, FittedBaseline):
+            fitted.append(result)
         else:
             failed[name] = str(result)
-    return trained, failed
+    return trained, fitted, failed

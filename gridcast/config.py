@@ -34,6 +34,7 @@ _NO_PROFILES = {"rules"}  # other files of the folder
 
 Layer = tuple[str, dict[str, Any]]  # a file or an override by name, and what it sets
 Cell = Literal["gru", "lstm"]
+Fitted = Literal["linear", "histogram_boosting", "lightgbm"]
 Flag = Literal["zero", "dropout", "spike", "flat"]
 Fill = Literal["last_week_change", "past_weeks_mean"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -281,6 +282,20 @@ class TrainingConfig(Section):
         return self
 
 
+class BaselinesConfig(Section):
+    """What is fitted on lags and calendar beside the networks, and held against them."""
+
+    fitted: tuple[Fitted, ...] = Field(description="each in a process of its own")
+
+    @field_validator("fitted")
+    @classmethod
+    def _each_once(cls, value: tuple[Fitted, ...]) -> tuple[Fitted, ...]:
+        if len(set(value)) < len(value):
+            message = "each baseline once"
+            raise ValueError(message)
+        return value
+
+
 class EvaluationConfig(Section):
     """What the forecasts are held against."""
 
@@ -333,6 +348,7 @@ class Config(Section):
     windows: WindowsConfig
     model: ModelConfig
     training: TrainingConfig
+    baselines: BaselinesConfig
     evaluation: EvaluationConfig
     tracking: TrackingConfig
     synthetic: SyntheticConfig

@@ -5,38 +5,82 @@ Legend: ``T`` steps, ``N`` labels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 from gridcast.baselines import NAIVE_LAGS, naive_forecasts
+from gridcast.config import Fitted
 from gridcast.metrics import mae, mase, rmse, seasonal_naive_mae, smape
 from gridcast.splits import PARTS, TEST, TRAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+ContestantKind = Literal["model", "mean", "fitted", "naive"]
 
 OVERALL = "ALL"
+MEAN_OF_ALL = "mean-all"
+_MEAN, _SEED = "mean-", "-seed"
 _ABOUT_LABELS = ("region", "timestamp", "local_hour", "ahead", "y_true")
 
 
-def collect_forecasts(table: pd.DataFrame, models: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The test labels with the truth, each model's forecast and the naive ones, in MW.
+def kind_of(contestant: str) -> ContestantKind:
+    """What a contestant of this name is.
+
+    >>> [kind_of(name) for name in ("gru-seed0", "mean-seed0", "linear", "persistence")]
+    ['model', 'mean', 'fitted', 'naive']
+    """
+    if contestant in NAIVE_LAGS:
+        return "naive"
+    if contestant in get_args(Fitted):
+        return "fitted"
+    return "mean" if contestant.startswith(_MEAN) else "model"
+
+
+def mean_members(jobs: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Which means there are of these jobs' forecasts, and of whose.
+
+    One of the cells of each seed, where there are at least two; where there are several seeds, one
+    of all jobs.
+
+    >>> mean_members(["gru-seed0", "lstm-seed0"])
+    {'mean-seed0': ('gru-seed0', 'lstm-seed0')}
+    >>> mean_members(["gru-seed0", "gru-seed1"])
+    {'mean-all': ('gru-seed0', 'gru-seed1')}
+    """
+    by_seed: dict[str, list[str]] = {}
+    for job in jobs:
+        by_seed.setdefault(job.partition(_SEED)[2], []).append(job)
+    means = {f"mean{_SEED}{seed}": own for seed, own in by_seed.items() if len(own) > 1}
+    if len(by_seed) > 1:
+        means[MEAN_OF_ALL] = [job for own in by_seed.values() for job in own]
+    return {name: tuple(members) for name, members in means.items()}
+
+
+def collect_forecasts(
+    table: pd.DataFrame, jobs: Mapping[str, pd.DataFrame], *, part: int = TEST
+) -> pd.DataFrame:
+    """The labels of ``part`` with the truth and every contestant's forecast, in MW.
 
     Args:
         table: ``FeatureTable.frame``.
-        models: name to a job's forecasts (``step``, ``ahead``, ``part``, ``y_pred``).
+        jobs: name of a model or fitted baseline to its forecasts (``step``, ``ahead``, ``part``,
+            ``y_pred``).
+        part: see ``splits``.
 
     Returns:
-        One row a label and ``ahead``: ``region``, ``timestamp``, ``local_hour``, ``ahead``,
-        ``y_true``, then a column a contestant, the models first.
+        One row a label and ``ahead`` that all jobs have forecast: ``region``, ``timestamp``,
+        ``local_hour``, ``ahead``, ``y_true``, then a column a contestant: the models, their means
+        (see :func:`mean_members`), the fitted baselines, the naive forecasts.
     """
     keys = ["step", "ahead"]
     wanted = [
-        forecasts.loc[forecasts["part"] == PARTS[TEST], [*keys, "y_pred"]].set_index(keys)["y_pred"]
-        for forecasts in models.values()
+        forecasts.loc[forecasts["part"] == PARTS[part], [*keys, "y_pred"]].set_index(keys)["y_pred"]
+        for forecasts in jobs.values()
     ]
-    joined = pd.concat(wanted, axis=1, join="inner", keys=list(models)).sort_index()
+    joined = pd.concat(wanted, axis=1, join="inner", keys=list(jobs)).sort_index()
     step_N = joined.index.get_level_values("step").to_numpy()
     ahead_N = joined.index.get_level_values("ahead").to_numpy()
     naive = naive_forecasts(
@@ -44,7 +88,15 @@ def collect_forecasts(table: pd.DataFrame, models: Mapping[str, pd.DataFrame]) -
     )
     about = table.iloc[step_N][["region", "timestamp", "local_hour"]].reset_index(drop=True)
     truth = {"ahead": ahead_N, "y_true": table["load_mw"].to_numpy()[step_N]}
-    return about.assign(**truth, **{name: joined[name].to_numpy() for name in models}, **naive)
+    models, fitted = (
+        {name: joined[name].to_numpy() for name in jobs if kind_of(name) == kind}
+        for kind in ("model", "fitted")
+    )
+    means = {
+        name: np.mean([models[member] for member in members], axis=0)
+        for name, members in mean_members(models).items()
+    }
+    return about.assign(**truth, **models, **means, **fitted, **naive)
 
 
 def score_contestants(
@@ -60,12 +112,12 @@ def score_contestants(
         history = own["load_mw"].where(own["part"] == TRAIN)  # gaps stay gaps
         naive_mae = seasonal_naive_mae(history.to_numpy(), season_length=season_length)
         y_true = labels["y_true"].to_numpy()
-        for contestant in forecasts.columns.difference(list(_ABOUT_LABELS), sort=False):
+        for contestant in _contestants(forecasts):
             y_pred = labels[contestant].to_numpy()
             rows.append(
                 {
                     "contestant": contestant,
-                    "kind": "naive" if contestant in NAIVE_LAGS else "model",
+                    "kind": kind_of(contestant),
                     "region": region,
                     "smape": smape(y_true, y_pred),
                     "mae": mae(y_true, y_pred),
@@ -81,6 +133,21 @@ def score_contestants(
     return pd.concat([scores, overall.assign(region=OVERALL)], ignore_index=True)
 
 
+def mean_smapes(forecasts: pd.DataFrame) -> dict[str, float]:
+    """Each contestant's sMAPE (percent), the mean over the regions; empty if there are no labels.
+
+    It takes nothing but forecasts and truth, so that of the validation part it can be had before
+    anybody looks at the test part.
+    """
+    regions = [labels for _, labels in forecasts.groupby("region", observed=True)]
+    return {
+        name: float(
+            np.mean([smape(each["y_true"].to_numpy(), each[name].to_numpy()) for each in regions])
+        )
+        for name in (_contestants(forecasts) if regions else ())
+    }
+
+
 def smape_by_region(scores: pd.DataFrame, contestant: str) -> dict[str, float]:
     """One contestant's sMAPE (percent) by region, without the overall figure."""
     own = scores[(scores["contestant"] == contestant) & (scores["region"] != OVERALL)]
@@ -91,3 +158,7 @@ def overall_scores(scores: pd.DataFrame, contestant: str) -> dict[str, float]:
     """One contestant's overall ``smape``, ``mae``, ``rmse`` and ``mase``."""
     own = scores[(scores["contestant"] == contestant) & (scores["region"] == OVERALL)].iloc[0]
     return {name: float(own[name]) for name in ("smape", "mae", "rmse", "mase")}
+
+
+def _contestants(forecasts: pd.DataFrame) -> list[str]:
+    return [str(name) for name in forecasts.columns if name not in _ABOUT_LABELS]

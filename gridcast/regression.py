@@ -8,23 +8,31 @@ Legend: ``T`` steps, ``N`` labels, ``F`` features.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from gridcast.features import FEATURE_PREFIX, LOAD_FEATURE
-from gridcast.splits import TRAIN
+from gridcast.splits import PARTS, TEST, TRAIN, VALIDATION
+from gridcast.windows import scored_origins, steps_of
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Mapping
 
-Kind = Literal["linear", "histogram_boosting", "lightgbm"]
+    from gridcast.config import Fitted, WindowsConfig
+
 # Hours before the label: the last day, then the neighbourhood of the same hour of earlier days.
-LAGS = (*range(1, 25), 25, 47, 48, 49, 71, 72, 73, 96, 120, 144, 167, 168, 169, 192, 335, 336, 337)
+LAGS = (
+    *range(1, 26), 47, 48, 49, 71, 72, 73, 95, 96, 97, 120, 144, 167, 168, 169, 192,
+    335, 336, 337,
+)  # fmt: skip
+CYCLES = ("hour", "weekday", "day_of_year")
 _ROUNDS = 600
 
 
@@ -39,45 +47,79 @@ class Regressor(Protocol):
 
 
 def lag_features(frame: pd.DataFrame) -> np.ndarray:
-    """Features of each step as a label, shape ``(T, F)``, float32; NaN where a lag is not known.
+    """What is known of each step as a label, shape ``(T, F)``, float32; NaN where a lag is not.
 
-    The scaled load of ``LAGS`` hours before, each less the last one; the calendar of the label (the
-    networks' own, of the step before); the region's number. ``frame`` is ``FeatureTable.frame``
-    with the profile ``base``.
+    49 features of lags and calendar: the scaled load of the 43 ``LAGS`` hours before, each but the
+    first less the last one, and sine and cosine of the label's hour, weekday and day of the year
+    (the networks' own, of the step before). Then the region's number. ``frame`` is
+    ``FeatureTable.frame`` with ``features.kind: base``.
     """
     load_T = frame[LOAD_FEATURE].where(frame["is_input"]).to_numpy()
     region_T = frame["region"].cat.codes.to_numpy()
     last_T = _before(load_T, region_T, 1)
     columns = [last_T]
     columns += [_before(load_T, region_T, lag) - last_T for lag in LAGS[1:]]
-    calendar = [
-        name
-        for name in frame.columns
-        if name.startswith(FEATURE_PREFIX) and name.endswith(("_sin", "_cos"))
-    ]
+    calendar = [f"{FEATURE_PREFIX}{cycle}_{part}" for cycle in CYCLES for part in ("sin", "cos")]
     columns += [_before(frame[name].to_numpy(), region_T, 1) for name in calendar]
     return np.stack([*columns, region_T.astype("float32")], axis=1).astype("float32")
 
 
-def fit_regression(kind: Kind, frame: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
-    """Fit to the training labels; the scaled forecast of each step, shape ``(T,)``.
-
-    NaN where the hour before is not known.
+def fit_regression(
+    kind: Fitted, frame: pd.DataFrame, x_TF: np.ndarray, *, threads: int, seed: int = 0
+) -> Regressor:
+    """Fit ``kind`` to the training labels of ``frame``, of which ``x_TF`` is :func:`lag_features`.
 
     Raises:
         ModuleNotFoundError: ``lightgbm`` is asked for and not installed.
     """
-    x_TF = lag_features(frame)
-    known_T = ~np.isnan(x_TF[:, 0])
-    train_T = known_T & (frame["part"].to_numpy() == TRAIN)
-    target_T = frame["target"].to_numpy()
-    model = _regressor(kind, seed)
-    if kind == "linear":
-        x_TF = _one_hot(np.nan_to_num(x_TF).astype("float64"))
-    model.fit(x_TF[train_T], target_T[train_T] - x_TF[train_T, 0])
-    forecast_T = np.full(len(frame), np.nan)
-    forecast_T[known_T] = x_TF[known_T, 0] + model.predict(x_TF[known_T])
-    return forecast_T
+    train_T = (frame["part"].to_numpy() == TRAIN) & ~np.isnan(x_TF[:, 0])
+    change_N = frame["target"].to_numpy()[train_T] - x_TF[train_T, 0]
+    model = _regressor(
+        kind, num_regions=len(frame["region"].cat.categories), threads=threads, seed=seed
+    )
+    model.fit(x_TF[train_T], change_N)
+    return model
+
+
+def forecast_regression(model: Regressor, x_NF: np.ndarray) -> np.ndarray:
+    """The scaled load of ``N`` labels whose last hour is known: that load and the change."""
+    return np.asarray(x_NF[:, 0] + model.predict(x_NF))
+
+
+def forecast_parts(
+    model: Regressor,
+    frame: pd.DataFrame,
+    x_TF: np.ndarray,
+    *,
+    scales: Mapping[str, tuple[float, float]],
+    windows: WindowsConfig,
+) -> pd.DataFrame:
+    """The forecasts that a network is asked for too, validation and test, in MW.
+
+    Args:
+        model: from :func:`fit_regression`.
+        frame: ``FeatureTable.frame``.
+        x_TF: :func:`lag_features` of it.
+        scales: region to offset and scale (MW).
+        windows: they say of which labels enough is known.
+
+    Returns:
+        A row a label: ``step`` of ``frame``, ``ahead`` (1), ``part`` and ``y_pred``.
+    """
+    steps, codes = steps_of(frame), frame["region"].cat.categories
+    offset_R, scale_R = np.array([scales[region] for region in codes], dtype="float64").T
+    tables = []
+    for part in (VALIDATION, TEST):
+        step_N = scored_origins(steps, part, windows) + 1
+        region_N = steps.region_T[step_N]
+        y_N = forecast_regression(model, x_TF[step_N]) if len(step_N) else np.empty(0)
+        y_pred_N = y_N * scale_R[region_N] + offset_R[region_N]
+        tables.append(
+            pd.DataFrame(
+                {"step": step_N, "ahead": np.int16(1), "part": PARTS[part], "y_pred": y_pred_N}
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
 
 
 def _before(values_T: np.ndarray, region_T: np.ndarray, lag: int) -> np.ndarray:
@@ -88,17 +130,18 @@ def _before(values_T: np.ndarray, region_T: np.ndarray, lag: int) -> np.ndarray:
     return out
 
 
-def _one_hot(x_TF: np.ndarray) -> np.ndarray:
-    """The region's number as a column a region."""
-    numbers = x_TF[:, -1].astype("int64")
-    return np.concatenate([x_TF[:, :-1], np.eye(numbers.max() + 1)[numbers]], 1)
+def _linear_inputs(x_NF: np.ndarray, *, num_regions: int) -> np.ndarray:
+    """Unknown lags as the last load, and the region's number as a column a region."""
+    columns_NF = np.nan_to_num(x_NF[:, :-1]).astype("float64")
+    return np.concatenate([columns_NF, np.eye(num_regions)[x_NF[:, -1].astype("int64")]], axis=1)
 
 
-def _regressor(kind: Kind, seed: int) -> Regressor:
+def _regressor(kind: Fitted, *, num_regions: int, threads: int, seed: int) -> Regressor:
     if kind == "linear":
-        model: Regressor = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
+        inputs = FunctionTransformer(partial(_linear_inputs, num_regions=num_regions))
+        model: Regressor = make_pipeline(inputs, StandardScaler(), Ridge(alpha=1.0))
         return model
-    if kind == "histogram_boosting":
+    if kind == "histogram_boosting":  # it takes its threads from OMP_NUM_THREADS
         boosting: Regressor = HistGradientBoostingRegressor(
             loss="squared_error", max_iter=_ROUNDS, learning_rate=0.1, max_leaf_nodes=127,
             min_samples_leaf=50, early_stopping=False, random_state=seed,
@@ -108,6 +151,6 @@ def _regressor(kind: Kind, seed: int) -> Regressor:
 
     light: Regressor = LGBMRegressor(
         n_estimators=_ROUNDS, learning_rate=0.1, num_leaves=127, min_child_samples=50,
-        random_state=seed, verbosity=-1,
+        random_state=seed, n_jobs=threads, deterministic=True, force_col_wise=True, verbosity=-1,
     )  # fmt: skip
     return light

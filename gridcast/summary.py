@@ -106,16 +106,42 @@ class ModelRecord(Record):
     cached: bool
 
 
-class BaselineRecord(Record):
-    """One naive forecast on the same test labels."""
+class MeanRecord(Record):
+    """The mean of several models' forecasts (``members``) on the same labels.
 
+    It costs what they cost together; ``smape`` and its like as in :class:`ModelRecord`.
+    """
+
+    members: tuple[str, ...]
+    num_parameters: int
     smape: float
     smape_by_region: dict[str, float]
+    mae: float
+    rmse: float
+    mase: float
+    validation_smape: float | None
+    train_seconds: float
+
+
+class BaselineRecord(Record):
+    """One naive forecast or fitted baseline on the same labels; a naive one has no seconds."""
+
+    kind: Literal["naive", "fitted"] = "naive"
+    smape: float
+    smape_by_region: dict[str, float]
+    mae: float | None = None
+    rmse: float | None = None
+    mase: float | None = None
+    validation_smape: float | None = None
+    train_seconds: float | None = None
+    cached: bool = False
 
 
 class Summary(Record):
     """One run, whole. ``timings`` are seconds a stage, and ``total``.
 
+    ``preferred`` is the contestant with the smallest error on the validation part (null: there is
+    no such part); the test part has no say in it. ``failed_jobs`` has fitted baselines too.
     ``imputed_hours`` counts by region the hours that models get as inputs filled, not as read.
     """
 
@@ -130,8 +156,10 @@ class Summary(Record):
     windows: WindowsRecord | None
     imputed_hours: dict[str, int] = {}
     models: dict[str, ModelRecord]
+    means: dict[str, MeanRecord] = {}
     failed_jobs: dict[str, str]
     baselines: dict[str, BaselineRecord]
+    preferred: str | None = None
     timings: dict[str, float]
     errors: list[str]
     code_version: str

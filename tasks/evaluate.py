@@ -1,4 +1,4 @@
-"""Hold every model and naive forecast against the same test labels."""
+"""Hold every model, mean, fitted baseline and naive forecast against the same labels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.evaluation import (
     OVERALL,
     collect_forecasts,
+    kind_of,
+    mean_members,
+    mean_smapes,
     overall_scores,
     score_contestants,
     smape_by_region,
 )
-from gridcast.summary import BaselineRecord, ModelRecord
-from tasks.records import Evaluation, Features, TrainedJob
+from gridcast.splits import VALIDATION
+from gridcast.summary import BaselineRecord, MeanRecord, ModelRecord
+from tasks.records import Evaluation, Features, FittedBaseline, TrainedJob
 from tasks.storage import publishing, require_sha256
 
 if TYPE_CHECKING:
@@ -30,46 +34,62 @@ _FORECASTS = "forecasts.parquet"
 
 
 @task(name="evaluate-models", cache_policy=NO_CACHE)
-def evaluate_models(run: Run, features: Features, trained: list[TrainedJob]) -> Evaluation:
-    """Forecasts of all jobs → one table with the naive ones → scores, by region and overall."""
+def evaluate_models(
+    run: Run, features: Features, trained: list[TrainedJob], fitted: list[FittedBaseline]
+) -> Evaluation:
+    """Forecasts of all jobs → one table with means and naive ones → scores, and who is preferred.
+
+    Preferred is who has the smallest error on the validation part: the test part is only reported.
+    """
     require_sha256(Path(features.path), features.file_sha256)
     table = pd.read_parquet(
         features.path,
         columns=["region", "timestamp", "local_hour", "load_mw", "input_mw", "part"],
     )
-    forecasts = collect_forecasts(table, {each.job.name: _read_forecasts(each) for each in trained})
+    done: list[TrainedJob | FittedBaseline] = [*trained, *fitted]
+    jobs = {each.job.name: _read_forecasts(each) for each in done}
+    forecasts = collect_forecasts(table, jobs)
     scores = score_contestants(forecasts, table, season_length=run.config.evaluation.season_length)
-    forecasts_path, scores_path = run.folder / _FORECASTS, run.folder / "scores.parquet"
-    with publishing(forecasts_path) as temporary:
-        forecasts.to_parquet(temporary, compression="zstd", index=False)
-    with publishing(scores_path) as temporary:
-        scores.to_parquet(temporary, index=False)
+    validation = mean_smapes(collect_forecasts(table, jobs, part=VALIDATION))
+    models = {each.job.name: _model_record(each, scores) for each in trained}
     evaluation = Evaluation(
-        forecasts_path=str(forecasts_path),
-        scores_path=str(scores_path),
-        models={each.job.name: _model_record(each, scores) for each in trained},
-        baselines={name: _baseline_record(name, scores) for name in _naive_names(scores)},
+        forecasts_path=_publish(run.folder / _FORECASTS, forecasts),
+        scores_path=_publish(run.folder / "scores.parquet", scores),
+        models=models,
+        means=_mean_records(models, scores, validation),
+        baselines=_baseline_records(fitted, scores, validation),
+        preferred=min(validation, key=lambda name: validation[name], default=None),
     )
     run.leave("evaluation", evaluation)
-    overall = scores[scores["region"] == OVERALL].round(4)
-    create_table_artifact(
-        key="scores",
-        table={str(name): list(column) for name, column in overall.items()},
-        description=f"Overall scores of run {run.run_id} (sMAPE in percent, errors in MW)",
-    )
-    for name, model in evaluation.models.items():
-        _log.info("%s: sMAPE %.3f %% on %d test labels", name, model.smape, len(forecasts))
+    _show_scores(run, scores, validation)
+    _log.info("The validation part prefers %s", evaluation.preferred or "nobody: there is none")
     return evaluation
 
 
-def _read_forecasts(trained: TrainedJob) -> pd.DataFrame:
-    path = trained.file(_FORECASTS)
-    require_sha256(path, trained.files[_FORECASTS])
+def _read_forecasts(job: TrainedJob | FittedBaseline) -> pd.DataFrame:
+    path = job.file(_FORECASTS)
+    require_sha256(path, job.files[_FORECASTS])
     return pd.read_parquet(path)
 
 
-def _naive_names(scores: pd.DataFrame) -> list[str]:
-    return list(scores.loc[scores["kind"] == "naive", "contestant"].unique())
+def _publish(path: Path, table: pd.DataFrame) -> str:
+    with publishing(path) as temporary:
+        table.to_parquet(temporary, compression="zstd", index=False)
+    return str(path)
+
+
+def _show_scores(run: Run, scores: pd.DataFrame, validation: dict[str, float]) -> None:
+    """The overall scores on Prefect's pages, and a log line for each that was trained."""
+    overall = scores[scores["region"] == OVERALL]
+    if validation:
+        overall = overall.assign(validation_smape=overall["contestant"].map(validation))
+    create_table_artifact(
+        key="scores",
+        table={str(name): list(column) for name, column in overall.round(4).items()},
+        description=f"Overall scores of run {run.run_id} (sMAPE in percent, errors in MW)",
+    )
+    for row in overall[overall["kind"] != "naive"].itertuples():
+        _log.info("%s: sMAPE %.3f %% on %d test labels", row.contestant, row.smape, row.num_labels)
 
 
 def _model_record(trained: TrainedJob, scores: pd.DataFrame) -> ModelRecord:
@@ -102,7 +122,41 @@ def _pass_seconds(trained: TrainedJob) -> list[float]:
     return [seconds for seconds in by_pass.values() if seconds is not None]
 
 
-def _baseline_record(name: str, scores: pd.DataFrame) -> BaselineRecord:
-    return BaselineRecord(
-        smape=overall_scores(scores, name)["smape"], smape_by_region=smape_by_region(scores, name)
-    )
+def _mean_records(
+    models: dict[str, ModelRecord], scores: pd.DataFrame, validation: dict[str, float]
+) -> dict[str, MeanRecord]:
+    records = {}
+    for name, members in mean_members(models).items():
+        own = [models[member] for member in members]
+        records[name] = MeanRecord(
+            members=members,
+            num_parameters=sum(each.num_parameters for each in own),
+            **overall_scores(scores, name),
+            smape_by_region=smape_by_region(scores, name),
+            validation_smape=validation.get(name),
+            train_seconds=sum(each.train_seconds for each in own),
+        )
+    return records
+
+
+def _baseline_records(
+    fitted: list[FittedBaseline], scores: pd.DataFrame, validation: dict[str, float]
+) -> dict[str, BaselineRecord]:
+    """The fitted baselines and the naive forecasts."""
+    known = {each.job.name: each for each in fitted}
+    records = {}
+    for name in map(str, scores["contestant"].unique()):
+        own, overall = known.get(name), overall_scores(scores, name)
+        if kind_of(name) in {"fitted", "naive"}:
+            records[name] = BaselineRecord(
+                kind="fitted" if own else "naive",
+                smape=overall["smape"],
+                smape_by_region=smape_by_region(scores, name),
+                mae=overall["mae"],
+                rmse=overall["rmse"],
+                mase=overall["mase"],
+                validation_smape=validation.get(name),
+                train_seconds=own.train_seconds if own else None,
+                cached=own.cached if own else False,
+            )
+    return records

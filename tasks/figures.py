@@ -7,8 +7,8 @@ report's alternative text.
 A frame of ``forecasts`` has one row a scored test label, sorted by region, then time: ``region``,
 ``timestamp`` (UTC, start of the hour), ``local_hour`` (0 to 23), ``y_true`` (MW) and one column a
 contestant (MW, NaN where it has no forecast). A frame of ``scores`` has one row a contestant and
-region, with ``contestant``, ``kind`` ("model" or "naive"), ``region`` and ``smape`` (percent); the
-region ``ALL`` holds the mean over the regions.
+region, with ``contestant``, ``kind`` ("model", "mean", "fitted" or "naive"), ``region`` and
+``smape`` (percent); the region ``ALL`` holds the mean over the regions.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from gridcast.evaluation import MEAN_OF_ALL, OVERALL
 from gridcast.metrics import smape
 from tasks import article
-
-OVERALL: Final = "ALL"
 
 # Colours that the colour-blind tell apart (Okabe and Ito 2008); sizes in points at 10 inches.
 INK, FAINT, PAPER = "#1f2430", "#d5d9e0", "#ffffff"
 CELL_COLOURS: Final = {"gru": "#0072b2", "lstm": "#d55e00"}
-OTHER_COLOURS: Final = ("#009e73", "#cc79a7", "#e69f00")
+OTHER_COLOURS: Final = ("#cc79a7", "#e69f00")
+MEAN_COLOUR: Final = "#009e73"
+FITTED_COLOURS: Final = ("#7b4fa3", "#a6761d", "#56b4e9")
 NAIVE_GREYS: Final = ("#4d4d4d", "#7a7a7a", "#a0a0a0")
-MODEL_MARKER, NAIVE_MARKERS = "o", ("s", "D", "^", "v", "P")
+MODEL_MARKER, MEAN_MARKERS, FITTED_MARKER = "o", ("*", "X"), "h"
+NAIVE_MARKERS: Final = ("s", "D", "^", "v", "P")
 TITLE_SIZE, TEXT_SIZE, TICK_SIZE = 12.0, 10.5, 10.0
 ERROR_COLOUR_MAP: Final = "YlGnBu"  # ColorBrewer: safe for the colour-blind; dark is large
 WIDTH_INCHES: Final = 10.0
@@ -70,9 +72,15 @@ def contestant_label(contestant: str) -> str:
 
     >>> contestant_label("gru-seed0"), contestant_label("same_hour_last_week")
     ('GRU seed 0', 'same hour last week')
+    >>> contestant_label("mean-seed0"), contestant_label("mean-all")
+    ('mean of seed 0', 'mean of all')
     """
+    if contestant == MEAN_OF_ALL:
+        return "mean of all"
     cell, seed_mark, seed = contestant.partition("-seed")
-    return f"{cell.upper()} seed {seed}" if seed_mark else contestant.replace("_", " ")
+    if not seed_mark:
+        return contestant.replace("_", " ")
+    return f"mean of seed {seed}" if cell == "mean" else f"{cell.upper()} seed {seed}"
 
 
 def format_percent(value: float) -> str:
@@ -123,12 +131,12 @@ def draw_scores(scores: pd.DataFrame, *, show_article: bool = False) -> Figure:
     places |= {OVERALL: -0.3} if OVERALL in table.index else {}
     figure = _sheet(1.9 + 0.33 * len(places))
     axes = figure.subplots()
-    for contestants, colour, marker, legend in _families(scores):
+    for contestants, colour, marker, legend, size in _families(scores):
         axes.scatter(
             table.loc[list(places), contestants].to_numpy().ravel(),
             np.repeat(list(places.values()), len(contestants)),
-            s=52, color=colour, marker=marker, label=legend,
-            edgecolors=PAPER, linewidths=0.6, zorder=4 if marker == MODEL_MARKER else 3,
+            s=size, color=colour, marker=marker, label=legend,
+            edgecolors=PAPER, linewidths=0.6, zorder=3 if marker in NAIVE_MARKERS else 4,
         )  # fmt: skip
     _dress(axes, title="Error by region: further left is better", grid=True)
     _scale_errors(axes, table)
@@ -217,30 +225,45 @@ def _dress(
 
 
 class _Family(NamedTuple):
-    """Contestants that share a look: the seeds of one cell, or one naive forecast."""
+    """Contestants that share a look: the seeds of one cell, their means, or one baseline."""
 
     contestants: list[str]
     colour: str
     marker: str
     legend: str
+    size: int = 52  # square points
 
 
 def _families(scores: pd.DataFrame) -> Iterator[_Family]:
-    names = scores["contestant"].astype(str)
-    models = list(dict.fromkeys(names[scores["kind"] == "model"]))
-    naive = list(dict.fromkeys(names[scores["kind"] == "naive"]))
+    named = scores.astype({"contestant": str}).drop_duplicates("contestant")
+    models, means, fitted, naive = (
+        list(named.loc[named["kind"] == kind, "contestant"])
+        for kind in ("model", "mean", "fitted", "naive")
+    )
     for number, cell in enumerate(dict.fromkeys(name.partition("-")[0] for name in models)):
         jobs = [name for name in models if name.partition("-")[0] == cell]
-        seeds = f"{cell.upper()}, {len(jobs)} seeds"
-        legend = contestant_label(jobs[0]) if len(jobs) == 1 else seeds
-        yield _Family(jobs, _colour(cell, number), MODEL_MARKER, legend)
+        yield _Family(jobs, _colour(cell, number), MODEL_MARKER, _legend(jobs, cell.upper()))
+    of_seeds = [name for name in means if name != MEAN_OF_ALL]
+    of_all = [name for name in means if name == MEAN_OF_ALL]
+    for own, marker in zip((of_seeds, of_all), MEAN_MARKERS, strict=True):
+        if own:
+            yield _Family(own, MEAN_COLOUR, marker, _legend(own, "mean of the cells"), 75)
+    for number, name in enumerate(fitted):
+        colour = FITTED_COLOURS[number % len(FITTED_COLOURS)]
+        yield _Family([name], colour, FITTED_MARKER, contestant_label(name), 64)
     for number, name in enumerate(naive):
         grey = NAIVE_GREYS[number % len(NAIVE_GREYS)]
         marker = NAIVE_MARKERS[number % len(NAIVE_MARKERS)]
         yield _Family([name], grey, marker, contestant_label(name))
 
 
+def _legend(contestants: list[str], together: str) -> str:
+    alone = len(contestants) == 1
+    return contestant_label(contestants[0]) if alone else f"{together}, {len(contestants)} seeds"
+
+
 def _colour(cell: str, number: int = 0) -> str:
+    """Of a cell; one that is not known takes the next of the others."""
     return CELL_COLOURS.get(cell, OTHER_COLOURS[number % len(OTHER_COLOURS)])
 
 

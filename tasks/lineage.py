@@ -209,12 +209,21 @@ def _check_figures(link: Link, *, recomputation: Recomputation) -> str:
     if scores is None:
         return "figures not computed again"
     path = next(path for path in link.files if path.endswith("/summary.json"))
-    models = (read_json(recomputation.path_of(path)) or {})["models"]
-    for name, model in models.items():
-        where = f"{path}: models.{name}."
-        require_figures(where, model, overall_scores(scores, name))
+    summary = read_json(recomputation.path_of(path)) or {}
+    told = {
+        f"{part}.{name}": record
+        for part in ("models", "means", "baselines")
+        for name, record in summary.get(part, {}).items()
+    }
+    for place, record in told.items():
+        name = place.partition(".")[2]
+        where = f"{path}: {place}."
+        overall = {key: each for key, each in overall_scores(scores, name).items() if key in record}
+        require_figures(where, record, overall)
         require_figures(
-            f"{where}smape_by_region.", model["smape_by_region"], smape_by_region(scores, name)
+            f"{where}smape_by_region.", record["smape_by_region"], smape_by_region(scores, name)
         )
-    smapes = ", ".join(f"{name} {model['smape']:.3f} %" for name, model in models.items())
+    smapes = ", ".join(
+        f"{name} {model['smape']:.3f} %" for name, model in summary["models"].items()
+    )
     return f"sMAPE computed again: {smapes}"

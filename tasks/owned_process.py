@@ -2,7 +2,8 @@
 
 What runs in it is a module of ours that is given a folder: ``python -m <module> <folder>``. It
 prints one JSON object a line (``event``, and the event's facts), the last of them ``error`` with a
-``reason`` if it fails, and should end when its standard input closes: then its owner is gone.
+``reason`` if it fails, and ends when its standard input closes: then its owner is gone. Both sides
+stand here: `run_owned` is the owner's, `tell` and `end_with_owner` are the process's.
 """
 
 from __future__ import annotations
@@ -149,6 +150,23 @@ def _relay(lines: Iterable[str], on_event: OnEvent) -> str:
         else:
             on_event(event)
     return error
+
+
+def tell(event: str, **facts: object) -> None:
+    """In the process: one line to the owner."""
+    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+    sys.stdout.flush()
+
+
+def end_with_owner() -> None:
+    """In the process: end when standard input closes, which it does however the owner dies."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

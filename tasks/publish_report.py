@@ -11,7 +11,7 @@ from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.figures import draw_error_heat_map, draw_panels, draw_scores
-from tasks.report import ModelFacts, RegionFacts, RunFacts, write_report
+from tasks.report import ModelFacts, OtherFacts, RegionFacts, RunFacts, write_report
 
 if TYPE_CHECKING:
     from gridcast.summary import ModelRecord, RegionRecord
@@ -26,11 +26,11 @@ def publish_report(run: Run, ingestion: Ingestion, evaluation: Evaluation) -> st
     """Forecasts and scores → pictures and tables → ``report.html``; its path."""
     forecasts = pd.read_parquet(evaluation.forecasts_path)
     scores = pd.read_parquet(evaluation.scores_path)
-    models = sorted(evaluation.models, key=lambda name: evaluation.models[name].smape)
     kind = ingestion.data.kind
     figures = {"Error by region": draw_scores(scores, show_article=kind == "real"),
                "Forecast and actual": draw_panels(forecasts, list(evaluation.models))}  # fmt: skip
-    figures |= {f"Error by hour, {name}": draw_error_heat_map(forecasts, name) for name in models}
+    drawn = dict.fromkeys([*evaluation.models, *filter(None, [evaluation.preferred])])
+    figures |= {f"Error by hour, {name}": draw_error_heat_map(forecasts, name) for name in drawn}
     facts = RunFacts(
         run_id=run.run_id,
         profile=run.profile,
@@ -41,6 +41,9 @@ def publish_report(run: Run, ingestion: Ingestion, evaluation: Evaluation) -> st
         timings=run.find("timings"),
         num_test_labels=len(forecasts),
         follows_article=run.config.features.kind == "article",
+        others=_others(evaluation),
+        validation_smape=_validation(evaluation),
+        preferred=evaluation.preferred,
     )
     path = run.folder / "report.html"
     write_report(path, title="GRU and LSTM", summary=facts, scores=scores, figures=figures)
@@ -76,3 +79,31 @@ def _model(name: str, model: ModelRecord) -> ModelFacts:
         mlflow_run_id=model.mlflow_run_id,
         weights_sha256=model.weights_sha256,
     )
+
+
+def _others(evaluation: Evaluation) -> list[OtherFacts]:
+    """The means and the fitted baselines."""
+    means = [
+        OtherFacts(
+            contestant=name,
+            training_seconds=mean.train_seconds,
+            num_parameters=mean.num_parameters,
+        )
+        for name, mean in evaluation.means.items()
+    ]
+    return means + [
+        OtherFacts(contestant=name, training_seconds=each.train_seconds, num_parameters=None)
+        for name, each in evaluation.baselines.items()
+        if each.kind == "fitted"
+    ]
+
+
+def _validation(evaluation: Evaluation) -> dict[str, float]:
+    """SMAPE on the validation part (percent), by contestant."""
+    parts = (evaluation.models, evaluation.means, evaluation.baselines)
+    return {
+        name: each.validation_smape
+        for part in parts
+        for name, each in part.items()
+        if each.validation_smape is not None
+    }

@@ -219,8 +219,8 @@ class Recomputation:
         features = self.lineage.link("features")
         require_same("the key's features", link.parts["features"], features.key)
         require_same("the key's table", link.parts["file"], next(iter(features.files.values())))
-        require_same("the key's seed", str(link.parts["seed"]), link.facts["seed"])
-        require_same("the key's cell", link.parts["cell"], link.facts["cell"])
+        for fact, told in link.facts.items():  # cell and seed, or the kind of baseline
+            require_same(f"the key's {fact}", str(link.parts[fact]), told)
         for section, parts in link.parts["config"].items():
             spec = self._spec(section)
             if spec.get("precision") == "auto":  # what it came to on that machine
@@ -251,11 +251,11 @@ class Recomputation:
     def _check_forecasts(self, link: Link) -> str:
         (written,) = link.files
         stored = self._forecasts = pd.read_parquet(self.path_of(written))
-        models = [name.partition(" ")[2] for name in link.made_of if name != "features"]
-        if self._table is None or any(name not in self._predictions for name in models):
+        jobs = [name.partition(" ")[2] for name in link.made_of if name != "features"]
+        if self._table is None or any(name not in self._predictions for name in jobs):
             return f"{len(stored):,} labels, not collected again"
         with self._by_todays_code(written):
-            own = {name: self._predictions[name] for name in models}
+            own = {name: self._predictions[name] for name in jobs}
             again = collect_forecasts(self._table, own)
             columns = [name for name in again.columns if name not in {"region", "timestamp"}]
             _require_table(written, stored, again, columns)

@@ -23,6 +23,7 @@ from tasks.mlflow_client import (
     tracking_uri,
     written_uri,
 )
+from tasks.records import TrainedJob
 from tasks.snapshots import manifest_path
 from tasks.storage import all_modules, code_sha256, file_sha256, key_of
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
-    from tasks.records import Evaluation, Features, Ingestion, TrainedJob
+    from tasks.records import Evaluation, Features, FittedBaseline, Ingestion
     from tasks.runs import Run
 
 _PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "torch")
@@ -44,7 +45,7 @@ def record_lineage(
     run: Run,
     ingestion: Ingestion,
     features: Features,
-    trained: list[TrainedJob],
+    jobs: list[TrainedJob | FittedBaseline],
     evaluation: Evaluation,
 ) -> str:
     """Every link from the CSVs to the MLflow runs → ``lineage.json``, here and with MLflow."""
@@ -54,8 +55,8 @@ def record_lineage(
         *_snapshot_links(run, ingestion),
         *_spec_links(run),
         _features_link(run, features, snapshot=["snapshot"] if ingestion.snapshot else []),
-        *(link for each in trained for link in _job_links(run, each)),
-        *_result_links(run, trained, evaluation),
+        *(link for each in jobs for link in _job_links(run, each)),
+        *_result_links(run, jobs, evaluation),
     ]
     try:
         _finish(run, links, evaluation)
@@ -167,38 +168,53 @@ def _features_link(run: Run, features: Features, *, snapshot: Iterable[str]) -> 
     )
 
 
-def _job_links(run: Run, trained: TrainedJob) -> Iterator[Link]:
-    """What was asked for, the weights that came of it, and what these forecast."""
-    job = trained.job
-    specs = tuple(f"spec {name}" for name in job.parts["config"])
+def _job_links(run: Run, done: TrainedJob | FittedBaseline) -> Iterator[Link]:
+    """What was asked for, the weights that came of it, and what these forecast.
+
+    A fitted baseline keeps no weights, only forecasts: what it cost stands with what was asked.
+    """
+    job = done.job
+    asked, forecasts = f"job {job.name}", done.file("forecasts.parquet")
+    is_network = isinstance(done, TrainedJob)
+    facts = ("cell", "seed") if is_network else ("kind",)
+    records = ("job.json",) if is_network else ("job.json", "result.json")
     yield Link(
         kind="job",
-        name=f"job {job.name}",
-        files=_hashed(run, trained.file("job.json")),
-        made_of=("features", *specs, "code"),
+        name=asked,
+        files={
+            path: sha for name in records for path, sha in _hashed(run, done.file(name)).items()
+        },
+        made_of=("features", *(f"spec {name}" for name in job.parts["config"]), "code"),
         key=job.key,
         parts=job.parts,
-        facts={"cell": job.cell, "seed": str(job.seed)},
+        facts={fact: str(job.parts[fact]) for fact in facts},
     )
-    program, forecasts = trained.file("model.pt2"), trained.file("forecasts.parquet")
-    yield Link(
-        kind="weights",
-        name=f"weights {job.name}",
-        files={_written(run, program): trained.files[program.name]}
-        | _hashed(run, trained.file("result.json")),
-        made_of=(f"job {job.name}",),
-        facts={"weights_sha256": trained.weights_sha256},
-    )
+    if isinstance(done, TrainedJob):
+        yield _weights_link(run, done)
     yield Link(
         kind="predictions",
         name=f"predictions {job.name}",
-        files={_written(run, forecasts): trained.files[forecasts.name]},
-        made_of=(f"weights {job.name}", "features"),
+        files={_written(run, forecasts): done.files[forecasts.name]},
+        made_of=(f"weights {job.name}" if is_network else asked, "features"),
     )
 
 
-def _result_links(run: Run, trained: list[TrainedJob], evaluation: Evaluation) -> Iterator[Link]:
-    predictions = tuple(f"predictions {each.job.name}" for each in trained)
+def _weights_link(run: Run, trained: TrainedJob) -> Link:
+    program = trained.file("model.pt2")
+    return Link(
+        kind="weights",
+        name=f"weights {trained.job.name}",
+        files={_written(run, program): trained.files[program.name]}
+        | _hashed(run, trained.file("result.json")),
+        made_of=(f"job {trained.job.name}",),
+        facts={"weights_sha256": trained.weights_sha256},
+    )
+
+
+def _result_links(
+    run: Run, jobs: list[TrainedJob | FittedBaseline], evaluation: Evaluation
+) -> Iterator[Link]:
+    predictions = tuple(f"predictions {each.job.name}" for each in jobs)
     yield Link(
         kind="forecasts",
         name="forecasts",

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gridcast.config import Labels
+from gridcast.config import Fitted, Labels
 from gridcast.summary import (
     BaselineRecord,
     DataKind,
     DataRecord,
+    MeanRecord,
     ModelRecord,
     Record,
     RegionRecord,
@@ -124,11 +125,42 @@ class TrainedJob(Record):
         return Path(self.job.folder) / name
 
 
+class BaselineJob(Record):
+    """One baseline to fit, in which folder; ``key`` is the hash of ``parts``, as of a job."""
+
+    kind: Fitted
+    threads: int
+    key: str
+    folder: str
+    parts: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As a contestant, and to people."""
+        return self.kind
+
+
+class FittedBaseline(Record):
+    """A baseline that was fitted well, and what its process measured (s)."""
+
+    job: BaselineJob
+    train_seconds: float
+    evaluation_seconds: float
+    files: dict[str, str]
+    cached: bool = False
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files."""
+        return Path(self.job.folder) / name
+
+
 class Evaluation(Record):
     """How all contestants did; ``mlflow_run_id`` and ``report`` come later in the run."""
 
     forecasts_path: str
     scores_path: str
     models: dict[str, ModelRecord]
+    means: dict[str, MeanRecord]
     baselines: dict[str, BaselineRecord]
+    preferred: str | None
     report: str | None = None

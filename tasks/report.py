@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -18,8 +18,9 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
+from gridcast.evaluation import MEAN_OF_ALL, OVERALL, ContestantKind
 from tasks import article
-from tasks.figures import OVERALL, contestant_label, format_percent, smape_table
+from tasks.figures import contestant_label, format_percent, smape_table
 from tasks.storage import write_bytes
 
 PNG_DPI: Final = 160  # 1600 pixels of width, sharp on a dense screen
@@ -57,8 +58,21 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherFacts:
+    """A mean of models or a fitted baseline, and what it cost: a mean as much as its members."""
+
+    contestant: str
+    training_seconds: float | None
+    num_parameters: int | None  # None: not counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """Everything but scores and pictures that a report states."""
+    """Everything but scores and pictures that a report states.
+
+    ``validation_smape`` (percent, by contestant) is empty, and nobody ``preferred``, where there is
+    no validation part.
+    """
 
     run_id: str
     profile: str
@@ -69,14 +83,17 @@ class RunFacts:
     timings: dict[str, float]  # stage to seconds, in the order of the run
     num_test_labels: int
     follows_article: bool  # its protocol: a section sets the run beside its printed output
+    others: Sequence[OtherFacts] = ()
+    validation_smape: Mapping[str, float] = field(default_factory=dict)
+    preferred: str | None = None
 
 
 class ScoreCell(NamedTuple):
     """One sMAPE (percent) of the score table and how it is marked."""
 
     smape: float
-    is_best: bool  # of the models, in this row
-    loses: bool  # a model whose error is larger than that of a naive forecast
+    is_best: bool  # of those that were trained, in this row
+    loses: bool  # one of them whose error is larger than that of a naive forecast
 
 
 class Picture(NamedTuple):
@@ -109,6 +126,7 @@ def write_report(
     html = _template().render(
         title=title,
         run=summary,
+        choice=choice(summary),
         verdict=verdict(scores, summary),
         article=article_sentence(scores, summary),
         article_rows=_article_rows(scores, summary),
@@ -121,19 +139,33 @@ def write_report(
     write_bytes(path, html.encode())
 
 
-def verdict(scores: pd.DataFrame, summary: RunFacts) -> str:
-    """One sentence on who did better, by how much, against what; no more than the numbers say.
+def choice(summary: RunFacts) -> str:
+    """One sentence on which contestant to run, by the validation part alone."""
+    if summary.preferred is None:
+        return "There is none, so nothing is preferred."
+    errors = pd.Series(summary.validation_smape).sort_values(kind="stable")
+    first, rest = errors[summary.preferred], errors.drop(summary.preferred)
+    sentence = f"It prefers {contestant_label(summary.preferred)}: sMAPE {format_percent(first)}"
+    if not rest.empty:
+        after = contestant_label(str(rest.index[0]))
+        sentence += f", before {after} with {format_percent(rest.iloc[0])}"
+    return f"{sentence}."
 
-    Seeds of a cell are averaged region by region. A region in which the smallest error is shared
-    counts for no cell.
+
+def verdict(scores: pd.DataFrame, summary: RunFacts) -> str:
+    """One sentence on who did better in the test part, by how much, against what.
+
+    It says no more than the numbers, and chooses nobody: see :func:`choice`. Seeds of a cell are
+    averaged region by region. A region in which the smallest error is shared counts for no cell.
     """
     errors, num_seeds = _errors_by_cell(scores, summary.models)
     if errors.empty:
         return "No model was scored."
     overall = errors.T[OVERALL]
     leader = _leader_clause(errors) if len(errors.columns) > 1 else "one cell was scored"
-    naive = _naive_clause(overall, smape_table(scores).T[OVERALL][_naive_names(scores)])
-    sentence = f"{leader}: sMAPE {_listed(overall)}{naive} ({_seeds_clause(num_seeds)})."
+    naive = _naive_clause(overall, smape_table(scores).T[OVERALL][_names(scores, "naive")])
+    listed = _listed(pd.concat([overall, _errors_of_others(scores)]))
+    sentence = f"{leader}: sMAPE {listed}{naive} ({_seeds_clause(num_seeds)})."
     if summary.data_kind == "synthetic":
         return f"On synthetic data {sentence}"
     return sentence[0].upper() + sentence[1:]
@@ -174,7 +206,7 @@ def _article_rows(scores: pd.DataFrame, summary: RunFacts) -> list[article.Artic
 def score_rows(scores: pd.DataFrame) -> list[tuple[str, list[ScoreCell]]]:
     """Region and its errors in the order of the contestants; the mean over the regions last."""
     table = smape_table(scores)
-    is_naive = table.columns.isin(_naive_names(scores))
+    is_naive = table.columns.isin(_names(scores, "naive"))
     rows = []
     for region in [*sorted(set(table.index) - {OVERALL}), OVERALL]:
         errors = table.loc[region].to_numpy(dtype=float)
@@ -199,6 +231,17 @@ def _errors_by_cell(
             jobs.setdefault(model.cell.upper(), []).append(model.job)
     errors = pd.DataFrame({cell: table[names].mean(axis=1) for cell, names in jobs.items()})
     return errors, {cell: len(names) for cell, names in jobs.items()}
+
+
+def _errors_of_others(scores: pd.DataFrame) -> pd.Series[float]:
+    """Overall sMAPE of the means and the fitted baselines, by what the verdict calls them."""
+    errors = smape_table(scores).T[OVERALL]
+    means = _names(scores, "mean")
+    of_seeds = [name for name in means if name != MEAN_OF_ALL]
+    told = {"their mean": float(errors[of_seeds].mean())} if of_seeds else {}
+    told |= {"all together": float(errors[MEAN_OF_ALL])} if MEAN_OF_ALL in means else {}
+    told |= {contestant_label(name): float(errors[name]) for name in _names(scores, "fitted")}
+    return pd.Series(told, dtype="float64")
 
 
 def _leader_clause(errors: pd.DataFrame) -> str:
@@ -241,8 +284,8 @@ def _listed(errors: pd.Series[float], *, digits: int = 3) -> str:
     return ", ".join(f"{cell} {error:.{digits}f} %" for cell, error in errors.items())
 
 
-def _naive_names(scores: pd.DataFrame) -> list[str]:
-    return list(scores.loc[scores["kind"] == "naive", "contestant"].astype(str).unique())
+def _names(scores: pd.DataFrame, kind: ContestantKind) -> list[str]:
+    return list(scores.loc[scores["kind"] == kind, "contestant"].astype(str).unique())
 
 
 def _picture(heading: str, figure: Figure) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridcast.errors import BrokenChainError
+from gridcast.summary import BaselineRecord
 from tasks.progress import console
 from tasks.runs import read_summary
 from tasks.storage import read_json
 
 if TYPE_CHECKING:
     from gridcast.lineage import Finding
-    from gridcast.summary import Summary
+    from gridcast.summary import MeanRecord, ModelRecord, Summary
 
 
 _WIDTH_OF_FILES = 120
@@ -50,6 +52,8 @@ def show_summary(path: Path) -> None:
     if summary.models:
         out.print(_scores_table(summary))
         out.print(_models_table(summary))
+        if summary.preferred is not None:
+            out.print(_choice(summary), highlight=False)
     elif summary.regions:
         out.print(_regions_table(summary))
     if (leaks := path.with_name("leaks.json")).is_file():
@@ -125,31 +129,63 @@ def show_leaks(path: Path) -> None:
 def _scores_table(summary: Summary) -> Table:
     table = Table(title="sMAPE on the test part (percent)", box=box.SIMPLE_HEAD)
     table.add_column("region")
-    columns = {name: model.smape_by_region for name, model in summary.models.items()}
-    columns |= {name: naive.smape_by_region for name, naive in summary.baselines.items()}
+    columns = _contestants(summary)
+    is_naive = [
+        isinstance(each, BaselineRecord) and each.kind == "naive" for each in columns.values()
+    ]
     for name in columns:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(re.sub("[-_]", " ", name), justify="right")  # so that it may be wrapped
     for region in summary.regions:
-        values = [by_region.get(region) for by_region in columns.values()]
+        values = [each.smape_by_region.get(region) for each in columns.values()]
         if None not in values:
-            table.add_row(region, *_marked([value or 0.0 for value in values], len(summary.models)))
-    overall = [model.smape for model in summary.models.values()]
-    overall += [naive.smape for naive in summary.baselines.values()]
+            table.add_row(region, *_marked([value or 0.0 for value in values], is_naive))
     table.add_section()
-    table.add_row("mean", *_marked(overall, len(summary.models)))
+    table.add_row("mean", *_marked([each.smape for each in columns.values()], is_naive))
+    if summary.preferred is not None:
+        table.add_section()
+        table.add_row("validation", *_validation_row(columns, summary.preferred))
     return table
 
 
-def _marked(values: list[float], num_models: int) -> list[str]:
-    """The best model bold; a model that loses to a naive forecast red."""
-    best, naive = min(values[:num_models]), min(values[num_models:])
+def _contestants(summary: Summary) -> dict[str, ModelRecord | MeanRecord | BaselineRecord]:
+    """All of them, the naive ones last."""
+    return {**summary.models, **summary.means, **summary.baselines}
+
+
+def _marked(values: list[float], is_naive: list[bool]) -> list[str]:
+    """The smallest error that took training bold; one that loses to a naive forecast red."""
+    trained, naive = (
+        min(value for value, each in zip(values, is_naive, strict=True) if each == wanted)
+        for wanted in (False, True)
+    )
     cells = []
-    for number, value in enumerate(values):
+    for value, each in zip(values, is_naive, strict=True):
         style = ""
-        if number < num_models:
-            style = "red" if value >= naive else "bold green" if value == best else ""
+        if not each:
+            style = "red" if value >= naive else "bold green" if value == trained else ""
         cells.append(f"[{style}]{value:.3f}[/]" if style else f"{value:.3f}")
     return cells
+
+
+def _validation_row(
+    columns: dict[str, ModelRecord | MeanRecord | BaselineRecord], preferred: str
+) -> list[str]:
+    """The errors that a choice may be made by; the smallest is marked."""
+    cells = []
+    for name, each in columns.items():
+        told = _number(each.validation_smape, 3)
+        cells.append(f"[bold]{told}←[/]" if name == preferred else told)
+    return cells
+
+
+def _choice(summary: Summary) -> str:
+    """Which one the validation part prefers, and what that one then showed in the test part."""
+    name = summary.preferred or ""
+    chosen = _contestants(summary)[name]
+    return (
+        f"The validation part prefers {name} (sMAPE {_number(chosen.validation_smape, 3)} %); "
+        f"in the test part it has {chosen.smape:.3f} %"
+    )
 
 
 def _models_table(summary: Summary) -> Table:
@@ -172,7 +208,25 @@ def _models_table(summary: Summary) -> Table:
             name, seconds, f"{model.num_parameters:,}", f"{model.mae:.1f}", f"{model.rmse:.1f}",
             f"{model.mase:.3f}", f"{model.peak_memory_bytes / 1e6:.0f}", model.device,
         )  # fmt: skip
+    for name, mean in summary.means.items():
+        table.add_row(
+            name, f"{mean.train_seconds:.1f}", f"{mean.num_parameters:,}",
+            f"{mean.mae:.1f}", f"{mean.rmse:.1f}", f"{mean.mase:.3f}", "–", "–",
+        )  # fmt: skip
+    for name, each in summary.baselines.items():
+        if each.kind == "fitted":
+            table.add_row(name.replace("_", " "), *_baseline_row(each))
     return table
+
+
+def _baseline_row(baseline: BaselineRecord) -> list[str]:
+    seconds = _number(baseline.train_seconds, 1) + (" (cached)" if baseline.cached else "")
+    errors = _number(baseline.mae, 1), _number(baseline.rmse, 1), _number(baseline.mase, 3)
+    return [seconds, "–", *errors, "–", "cpu"]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _regions_table(summary: Summary) -> Table:

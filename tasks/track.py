@@ -233,7 +233,11 @@ def _metrics(trained: TrainedJob, evaluation: Evaluation) -> list[Any]:
         "evaluation_seconds": trained.evaluation_seconds,
         "peak_memory_bytes": float(trained.peak_memory_bytes),
         **{f"smape/{region}": value for region, value in model.smape_by_region.items()},
-        **{f"naive/{name}": naive.smape for name, naive in evaluation.baselines.items()},
+        **{
+            f"naive/{name}": each.smape
+            for name, each in evaluation.baselines.items()
+            if each.kind == "naive"  # those that there are in every run
+        },
     }
     metrics = [Metric(name, value, now, 0) for name, value in final.items()]
     end = trained.history[-1]["elapsed_seconds"] or 0.0

@@ -12,13 +12,16 @@ from gridcast.baselines import NAIVE_LAGS
 from gridcast.evaluation import (
     OVERALL,
     collect_forecasts,
+    kind_of,
+    mean_members,
+    mean_smapes,
     overall_scores,
     score_contestants,
     smape_by_region,
 )
 from gridcast.features import build_features
 from gridcast.metrics import mae, rmse, seasonal_naive_mae, smape
-from gridcast.splits import TEST, TRAIN
+from gridcast.splits import PARTS, TEST, TRAIN, VALIDATION
 from tests.builders import make_config, make_load, make_load_frame
 
 REGIONS = ["AEP", "DOM", "NI"]
@@ -39,11 +42,11 @@ def make_table(**missing: range) -> pd.DataFrame:
     return build_features(readings, make_config()).frame
 
 
-def make_forecasts(table: pd.DataFrame, *, factor: float = 1.0) -> pd.DataFrame:
-    """A job's forecasts of every test label: the truth times ``factor``."""
-    step = np.flatnonzero(table["part"] == TEST)
+def make_forecasts(table: pd.DataFrame, *, factor: float = 1.0, part: int = TEST) -> pd.DataFrame:
+    """A job's forecasts of every label of a part: the truth times ``factor``."""
+    step = np.flatnonzero(table["part"] == part)
     y_pred = table["load_mw"].to_numpy()[step] * factor
-    return pd.DataFrame({"step": step, "ahead": 1, "part": "test", "y_pred": y_pred})
+    return pd.DataFrame({"step": step, "ahead": 1, "part": PARTS[part], "y_pred": y_pred})
 
 
 def score(table: pd.DataFrame, models: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -118,3 +121,60 @@ def test_the_scale_of_mase_compares_hours_a_day_apart_across_a_gap_too() -> None
     row = score(table, {"gru": make_forecasts(table, factor=1.1)}).iloc[0]
     assert (row["contestant"], row["region"]) == ("gru", "AEP")
     assert row["mase"] == pytest.approx(row["mae"] / a_day_apart)
+
+
+FACTORS = {"gru-seed0": 1.3, "lstm-seed0": 0.9, "gru-seed1": 1.0, "lstm-seed1": 1.2}
+
+
+def test_a_mean_is_that_of_its_members_label_by_label() -> None:
+    table = make_table()
+    jobs = {name: make_forecasts(table, factor=factor) for name, factor in FACTORS.items()}
+    found = collect_forecasts(table, {"linear": make_forecasts(table, factor=2.0), **jobs})
+    by_hand = {"mean-seed0": 1.1, "mean-seed1": 1.1, "mean-all": 1.1, "linear": 2.0}
+    assert list(found.columns[5:]) == [*FACTORS, *by_hand, *NAIVE_LAGS]
+    for name, factor in by_hand.items():
+        np.testing.assert_allclose(found[name], factor * found["y_true"])
+
+
+def test_the_mean_of_one_forecast_too_high_and_one_too_low_scores_better_than_either() -> None:
+    table = make_table()
+    two = {"gru-seed0": make_forecasts(table, factor=1.3),
+           "lstm-seed0": make_forecasts(table, factor=0.9)}  # fmt: skip
+    scores = score(table, two)
+    assert overall_scores(scores, "mean-seed0")["smape"] == pytest.approx(100 * 0.1 / 1.05)
+    kinds = dict(zip(scores["contestant"], scores["kind"], strict=True))
+    assert kinds == {name: kind_of(name) for name in [*two, "mean-seed0", *NAIVE_LAGS]}
+    assert kinds["mean-seed0"] == "mean"
+
+
+def test_a_seed_with_one_cell_left_has_no_mean_of_its_own() -> None:
+    assert mean_members(["gru-seed0"]) == {}
+    assert mean_members(["gru-seed0", "lstm-seed0", "gru-seed7"]) == {
+        "mean-seed0": ("gru-seed0", "lstm-seed0"),
+        "mean-all": ("gru-seed0", "lstm-seed0", "gru-seed7"),
+    }
+
+
+def test_errors_of_a_part_are_the_means_over_regions_that_the_scores_have_too() -> None:
+    table = make_table()
+    jobs = {"gru-seed0": make_forecasts(table, factor=1.3), "linear": make_forecasts(table)}
+    scores, found = score(table, jobs), mean_smapes(collect_forecasts(table, jobs))
+    assert found == pytest.approx({name: overall_scores(scores, name)["smape"] for name in found})
+    assert list(found) == [*jobs, *NAIVE_LAGS]
+
+
+def test_errors_of_the_validation_part_do_not_see_the_test_part() -> None:
+    table = make_table()
+    both = [
+        make_forecasts(table, factor=1.1, part=VALIDATION),
+        make_forecasts(table, factor=5.0, part=TEST),
+    ]
+    found = collect_forecasts(table, {"gru-seed0": pd.concat(both)}, part=VALIDATION)
+    assert len(found) == (table["part"] == VALIDATION).sum()
+    assert mean_smapes(found)["gru-seed0"] == pytest.approx(100 * 0.1 / 1.05)
+
+
+def test_without_labels_there_are_no_errors() -> None:
+    table = make_table()
+    jobs = {name: make_forecasts(table) for name in FACTORS}
+    assert mean_smapes(collect_forecasts(table, jobs, part=VALIDATION)) == {}

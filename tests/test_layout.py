@@ -72,6 +72,13 @@ def test_the_training_process_imports_no_orchestrator_tracker_or_validator() -> 
 
 
 @pytest.mark.slow
+def test_the_process_that_fits_a_baseline_does_not_wait_for_torch_either() -> None:
+    imported = imported_by("import tasks.fitting_process")
+    assert "sklearn" in imported
+    assert imported.isdisjoint({"torch", "prefect", "mlflow", "great_expectations", "matplotlib"})
+
+
+@pytest.mark.slow
 def test_the_core_imports_no_orchestrator_tracker_or_validator() -> None:
     modules = sorted(path.stem for path in (ROOT / "gridcast").glob("[a-z]*.py"))
     imported = imported_by("\n".join(f"import gridcast.{module}" for module in modules))

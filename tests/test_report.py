@@ -18,9 +18,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from gridcast.errors import NoSpaceError
+from gridcast.evaluation import OVERALL, kind_of
 from tasks import article
 from tasks.figures import (
-    OVERALL,
     draw_error_heat_map,
     draw_panels,
     draw_scores,
@@ -28,10 +28,12 @@ from tasks.figures import (
 )
 from tasks.report import (
     ModelFacts,
+    OtherFacts,
     RegionFacts,
     RunFacts,
     _article_rows,
     article_sentence,
+    choice,
     score_rows,
     verdict,
     write_report,
@@ -70,7 +72,7 @@ def make_scores(smape_by_contestant: Mapping[str, Sequence[float]]) -> pd.DataFr
         ]
     ]
     scores = pd.DataFrame(rows).assign(mae=12.5, rmse=20.25, mase=0.5, num_labels=100)
-    scores["kind"] = np.where(scores["contestant"].str.contains("seed"), "model", "naive")
+    scores["kind"] = [kind_of(name) for name in scores["contestant"]]
     return scores
 
 
@@ -302,6 +304,51 @@ def test_no_model_is_said_to_be_no_model() -> None:
     assert verdict(make_scores({"persistence": [3.0]}), make_run()) == "No model was scored."
 
 
+WITH_MEAN = {**CLEAR, "mean-seed0": [0.7, 0.7, 0.7], "linear": [1.0, 1.0, 1.3]}
+
+
+def test_means_and_fitted_baselines_stand_beside_the_cells() -> None:
+    assert verdict(make_scores(WITH_MEAN), make_run()) == (
+        "LSTM had the smaller error in 2 of 3 regions: sMAPE GRU 0.867 %, LSTM 0.800 %, "
+        "their mean 0.700 %, linear 1.100 %, against 3.100 % for persistence (one seed each, so "
+        "chance is not ruled out)."
+    )
+
+
+def test_means_of_several_seeds_are_told_as_one_figure_and_that_of_all_as_another() -> None:
+    cells = ["gru-seed0", "gru-seed1", "lstm-seed0", "lstm-seed1"]
+    errors = {**{name: [1.0] for name in cells}, "mean-seed0": [0.8], "mean-seed1": [0.6],
+              "mean-all": [0.5]}  # fmt: skip
+    told = verdict(make_scores(errors), make_run(jobs=cells))
+    assert "LSTM 1.000 %, their mean 0.700 %, all together 0.500 % (means of 2 seeds" in told
+
+
+def test_the_validation_part_alone_says_what_to_run(tmp_path: Path) -> None:
+    validation = {"gru-seed0": 0.5, "lstm-seed0": 0.7, "mean-seed0": 0.6, "persistence": 3.0}
+    run = replace(
+        make_run(),
+        validation_smape=validation,
+        preferred="gru-seed0",
+        others=[OtherFacts(contestant="mean-seed0", training_seconds=84.0, num_parameters=31_874)],
+    )
+    told = "It prefers GRU seed 0: sMAPE 0.500 %, before mean of seed 0 with 0.600 %."
+    assert choice(run) == told  # though GRU has the largest error of the three in the test part
+    html, page = write_page(tmp_path, run, make_scores(WITH_MEAN))
+    assert told in page.text
+    assert page.open == []
+    assert re.search(r"Mean, validation\s*0\.500\s*0\.700\s*3\.000\s*0\.600\s*–", page.text)
+    assert re.search(
+        r"mean of seed 0\s*0\.700\s*12\.5\s*20\.2\s*0\.500\s*84\.0\s*31,874", page.text
+    )
+    assert '<td class="best">0.500</td>' in html
+
+
+def test_without_a_validation_part_nothing_is_preferred(tmp_path: Path) -> None:
+    _, page = write_page(tmp_path)
+    assert "There is none, so nothing is preferred." in page.text
+    assert "Mean, validation" not in page.text
+
+
 def test_the_article_is_compared_by_its_true_figures_and_on_how_many_labels() -> None:
     assert {cell: round(error, 3) for cell, error in article.SMAPE.items()} == {
         "gru": 1.123,
@@ -412,6 +459,26 @@ def test_the_dot_plot_shows_every_contestant_in_every_region_and_the_mean() -> N
     shown = {str(found.get_label()): np.asarray(found.get_offsets()) for found in dots}
     assert set(shown) == {"GRU seed 0", "LSTM seed 0", "persistence"}
     np.testing.assert_allclose(sorted(shown["LSTM seed 0"][:, 0]), [0.7, 0.8, 0.8, 0.9])
+
+
+def test_means_and_fitted_baselines_have_looks_of_their_own_and_seeds_share_one() -> None:
+    errors = {name: [1.0] for name in ("gru-seed0", "gru-seed1", "lstm-seed0", "lstm-seed1")}
+    errors |= {"mean-seed0": [0.8], "mean-seed1": [0.9], "mean-all": [0.7], "linear": [1.2]}
+    dots = [
+        each
+        for each in draw_scores(make_scores(errors)).axes[0].collections
+        if isinstance(each, PathCollection)
+    ]
+    names = ["GRU, 2 seeds", "LSTM, 2 seeds", "mean of the cells, 2 seeds", "mean of all", "linear"]
+    assert [str(each.get_label()) for each in dots] == names
+    looks = {
+        (
+            np.asarray(each.get_facecolor()).tobytes(),
+            np.asarray(each.get_paths()[0].vertices).tobytes(),
+        )
+        for each in dots
+    }
+    assert len(looks) == len(names)
 
 
 def test_the_article_is_marked_only_where_it_is_asked_for() -> None:
