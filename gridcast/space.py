@@ -18,6 +18,8 @@ from pydantic_core import PydanticCustomError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic.fields import FieldInfo
+
 # What stays as it is in every trial. All must be held against the same labels and see none of the
 # test part; a seed that is chosen is luck; the rest does not change a model.
 _FIXED = {
@@ -36,6 +38,10 @@ class Choices:
 
     values: tuple[Any, ...]
 
+    def has(self, value: object) -> bool:
+        """Whether ``value`` is one of them."""
+        return value in self.values
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -48,6 +54,10 @@ class Range:
     high: float
     log: bool
     whole: bool
+
+    def has(self, value: object) -> bool:
+        """Whether ``value`` lies in it."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
 
 
 Search = Choices | Range
@@ -99,7 +109,7 @@ def _read_range(setting: str, told: dict[str, Any], section: BaseModel) -> Range
     low, high = (_checked(setting, told[end], section) for end in ("low", "high"))
     log = told.get("log", False)
     if not isinstance(log, bool):
-        raise setting_fault(f"{setting}.log", log, "true or false")
+        raise setting_fault(setting, told, "log true or false")
     if low is None or high is None or not low < high:
         raise setting_fault(setting, told, "low below high")
     if log and low <= 0:
@@ -117,7 +127,7 @@ def _checked(setting: str, value: object, section: BaseModel) -> Any:  # noqa: A
     key = setting.partition(".")[2]
     field = type(section).model_fields[key]
     try:
-        read = TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+        read = _adapter(field).validate_python(value)
     except ValidationError as error:
         raise _value_fault(setting, value, error.errors()[0]["msg"]) from None
     try:
@@ -127,6 +137,11 @@ def _checked(setting: str, value: object, section: BaseModel) -> Any:  # noqa: A
         if own:  # else it is at odds with another setting, which may be searched too
             raise _value_fault(setting, value, own[0]["msg"]) from None
     return read
+
+
+def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
+    kind: Any = Annotated[field.annotation, field]
+    return TypeAdapter(kind)
 
 
 def _value_fault(setting: str, value: object, message: str) -> PydanticCustomError:
