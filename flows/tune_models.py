@@ -55,7 +55,7 @@ def tune_models(
         jobs = plan_trial(run, features)
         with run.timed("tune_models"), owned_processes(), open_study(run, ingestion, jobs) as study:
             _search(run, study, ingestion, features)
-            return publish_study(run, study).profile
+            return publish_study(run, study, features).profile
 
 
 def _search(run: Run, study: Study, ingestion: Ingestion, base: Features) -> None:

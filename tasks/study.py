@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _SECONDS_FOR_SQLITE = 60
 # Settings that do not go together are not tried; so many in a row say that the space has no others.
-_MOST_REFUSED = 200
+_MOST_REFUSED = 50
 _log = logging.getLogger("gridcast.tune")
 
 
@@ -136,20 +136,24 @@ class Study:
         return [self._record(each) for each in ended if each.state.is_finished()]
 
     def _ask(self) -> Trial:
+        num_refused = 0
         while True:
             handle = self._handle.ask(self._distributions)
-            values = self._values_of(handle.params)
             try:
-                config = self._run.config.with_values(values, where=f"trial {handle.number}")
+                return self._trial(handle)
             except ConfigError as error:
                 handle.set_user_attr("reason", str(error))
                 # Without a value: the sampler takes it for worse than any other.
                 self._handle.tell(handle, state=TrialState.PRUNED)
-                if self._num_refused_last() >= _MOST_REFUSED:
+                num_refused += 1
+                if num_refused == _MOST_REFUSED:
                     raise
-                continue
-            run, device = replace(self._run, config=config), self._free_device()
-            return Trial(handle.number, values, run, device, handle)
+
+    def _trial(self, handle: optuna.Trial) -> Trial:
+        values = self._values_of(handle.params)
+        config = self._run.config.with_values(values, where=f"trial {handle.number}")
+        run = replace(self._run, config=config)
+        return Trial(handle.number, values, run, self._free_device(), handle)
 
     def _free_device(self) -> str:
         busy = [trial.device for trial in self._running]
@@ -192,14 +196,6 @@ class Study:
 
     def _num_counted(self) -> int:
         return sum(each.counts for each in self.records())
-
-    def _num_refused_last(self) -> int:
-        num = 0
-        for each in reversed(self.records()):
-            if each.state != "refused":
-                break
-            num += 1
-        return num
 
 
 def folder_of(run: Run, name: str) -> Path:

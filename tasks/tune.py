@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tasks.runs import Run
 
 _FORECASTS = "forecasts.parquet"
+_COMMON = "common.json"  # what all trials of a study have in common
 _DOTS_PER_INCH = 110
 _log = logging.getLogger("gridcast.tune")
 
@@ -109,7 +110,7 @@ def tell_trial(
 
 
 @task(name="publish-study", cache_policy=NO_CACHE)
-def publish_study(run: Run, study: Study) -> StudyRecord:
+def publish_study(run: Run, study: Study, features: Features) -> StudyRecord:
     """The study's trials → table, picture and the best one's profile.
 
     Raises:
@@ -137,6 +138,7 @@ def publish_study(run: Run, study: Study) -> StudyRecord:
         trials=trials,
     )
     run.leave("study", record)
+    run.leave("features", features)  # of the settings as they are, not of the last trial
     rows = [_row(each) for each in best_first(trials)]
     create_table_artifact(key="study", table=rows, description=f"Study {study.name}, best first")
     return record
@@ -164,10 +166,10 @@ def _parts(run: Run, jobs: list[Job]) -> dict[str, Any]:
 
 def _tell_if_new(run: Run, name: str, dataset: str, parts: dict[str, Any]) -> None:
     """Say that a study begins, and in what it differs from the newest one of the same data set."""
-    path = folder_of(run, name) / "study.json"
+    path = folder_of(run, name) / _COMMON
     if path.is_file():
         return
-    others = path.parent.parent.glob(f"{dataset}-*/study.json")
+    others = path.parent.parent.glob(f"{dataset}-*/{_COMMON}")
     newest = max(others, key=lambda each: each.stat().st_mtime, default=None)
     if newest is None:
         _log.info("Study %s begins", name)
@@ -214,8 +216,8 @@ def _write_profile(run: Run, study: Study, trials: Sequence[TrialRecord]) -> Pat
         write_bytes(study.folder / "rules.yaml", rules.encode())
         profile["rules_file"] = "rules.yaml"
     origin = (
-        f"# Found by `gridcast tune` on {datetime.now(UTC):%Y-%m-%d}: trial {best.number}, the best of "
-        f"{num_trials} in the study {study.name}.\n"
+        f"# Found by `gridcast tune` on {datetime.now(UTC):%Y-%m-%d}: the best of {num_trials} "
+        f"trials, number {best.number}, of the study {study.name}.\n"
         f"# Validation sMAPE {best.validation_smape:.3f} % ({run.config.tuning.objective} over "
         f"{', '.join(config.model.cells)}; seeds {', '.join(map(str, config.training.seeds))}), "
         f"trained on {', '.join(study.devices.names)}. The test part was not looked at.\n"
