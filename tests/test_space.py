@@ -91,7 +91,7 @@ def test_a_space_that_is_not_allowed_is_refused_by_key_found_and_expected(
 
 def test_the_settings_as_they_are_lie_in_the_space_on_every_device() -> None:
     for device in ("cpu", "cuda"):
-        config = Config.load(device_type=device)  # type: ignore[arg-type]
+        config = Config.load(device_type=device)
         for setting, search in config.read_space().items():
             section, _, key = setting.partition(".")
             assert search.has(getattr(getattr(config, section), key)), setting

@@ -69,6 +69,33 @@ def progress(step: int, smape: float | None) -> dict[str, Any]:
             "steps_per_second": 1.0, "seconds_left": 0.0, "validation_smape": smape}  # fmt: skip
 
 
+# -- what is searched ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (
+            ("scaling.fit_on=all",),
+            "base: scaling.fit_on: found 'all', expected train: no trial may",
+        ),
+        (("split.validation_share=0",), "split.validation_share: found 0.0, expected above 0: tri"),
+        (
+            ("tuning.space.model=null", "tuning.space.training=null"),
+            "expected at least one setting",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(
+    tmp_path: Path, overrides: tuple[str, ...], told: str
+) -> None:
+    from tasks.tune import require_search
+
+    with pytest.raises(ConfigError) as refused:
+        require_search(make_run(tmp_path, *overrides))
+    assert told in str(refused.value)
+
+
 # -- asking --------------------------------------------------------------------------------------
 
 
@@ -97,7 +124,7 @@ def test_a_trials_settings_are_laid_over_the_runs_configuration(tmp_path: Path) 
 
 def test_the_same_seed_and_results_give_the_same_trials(tmp_path: Path) -> None:
     smapes = [3.0, 2.0, 1.0, 2.5, 1.5]
-    tried = []
+    tried: list[list[dict[str, Any]]] = []
     for seed in (0, 0, 1):
         folder = tmp_path / str(len(tried))
         with study_of(folder, f"tuning.seed={seed}") as study:
