@@ -3,7 +3,7 @@
 ``python benchmarks/seeds.py`` trains the base profile's network (1 x 64 units) with 1, 2, 5 and 10
 seeds in one pass on a Hopper GPU, prints what each costs and how far its models are from those of
 separate trainings, and keeps it in ``benchmarks/results/seeds-<device>.json``. The data are those
-of ``GRIDCAST_DATA``, or of ``data/``. Elsewhere nothing is run: one pass for several seeds needs our
+of ``GRIDCAST_DATA``, or of ``data/``. Elsewhere nothing is run: several seeds in one pass need our
 GPU kernels.
 """
 

@@ -107,6 +107,32 @@ def train(
     _start("train_models", data, artifacts, profile, _with_consent(settings, yes=yes), fresh=fresh)
 
 
+@app.command(
+    epilog="Examples:  gridcast tune --data data/mine  ·  gridcast tune --hours 8 --trials 200  ·  "
+    "gridcast tune --set tuning.space.model.hidden_size='[32, 64]' "
+    "--set tuning.space.training.learning_rate='{low: 1.0e-3, high: 1.0e-2, log: true}'  ·  "
+    "gridcast run --profile artifacts/tuning/STUDY/best.yaml"
+)
+def tune(
+    data: Data = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    profile: Profile = "base",
+    settings: Settings = None,
+    *,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials of the study in all, those of earlier runs counted.")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(help="No trial begins after this.")] = None,
+) -> None:
+    """Search for better settings on the validation part (tuning.space); leaves a profile.
+
+    Ctrl-C keeps what is finished, and the same command goes on with it.
+    """
+    budget = {"trials": trials, "hours": hours}
+    given = [f"tuning.{key}={value}" for key, value in budget.items() if value is not None]
+    _start("tune_models", data, artifacts, profile, [*(settings or []), *given], fresh=False)
+
+
 @app.command(epilog="Examples:  gridcast synthesize data/synthetic  ·  "
              "gridcast synthesize /tmp/load --set synthetic.num_hours=8760")  # fmt: skip
 def synthesize(

@@ -11,6 +11,7 @@ The key in the YAML file, the field's name and the argument's name are the same 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
@@ -27,10 +28,12 @@ from pydantic import (
 )
 
 from gridcast.errors import ConfigError
+from gridcast.space import Space, read_space
 
 CONFIGS_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 BASE_PROFILE = "base"
 _NO_PROFILES = {"rules"}  # other files of the folder
+_SEARCHED = ("features", "scaling", "windows", "model", "training")  # not `split`: see `space`
 
 Layer = tuple[str, dict[str, Any]]  # a file or an override by name, and what it sets
 Cell = Literal["gru", "lstm"]
@@ -309,6 +312,23 @@ class TrackingConfig(Section):
     uri: str | None = Field(description="MLflow server; null: SQLite in the artifacts folder")
 
 
+class TuningConfig(Section):
+    """How better settings are searched for, and among which."""
+
+    trials: Count = Field(description="of a study in all, those of earlier runs counted")
+    hours: Positive | None = Field(description="no trial begins later (h); null: no limit")
+    at_once: Count | None = Field(description="trials at a time; null: one a GPU, one on a CPU")
+    seed: int = Field(ge=0, description="of the sampler")
+    objective: Literal["mean_of_jobs", "mean_forecast"] = Field(
+        description="validation sMAPE of each job, then the mean; or of the jobs' mean forecast"
+    )
+    random_trials: Count = Field(description="before results guide the sampler and the pruner")
+    prune_from: Share | None = Field(
+        description="share of its training after which a trial may be given up; null: never"
+    )
+    space: dict[str, dict[str, Any] | None] = Field(description="what is searched, see `space`")
+
+
 class SyntheticConfig(Section):
     """The data that is made where none is given."""
 
@@ -351,9 +371,34 @@ class Config(Section):
     baselines: BaselinesConfig
     evaluation: EvaluationConfig
     tracking: TrackingConfig
+    tuning: TuningConfig
     synthetic: SyntheticConfig
     archives: ArchivesConfig
     eia: EiaConfig
+
+    @model_validator(mode="after")
+    def _space_is_of_known_settings(self) -> Self:
+        self.read_space()
+        return self
+
+    def read_space(self) -> Space:
+        """What is searched, by setting, such as ``model.hidden_size``."""
+        return read_space(self.tuning.space, {name: getattr(self, name) for name in _SEARCHED})
+
+    def with_values(self, values: Mapping[str, Any], *, where: str) -> Config:
+        """The same with other values by setting; ``where`` is what an error calls them.
+
+        Raises:
+            ConfigError: they do not go together.
+        """
+        tree = self.model_dump()
+        for setting, value in values.items():
+            section, _, key = setting.partition(".")
+            tree[section][key] = value
+        try:
+            return Config.model_validate(tree)
+        except ValidationError as error:
+            raise _first_fault(error, dict.fromkeys(values, where)) from None
 
     @classmethod
     def load(
@@ -485,6 +530,9 @@ def _first_fault(error: ValidationError, origin: dict[str, str]) -> ConfigError:
     fault = faults[0]
     is_name = fault["loc"][-1:] == ("[key]",)
     path = ".".join(str(part) for part in (fault["loc"][:-2] if is_name else fault["loc"]))
+    about = fault["ctx"] if fault["type"] == "setting" else {}
+    if about:  # of the space of a search
+        path = f"tuning.space.{about['key']}"
     where = next(
         name
         for key, name in reversed(origin.items())
@@ -499,5 +547,5 @@ def _first_fault(error: ValidationError, origin: dict[str, str]) -> ConfigError:
         expected = f"a known key: {', '.join(owner.model_fields)}"
         return ConfigError(where=where, key=path, found=fault["loc"][-1], expected=expected)
     expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    found = None if fault["type"] == "missing" else fault["input"]
+    found = None if fault["type"] == "missing" else about.get("found", fault["input"])
     return ConfigError(where=where, key=path or "(file)", found=found, expected=expected)

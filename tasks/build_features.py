@@ -31,7 +31,7 @@ from tasks.storage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from gridcast.config import Config
     from gridcast.features import FeatureTable
@@ -46,8 +46,13 @@ _log = logging.getLogger("gridcast.features")
 
 
 @task(name="build-features", cache_policy=NO_CACHE)
-def make_features(run: Run, regions: Mapping[str, RegionRecord]) -> Features:
-    """Parquet of all regions → features, targets and parts → one Parquet, published by rename."""
+def make_features(
+    run: Run, regions: Mapping[str, RegionRecord], *, in_use: Collection[str] = ()
+) -> Features:
+    """Parquet of all regions → features, targets and parts → one Parquet, published by rename.
+
+    The newest few tables stay, and those ``in_use`` (paths).
+    """
     contents = {name: region.content_sha256 for name, region in sorted(regions.items())}
     config = run.config.model_dump(mode="json", include=_CONFIG)
     rules = {
@@ -66,8 +71,10 @@ def make_features(run: Run, regions: Mapping[str, RegionRecord]) -> Features:
     table = build_features({name: _read(region) for name, region in regions.items()}, run.config)
     windows = _count_windows(table, run.config)
     features = _publish(path, table, key=key, parts=parts, windows=windows)
+    kept = {Path(each).stem for each in in_use}
     for kind in ("*.parquet", "*.json"):
-        keep_newest(list(path.parent.glob(kind)), num=_KEPT_TABLES)
+        others = (each for each in path.parent.glob(kind) if each.stem not in kept)
+        keep_newest(list(others), num=_KEPT_TABLES)
     _leave(run, features)
     return features
 

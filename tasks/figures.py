@@ -90,7 +90,7 @@ def format_percent(value: float) -> str:
 
 def draw_panels(forecasts: pd.DataFrame, models: Sequence[str]) -> Figure:
     """The article's four panels of predicted against actual load, with real dates in UTC."""
-    figure = _sheet(6.6)
+    figure = sheet(6.6)
     regions = sorted(forecasts["region"].astype(str).unique())
     seen = [
         _draw_panel(axes, forecasts, panel, models[panel.model], regions)
@@ -105,11 +105,11 @@ def draw_error_heat_map(forecasts: pd.DataFrame, model: str) -> Figure:
     errors = errors_by_hour(forecasts, model)
     overall = _smape_by(forecasts, model, "region").sort_values(ascending=False)
     errors = errors.loc[overall.index]
-    figure = _sheet(1.7 + 0.32 * len(errors))
+    figure = sheet(1.7 + 0.32 * len(errors))
     axes = figure.subplots()
     colours = mpl.colormaps[ERROR_COLOUR_MAP].with_extremes(bad=FAINT)
     image = axes.imshow(np.ma.masked_invalid(errors.to_numpy()), cmap=colours, aspect="auto")
-    _dress(
+    dress(
         axes, title=f"{contestant_label(model)}: error by hour of day", x_label="Local hour of day"
     )
     axes.set_xticks(range(24), [f"{hour:02d}" for hour in range(24)])
@@ -118,7 +118,7 @@ def draw_error_heat_map(forecasts: pd.DataFrame, model: str) -> Figure:
     mean = float(overall.mean())
     bar = figure.colorbar(image, ax=axes, pad=0.015)
     bar.ax.axhline(mean, color=INK, linewidth=2)
-    _dress(bar.ax, y_label=f"sMAPE (%); line: mean of the regions, {mean:.3f}")
+    dress(bar.ax, y_label=f"sMAPE (%); line: mean of the regions, {mean:.3f}")
     figure.set_label(_heat_map_sentence(errors, model, overall))
     return figure
 
@@ -129,7 +129,7 @@ def draw_scores(scores: pd.DataFrame, *, show_article: bool = False) -> Figure:
     regions = sorted(set(table.index) - {OVERALL}, reverse=True)
     places = {region: float(place) for place, region in enumerate(regions, start=1)}
     places |= {OVERALL: -0.3} if OVERALL in table.index else {}
-    figure = _sheet(1.9 + 0.33 * len(places))
+    figure = sheet(1.9 + 0.33 * len(places))
     axes = figure.subplots()
     for contestants, colour, marker, legend, size in _families(scores):
         axes.scatter(
@@ -138,7 +138,7 @@ def draw_scores(scores: pd.DataFrame, *, show_article: bool = False) -> Figure:
             s=size, color=colour, marker=marker, label=legend,
             edgecolors=PAPER, linewidths=0.6, zorder=3 if marker in NAIVE_MARKERS else 4,
         )  # fmt: skip
-    _dress(axes, title="Error by region: further left is better", grid=True)
+    dress(axes, title="Error by region: further left is better", grid=True)
     _scale_errors(axes, table)
     names = [f"mean of {len(regions)}" if place < 0 else name for name, place in places.items()]
     axes.set_yticks(list(places.values()), names)
@@ -195,7 +195,7 @@ def _draw_panel(
     which = f"{'first' if panel.first else 'last'} {len(rows)} test hours"
     days = f"{rows['timestamp'].iloc[0]:%d %b} to {rows['timestamp'].iloc[-1]:%d %b %Y}"
     x_label = f"{which}, {days} (UTC)"
-    _dress(axes, title=title, x_label=x_label, y_label="Load (MW)", grid=True)
+    dress(axes, title=title, x_label=x_label, y_label="Load (MW)", grid=True)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_major_locator(locator := AutoDateLocator(tz=dt.UTC, minticks=4, maxticks=9))  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(
@@ -205,14 +205,16 @@ def _draw_panel(
     return f"{region}, {which}, {contestant_label(model)}: sMAPE {error}"
 
 
-def _sheet(height_inches: float) -> Figure:
+def sheet(height_inches: float) -> Figure:
+    """An empty figure of a page's width."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     return Figure(figsize=(WIDTH_INCHES, height_inches), layout=layout, facecolor=PAPER)
 
 
-def _dress(
+def dress(
     axes: Axes, *, title: str = "", x_label: str = "", y_label: str = "", grid: bool = False
 ) -> None:
+    """Title, labels and frame of a plot, as all have them."""
     axes.set_title(title, fontsize=TITLE_SIZE, color=INK, loc="left", fontweight="bold")
     axes.set_xlabel(x_label, fontsize=TEXT_SIZE, color=INK)
     axes.set_ylabel(y_label, fontsize=TEXT_SIZE, color=INK)

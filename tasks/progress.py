@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.progress import TaskID
 
 # One console for the display and for log lines, or they would write over each other.
@@ -26,10 +28,17 @@ class ProgressBoard:
         self._lock = threading.Lock()
         self._lines: dict[str, TaskID] = {}
         self._told: dict[str, float] = {}
+        self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
         self._display: Progress | None = None
+
+    def listen(self, job: str, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Let ``listener`` hear what ``job`` tells; an error that it raises ends the job."""
+        self._listeners[job] = listener
 
     def update(self, job: str, progress: dict[str, Any]) -> None:
         """Show where ``job`` stands (the fields of ``training.Progress``)."""
+        if listener := self._listeners.get(job):
+            listener(progress)
         line = describe(progress)
         if not console.is_terminal:
             self._tell(job, line, is_pass_end=progress["validation_smape"] is not None)
@@ -43,6 +52,7 @@ class ProgressBoard:
     def close(self, job: str) -> None:
         """``job`` has ended; the display goes with the last one."""
         with self._lock:
+            self._listeners.pop(job, None)
             self._told.pop(job, None)
             self._lines.pop(job, None)
             if self._display is not None and not self._lines:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gridcast.config import Fitted, Labels
 from gridcast.summary import (
@@ -93,6 +94,7 @@ class Job(Record):
     """One model to train: what, on which device, in which folder.
 
     ``key`` is the hash of ``parts``, all on which the result depends: it tells the job apart.
+    ``scored`` are the parts whose labels it forecasts: a trial's job never sees those of ``test``.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Job(Record):
     key: str
     folder: str
     parts: dict[str, Any]
+    scored: tuple[str, ...] = ("validation", "test")
 
 
 class TrainedJob(Record):
@@ -152,6 +155,63 @@ class FittedBaseline(Record):
     def file(self, name: str) -> Path:
         """The path of one of its files."""
         return Path(self.job.folder) / name
+
+
+class TrialRecord(Record):
+    """Settings that were tried, by name, and what came of them (percent, s).
+
+    ``given up``: ended early, with the sMAPE that it had then; ``refused``: the values do not go
+    together; ``interrupted``: with its run, and tried again by the next one.
+    """
+
+    number: int
+    state: Literal["trained", "given up", "failed", "refused", "interrupted"]
+    settings: dict[str, Any]
+    validation_smape: float | None
+    train_seconds: float | None
+    reason: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the ``tuning.trials`` that a study shall have."""
+        return self.state in {"trained", "given up", "failed"}
+
+
+def best_of(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The trained trial with the smallest validation sMAPE; the first of equals."""
+    first = best_first(trials)[:1]
+    return first[0] if first and first[0].state == "trained" else None
+
+
+def best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trained ones by their validation sMAPE, then the others as they came."""
+
+    def place(trial: TrialRecord) -> tuple[bool, float, int]:
+        is_trained = trial.state == "trained"
+        return not is_trained, (trial.validation_smape or 0.0) * is_trained, trial.number
+
+    return sorted(trials, key=place)
+
+
+def shown(value: object) -> str:
+    """A value as people want to read it: four digits of a float."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class StudyRecord(Record):
+    """A study as a run left it; ``best`` is the number of its best trial, ``profile`` its file.
+
+    ``unchanged`` is the number of the trial that has the settings as they were before the search.
+    """
+
+    name: str
+    folder: str
+    objective: str
+    best: int
+    unchanged: int | None
+    profile: str
+    picture: str
+    trials: list[TrialRecord]
 
 
 class Evaluation(Record):

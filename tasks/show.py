@@ -18,6 +18,7 @@ from gridcast.errors import BrokenChainError
 from gridcast.summary import BaselineRecord
 from tasks.progress import console
 from tasks.runs import read_summary
+from tasks.show_study import show_study
 from tasks.storage import read_json
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def show_summary(path: Path) -> None:
     """Print the comparison and where to look next; the last line is the summary's path."""
     summary = read_summary(path)
     out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
-    if summary.models:
+    study = path.with_name("study.json")
+    if study.is_file():
+        show_study(study)
+    elif summary.models:
         out.print(_scores_table(summary))
         out.print(_models_table(summary))
         if summary.preferred is not None:

@@ -13,7 +13,7 @@ from prefect.context import TaskRunContext
 
 from gridcast.errors import TooLongError, TrainingJobError
 from gridcast.planning import estimate_cpu_seconds
-from tasks.devices import find_devices, resolve_precision
+from tasks.devices import Devices, find_devices, resolve_precision
 from tasks.owned_process import Work, run_owned
 from tasks.progress import board, describe
 from tasks.records import Features, Job, TrainedJob
@@ -43,12 +43,34 @@ _log = logging.getLogger("gridcast.train")
 @task(name="plan-jobs", cache_policy=NO_CACHE)
 def plan_jobs(run: Run, features: Features) -> list[Job]:
     """One job a cell and seed, the devices and the CPU's threads shared out between them."""
-    from importlib.metadata import version
-
     devices = find_devices(run.profile, run.overrides)
     config = resolve_precision(run.config, devices.device_type)
     if devices.device_type == "cpu":
         _require_patience(run, config, features, num_cores=devices.num_cores)
+    return _plan(run, config, features, devices)
+
+
+@task(name="plan-trial", cache_policy=NO_CACHE)
+def plan_trial(
+    run: Run, features: Features, *, device: str | None = None, at_once: int = 1
+) -> list[Job]:
+    """One of ``at_once`` trials: its jobs on one device, which score the validation part alone."""
+    found = find_devices(run.profile, run.overrides)
+    devices = Devices((device or found.names[0],), max(1, found.num_cores // at_once))
+    config = resolve_precision(run.config, devices.device_type)
+    return _plan(run, config, features, devices, scored=("validation",))
+
+
+def _plan(
+    run: Run,
+    config: Config,
+    features: Features,
+    devices: Devices,
+    *,
+    scored: tuple[str, ...] = ("validation", "test"),
+) -> list[Job]:
+    from importlib.metadata import version
+
     pairs = [(cell, seed) for seed in config.training.seeds for cell in config.model.cells]
     threads = config.training.threads or max(1, devices.num_cores // len(pairs))
     jobs = []
@@ -61,6 +83,7 @@ def plan_jobs(run: Run, features: Features) -> list[Job]:
             "cell": cell,
             "seed": seed,
             "device": devices.device_type,
+            "scored": list(scored),
             "torch": version("torch"),
             "code": code_sha256(*_CODE),
         }
@@ -68,7 +91,7 @@ def plan_jobs(run: Run, features: Features) -> list[Job]:
         name = f"{cell}-seed{seed}"
         folder = run.artifacts / "jobs" / f"{name}-{key[:12]}"
         job = Job(name=name, cell=cell, seed=seed, device=device, threads=threads, key=key,
-                  folder=str(folder), parts=parts)  # fmt: skip
+                  folder=str(folder), parts=parts, scored=scored)  # fmt: skip
         spec = job.model_dump() | {
             "features": features.model_dump(mode="json"),
             "config": config.model_dump(mode="json"),

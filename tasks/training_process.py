@@ -1,7 +1,8 @@
 """The process that trains one model: ``python -m tasks.training_process <job folder>``.
 
 It reads ``job.json``, prints one JSON object a line on standard output as it goes, and leaves
-``model.pt2``, ``forecasts.parquet`` and, last of all, ``result.json``. It imports neither Prefect
+``model.pt2``, ``forecasts.parquet`` and, last of all, ``result.json``. Of a trial, which does not
+score the test part, no model is left: there are many, and none is used. It imports neither Prefect
 nor MLflow, ends when its standard input closes (its owner is gone), and needs nobody to run again.
 """
 
@@ -26,7 +27,7 @@ from gridcast.config import Config
 from gridcast.errors import GridcastError
 from gridcast.models import LastStep, weights_sha256
 from gridcast.scoring import score
-from gridcast.splits import PARTS, TEST, VALIDATION
+from gridcast.splits import PARTS, TEST
 from gridcast.training import TrainingData, train_model, training_data
 from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
 
@@ -68,12 +69,16 @@ def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         data, config=config, cell=job["cell"], seed=job["seed"], on_progress=_say_progress
     )
     begun = time.perf_counter()
-    scored = {part: score(trained.forecaster, data, part, config) for part in (VALIDATION, TEST)}
+    parts = [PARTS.index(name) for name in job["scored"]]
+    scored = {part: score(trained.forecaster, data, part, config) for part in parts}
     evaluation_seconds = time.perf_counter() - begun
     _say("scored", seconds=evaluation_seconds)
     write_forecasts(folder / FORECASTS, scored)
     peak = peak_memory_bytes(device)
-    export_model(folder / MODEL, trained, data, lookback=config.windows.lookback)
+    files = [FORECASTS]
+    if TEST in parts:
+        export_model(folder / MODEL, trained, data, lookback=config.windows.lookback)
+        files.append(MODEL)
     return {
         "num_parameters": trained.forecaster.num_parameters,
         "weights_sha256": weights_sha256(trained.forecaster),
@@ -83,7 +88,7 @@ def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "peak_memory_bytes": peak,
         "data_bytes": data.num_bytes,
         "history": [asdict(progress) for progress in trained.history],
-        "files": {name: file_sha256(folder / name) for name in (MODEL, FORECASTS)},
+        "files": {name: file_sha256(folder / name) for name in files},
     }
 
 

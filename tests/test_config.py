@@ -26,8 +26,8 @@ def fields_of(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def keys_of(node: yaml.Node, prefix: str = "") -> Iterator[str]:
-    """Every path of a YAML file, those that stand twice twice."""
-    if isinstance(node, yaml.MappingNode) and node.value:
+    """Every path of a YAML file, those that stand twice twice; what is data ends a path."""
+    if isinstance(node, yaml.MappingNode) and node.value and prefix != "tuning.space.":
         for key, value in node.value:
             yield from keys_of(value, f"{prefix}{key.value}.")
     else:

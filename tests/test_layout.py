@@ -12,8 +12,17 @@ import pytest
 from tests.pipelines import ROOT, clean_environment
 
 FOLDERS = {"benchmarks", "configs", "docs", "flows", "gridcast", "tasks", "tests"}
-FLOWS = ("check_leaks", "fetch_data", "prepare_data", "run_pipeline", "train_models")
-HEAVY = ("great_expectations", "matplotlib", "mlflow", "pandas", "prefect", "pyarrow", "torch")
+FLOWS = ("check_leaks", "fetch_data", "prepare_data", "run_pipeline", "train_models", "tune_models")
+HEAVY = (
+    "great_expectations",
+    "matplotlib",
+    "mlflow",
+    "optuna",
+    "pandas",
+    "prefect",
+    "pyarrow",
+    "torch",
+)
 
 
 def imported_by(code: str) -> set[str]:
@@ -57,7 +66,7 @@ from typer.testing import CliRunner
 from flows.command_line import app
 fetches = ("fetch", "fetch archive", "fetch kaggle", "fetch eia", "fetch synthetic")
 others = ("verify", "check-leaks", "ui", "snapshots", "snapshots list")
-for command in ("", "run", "ingest", "train", "synthesize", *fetches, *others):
+for command in ("", "run", "ingest", "train", "tune", "synthesize", *fetches, *others):
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0, result.output
 """

@@ -1,0 +1,87 @@
+"""Search for better settings: trials on the validation part, and a profile of the best."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from prefect import flow
+from prefect.futures import PrefectFuture, as_completed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from flows.prepare_data import prepare_data
+from gridcast.errors import PartialFailureError
+from tasks.build_features import make_features
+from tasks.owned_process import owned_processes
+from tasks.records import Features, Ingestion, TrainedJob
+from tasks.runs import Run, open_run
+from tasks.study import Study, Trial
+from tasks.train import plan_trial, train_model
+from tasks.tune import ask_trial, open_study, publish_study, require_search, tell_trial
+
+Trying = dict[Trial, tuple[Features, list[PrefectFuture[TrainedJob]]]]
+
+# A thread only waits for its job's process; each job has its own.
+_THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=64))
+
+
+@flow(name="tune-models", task_runner=_THREADS)
+def tune_models(
+    data: str | None = None,
+    artifacts: str = "artifacts",
+    profile: str = "base",
+    overrides: list[str] | None = None,
+    fresh: bool = False,  # noqa: FBT001, FBT002 - Prefect's pages make a form of these
+) -> str:
+    """Try settings of ``tuning.space`` on the validation part; the path of the best one's profile.
+
+    Run it when the data or the models have changed, or for the first time on data of your own. Safe
+    to run again: a study of the same data, settings and space goes on, up to ``tuning.trials``.
+    Ad hoc: ``gridcast tune --data folder``.
+
+    Args:
+        data: folder of the CSVs; none: ``data/``, else a synthetic set.
+        artifacts: folder for everything that runs produce.
+        profile: name in ``configs/``, or the path of a YAML file.
+        overrides: such as ``["tuning.trials=100"]``.
+        fresh: read every CSV again, and train what a trial has in common with an earlier one again.
+    """
+    with open_run("tune-models", data=data, artifacts=artifacts, profile=profile,
+                  overrides=overrides, fresh=fresh, run_id=None) as run:  # fmt: skip
+        require_search(run)
+        ingestion = prepare_data(**run.parameters)
+        if not ingestion.published:
+            raise PartialFailureError(ingestion.errors, summary=run.summary_path)
+        with run.timed("build_features"):
+            features = make_features(run, ingestion.published, return_state=True).result()
+        jobs = plan_trial(run, features)
+        with run.timed("tune_models"), owned_processes(), open_study(run, ingestion, jobs) as study:
+            _search(run, study, ingestion, features)
+            return publish_study(run, study, features).profile
+
+
+def _search(run: Run, study: Study, ingestion: Ingestion, base: Features) -> None:
+    """Keep as many trials going as there is place for, until there are enough."""
+    trying: Trying = {}
+    while True:
+        while (trial := ask_trial(study)) is not None:
+            in_use = [base.path, *study.tables]
+            made = make_features(trial.run, ingestion.published, in_use=in_use, return_state=True)
+            features = made.result()
+            jobs = plan_trial(trial.run, features, device=trial.device, at_once=study.at_once)
+            named = study.begin(trial, features, jobs)
+            trying[trial] = features, [train_model.submit(trial.run, job) for job in named]
+        if not trying:
+            return
+        trial = _first_ended(trying)
+        features, futures = trying.pop(trial)
+        ended = [each.result(raise_on_failure=False) for each in futures]
+        tell_trial(run, study, trial, features, ended)
+
+
+def _first_ended(trying: Trying) -> Trial:
+    left = {future: trial for trial, (_, futures) in trying.items() for future in futures}
+    ended = as_completed(list(left))
+    while True:
+        trial = left.pop(next(ended))
+        if trial not in left.values():
+            return trial
