@@ -49,14 +49,15 @@ from benchmarks.article_accuracy import (
     slug,
     write_kept,
 )
-from benchmarks.regions import on_device, read_features
+from benchmarks.regions import batches_of, on_device, read_features
 from gridcast.config import Cell, Config
 from gridcast.features import FEATURE_PREFIX
 from gridcast.models import RecurrentForecaster
 from gridcast.optimization import TrainingStep
 from gridcast.splits import TEST
-from gridcast.training import training_data
-from gridcast.windows import cut_pass, train_starts
+from gridcast.stack import ForecasterStack
+from gridcast.training import TrainingData, training_data
+from gridcast.windows import train_starts
 from tasks.training_process import peak_memory_bytes, set_fp32_precision
 
 if TYPE_CHECKING:
@@ -214,16 +215,17 @@ def _contest(options: argparse.Namespace) -> Json:
     frame = pd.read_parquet(Path(options.folder) / _FRAME)
     scales = json.loads((Path(options.folder) / _SCALES).read_text(encoding="utf-8"))
     begun = perf_counter()
-    torch.manual_seed(0)
-    num_features = sum(name.startswith(FEATURE_PREFIX) for name in frame.columns)
-    forecaster = RecurrentForecaster(
-        config.model, cell=cell, num_features=num_features, horizon=config.windows.horizon
-    ).to(device)
-    forecaster.train()
     if is_ours:
         set_fp32_precision(device, precision)
-        trainer = _ours(forecaster, frame, scales, config, options.warmup + options.steps)
+        data = training_data(frame, scales, device)
+        trainer = _ours(data, config, cell, options.warmup + options.steps)
     else:
+        torch.manual_seed(0)
+        num_features = sum(name.startswith(FEATURE_PREFIX) for name in frame.columns)
+        forecaster = RecurrentForecaster(
+            config.model, cell=cell, num_features=num_features, horizon=config.windows.horizon
+        ).to(device)
+        forecaster.train()
         trainer = _article(forecaster, frame, config, device)
     prepare_seconds = perf_counter() - begun
     for _ in range(options.warmup):
@@ -252,25 +254,13 @@ def _contest(options: argparse.Namespace) -> Json:
     }
 
 
-def _ours(
-    forecaster: RecurrentForecaster,
-    frame: pd.DataFrame,
-    scales: dict[str, tuple[float, float]],
-    config: Config,
-    num_steps: int,
-) -> Trainer:
-    device = next(forecaster.parameters()).device
-    data = training_data(frame, scales, device)
-    starts_N = train_starts(data.steps, config.windows)
-    order = cut_pass(starts_N, config.windows, pass_number=1, seed=0)
-    order_N = torch.as_tensor(order, device=device)
-    update = TrainingStep(forecaster, data, config, num_steps)
+def _ours(data: TrainingData, config: Config, cell: Cell, num_steps: int) -> Trainer:
+    stack = ForecasterStack(data, config, cell=cell, seeds=[0])
+    update, batches = TrainingStep(stack, data, config, num_steps), batches_of(data, config)
     update.begin_pass()
-    size = config.training.batch_size
-    batches = (order_N[first : first + size] for first in range(0, len(order_N), size))
     # The series on the device, the index of all windows, and the pass's order of it, twice.
-    data_bytes = data.num_bytes + starts_N.nbytes + order.nbytes + order_N.nbytes
-    return Trainer(lambda: update(next(batches)), data_bytes)
+    index = train_starts(data.steps, config.windows).nbytes
+    return Trainer(lambda: update(next(batches)), data.num_bytes + 3 * index)
 
 
 def _article(
@@ -290,7 +280,9 @@ def _article(
         nonlocal state
         x_BLF, label_B1 = next(batches)
         optimizer.zero_grad()
-        y_B11, new_state = forecaster.run(x_BLF.to(device).float(), config.windows.warmup, state)
+        y_B11, new_state = forecaster.run(
+            x_BLF.to(device).float(), None, config.windows.warmup, state
+        )
         loss = criterion(y_B11[:, 0], label_B1.to(device).float())
         loss.backward()
         optimizer.step()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -15,8 +18,11 @@ from gridcast.features import FeatureTable, build_features
 from gridcast.parsing import parse_region, region_of
 from gridcast.quality import flag_readings
 from gridcast.training import TrainingData, training_data
+from gridcast.windows import cut_pass, train_starts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from gridcast.config import Config
 
 _DEFAULT = Path(__file__).resolve().parent.parent / "data"
@@ -43,6 +49,18 @@ def read_features(config: Config, folder: Path | None = None) -> FeatureTable:
         message = f"{folder or data_folder()}: no <REGION>_hourly.csv; set GRIDCAST_DATA"
         raise SystemExit(message)
     return build_features(readings, config)
+
+
+def batches_of(
+    data: TrainingData, config: Config, *, seeds: Sequence[int] = (0,)
+) -> Iterator[Tensor]:
+    """The full batches of a first pass, ``(S, B)`` starts each, without end."""
+    starts_N = train_starts(data.steps, config.windows)
+    orders = [cut_pass(starts_N, config.windows, pass_number=1, seed=seed) for seed in seeds]
+    order_SN = torch.as_tensor(np.stack(orders), device=data.x_TF.device)
+    size = config.training.batch_size
+    num_batches = order_SN.shape[1] // size
+    return cycle([order_SN[:, size * batch : size * (batch + 1)] for batch in range(num_batches)])
 
 
 def on_device(table: FeatureTable, device: torch.device) -> TrainingData:

@@ -5,8 +5,7 @@
 ``benchmarks/results/side-by-side-<device>.json``. The data are those of ``GRIDCAST_DATA``, or of
 ``data/``. Without a GPU nothing is run.
 
-Two streams of one process share the state of PyTorch's random numbers, so dropout would not repeat:
-this way is here for its time alone.
+Two streams is how a run trains both (``gridcast.training.run_together``).
 """
 
 from __future__ import annotations
@@ -20,18 +19,16 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
-from benchmarks.regions import on_device, read_features
+from benchmarks.regions import batches_of, on_device, read_features
 from gridcast.config import Cell, Config
-from gridcast.models import RecurrentForecaster
 from gridcast.optimization import TrainingStep
+from gridcast.stack import ForecasterStack
 from gridcast.training import TrainingData
-from gridcast.windows import cut_pass, train_starts
 from tasks.training_process import set_fp32_precision
 
 if TYPE_CHECKING:
@@ -104,26 +101,19 @@ def _config(options: argparse.Namespace) -> Config:
 
 
 def _step(data: TrainingData, config: Config, cell: Cell) -> Callable[[], object]:
-    """One training step of one network, warmed up and captured."""
-    torch.manual_seed(0)
+    """One training step of one network, warmed up and captured, on a stream of its own."""
     set_fp32_precision(data.x_TF.device, config.training.precision)
-    forecaster = RecurrentForecaster(
-        config.model, cell=cell, num_features=data.x_TF.shape[1], horizon=config.windows.horizon
-    ).to(data.x_TF.device)
-    forecaster.train()
-    starts_N = train_starts(data.steps, config.windows)
-    order = cut_pass(starts_N, config.windows, pass_number=1, seed=0)
-    order_N = torch.as_tensor(order, device=data.x_TF.device)
-    size = config.training.batch_size
-    batches = [order_N[first : first + size] for first in range(0, len(order_N), size)]
-    update = TrainingStep(forecaster, data, config, num_steps=10**6)
-    update.begin_pass()
-    count = 0
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        stack = ForecasterStack(data, config, cell=cell, seeds=[0])
+        update = TrainingStep(stack, data, config, num_steps=10**6)
+        update.begin_pass()
+        batches = batches_of(data, config)
 
     def step() -> object:
-        nonlocal count
-        count += 1
-        return update(batches[count % (len(batches) - 1)])
+        with torch.cuda.stream(stream):
+            return update(next(batches))
 
     for _ in range(_WARM_UP):
         step()
@@ -136,18 +126,15 @@ def _in_turn(steps: Sequence[Callable[[], object]], num_steps: int) -> float:
     for step in steps:
         for _ in range(num_steps):
             step()
-    torch.cuda.synchronize()
+        torch.cuda.synchronize()
     return perf_counter() - begun
 
 
 def _two_streams(steps: Sequence[Callable[[], object]], num_steps: int) -> float:
-    streams = [torch.cuda.Stream() for _ in steps]  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize()
     begun = perf_counter()
     for _ in range(num_steps):
-        for step, stream in zip(steps, streams, strict=True):
-            with torch.cuda.stream(stream):
-                step()
+        for step in steps:
+            step()
     torch.cuda.synchronize()
     return perf_counter() - begun
 

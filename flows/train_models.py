@@ -20,7 +20,14 @@ from tasks.record_lineage import record_lineage
 from tasks.records import FittedBaseline, TrainedJob
 from tasks.runs import open_run
 from tasks.track import prepare_tracking, track_models
-from tasks.train import plan_jobs, record_jobs, train_model
+from tasks.train import (
+    outcomes_of,
+    plan_jobs,
+    record_jobs,
+    share_devices,
+    train_model,
+    train_together,
+)
 
 # A thread only waits for its job's process; each job has its own.
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=32))
@@ -62,9 +69,11 @@ def train_models(
             prepared = prepare_tracking.submit(run)
             baselines = plan_baselines(run, features, num_beside=len(jobs))
             futures: dict[str, PrefectFuture[Any]] = {
-                **{job.name: train_model.submit(run, job) for job in jobs},
-                **{job.name: fit_baseline.submit(run, job) for job in baselines},
+                job.name: fit_baseline.submit(run, job) for job in baselines
             }
+            shared = [train_together.submit(run, group) for group in share_devices(run, jobs)]
+            tried = outcomes_of(shared)
+            futures |= {job.name: train_model.submit(run, job, tried) for job in jobs}
             waited: list[PrefectFuture[Any]] = [prepared, *futures.values()]
             wait(waited)
             trained, fitted, failed = _sort({name: each.state for name, each in futures.items()})

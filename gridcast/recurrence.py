@@ -39,13 +39,12 @@ class Layer(NamedTuple):
     bias_hh: Tensor
 
 
-def can_fuse(recurrent: nn.GRU | nn.LSTM, dtype: torch.dtype | None) -> bool:
+def can_fuse(num_units: int, device: torch.device, dtype: torch.dtype | None) -> bool:
     """Whether the kernels run this network: on a Hopper GPU, 16 bits, 64, 128 or 256 units."""
-    device = recurrent.weight_hh_l0.device
     return (
         device.type == "cuda"
         and dtype in (torch.float16, torch.bfloat16)
-        and recurrent.hidden_size in _UNITS
+        and num_units in _UNITS
         and torch.cuda.get_device_capability(device)[0] == _HOPPER
         and find_spec("cuda") is not None
         and find_spec("cuda.bindings") is not None

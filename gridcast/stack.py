@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def fused_type(config: Config, device: torch.device) -> torch.dtype | None:
+    """In which type our kernels multiply; None where PyTorch's layers run the network."""
+    half = HALF.get(config.training.precision)
+    wanted = config.training.recurrence == "auto"
+    return half if wanted and can_fuse(config.model.hidden_size, device, half) else None
+
+
 class ForecasterStack:
     """``S`` forecasters of one cell, one a seed; each begins as it would alone."""
 
@@ -51,9 +58,7 @@ class ForecasterStack:
             rows.append(nn.utils.parameters_to_vector(build().parameters()).detach())
         self.weights_SP = torch.stack(rows).to(self._device)
         self._views = [self._view_of(row_P) for row_P in self.weights_SP]
-        half = HALF.get(config.training.precision)
-        wants_fused = config.training.recurrence == "auto"
-        self.fused = half if wants_fused and can_fuse(self._views[0].recurrent, half) else None
+        self.fused = fused_type(config, self._device)
         # Of our own dropout: other trainings on this GPU draw from PyTorch's generator too.
         self.generators = [torch.Generator(self._device).manual_seed(seed) for seed in seeds]
         alone = dict[str, Tensor](self._views[0].named_parameters())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, isfinite
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from gridcast.features import FEATURE_PREFIX
 from gridcast.optimization import TrainingStep
 from gridcast.scoring import plan_scoring, score_planned
 from gridcast.splits import TRAIN, VALIDATION
-from gridcast.stack import ForecasterStack
+from gridcast.stack import ForecasterStack, fused_type
 from gridcast.windows import Ints, Steps, cut_pass, num_in_pass, steps_of, train_starts
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from gridcast.models import RecurrentForecaster
 
 _REPORT_EVERY_SECONDS = 1.0
+_SIDE_BY_SIDE = 2  # trainings on one GPU: more gain nothing
+_MOST_SEEDS = 16  # of one pass: the memory of its states grows with them
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,55 @@ def train_model(
     return outcome
 
 
+def train_models(
+    data: TrainingData,
+    *,
+    config: Config,
+    models: Sequence[tuple[Cell, int]],
+    on_progress: Callable[[Cell, int, Progress], None],
+) -> dict[tuple[Cell, int], TrainedModel | NotFiniteError]:
+    """Fit several forecasters (cell, seed) on one device, as many at a time as pays.
+
+    With our GPU kernels the seeds of a cell share one pass, and the cells run side by side. Without
+    them each is trained by itself, two side by side where the library's dropout, which draws from
+    PyTorch's own generator, is not used. Whatever the company, each comes out as it does alone (to
+    rounding, with our kernels).
+
+    Raises:
+        UsageError: the training part is too short for a batch in each pass.
+    """
+    is_fused = fused_type(config, data.x_TF.device) is not None
+    has_own_chance = is_fused or config.model.dropout == 0 or config.model.num_layers == 1
+    at_once = _SIDE_BY_SIDE if data.x_TF.device.type == "cuda" and has_own_chance else 1
+    waiting = [
+        Training(
+            data, config=config, cell=cell, seeds=seeds, on_progress=partial(on_progress, cell)
+        )
+        for cell, seeds in _stacks(models, most=_MOST_SEEDS if is_fused else 1)
+    ]
+    outcomes = {}
+    for first in range(0, len(waiting), at_once):
+        run_together(waiting[first : first + at_once])
+    for training in waiting:
+        for seed, outcome in training.outcomes.items():
+            outcomes[training.cell, seed] = outcome
+    return outcomes
+
+
+def _stacks(models: Sequence[tuple[Cell, int]], *, most: int) -> list[tuple[Cell, list[int]]]:
+    """Each cell's seeds, ``most`` at a time; the first of each cell, then the second, and so on."""
+    seeds_of: dict[Cell, list[int]] = {}
+    for cell, seed in models:
+        seeds_of.setdefault(cell, []).append(seed)
+    longest = max(len(seeds) for seeds in seeds_of.values())
+    return [
+        (cell, seeds[first : first + most])
+        for first in range(0, longest, most)
+        for cell, seeds in seeds_of.items()
+        if first < len(seeds)
+    ]
+
+
 def run_together(trainings: Sequence[Training]) -> None:
     """Run trainings side by side, a step of each in turn; on a GPU each has a stream of its own."""
     running = [(each, each.steps(), _stream_for(each)) for each in trainings]
@@ -190,7 +242,8 @@ class Training:
         self.outcomes: dict[int, TrainedModel | NotFiniteError] = {}
         self.device = data.x_TF.device
         self.validation_seconds = 0.0
-        self._data, self._config, self._cell, self._seeds = data, config, cell, tuple(seeds)
+        self.cell = cell
+        self._data, self._config, self._seeds = data, config, tuple(seeds)
         self._starts_N = train_starts(data.steps, config.windows)
         self._validation = plan_scoring(data, VALIDATION, config)
         self._passes = _plan_passes(self._starts_N, config.windows, config.training)
@@ -200,7 +253,7 @@ class Training:
     def steps(self) -> Iterator[None]:
         """Train, giving way after each step."""
         data, config, clock = self._data, self._config, self._clock
-        stack = ForecasterStack(data, config, cell=self._cell, seeds=self._seeds)
+        stack = ForecasterStack(data, config, cell=self.cell, seeds=self._seeds)
         update = TrainingStep(stack, data, config, clock.num_steps)
         size = config.training.batch_size
         for pass_number, num_batches in enumerate(self._passes, start=1):
@@ -244,7 +297,7 @@ class Training:
                 step = self._clock.step - len(loss_BS) + first + 1
                 loss = float(loss_BS[first, number])
                 self.outcomes[seed] = NotFiniteError(
-                    cell=self._cell, seed=seed, step=step, loss=loss
+                    cell=self.cell, seed=seed, step=step, loss=loss
                 )
         return [float(loss) for loss in loss_BS.mean(0)]
 

@@ -39,7 +39,8 @@ _interrupted = threading.Event()
 class Work:
     """What a process is to do, and within what bounds; ``limit_setting`` is the key of the limit.
 
-    ``name`` is what people call it, ``threads`` are those of its numerical libraries.
+    ``name`` is what people call it, ``threads`` are those of its numerical libraries, ``beside``
+    more folders that it is given.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Work:
     threads: int
     limit_seconds: float
     limit_setting: str
+    beside: tuple[Path, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -97,7 +99,7 @@ def run_owned(work: Work, *, on_event: OnEvent) -> None:
 @contextmanager
 def _started(work: Work) -> Iterator[subprocess.Popen[str]]:
     """The process, in a session of its own; on the way out nothing of it is left."""
-    command = [sys.executable, "-m", work.module, str(work.folder)]
+    command = [sys.executable, "-m", work.module, *map(str, (work.folder, *work.beside))]
     environment = os.environ | {"OMP_NUM_THREADS": str(work.threads), "PYTHONPATH": str(_ROOT)}
     with work.log.open("wb") as log, _live_lock:
         if _interrupted.is_set():

@@ -109,7 +109,10 @@ class Job(Record):
 
 
 class TrainedJob(Record):
-    """A job that has ended well, and what its process measured (s, bytes)."""
+    """A job that has ended well, and what its process measured (s, bytes).
+
+    ``num_together`` jobs shared the training's time: seeds of one pass.
+    """
 
     job: Job
     num_parameters: int
@@ -117,6 +120,7 @@ class TrainedJob(Record):
     train_seconds: float
     evaluation_seconds: float
     num_steps: int
+    num_together: int = 1
     peak_memory_bytes: int
     data_bytes: int
     history: list[dict[str, float | None]]

@@ -62,6 +62,12 @@ def show_summary(path: Path) -> None:
         out.print(_regions_table(summary))
     if (leaks := path.with_name("leaks.json")).is_file():
         show_leaks(leaks)
+    _show_what_to_know(out, summary)
+    _show_places(out, summary)
+    out.print(str(path), highlight=False)
+
+
+def _show_what_to_know(out: Console, summary: Summary) -> None:
     refused = [name for name, region in summary.regions.items() if region.status == "refused"]
     if refused:
         out.print(f"Set aside: {', '.join(refused)} (see the ERROR lines above)", style="red")
@@ -70,6 +76,9 @@ def show_summary(path: Path) -> None:
                   style="yellow")  # fmt: skip
     seconds = summary.timings.get("total", 0.0)
     out.print(f"{summary.status.capitalize()} in {seconds:.0f} s (profile {summary.profile})")
+
+
+def _show_places(out: Console, summary: Summary) -> None:
     where = {
         "Snapshot": summary.snapshot,
         "Report": summary.report,
@@ -81,7 +90,6 @@ def show_summary(path: Path) -> None:
             out.print(f"{name + ':':10s} {place}", highlight=False)
     if summary.models:
         out.print("Compare runs in MLflow and Prefect: gridcast ui", highlight=False)
-    out.print(str(path), highlight=False)
 
 
 def show_verification(target: str, artifacts: Path) -> None:

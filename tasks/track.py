@@ -153,7 +153,7 @@ def _log_program(trained: TrainedJob, features: Features, run: Run) -> None:
     program = trained.file(_PROGRAM)
     require_sha256(program, trained.files[_PROGRAM])
     windows, kind = run.config.windows, np.dtype("float32")
-    shape_in = (-1, windows.lookback, len(features.feature_names))
+    shape_in = (-1, windows.lookback, len(_input_names(features, run)))
     with (
         warnings.catch_warnings()
     ):  # it asks for a type hint and an example; the signature says all
@@ -214,6 +214,7 @@ def _params(run: Run, trained: TrainedJob) -> list[Any]:
         "seed": trained.job.seed,
         "device": trained.job.device,
         "num_parameters": trained.num_parameters,
+        "num_together": trained.num_together,
         "weights_sha256": trained.weights_sha256,
     }
     return [Param(key, str(value)) for key, value in (flat | own).items()]
@@ -263,12 +264,18 @@ def _figures(evaluation: Evaluation, model: str) -> dict[str, Any]:
     }
 
 
+def _input_names(features: Features, run: Run) -> list[str]:
+    """The columns of a window that the model is given."""
+    return features.feature_names + ["region"] * (run.config.model.region_units > 0)
+
+
 def _how_to_use(features: Features, run: Run) -> dict[str, Any]:
     """What the tensors mean: the features' order and each region's scale (MW)."""
     return {
         "lookback_steps": run.config.windows.lookback,
         "horizon_steps": run.config.windows.horizon,
-        "feature_names": features.feature_names,
+        "feature_names": _input_names(features, run),
+        "region_numbers": {region: number for number, region in enumerate(sorted(features.scales))},
         "scales": {
             region: {"offset_mw": offset, "scale_mw": scale}
             for region, (offset, scale) in features.scales.items()

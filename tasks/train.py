@@ -10,6 +10,7 @@ from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
+from prefect.futures import PrefectFuture
 
 from gridcast.errors import TooLongError, TrainingJobError
 from gridcast.planning import estimate_cpu_seconds
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from tasks.runs import Run
 
 _CODE = (
+    "gridcast.adam",
     "gridcast.metrics",
     "gridcast.models",
     "gridcast.kernels",
     "gridcast.optimization",
     "gridcast.recurrence",
     "gridcast.scoring",
+    "gridcast.stack",
     "gridcast.training",
     "gridcast.windows",
     "tasks.training_process",
@@ -102,25 +105,65 @@ def _plan(
     return jobs
 
 
+def share_devices(run: Run, jobs: list[Job]) -> list[list[Job]]:
+    """The jobs of each GPU that are still to be done, where there are several: for one process."""
+    to_do = [job for job in jobs if run.fresh or _already_trained(job) is None]
+    groups = [
+        [job for job in to_do if job.device == device] for device in {job.device for job in to_do}
+    ]
+    return [group for group in groups if len(group) > 1 and group[0].device != "cpu"]
+
+
+@task(name="train-together", cache_policy=NO_CACHE)
+def train_together(run: Run, jobs: list[Job]) -> dict[str, str]:
+    """Own one process for all ``jobs`` of a GPU, which share its time better than processes do.
+
+    Gives the jobs that came to an end, by name, with the reason of those that failed by themselves
+    (else empty). If the process dies, the others are left to :func:`train_model`, one by one.
+    """
+    names = ", ".join(job.name for job in jobs)
+    _log.info("%s: training together on %s", names, jobs[0].device)
+    for job in jobs:
+        (Path(job.folder) / "result.json").unlink(missing_ok=True)
+    failed: dict[str, str] = {}
+    try:
+        failed = _run_process(jobs, limit_seconds=run.config.training.time_limit_seconds)
+    except TrainingJobError as error:
+        _log.warning("%s; what it left undone is done job by job", error)
+    ended = {job.name: "" for job in jobs if _already_trained(job) is not None}
+    return ended | failed
+
+
+def outcomes_of(shared: list[PrefectFuture[dict[str, str]]]) -> dict[str, str]:
+    """What all of ``train_together`` gave."""
+    return {name: reason for each in shared for name, reason in each.result().items()}
+
+
 @task(name="train-model", task_run_name="train-{job.name}", cache_policy=NO_CACHE)
-def train_model(run: Run, job: Job) -> TrainedJob:
+def train_model(run: Run, job: Job, tried: dict[str, str] | None = None) -> TrainedJob:
     """Own the job's process: start it, relay its progress, enforce its limit, survive its death.
+
+    ``tried`` tells what became of jobs that were trained together in this run.
 
     Raises:
         TrainingJobError: the process failed, was killed, or ran past its limit.
     """
-    if not run.fresh and (trained := _already_trained(job)) is not None:
+    reason = None if tried is None else tried.get(job.name)
+    if reason:
+        raise TrainingJobError(job.name, reason=reason, log=_log_of(job))
+    is_new = reason is not None
+    if (is_new or not run.fresh) and (trained := _already_trained(job)) is not None:
+        if is_new:
+            return _told(trained)
         _log.info("%s: already trained, nothing has changed", job.name)
         return unchanged(trained)
     _log.info("%s: training on %s, CPU threads: %d", job.name, job.device, job.threads)
     (Path(job.folder) / "result.json").unlink(missing_ok=True)
-    _run_process(job, limit_seconds=run.config.training.time_limit_seconds)
+    _run_process([job], limit_seconds=run.config.training.time_limit_seconds)
     trained = _already_trained(job)
     if trained is None:
-        reason, log = "it left no whole result", Path(job.folder) / "log.txt"
-        raise TrainingJobError(job.name, reason=reason, log=log)
-    _log.info("%s: trained in %.1f s", job.name, trained.train_seconds)
-    return trained.model_copy(update={"cached": False})
+        raise TrainingJobError(job.name, reason="it left no whole result", log=_log_of(job))
+    return _told(trained)
 
 
 @task(name="record-jobs", cache_policy=NO_CACHE)
@@ -141,27 +184,46 @@ def _already_trained(job: Job) -> TrainedJob | None:
     return trained
 
 
-def _run_process(job: Job, *, limit_seconds: float) -> None:
-    artifact = _ProgressArtifact(job)
+def _told(trained: TrainedJob) -> TrainedJob:
+    _log.info("%s: trained in %.1f s", trained.job.name, trained.train_seconds)
+    return trained.model_copy(update={"cached": False})
+
+
+def _log_of(job: Job) -> Path:
+    return Path(job.folder) / "log.txt"
+
+
+def _run_process(jobs: list[Job], *, limit_seconds: float) -> dict[str, str]:
+    """Train the jobs in one process; those of several that failed by themselves, and why."""
+    artifacts = {job.name: _ProgressArtifact(job) for job in jobs}
+    failed: dict[str, str] = {}
 
     def show(event: dict[str, Any]) -> None:
+        # A trial has given its only job another name than stands in its folder.
+        name = event.get("job", "") if len(jobs) > 1 else jobs[0].name
         if event["event"] == "progress":
-            board.update(job.name, event)
-            artifact.update(event)
+            board.update(name, event)
+            artifacts[name].update(event)
+        elif event["event"] == "failed":
+            failed[name] = event["reason"].removeprefix("ERROR ")
 
     try:
-        run_owned(_work(job, limit_seconds), on_event=show)
+        run_owned(_work(jobs, limit_seconds), on_event=show)
     finally:
-        board.close(job.name)
+        for job in jobs:
+            board.close(job.name)
+    return failed
 
 
-def _work(job: Job, limit_seconds: float) -> Work:
+def _work(jobs: list[Job], limit_seconds: float) -> Work:
+    first, *others = jobs
     return Work(
-        name=job.name,
+        name=", ".join(job.name for job in jobs),
         module="tasks.training_process",
-        folder=Path(job.folder),
-        threads=job.threads,
-        limit_seconds=limit_seconds,
+        folder=Path(first.folder),
+        beside=tuple(Path(job.folder) for job in others),
+        threads=first.threads,
+        limit_seconds=limit_seconds * len(jobs),
         limit_setting="training.time_limit_seconds",
     )
 

@@ -1,18 +1,16 @@
-"""The process that trains one model: ``python -m tasks.training_process <job folder>``.
+"""The process that trains models: ``python -m tasks.training_process <job folder> ...``.
 
-It reads ``job.json``, prints one JSON object a line on standard output as it goes, and leaves
-``model.pt2``, ``forecasts.parquet`` and, last of all, ``result.json``. Of a trial, which does not
-score the test part, no model is left: there are many, and none is used. It imports neither Prefect
-nor MLflow, ends when its standard input closes (its owner is gone), and needs nobody to run again.
+It reads ``job.json`` (of several folders, if the jobs differ in cell and seed alone), prints one
+JSON object a line on standard output as it goes, and leaves in each folder ``model.pt2``,
+``forecasts.parquet`` and, last of all, ``result.json``. Of a trial, which does not score the test
+part, no model is left: there are many, and none is used. It imports neither Prefect nor MLflow,
+ends when its standard input closes (its owner is gone), and needs nobody to run again.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import resource
 import sys
-import threading
 import time
 import warnings
 from dataclasses import asdict
@@ -28,35 +26,48 @@ from gridcast.errors import GridcastError
 from gridcast.models import LastStep, weights_sha256
 from gridcast.scoring import score
 from gridcast.splits import PARTS, TEST
-from gridcast.training import TrainingData, train_model, training_data
+from gridcast.training import TrainedModel, TrainingData, train_models, training_data
+from tasks.owned_process import end_with_owner, tell
 from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
 
 if TYPE_CHECKING:
+    from gridcast.config import Cell
     from gridcast.scoring import Scored
-    from gridcast.training import Progress, TrainedModel
+    from gridcast.training import Progress
 
 JOB, RESULT, MODEL, FORECASTS = "job.json", "result.json", "model.pt2", "forecasts.parquet"
 # Two windows: torch.export would take a batch of one for a constant.
 _EXAMPLE_BATCH = 2
 
 
-def main(folder: Path) -> int:
-    """Train the job in ``folder``; 0, or 1 after an ``error`` line."""
-    threading.Thread(target=_end_with_owner, daemon=True).start()
-    job = read_json(folder / JOB)
-    if job is None:
-        return _fail(f"ERROR {folder / JOB}: found no job, expected one written by gridcast")
+def main(folders: list[Path]) -> int:
+    """Train the jobs in ``folders``; 0, or 1 after an ``error`` line.
+
+    Of several jobs one can fail by itself, which a line ``failed`` tells.
+    """
+    end_with_owner()
+    jobs = [read_json(folder / JOB) for folder in folders]
+    known = [job for job in jobs if job is not None]
+    if len(known) < len(folders):
+        where = folders[jobs.index(None)] / JOB
+        return _fail(f"ERROR {where}: found no job, expected one written by gridcast")
     try:
-        result = run_job(job, folder)
+        failed = run_jobs(known, folders)
     except (GridcastError, torch.OutOfMemoryError, MemoryError) as error:
         return _fail(str(error) or type(error).__name__)
-    write_json(folder / RESULT, result)
+    if len(folders) == len(failed) == 1:
+        return _fail(*failed.values())
+    for name, reason in failed.items():
+        tell("failed", job=name, reason=reason)
     return 0
 
 
-def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Features → trained model → its file, its forecasts, and what they cost."""
-    device = torch.device(job["device"])
+def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
+    """Features → trained models → the result of each; which jobs failed, and why.
+
+    The jobs differ in cell and seed alone.
+    """
+    job, device = jobs[0], torch.device(jobs[0]["device"])
     torch.set_num_threads(job["threads"])
     set_fp32_precision(device, job["config"]["training"]["precision"])
     if device.type == "cuda":
@@ -64,17 +75,34 @@ def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     config = Config.model_validate(job["config"])
     begun = time.perf_counter()
     data = read_training_data(job, device)
-    _say("loaded", seconds=time.perf_counter() - begun)
-    trained = train_model(
-        data, config=config, cell=job["cell"], seed=job["seed"], on_progress=_say_progress
-    )
+    tell("loaded", seconds=time.perf_counter() - begun)
+    names = {(each["cell"], each["seed"]): each["name"] for each in jobs}
+
+    def say(cell: Cell, seed: int, progress: Progress) -> None:
+        tell("progress", job=names[cell, seed], **asdict(progress))
+
+    outcomes = train_models(data, config=config, models=list(names), on_progress=say)
+    failed = {}
+    for each, folder in zip(jobs, folders, strict=True):
+        outcome = outcomes[each["cell"], each["seed"]]
+        if isinstance(outcome, TrainedModel):
+            write_json(folder / RESULT, finish(each, folder, outcome, data, config))
+        else:
+            failed[each["name"]] = str(outcome)
+    return failed
+
+
+def finish(
+    job: dict[str, Any], folder: Path, trained: TrainedModel, data: TrainingData, config: Config
+) -> dict[str, Any]:
+    """Trained model → its file, its forecasts, and what they cost."""
     begun = time.perf_counter()
     parts = [PARTS.index(name) for name in job["scored"]]
     scored = {part: score(trained.forecaster, data, part, config) for part in parts}
     evaluation_seconds = time.perf_counter() - begun
-    _say("scored", seconds=evaluation_seconds)
+    tell("scored", job=job["name"], seconds=evaluation_seconds)
     write_forecasts(folder / FORECASTS, scored)
-    peak = peak_memory_bytes(device)
+    peak = peak_memory_bytes(data.x_TF.device)
     files = [FORECASTS]
     if TEST in parts:
         export_model(folder / MODEL, trained, data, lookback=config.windows.lookback)
@@ -85,6 +113,7 @@ def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "train_seconds": trained.train_seconds,
         "evaluation_seconds": evaluation_seconds,
         "num_steps": trained.num_steps,
+        "num_together": trained.num_together,
         "peak_memory_bytes": peak,
         "data_bytes": data.num_bytes,
         "history": [asdict(progress) for progress in trained.history],
@@ -121,7 +150,8 @@ def write_forecasts(path: Path, scored: dict[int, Scored]) -> None:
 def export_model(path: Path, trained: TrainedModel, data: TrainingData, *, lookback: int) -> None:
     """``torch.export`` in eval mode (in train mode dropout is baked in), any number of windows."""
     model = LastStep(trained.forecaster, lookback=lookback).cpu().eval()
-    example_BLF = torch.zeros(_EXAMPLE_BATCH, lookback, data.x_TF.shape[1])
+    has_region = trained.forecaster.config.region_units > 0  # its number is a window's last column
+    example_BLF = torch.zeros(_EXAMPLE_BATCH, lookback, data.x_TF.shape[1] + has_region)
     with warnings.catch_warnings():  # nn.RNN keeps its weights twice, which export remarks upon
         warnings.filterwarnings("ignore", message="The tensor attributes .*_flat_weights")
         program = torch.export.export(
@@ -153,26 +183,10 @@ def peak_memory_bytes(device: torch.device) -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _say(event: str, **facts: object) -> None:
-    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
-    sys.stdout.flush()
-
-
-def _say_progress(progress: Progress) -> None:
-    _say("progress", **asdict(progress))
-
-
 def _fail(reason: str) -> int:
-    _say("error", reason=reason)
+    tell("error", reason=reason)
     return 1
 
 
-def _end_with_owner() -> None:
-    """Standard input closes when the owner dies, however it dies."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os._exit(1)
-
-
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main([Path(folder) for folder in sys.argv[1:]]))

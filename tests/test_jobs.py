@@ -182,7 +182,7 @@ def test_a_job_that_hangs_is_killed_at_its_limit_and_leaves_no_process(job_folde
     children.start()
     begun = time.monotonic()
     with pytest.raises(TrainingJobError, match=r"gru-seed0: stopped at its limit of 4 s"):
-        _run_process(job, limit_seconds=4)
+        _run_process([job], limit_seconds=4)
     assert time.monotonic() - begun < 4 + 10
     children.join(10)
     assert len(children.found) == 1
@@ -197,7 +197,7 @@ from tasks.train import _run_process
 folder = Path(sys.argv[1])
 content = json.loads((folder / "job.json").read_bytes()) | {"folder": str(folder)}
 job = Job.model_validate({name: content[name] for name in Job.model_fields})
-_run_process(job, limit_seconds=600)
+_run_process([job], limit_seconds=600)
 """
 
 
