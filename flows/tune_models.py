@@ -51,7 +51,7 @@ def tune_models(
         ingestion = prepare_data(**run.parameters)
         if not ingestion.published:
             raise PartialFailureError(ingestion.errors, summary=run.summary_path)
-        with run.timed("build_features"):
+        with run.timed("build_features"):  # a cached task gives its state, not what the state holds
             features = make_features(run, ingestion.published, return_state=True).result()
         jobs = plan_trial(run, features)
         with run.timed("tune_models"), owned_processes(), open_study(run, ingestion, jobs) as study:

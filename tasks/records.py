@@ -165,7 +165,8 @@ class TrialRecord(Record):
     """Settings that were tried, by name, and what came of them (percent, s).
 
     ``given up``: ended early, with the sMAPE that it had then; ``refused``: the values do not go
-    together; ``interrupted``: with its run, and tried again by the next one.
+    together, or another trial was at them; ``interrupted``: with its run, and tried again by the
+    next one.
     """
 
     number: int

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from tasks.runs import Run
 
 _SECONDS_FOR_SQLITE = 60
-# Settings that do not go together are not tried; so many in a row say that the space has no others.
-_MOST_REFUSED = 50
+# Values that do not go together are not tried; so many in a row say that the space has no others.
+_MOST_REFUSED = 25
 _log = logging.getLogger("gridcast.tune")
 
 
@@ -77,7 +77,7 @@ class Study:
         return list(self._running.values())
 
     def ask(self) -> Trial | None:
-        """The next trial; None where enough have begun, the time is over, or all devices work.
+        """The next trial; None where enough have begun, or none can begin now.
 
         Raises:
             ConfigError: the space has hardly any values that go together.
@@ -88,7 +88,8 @@ class Study:
             if self._num_counted() + len(self._running) >= self._run.config.tuning.trials:
                 return None
             trial = self._ask()
-            self._running[trial] = ""
+            if trial is not None:
+                self._running[trial] = ""
             return trial
 
     def begin(self, trial: Trial, features: Features, jobs: list[Job]) -> list[Job]:
@@ -135,19 +136,26 @@ class Study:
             ended = self._handle.get_trials(deepcopy=False)
         return [self._record(each) for each in ended if each.state.is_finished()]
 
-    def _ask(self) -> Trial:
-        num_refused = 0
-        while True:
+    def _ask(self) -> Trial | None:
+        """Ask until the values go together, and no trial that runs has them (and their jobs)."""
+        for num_left in reversed(range(_MOST_REFUSED)):
             handle = self._handle.ask(self._distributions)
             try:
-                return self._trial(handle)
+                trial = self._trial(handle)
             except ConfigError as error:
-                handle.set_user_attr("reason", str(error))
                 # Without a value: the sampler takes it for worse than any other.
-                self._handle.tell(handle, state=TrialState.PRUNED)
-                num_refused += 1
-                if num_refused == _MOST_REFUSED:
+                self._refuse(handle, str(error), TrialState.PRUNED)
+                if not num_left:
                     raise
+                continue
+            if all(trial.settings != each.settings for each in self._running):
+                return trial
+            self._refuse(handle, "it is being tried", TrialState.FAIL)
+        return None
+
+    def _refuse(self, handle: optuna.Trial, reason: str, state: TrialState) -> None:
+        handle.set_user_attr("refused", reason)
+        self._handle.tell(handle, state=state)
 
     def _trial(self, handle: optuna.Trial) -> Trial:
         values = self._values_of(handle.params)
@@ -191,7 +199,7 @@ class Study:
             settings=self._values_of(trial.params),
             validation_smape=trial.value,
             train_seconds=trial.user_attrs.get("train_seconds"),
-            reason=trial.user_attrs.get("reason", ""),
+            reason=trial.user_attrs.get("reason") or trial.user_attrs.get("refused", ""),
         )
 
     def _num_counted(self) -> int:
@@ -281,6 +289,8 @@ def _label(value: object) -> bool | float | str | None:
 def _state(trial: FrozenTrial) -> Any:  # noqa: ANN401 - one of TrialRecord's
     if trial.state == TrialState.COMPLETE:
         return "trained"
+    if "refused" in trial.user_attrs:
+        return "refused"
     if trial.state == TrialState.PRUNED:
-        return "given up" if trial.intermediate_values else "refused"
+        return "given up"
     return "failed" if "reason" in trial.user_attrs else "interrupted"

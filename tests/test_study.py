@@ -170,6 +170,17 @@ def test_there_is_one_trial_a_device_at_a_time_each_on_its_own(tmp_path: Path) -
         assert asked(study).device == first.device
 
 
+def test_no_two_trials_that_run_have_the_same_settings(tmp_path: Path) -> None:
+    two = ("tuning.space.training=null", "tuning.space.model={hidden_size: null}")
+    with study_of(tmp_path, *two, "tuning.at_once=3") as study:
+        first, second = asked(study), asked(study)
+        assert {each.settings["model.num_layers"] for each in (first, second)} == {1, 2}
+        assert study.ask() is None
+        study.tell(first, smape=1.0, train_seconds=1.0)
+        assert asked(study).settings == first.settings
+        assert {each.state for each in study.records()} == {"trained", "refused"}
+
+
 def test_settings_that_do_not_go_together_are_not_tried_and_not_counted(tmp_path: Path) -> None:
     overrides = ("tuning.space.windows.lookback=[24, 168]", "tuning.trials=4")
     with study_of(tmp_path, *overrides) as study:
