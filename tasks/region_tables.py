@@ -107,9 +107,7 @@ def _write(table: pa.Table, path: Path) -> None:
             encodings[field.name] = "DELTA_BINARY_PACKED"
         else:
             words.append(field.name)
-    pq.write_table(
-        table, path, compression="zstd", use_dictionary=words, column_encoding=encodings
-    )
+    pq.write_table(table, path, compression="zstd", use_dictionary=words, column_encoding=encodings)
 
 
 def _key_path(store: Path, region: str, key: str) -> Path:
