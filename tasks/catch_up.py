@@ -21,7 +21,7 @@ from tasks.region_records import (
     store_region,
     tell_region,
 )
-from tasks.region_tables import newest_table, read_whole_table
+from tasks.region_tables import newest_tables, read_whole_table
 from tasks.second_gate import refused_of_added
 from tasks.states import unchanged
 from tasks.storage import sha256_of
@@ -56,12 +56,14 @@ def catch_up(run: Run, sources: Sources) -> CaughtUp:
     """
     if run.fresh:
         return CaughtUp(published=(), left=sources.files)
+    last, labels = newest_tables(store_of(run)), sources.labels
+    files = [file for file in sources.files if file.region in last]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        looked_at = threads.map(lambda file: _look(run, file, sources.labels), sources.files)
+        looked_at = threads.map(lambda file: _look(run, file, last[file.region], labels), files)
         known = [each for each in looked_at if each is not None]
         refused = refused_of_added(run, [each.added for each in known if each.added is not None])
         passed = [each for each in known if each.region not in refused]
-        list(threads.map(lambda each: _remember(run, each, sources.labels), passed))
+        list(threads.map(lambda each: _remember(run, each, labels), passed))
     for each in passed:
         tell_region(each.region, each.record)
     names = {each.region for each in passed}
@@ -73,11 +75,8 @@ def catch_up(run: Run, sources: Sources) -> CaughtUp:
     return unchanged(caught_up) if is_unchanged else caught_up
 
 
-def _look(run: Run, file: SourceFile, labels: Labels) -> _Known | None:
-    """The region if it is known; None: its file is to be read as a whole."""
-    last = newest_table(store_of(run), file.region)
-    if last is None:
-        return None
+def _look(run: Run, file: SourceFile, last: RegionRecord, labels: Labels) -> _Known | None:
+    """The region as it is known, or has grown; None: its file is to be read as a whole."""
     source = read_source(file.path)
     record = find_region(run, file.region, source_sha256=source.sha256, labels=labels)
     if record is not None:

@@ -35,12 +35,17 @@ def find_table(store: Path, region: str, key: str) -> RegionRecord | None:
     return record.model_copy(update={"cached": True, "path": str(store / record.path)})
 
 
-def newest_table(store: Path, region: str) -> RegionRecord | None:
-    """What was stored of ``region`` last, under whatever key; None where nothing was."""
-    keys = (store / KEYS).glob(f"{region}-{'[0-9a-f]' * _DIGITS}.json")
-    newest = max(keys, key=lambda path: path.stat().st_mtime_ns, default=None)
-    known = read_json(newest) if newest else None
-    return RegionRecord.model_validate(known["region"]) if known else None
+def newest_tables(store: Path) -> dict[str, RegionRecord]:
+    """What was stored last of each region, under whatever key."""
+    keys = (store / KEYS).glob(f"*-{'[0-9a-f]' * _DIGITS}.json")
+    oldest_first = sorted(keys, key=lambda path: path.stat().st_mtime_ns)
+    newest = {path.name.rpartition("-")[0]: path for path in oldest_first}
+    known = {region: read_json(path) for region, path in newest.items()}
+    return {
+        region: RegionRecord.model_validate(each["region"])
+        for region, each in known.items()
+        if each
+    }
 
 
 def read_whole_table(path: Path, *, source_sha256: str) -> pd.DataFrame | None:
