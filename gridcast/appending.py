@@ -93,12 +93,13 @@ def rows_to_judge(
         ``timestamp_before`` (of the row before); ``num_rows``, ``missing_share`` and
         ``flagged_share`` (of the region as a whole, shares from 0 to 1); each of ``required``.
     """
-    first = num_known - OPEN
-    rows = load.frame.iloc[first:]
+    # Taken by number, not as a slice, which would hold the whole region in memory.
+    places = np.arange(num_known - OPEN, len(load.frame))
+    rows = load.frame.take(places)
     return rows.assign(
         region=load.region,
         form=", ".join(f"{name} {dtype}" for name, dtype in rows.dtypes.items()),
-        timestamp_before=load.frame["timestamp"].iloc[first - 1 : -1].array,
+        timestamp_before=load.frame["timestamp"].take(places - 1).array,
         num_rows=record.rows,
         missing_share=record.missing_hours / (record.utc_hours + record.missing_hours),
         flagged_share=record.flagged / record.rows,
