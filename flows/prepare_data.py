@@ -10,6 +10,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import RegionRefusedError
+from tasks.catch_up import catch_up
 from tasks.ingest import ingest_region, record_ingestion
 from tasks.publish_data_report import publish_data_report
 from tasks.records import Ingestion, Published
@@ -50,12 +51,13 @@ def prepare_data(
         run.timed("prepare_data"),
     ):  # fmt: skip
         sources = find_sources(run)
+        known = catch_up(run, sources, return_state=True).result()
         futures = [
-            ingest_region.submit(run, file.region, file.path, sources.labels)
-            for file in sources.files
+            ingest_region.submit(run, file.region, file.path, sources.labels) for file in known.left
         ]
         wait(list[PrefectFuture[Any]](futures))
-        ingestion = record_ingestion(run, sources, *_sort([each.state for each in futures]))
+        published, refused = _sort([each.state for each in futures])
+        ingestion = record_ingestion(run, sources, [*known.published, *published], refused)
         publish_data_report(run, ingestion)
         return ingestion
 

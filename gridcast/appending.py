@@ -16,7 +16,8 @@ from gridcast.parsing import Cells, RegionLoad, content_sha256, read_rows, to_ut
 from gridcast.quality import flag_readings
 
 if TYPE_CHECKING:
-    from gridcast.config import FlaggedRules, IngestionConfig
+    from gridcast.config import FlaggedRules, IngestionConfig, RequiredRules
+    from gridcast.summary import RegionRecord
 
 # Of the known rows so many are read again with the new ones, and the last of them may come out
 # otherwise: which reading of an autumn pair came first depends on the hour after it.
@@ -72,3 +73,35 @@ def append_rows(
     frame = pd.concat([earlier, recent.iloc[_SETTLED:]], ignore_index=True)[recent.columns]
     sha256 = content_sha256(frame["timestamp"], frame["load_mw"].to_numpy())
     return RegionLoad(region, frame, sha256)
+
+
+def rows_to_judge(
+    load: RegionLoad, record: RegionRecord, *, num_known: int, required: RequiredRules
+) -> pd.DataFrame:
+    """The rows of a grown file that no rule was asked of yet, each with all that is asked of it.
+
+    The rows before were judged by the same rules, and are as they were.
+
+    Args:
+        load: of ``append_rows``.
+        record: what is known of ``load`` as a whole.
+        num_known: rows that were known.
+        required: what is asked of the region.
+
+    Returns:
+        The columns of ``load.frame``; ``region``; ``form`` (names and types of those columns);
+        ``timestamp_before`` (of the row before); ``num_rows``, ``missing_share`` and
+        ``flagged_share`` (of the region as a whole, shares from 0 to 1); each of ``required``.
+    """
+    # Taken by number, not as a slice, which would hold the whole region in memory.
+    places = np.arange(num_known - OPEN, len(load.frame))
+    rows = load.frame.take(places)
+    return rows.assign(
+        region=load.region,
+        form=", ".join(f"{name} {dtype}" for name, dtype in rows.dtypes.items()),
+        timestamp_before=load.frame["timestamp"].take(places - 1).array,
+        num_rows=record.rows,
+        missing_share=record.missing_hours / (record.utc_hours + record.missing_hours),
+        flagged_share=record.flagged / record.rows,
+        **required.model_dump(),
+    )

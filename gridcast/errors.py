@@ -90,14 +90,14 @@ class ArchiveRefusedError(UsageError):
 
 
 class LockHeldError(GridcastError):
-    """Another run works on the same artifacts folder."""
+    """Another run works on the same folder, which ``option`` names on the command line."""
 
     exit_code = EXIT_LOCKED
 
-    def __init__(self, lock: object) -> None:
+    def __init__(self, lock: object, *, option: str = "--artifacts") -> None:
         super().__init__(
             f"ERROR {lock}: found it held by another run, expected it free; wait until that run "
-            "has ended, or give this one a folder of its own with --artifacts"
+            f"has ended, or give this one a folder of its own with {option}"
         )
 
 

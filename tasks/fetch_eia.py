@@ -41,7 +41,7 @@ def open_fetch(plan: FetchPlan, config: Config) -> Iterator[EiaClient]:
     """
     with eia_client(_key(), config.eia) as client:
         plan.folder.mkdir(parents=True, exist_ok=True)
-        with held_lock(plan.folder):
+        with held_lock(plan.folder, option="--to"):
             # Before the first file: a folder of these must never be read as one of local labels.
             if read_origin(plan.folder).source != "eia":
                 write_origin(plan.folder, Origin(source="eia", name="EIA PJM", labels="utc"))

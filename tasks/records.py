@@ -55,6 +55,13 @@ class Published(Record):
     record: RegionRecord
 
 
+class CaughtUp(Record):
+    """What is published of the files that were known, and the files that are yet to be read."""
+
+    published: tuple[Published, ...]
+    left: tuple[SourceFile, ...]
+
+
 class Ingestion(Record):
     """All regions of one run: what was published and what was set aside, and why."""
 

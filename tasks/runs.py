@@ -216,18 +216,18 @@ def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[
 
 
 @contextmanager
-def held_lock(artifacts: Path) -> Iterator[None]:
-    """Hold the artifacts folder, as a run does from its begin to its end.
+def held_lock(folder: Path, *, option: str = "--artifacts") -> Iterator[None]:
+    """Hold the artifacts folder, as a run does from its begin to its end, or that of ``option``.
 
     Raises:
         LockHeldError: another run holds it.
     """
-    path = artifacts / ".lock"
+    path = folder / ".lock"
     try:
         with FileLock(path, timeout=0):
             yield
     except Timeout:
-        raise LockHeldError(path) from None
+        raise LockHeldError(path, option=option) from None
 
 
 def _new_run_id() -> str:

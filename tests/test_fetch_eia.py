@@ -382,7 +382,7 @@ def test_two_fetches_into_one_folder_do_not_meet(server: EiaServer, tmp_path: Pa
     from tasks.runs import held_lock
 
     assert server.loads
-    with held_lock(tmp_path), pytest.raises(LockHeldError):
+    with held_lock(tmp_path), pytest.raises(LockHeldError, match="of its own with --to"):
         fetch(tmp_path)
     assert server.asked == []
 
