@@ -153,7 +153,7 @@ def with_neuralforecast(task: Task, regions: Regions, clock: Clock) -> Fitted:
     covariates = [f"x{number}" for number in range(1, _num_features(regions))]
     # Its LSTM with loss at every step is another network: projected to a state of one unit.
     at_every_step = task.has_loss_at_every_step and task.cell == "gru"
-    windows = {"input_size": task.lookback, "recurrent": False, "hist_exog_list": covariates}
+    windows: Json = {"input_size": task.lookback, "recurrent": False, "hist_exog_list": covariates}
     if at_every_step:  # they are `input_size + h_train` steps long
         windows = {"input_size": task.warmup, "h_train": task.lookback - task.warmup}
         windows |= {"recurrent": True, "futr_exog_list": covariates}

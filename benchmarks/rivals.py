@@ -422,7 +422,7 @@ def train_ours(task: Json) -> Json:
     before = resident_bytes()
     device, begun = torch.device(task["device"]), perf_counter()
     num_steps = task["warm_steps"] + task["steps"]
-    shape = "article" if task["warmup"] == task["lookback"] - 1 else "base"
+    shape: Shape = "article" if task["warmup"] == task["lookback"] - 1 else "base"
     config = Config.load(PROFILES[shape], overrides=(f"training.precision={task['precision']}",))
     set_fp32_precision(device, task["precision"])
     data = _read_data(Path(task["data"]).parent, device)
