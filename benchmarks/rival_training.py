@@ -102,6 +102,7 @@ def main() -> None:
     row = {
         "version": version(task.library),
         "torch": torch.__version__,
+        "num_threads": torch.get_num_threads(),
         "step_seconds": seconds,
         "windows_per_second": task.batch_size / seconds,
         "wall_seconds": perf_counter() - begun,

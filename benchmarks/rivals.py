@@ -374,11 +374,14 @@ class Rivals:
 
     def __init__(self, python: Path, options: argparse.Namespace) -> None:
         self._python = python
-        self._environment = dict(os.environ)
+        self._ours, self._theirs = dict(os.environ), dict(os.environ)
+        if options.threads:
+            for environment in (self._ours, self._theirs):
+                environment["OMP_NUM_THREADS"] = str(options.threads)
         if options.rivals_path:
             folder = str(Path(options.rivals_path).resolve())
             known = os.environ.get("PYTHONPATH")
-            self._environment["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, known)))
+            self._theirs["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, known)))
 
     def in_own_process(self, task: Json, way: Way) -> Json:
         """The row that it prints last.
@@ -398,7 +401,7 @@ class Rivals:
             capture_output=True,
             text=True,
             check=False,
-            env=self._environment if way.contestant != OURS else None,
+            env=self._ours if way.contestant == OURS else self._theirs,
         )
         if run.returncode:
             sys.exit(f"{run.stderr}\nERROR: {' '.join(command)} ended with {run.returncode}")
@@ -445,6 +448,7 @@ def train_ours(task: Json) -> Json:
     return {
         "version": "",
         "torch": torch.__version__,
+        "num_threads": torch.get_num_threads(),
         "step_seconds": seconds,
         "windows_per_second": task["batch_size"] / seconds,
         "wall_seconds": perf_counter() - begun,
@@ -485,6 +489,8 @@ class _Batches:
             order = cut_pass(self._starts_N, self._config.windows, rng)
             order_N = torch.as_tensor(order, device=self._device)
             self.num_bytes = self._starts_N.nbytes + 2 * order.nbytes
+            if len(order) < size:
+                sys.exit(f"ERROR: found {len(order)} windows a pass, expected at least {size}")
             for first in range(0, len(order) - size + 1, size):
                 yield order_N[first : first + size]
 
@@ -498,6 +504,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--repetitions", type=int, default=3, help="turns of each (3)")
     add("--steps", type=int, default=0, help="timed steps a turn (3 and 40; on a GPU 100 and 300)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--threads", type=int, default=0, help="of the CPU, for all (PyTorch's own choice)")
     add("--python", help="an interpreter that has the rivals")
     add("--rivals-path", help="a folder to import the rivals from")
     add("--output", default=str(RESULTS), help="folder of the JSON file")

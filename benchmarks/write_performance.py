@@ -126,6 +126,8 @@ def rivals_section(kept: Json) -> str:
             f"{ours['num_layers']} × {ours['hidden_size']} units, {ours['lookback']} steps,"
             f" {ours['batch_size']:,} windows a step"
         )
+        if _device_type(kept) == "cpu":
+            sizes += f", {ours['num_threads']} CPU thread{'s' if ours['num_threads'] > 1 else ''}"
         parts += [
             f"### {cell.upper()}, {precision}, the shape of {shape}: {sizes}",
             table(list(rivals.HEAD), rivals.contest_rows(contest)),
