@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -35,6 +36,7 @@ from benchmarks.write_performance import (
     size_section,
 )
 from gridcast.config import Cell
+from gridcast.splits import TRAIN
 from gridcast.synthetic import csv_bytes, synthesize
 from tests.builders import make_config
 
@@ -174,8 +176,8 @@ def test_ours_trains_on_what_is_handed_over_and_the_rivals_get_no_label_held_out
     assert rivals._hand_over("base", folder) == 2
     with np.load(folder / rivals._REGIONS) as kept:
         lengths = {name: len(kept[name]) for name in kept.files}
-    frame = rivals.pd.read_parquet(folder / rivals._FRAME)
-    trains = frame[frame["part"] <= rivals.VALIDATION - 1].groupby("region", observed=True)
+    frame = pd.read_parquet(folder / rivals._FRAME)
+    trains = frame[frame["part"] <= TRAIN].groupby("region", observed=True)
     assert lengths == {str(region): len(each) for region, each in trains}
     turn = Turn(0, "base", cell, "fp32", ways("base", CPU, 2)[0])
     row = train_ours(rivals._task(turn, CPU, folder, argparse.Namespace(steps=2)))
