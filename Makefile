@@ -6,6 +6,10 @@ SECONDS ?= 600
 FUZZER := atheris==3.0.0
 PIP := $(VENV)/bin/python -m pip --quiet --no-input --disable-pip-version-check
 
+# What measures. The other scripts there make pages of it, or run in the rivals' environment.
+BENCHMARKS := $(filter-out $(addprefix benchmarks/,update_%.py write_%.py rival_training.py), \
+  $(sort $(shell grep -l '__main__' benchmarks/*.py)))
+
 # The stamps are named by content and place, so that neither a fresh mtime (git switch) nor a copied
 # or moved checkout is taken for an installed one, and an interrupted install for a finished one.
 LOCKED := $(VENV)/.locked-$(shell { pwd -P; cat requirements/lock.txt requirements/torch.txt; } | cksum | cut -d ' ' -f 1)
@@ -81,8 +85,9 @@ lock: $(LOCKED) ## Make requirements/lock.txt anew after a change of dependencie
 lock-upgrade: ARGS += --upgrade
 lock-upgrade: lock ## The same, with the newest releases (then run make check test)
 
-bench: setup ## Run every benchmark
-	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script" $(ARGS) || exit 1; done
+bench: setup ## Run every benchmark, or those of BENCH="rivals ceilings"; GRIDCAST_DATA=folder
+	@for script in $(if $(BENCH),$(BENCH:%=benchmarks/%.py),$(BENCHMARKS)); do \
+	  echo "== $$script"; $(VENV)/bin/python "$$script" $(ARGS) || exit 1; done
 
 bench-seed: setup ## Train the article's way and ours in turn: windows a second, memory
 	$(VENV)/bin/python benchmarks/article_speed.py $(ARGS)

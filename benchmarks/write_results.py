@@ -6,9 +6,8 @@ figure of ours stands in those pages but through here; the article's are those o
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, NamedTuple
@@ -18,15 +17,22 @@ from scipy.stats import t as student  # type: ignore[import-untyped]  # comes wi
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.article_speed import DATA_BAR, SPEED_BARS
+from benchmarks.tables import (
+    NOT_MEASURED,
+    NOTHING,
+    RESULTS,
+    about,
+    kept_files,
+    met,
+    sections,
+    table,
+)
 from benchmarks.update_readme import with_block
 from tasks import article
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 PAGE, MODELS = ROOT / "docs" / "results.md", ROOT / "docs" / "models.md"
 BLOCK = "measured"
-NOT_MEASURED = "not measured"
-NOTHING = "–"
 CONFIDENCE = 0.95
 CELLS = ("gru", "lstm")
 ARTICLE_WINDOWS = 5 * 957 * 1024  # five passes
@@ -106,16 +112,10 @@ def results_page(files: Sequence[Json]) -> str:
         "## The article",
         article_table(),
         _QUARTER,
-        *_each(runs, run_section, "Training and error"),
-        *_each(speeds, speed_section, "Speed and memory against the article's way"),
+        *sections(runs, run_section, "Training and error"),
+        *sections(speeds, speed_section, "Speed and memory against the article's way"),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _each(files: Sequence[Json], section: Callable[[Json], str], title: str) -> list[str]:
-    if not files:
-        return [f"## {title}", f"{NOT_MEASURED.capitalize()}."]
-    return [part for kept in files for part in (f"## {title}: {kept['device']}", section(kept))]
 
 
 def article_table() -> str:
@@ -134,7 +134,7 @@ def article_table() -> str:
             f"**{article.FACTOR * printed:.3f} %**",
         ])  # fmt: skip
     head = ["", "first pass", "five passes", "windows/s", "evaluation", "sMAPE as printed", "sMAPE"]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def run_section(kept: Json) -> str:
@@ -146,8 +146,8 @@ def run_section(kept: Json) -> str:
     ]  # fmt: skip
     rows = [[_name(*key), *_run_cells(rows)] for key, rows in groups.items()]
     parts = [
-        _about(kept),
-        _table(head, rows),
+        about(kept),
+        table(head, rows),
         _memory_note(kept),
         "### Precision, paired by seed",
         precision_table(groups),
@@ -195,7 +195,7 @@ def precision_table(groups: Groups) -> str:
         rows.append([f"{_name(*key)} − {full}", *_difference_cells(between, runs, others, says)])
     if not any(precision == WHOLE for _, precision, _ in groups):
         rows.append([WHOLE, "0", *[NOT_MEASURED] * 4])
-    return _table(_DIFFERENCE_HEAD, rows)
+    return table(_DIFFERENCE_HEAD, rows)
 
 
 def cells_table(groups: Groups) -> str:
@@ -211,7 +211,7 @@ def cells_table(groups: Groups) -> str:
     rows.append(
         ["the article", "1", _signed(difference), NOTHING, f"{ratio:.2f}", "one run tells nothing"]
     )
-    return _table(_DIFFERENCE_HEAD, rows)
+    return table(_DIFFERENCE_HEAD, rows)
 
 
 def cells_verdict(groups: Groups) -> str:
@@ -257,7 +257,7 @@ def regions_table(groups: Groups) -> str:
                    for runs in groups.values())]
         for region in regions
     ]  # fmt: skip
-    return _table(["region", *(_name(*key) for key in groups)], rows)
+    return table(["region", *(_name(*key) for key in groups)], rows)
 
 
 def speed_section(kept: Json) -> str:
@@ -289,12 +289,12 @@ def speed_section(kept: Json) -> str:
         notes.append(
             f"{cell.upper()}: ours in {ours['precision']}, medians of {ours['turns']} turns of"
             f" {ours['steps']} steps. The bars, {bar:g} times the speed and {DATA_BAR:g} times less"
-            f" data that train, are {_met(speed, bar)} and {_met(less, DATA_BAR)}."
+            f" data that train, are {met(speed, bar)} and {met(less, DATA_BAR)}."
         )
     notes.append(_BOTH_WAYS)
     if kept["device"] == "cpu":
         notes.append("A turn's speed on a CPU is that of its fastest step.")
-    return "\n\n".join([_about(kept), _table(head, rows), " ".join(notes)])
+    return "\n\n".join([about(kept), table(head, rows), " ".join(notes)])
 
 
 def models_block(files: Sequence[Json]) -> str:
@@ -389,10 +389,6 @@ def _speed_cells(each: Json | None) -> list[str]:
     ]
 
 
-def _met(ratio: float, bar: float) -> str:
-    return "met" if ratio >= bar else "not met"
-
-
 def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
@@ -405,16 +401,6 @@ def _with(settings: str) -> str:
     return f", `{settings}`" if settings else ""
 
 
-def _about(kept: Json) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in kept["versions"].items())
-    commit, _, dirty = kept["commit"].partition("-")
-    changed = " with changes" if dirty else ""
-    return (
-        f"Measured on {kept['date']} on {kept['device']} ({kept['machine']}; {versions}; commit"
-        f" {commit[:10]}{changed})."
-    )
-
-
 def _memory_note(kept: Json) -> str:
     if kept["device"] == "cpu":
         return "Memory is the most that the process had, Python and PyTorch included."
@@ -425,15 +411,9 @@ def _memory_note(kept: Json) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def read_files(folder: Path = RESULTS) -> list[Json]:
     """What is kept there of both benchmarks, by name."""
-    paths = sorted(folder.glob("article-*.json"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return kept_files("article-*.json", folder)
 
 
 def pages(files: Sequence[Json]) -> dict[Path, str]:
