@@ -269,7 +269,7 @@ class TrainingConfig(Section):
         description="of the matrix products"
     )
     recurrence: Literal["auto", "library"] = Field(
-        description="of a GPU: auto (our kernels where they fit) or library (cuDNN)"
+        description="auto (ours where it fits and is faster) or library (PyTorch's)"
     )
     threads: Count | None = Field(description="CPU threads a job; null: the cores shared out")
     confirm_above_hours: Positive | None = Field(

@@ -7,7 +7,8 @@ Legend: ``B`` windows, ``L`` lookback, ``F`` features, ``U`` units, ``O`` origin
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gridcast.config import Cell, ModelConfig
 
 State = tuple[Tensor, ...]
+RunLayers = Callable[[Tensor, Any], tuple[Tensor, Any]]
 _CELLS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 LOAD = 0  # the first feature is the scaled load
 
@@ -59,17 +61,23 @@ class RecurrentForecaster(nn.Module):
         return self.run(x_BLF, region_B, warmup, None)[0]
 
     def run(
-        self, x_BLF: Tensor, region_B: Tensor | None, warmup: int, state: State | None
+        self,
+        x_BLF: Tensor,
+        region_B: Tensor | None,
+        warmup: int,
+        state: State | None,
+        run_layers: RunLayers | None = None,
     ) -> tuple[Tensor, State]:
         """As ``forward``, from a hidden state on (none: zeros), which is given back as it ends.
 
         The state is ``(h,)`` of a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``.
+        ``run_layers`` is another way to do what ``recurrent`` does.
         """
         begin = state[0] if state is not None and len(state) == 1 else state
         inputs_BLF = x_BLF
         if self.config.region_units and region_B is not None:
             inputs_BLF = with_region(x_BLF, region_B, self.region_RD)
-        hidden_BLU, end = self.recurrent(inputs_BLF, begin)
+        hidden_BLU, end = (run_layers or self.recurrent)(inputs_BLF, begin)
         out_BOU = hidden_BLU[:, warmup:]
         y_BOH = self.head(out_BOU.relu() if self.config.head_relu else out_BOU)
         y_BOH = add_last_load(y_BOH, x_BLF[:, warmup:], self.config)

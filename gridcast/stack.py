@@ -10,12 +10,14 @@ units, ``O`` origins, ``H`` horizon, ``R`` regions.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from gridcast.models import RecurrentForecaster, State, add_last_load, with_region
+from gridcast.cpu_gru import run_gru
+from gridcast.models import RecurrentForecaster, RunLayers, State, add_last_load, with_region
 from gridcast.recurrence import Layer, can_fuse, run_fused
 
 if TYPE_CHECKING:
@@ -68,6 +70,13 @@ class ForecasterStack:
             raise ValueError(message)
 
     @property
+    def _run_layers(self) -> RunLayers | None:
+        """What is faster than PyTorch's layers, where there is such a thing."""
+        recurrent = self._views[0].recurrent
+        is_ours = self._config.training.recurrence == "auto" and self._device.type == "cpu"
+        return partial(run_gru, recurrent) if is_ours and isinstance(recurrent, nn.GRU) else None
+
+    @property
     def leaves(self) -> list[Tensor]:
         """The parameters by which to derive, in the order of the columns of ``weights_SP``."""
         return list(self._leaves.values())
@@ -89,7 +98,9 @@ class ForecasterStack:
     ) -> tuple[Tensor, State]:
         """Scaled features to scaled forecasts ``(S, B, O, H)``; see ``RecurrentForecaster.run``."""
         if self.fused is None:
-            y_BOH, state = self._views[0].train().run(x_SBLF[0], region_SB[0], warmup, state)
+            y_BOH, state = (
+                self._views[0].train().run(x_SBLF[0], region_SB[0], warmup, state, self._run_layers)
+            )
             return y_BOH[None], state
         model, weights = self._config.model, self._leaves
         inputs_SBLF = x_SBLF

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _CODE = (
     "gridcast.adam",
+    "gridcast.cpu_gru",
     "gridcast.metrics",
     "gridcast.models",
     "gridcast.kernels",
