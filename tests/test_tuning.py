@@ -32,7 +32,8 @@ from tests.pipelines import (
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 SMALL = (
-    "model.cells=[gru]", "model.hidden_size=8", "training.device=cpu", "training.passes=2", "training.threads=1",
+    "model.cells=[gru]", "model.hidden_size=8",
+    "training.device=cpu", "training.passes=2", "training.threads=1",
     "tuning.space.windows.lookback=[72, 168]", "tuning.space.model=null",
     "tuning.space.training={batch_size: null, weight_decay: null}", "tuning.random_trials=1",
     "tuning.objective=mean_forecast", "tuning.prune_from=null",
