@@ -179,11 +179,14 @@ def test_what_is_unchanged_is_not_fitted_again() -> None:
     from prefect.client.schemas.objects import State
 
     from tasks.fit_baselines import fit_baseline
+    from tasks.records import FittedBaseline
 
     run, job = planned()
     state: object = fit_baseline.fn(run, job)
     assert isinstance(state, State)  # no process: the state in which the task ends
-    assert (state.name, state.data.cached) == ("Cached", True)
+    assert state.name == "Cached"
+    assert isinstance(state.data, FittedBaseline)
+    assert state.data.cached
     assert state.data.train_seconds == done().summary.baselines["linear"].train_seconds
 
 
