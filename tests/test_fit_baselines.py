@@ -5,54 +5,73 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
+import psutil
 import pytest
 
 from gridcast.config import Config
 from gridcast.errors import ConfigError
 from gridcast.metrics import smape
+from gridcast.summary import Summary
 from tests.pipelines import (
+    GRIDCAST,
     SMALL_MODEL,
-    PipelineRun,
     copy_artifacts,
     first_run,
-    run_flow,
+    read_json,
     session_folder,
     settings,
-    small_data,
+    started,
+    wait_for,
 )
+
+if TYPE_CHECKING:
+    from tasks.records import BaselineJob
+    from tasks.runs import Run
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
-# Above what reading the table takes, below what 600 rounds of boosting do.
-LIMIT_SECONDS = 1.0
+WANTED = (*SMALL_MODEL, "baselines.fitted=[linear, histogram_boosting]")
+
+
+class Done(NamedTuple):
+    """One run of two baselines beside the first run's models, one of which was killed."""
+
+    artifacts: Path
+    folder: Path
+    status: int
+    shown: str
+
+    @property
+    def summary(self) -> Summary:
+        return Summary.model_validate_json((self.folder / "summary.json").read_bytes())
 
 
 @cache
-def run_with_linear() -> PipelineRun:
-    """The first run's models, which are there, and a linear baseline beside them."""
-    artifacts = copy_artifacts(session_folder() / "baselines")
-    wanted = settings(*SMALL_MODEL, "baselines.fitted=[linear]")
-    run = run_flow("train", small_data(), artifacts, *wanted)
-    assert run.result.returncode == 0, run.result.stderr
-    return run
+def done() -> Done:
+    """``gridcast train``: the models are there, linear is fitted, boosting is killed."""
+    artifacts, log = copy_artifacts(session_folder() / "baselines"), session_folder() / "fits.txt"
+    with started(GRIDCAST, "train", "--artifacts", artifacts, *settings(*WANTED), log=log) as run:
+
+        def boosting() -> list[psutil.Process]:
+            return [each for each in run.children(recursive=True) if is_boosting(each.cmdline())]
+
+        (process,) = wait_for("the process that boosts", boosting, seconds=90)
+        process.kill()
+        status = run.wait(120)
+    folder = (artifacts / "runs" / "latest").resolve()
+    return Done(artifacts, folder, status, log.read_text(encoding="utf-8"))
 
 
-@cache
-def run_with_a_failure() -> PipelineRun:
-    """The same again with a second baseline that comes to its limit."""
-    wanted = settings(
-        *SMALL_MODEL,
-        "baselines.fitted=[linear, histogram_boosting]",
-        f"training.time_limit_seconds={LIMIT_SECONDS}",
-    )
-    return run_flow("train", small_data(), run_with_linear().artifacts, *wanted)
+def is_boosting(command: list[str]) -> bool:
+    return "tasks.fitting_process" in command and "/histogram_boosting-" in command[-1]
 
 
 def test_a_fitted_baseline_and_the_mean_are_scored_on_the_labels_of_the_models() -> None:
-    summary, folder = run_with_linear().summary, run_with_linear().folder
-    forecasts = pd.read_parquet(folder / "forecasts.parquet")
+    summary = done().summary
+    forecasts = pd.read_parquet(done().folder / "forecasts.parquet")
     assert list(forecasts.columns[5:9]) == ["gru-seed0", "lstm-seed0", "mean-seed0", "linear"]
     pd.testing.assert_series_equal(
         forecasts["mean-seed0"],
@@ -75,7 +94,7 @@ def test_a_fitted_baseline_and_the_mean_are_scored_on_the_labels_of_the_models()
 
 
 def test_the_summary_tells_what_each_took_and_whom_the_validation_part_prefers() -> None:
-    summary = run_with_linear().summary
+    summary = done().summary
     linear, mean = summary.baselines["linear"], summary.means["mean-seed0"]
     assert (linear.kind, linear.cached) == ("fitted", False)
     assert linear.train_seconds is not None
@@ -94,7 +113,7 @@ def test_the_summary_tells_what_each_took_and_whom_the_validation_part_prefers()
 
 
 def test_the_models_error_on_the_validation_part_is_the_one_of_their_training() -> None:
-    run = run_with_linear()
+    run = done()
     for name, model in run.summary.models.items():
         (path,) = run.artifacts.glob(f"jobs/{name}-*/forecasts.parquet")
         own = pd.read_parquet(path)
@@ -109,8 +128,7 @@ def test_the_models_error_on_the_validation_part_is_the_one_of_their_training() 
 
 
 def test_terminal_and_report_name_the_mean_the_baseline_and_the_choice() -> None:
-    run = run_with_linear()
-    summary, shown = run.summary, run.result.stdout
+    summary, shown = done().summary, done().shown
     assert f"The validation part prefers {summary.preferred} (sMAPE" in shown
     assert "mean-seed0" in shown
     page = Path(summary.report or "").read_text(encoding="utf-8")
@@ -122,7 +140,7 @@ def test_terminal_and_report_name_the_mean_the_baseline_and_the_choice() -> None
 def test_its_chain_can_be_verified() -> None:
     from tasks.lineage import verify
 
-    run = run_with_linear()
+    run = done()
     verdict = verify(run.folder.name, run.artifacts)
     names = {finding.name for finding in verdict.findings}
     assert {"job linear", "predictions linear"} <= names
@@ -131,21 +149,73 @@ def test_its_chain_can_be_verified() -> None:
     assert own.findings[-1].name == "predictions linear"
 
 
-def test_one_that_fails_fails_alone_and_what_is_unchanged_is_not_fitted_again() -> None:
-    run = run_with_a_failure()
-    summary = run.summary
-    assert run.result.returncode == 1, run.result.stderr
-    assert (summary.status, summary.exit_code) == ("partial", 1)
+def test_one_that_is_killed_fails_alone_and_the_run_is_partial() -> None:
+    summary = done().summary
+    assert (done().status, summary.status, summary.exit_code) == (1, "partial", 1)
     assert summary.failed_jobs.keys() == {"histogram_boosting"}
     (reason,) = summary.failed_jobs.values()
-    assert "histogram_boosting: stopped at its limit of 1 s (training.time_limit" in reason
-    before, after = run_with_linear().summary.baselines, summary.baselines
-    assert after.keys() == before.keys()
-    assert after["linear"].cached
-    assert after["linear"].model_dump(exclude={"cached"}) == before["linear"].model_dump(
-        exclude={"cached"}
+    assert "killed by signal 9 (SIGKILL)" in reason
+    assert reason in done().shown
+    assert tuple(summary.models) == ("gru-seed0", "lstm-seed0")
+    assert "histogram_boosting" not in summary.baselines
+
+
+def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, BaselineJob]:
+    """What a run with these settings would do of the linear baseline, on the same features."""
+    from tasks.fit_baselines import plan_baselines
+    from tasks.records import Features
+    from tasks.runs import Run
+
+    path = next((done().artifacts / "features").glob("*.json"))
+    features = Features.model_validate(read_json(path))
+    wanted = ("training.device=cpu", "baselines.fitted=[linear]", *overrides)
+    config = Config.load(overrides=wanted)
+    run = Run("", "", done().artifacts, None, "base", wanted, config, fresh=False)
+    (job,) = plan_baselines.fn(run, features, num_beside=num_beside)
+    return run, job
+
+
+def test_what_is_unchanged_is_not_fitted_again() -> None:
+    from prefect.client.schemas.objects import State
+
+    from tasks.fit_baselines import fit_baseline
+    from tasks.records import FittedBaseline
+
+    run, job = planned()
+    state: object = fit_baseline.fn(run, job)
+    assert isinstance(state, State)  # no process: the state in which the task ends
+    assert state.name == "Cached"
+    assert isinstance(state.data, FittedBaseline)
+    assert state.data.cached
+    assert state.data.train_seconds == done().summary.baselines["linear"].train_seconds
+
+
+def test_neither_threads_nor_the_networks_size_are_part_of_its_key_but_its_labels_are() -> None:
+    _, job = planned()
+    _, other = planned("training.threads=3", "model.hidden_size=99")
+    assert (other.key, other.threads) == (job.key, 3)
+    assert planned("windows.warmup=47")[1].key != job.key
+
+
+def test_on_a_cpu_baselines_share_the_cores_with_the_networks() -> None:
+    from tasks.devices import find_devices
+
+    assert planned(num_beside=10_000)[1].threads == 1
+    assert (
+        planned(num_beside=0)[1].threads == find_devices("base", ("training.device=cpu",)).num_cores
     )
-    assert "linear: already fitted" in run.result.stderr
+
+
+def test_forecasts_that_were_changed_are_not_taken_for_those_that_were_written() -> None:
+    from tasks.fit_baselines import _already_fitted
+
+    _, job = planned()
+    path = Path(job.folder) / "forecasts.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content + b"\0")
+    assert _already_fitted(job) is None
+    path.write_bytes(content)
+    assert _already_fitted(job) is not None
 
 
 @pytest.mark.parametrize(
