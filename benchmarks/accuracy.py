@@ -159,13 +159,14 @@ def _network(field: _Field, cell: Cell, seed: int) -> Json:
 
 
 def _fitted(field: _Field, kinds: list[Kind]) -> Iterator[Json]:
-    data = field.data
+    data, region_T = field.data, field.data.steps.region_T
     for kind in kinds:
         begun = perf_counter()
         forecast_T = fit_regression(kind, field.table.frame)
         costs = {"train_seconds": perf_counter() - begun, "evaluation_seconds": 0.0}
         forecasts = {
-            part: forecast_T[at + 1] * data.scale_mw_T[at] + data.offset_mw_T[at]
+            part: forecast_T[at + 1] * data.scale_mw_R[region_T[at]]
+            + data.offset_mw_R[region_T[at]]
             for part, at in field.origins.items()
         }
         yield field.row(kind, forecasts, costs)

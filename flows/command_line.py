@@ -107,18 +107,19 @@ def train(
 @app.command(epilog="Examples:  gridcast synthesize data/synthetic  ·  "
              "gridcast synthesize /tmp/load --set synthetic.num_hours=8760")  # fmt: skip
 def synthesize(
-    folder: Annotated[Path, typer.Argument(help="Folder to write the 12 CSVs to.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write the CSVs to.")],
     profile: Profile = "base",
     settings: Settings = None,
 ) -> None:
-    """Write a synthetic, PJM-like set of 12 regional CSVs."""
+    """Write a synthetic, PJM-like set of regional CSVs (12, unless synthetic.num_regions says so)."""
     from gridcast.config import Config
 
     def write() -> None:
         from tasks.sources import write_synthetic
 
-        write_synthetic(folder, Config.load(profile, overrides=tuple(settings or ())).synthetic)
-        typer.echo(f"Wrote 12 synthetic regions to {folder}")
+        config = Config.load(profile, overrides=tuple(settings or ())).synthetic
+        write_synthetic(folder, config)
+        typer.echo(f"Wrote {config.num_regions} synthetic regions to {folder}")
 
     raise typer.Exit(_exit_code_of(write))
 

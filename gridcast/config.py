@@ -273,6 +273,7 @@ class TrackingConfig(Section):
 class SyntheticConfig(Section):
     """The data that is made where none is given."""
 
+    num_regions: int = Field(ge=1, le=99_999, description="PJM's 12, then further ones")
     num_hours: int = Field(ge=24 * 60, description="of the longest region (hours)")
     seed: int = Field(ge=0, description="of the generator")
 

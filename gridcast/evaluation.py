@@ -31,20 +31,28 @@ def collect_forecasts(table: pd.DataFrame, models: Mapping[str, pd.DataFrame]) -
         One row a label and ``ahead``: ``region``, ``timestamp``, ``local_hour``, ``ahead``,
         ``y_true``, then a column a contestant, the models first.
     """
-    keys = ["step", "ahead"]
-    wanted = [
-        forecasts.loc[forecasts["part"] == PARTS[TEST], [*keys, "y_pred"]].set_index(keys)["y_pred"]
-        for forecasts in models.values()
-    ]
-    joined = pd.concat(wanted, axis=1, join="inner", keys=list(models)).sort_index()
-    step_N = joined.index.get_level_values("step").to_numpy()
-    ahead_N = joined.index.get_level_values("ahead").to_numpy()
+    joined = _joined(models)
+    step_N, ahead_N = joined["step"].to_numpy(), joined["ahead"].to_numpy()
     naive = naive_forecasts(
         table["input_mw"].to_numpy(), table["region"].cat.codes.to_numpy(), step_N, ahead_N
     )
     about = table.iloc[step_N][["region", "timestamp", "local_hour"]].reset_index(drop=True)
     truth = {"ahead": ahead_N, "y_true": table["load_mw"].to_numpy()[step_N]}
     return about.assign(**truth, **{name: joined[name].to_numpy() for name in models}, **naive)
+
+
+def _joined(models: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """``step``, ``ahead`` and a column a model, of the test labels that all models forecast."""
+    keys = ["step", "ahead"]
+    joined: pd.DataFrame | None = None
+    for name, forecasts in models.items():
+        is_test = forecasts["part"] == PARTS[TEST]
+        own = forecasts.loc[is_test, [*keys, "y_pred"]].rename(columns={"y_pred": name})
+        joined = own if joined is None else joined.merge(own, on=keys)
+    if joined is None:
+        message = "at least one model"
+        raise ValueError(message)
+    return joined.sort_values(keys, ignore_index=True)
 
 
 def score_contestants(
@@ -55,10 +63,11 @@ def score_contestants(
     Overall (region ``ALL``) is the mean over the regions, as the article has it.
     """
     rows = []
+    history = table["load_mw"].where(table["part"] == TRAIN)  # gaps stay gaps
+    rows_of = table.groupby("region", observed=True).indices
     for region, labels in forecasts.groupby("region", observed=True):
-        own = table[table["region"] == region]
-        history = own["load_mw"].where(own["part"] == TRAIN)  # gaps stay gaps
-        naive_mae = seasonal_naive_mae(history.to_numpy(), season_length=season_length)
+        own = history.to_numpy()[rows_of[region]]
+        naive_mae = seasonal_naive_mae(own, season_length=season_length)
         y_true = labels["y_true"].to_numpy()
         for contestant in forecasts.columns.difference(list(_ABOUT_LABELS), sort=False):
             y_pred = labels[contestant].to_numpy()

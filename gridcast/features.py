@@ -17,7 +17,7 @@ from gridcast.series import to_steps
 from gridcast.splits import TRAIN, assign_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gridcast.config import Config, FeaturesConfig
 
@@ -56,32 +56,29 @@ def build_features(
     A region's scale is the one given in ``scales``, or else fitted as ``config.scaling`` says.
     """
     scales = dict(scales or {})
-    frames = [
-        _region_features(region, readings[region], config, scales) for region in sorted(readings)
-    ]
-    table = pd.concat(frames, ignore_index=True)
-    region_T = pd.Series(pd.Categorical(table.pop("region"), categories=sorted(readings)))
-    table.insert(0, "region", region_T)
-    return FeatureTable(table, scales)
+    regions, frames = sorted(readings), []
+    for region in regions:
+        frame, scales[region] = region_features(
+            region, readings[region], config, regions=regions, scale=scales.get(region)
+        )
+        frames.append(frame)
+    return FeatureTable(pd.concat(frames, ignore_index=True), scales)
 
 
-def _region_features(
-    region: str, readings: pd.DataFrame, config: Config, scales: dict[str, LoadScale]
-) -> pd.DataFrame:
-    steps = to_steps(
-        readings,
-        rules=config.rules.of(region).repaired,
-        unit=config.windows.unit,
-        timezone=config.ingestion.timezone,
-    )
-    parts = assign_parts(
-        steps["is_observed"].to_numpy(), steps["is_trusted"].to_numpy(), config.split
-    )
-    load_mw = steps["load_mw"].to_numpy()
-    if region not in scales:
-        fitted_on = parts == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)
-        scales[region] = fit_scale(load_mw[fitted_on], config.scaling)
-    scale = scales[region]
+def region_features(
+    region: str,
+    readings: pd.DataFrame,
+    config: Config,
+    *,
+    regions: Sequence[str],
+    scale: LoadScale | None = None,
+) -> tuple[pd.DataFrame, LoadScale]:
+    """The rows of ``FeatureTable.frame`` of one region out of ``regions``, and its scale."""
+    steps = labelled_steps(region, readings, config)
+    part_T, load_mw = steps["part"].to_numpy(), steps["load_mw"].to_numpy()
+    if scale is None:
+        fitted_on = part_T == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)
+        scale = fit_scale(load_mw[fitted_on], config.scaling)
     load = scale.scale(steps["input_mw"].to_numpy())
     if config.features.kind == "article":
         features = _article_features(load, steps["local_label"])
@@ -89,12 +86,28 @@ def _region_features(
         next_hour = steps["timestamp"] + pd.Timedelta(hours=1)
         local = next_hour.dt.tz_convert(config.ingestion.timezone)
         features = _base_features(load, local, config.features)
-    target = np.where(parts > 0, scale.scale(load_mw), 0.0)
-    table = steps[["timestamp", "local_hour", "load_mw", "input_mw", "is_imputed"]].assign(
-        region=region, part=parts, is_input=~np.isnan(load), target=target.astype(np.float32)
+    target = np.where(part_T > 0, scale.scale(load_mw), 0.0)
+    region_T = pd.Categorical.from_codes([regions.index(region)] * len(steps), categories=regions)
+    table = steps[["timestamp", "local_hour", "load_mw", "input_mw", "is_imputed", "part"]].assign(
+        is_input=steps["is_input"], target=target.astype(np.float32)
     )
+    table.insert(0, "region", region_T)
     clean = {name: np.nan_to_num(value).astype(np.float32) for name, value in features.items()}
-    return pd.concat([table, pd.DataFrame(clean)], axis=1)
+    return pd.concat([table, pd.DataFrame(clean)], axis=1), scale
+
+
+def labelled_steps(region: str, readings: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """The steps of a region (see ``to_steps``) with ``part`` and ``is_input``: what windows need."""
+    steps = to_steps(
+        readings,
+        rules=config.rules.of(region).repaired,
+        unit=config.windows.unit,
+        timezone=config.ingestion.timezone,
+    )
+    is_observed, is_trusted = steps["is_observed"].to_numpy(), steps["is_trusted"].to_numpy()
+    return steps.assign(
+        part=assign_parts(is_observed, is_trusted, config.split), is_input=steps["input_mw"].notna()
+    )
 
 
 def _base_features(

@@ -33,10 +33,13 @@ class Scored:
 
     def smape_by_region(self) -> dict[int, float]:
         """Region number to sMAPE in percent."""
+        # They stand in order, so that each region is a slice.
+        found = np.unique(self.region_O, return_index=True, return_counts=True)
         return {
-            int(region): smape(self.y_true_OH[mask], self.y_pred_OH[mask])
-            for region in np.unique(self.region_O)
-            if (mask := self.region_O == region).any()
+            int(region): smape(
+                self.y_true_OH[first : first + num], self.y_pred_OH[first : first + num]
+            )
+            for region, first, num in zip(*found, strict=True)
         }
 
     def mean_smape(self) -> float:
@@ -66,5 +69,6 @@ def score(forecaster: RecurrentForecaster, data: TrainingData, part: int, config
         done += len(wanted)
     y_scaled = y_scaled[np.isin(tiles.origins_O, origins, assume_unique=True)]
     ahead_OH = origins[:, None] + np.arange(1, windows.horizon + 1)
-    y_pred = y_scaled * data.scale_mw_T[origins, None] + data.offset_mw_T[origins, None]
-    return Scored(origins, data.steps.region_T[origins], data.load_mw_T[ahead_OH], y_pred)
+    region_O = data.steps.region_T[origins]
+    y_pred = y_scaled * data.scale_mw_R[region_O, None] + data.offset_mw_R[region_O, None]
+    return Scored(origins, region_O, data.load_mw_T[ahead_OH], y_pred)

@@ -21,10 +21,10 @@ from gridcast.models import RecurrentForecaster
 from gridcast.optimization import TrainingStep
 from gridcast.scoring import score
 from gridcast.splits import TRAIN, VALIDATION
-from gridcast.windows import Ints, Steps, cut_pass, num_in_passes, steps_of, train_starts
+from gridcast.windows import Ints, Steps, cut_pass, num_in_passes, train_starts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import pandas as pd
 
@@ -42,8 +42,8 @@ class TrainingData:
     target_T: Tensor  # scaled load, float32
     is_train_T: Tensor  # float32: 1 where the step is a training label
     load_mw_T: np.ndarray  # MW, NaN where missing
-    offset_mw_T: np.ndarray  # MW, of the step's region
-    scale_mw_T: np.ndarray  # MW, of the step's region
+    offset_mw_R: np.ndarray  # MW, of each region
+    scale_mw_R: np.ndarray  # MW, of each region
 
     @property
     def num_bytes(self) -> int:
@@ -56,17 +56,44 @@ def training_data(
     frame: pd.DataFrame, scales: Mapping[str, tuple[float, float]], device: torch.device
 ) -> TrainingData:
     """``FeatureTable.frame`` on a device; ``scales`` is each region's offset and scale (MW)."""
-    steps = steps_of(frame)
-    names = [name for name in frame.columns if name.startswith(FEATURE_PREFIX)]
-    scale_R2 = np.array([scales[name] for name in frame["region"].cat.categories])
+    return collect_training_data([frame], scales, device, num_steps=len(frame))
+
+
+def collect_training_data(
+    frames: Iterable[pd.DataFrame],
+    scales: Mapping[str, tuple[float, float]],
+    device: torch.device,
+    *,
+    num_steps: int,
+) -> TrainingData:
+    """The same of a table that comes piece by piece: at no time is there more of it than a piece.
+
+    The pieces are in order; ``num_steps`` is their length in all.
+    """
+    regions = sorted(scales)
+    region_T, part_T = np.empty(num_steps, np.int32), np.empty(num_steps, np.int8)
+    is_input_T, load_mw_T = np.empty(num_steps, np.bool_), np.empty(num_steps)
+    target_T, x_TF = np.empty(num_steps, np.float32), np.empty((num_steps, 0), np.float32)
+    end = 0
+    for frame in frames:
+        names = [name for name in frame.columns if name.startswith(FEATURE_PREFIX)]
+        if not end:
+            x_TF = np.empty((num_steps, len(names)), np.float32)
+        begin, end = end, end + len(frame)
+        region_T[begin:end] = frame["region"].cat.set_categories(regions).cat.codes
+        part_T[begin:end], is_input_T[begin:end] = frame["part"], frame["is_input"]
+        load_mw_T[begin:end], target_T[begin:end] = frame["load_mw"], frame["target"]
+        for number, name in enumerate(names):
+            x_TF[begin:end, number] = frame[name]
+    scale_R2 = np.array([scales[region] for region in regions])
     return TrainingData(
-        steps=steps,
-        x_TF=torch.tensor(frame[names].to_numpy("float32"), device=device),
-        target_T=torch.tensor(frame["target"].to_numpy("float32"), device=device),
-        is_train_T=torch.tensor((steps.part_T == TRAIN).astype("float32"), device=device),
-        load_mw_T=frame["load_mw"].to_numpy(),
-        offset_mw_T=scale_R2[steps.region_T, 0],
-        scale_mw_T=scale_R2[steps.region_T, 1],
+        steps=Steps(region_T, part_T, is_input_T),
+        x_TF=torch.from_numpy(x_TF).to(device),
+        target_T=torch.from_numpy(target_T).to(device),
+        is_train_T=torch.from_numpy((part_T == TRAIN).astype(np.float32)).to(device),
+        load_mw_T=load_mw_T,
+        offset_mw_R=scale_R2[:, 0],
+        scale_mw_R=scale_R2[:, 1],
     )
 
 

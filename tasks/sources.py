@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.archive import MARKER
 from gridcast.errors import UsageError
 from gridcast.parsing import region_of
-from gridcast.synthetic import csv_bytes, synthesize
+from gridcast.synthetic import csv_bytes, synthesize, synthetic_regions
 from tasks.archives import check_archive, is_archive, unpack_archive
 from tasks.origin import Origin, read_origin, require_own, write_origin
 from tasks.records import SourceFile, Sources
@@ -127,8 +127,9 @@ def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
 
 
 def _write_set(folder: Path, config: SyntheticConfig, origin: Origin) -> None:
-    for region, frame in synthesize(num_hours=config.num_hours, seed=config.seed).items():
-        write_bytes(folder / f"{region}_hourly.csv", csv_bytes(frame))
+    for region in synthetic_regions(config.num_regions):
+        made = synthesize([region], num_hours=config.num_hours, seed=config.seed)
+        write_bytes(folder / f"{region}_hourly.csv", csv_bytes(made[region]))
     write_origin(folder, origin)
 
 

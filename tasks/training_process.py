@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import torch
 
 from gridcast.config import Config
@@ -27,7 +28,7 @@ from gridcast.errors import GridcastError
 from gridcast.models import LastStep, weights_sha256
 from gridcast.scoring import score
 from gridcast.splits import PARTS, TEST, VALIDATION
-from gridcast.training import TrainingData, train_model, training_data
+from gridcast.training import TrainingData, collect_training_data, train_model
 from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
 
 if TYPE_CHECKING:
@@ -92,8 +93,13 @@ def read_training_data(job: dict[str, Any], device: torch.device) -> TrainingDat
     features = job["features"]
     require_sha256(Path(features["path"]), features["file_sha256"])
     columns = ["region", "part", "is_input", "target", "load_mw", *features["feature_names"]]
-    frame = pd.read_parquet(features["path"], columns=columns)
-    return training_data(frame, features["scales"], device)
+    file = pq.ParquetFile(features["path"], pre_buffer=False)
+    pieces = (
+        file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
+    )
+    return collect_training_data(
+        pieces, features["scales"], device, num_steps=file.metadata.num_rows
+    )
 
 
 def write_forecasts(path: Path, scored: dict[int, Scored]) -> None:

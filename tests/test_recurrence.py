@@ -137,7 +137,7 @@ def test_a_training_with_our_kernels_ends_where_the_library_s_ends(cell: Cell) -
         data = make_data(config)
         on_gpu = type(data)(
             data.steps, data.x_TF.cuda(), data.target_T.cuda(), data.is_train_T.cuda(),
-            data.load_mw_T, data.offset_mw_T, data.scale_mw_T,
+            data.load_mw_T, data.offset_mw_R, data.scale_mw_R,
         )  # fmt: skip
         trained = train_model(on_gpu, config=config, cell=cell, seed=0, on_progress=lambda _: None)
         from gridcast.models import weights_sha256
