@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gridcast.errors import NotFiniteError, UsageError
+from gridcast.errors import NotFiniteError
 from gridcast.features import FEATURE_PREFIX
 from gridcast.models import RecurrentForecaster
 from gridcast.optimization import TrainingStep
 from gridcast.scoring import score
 from gridcast.splits import TRAIN, VALIDATION
-from gridcast.windows import Ints, Steps, cut_pass, num_in_passes, train_starts
+from gridcast.windows import Steps, count_phases, cut_pass, pass_rng, plan_passes, train_starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     import pandas as pd
 
-    from gridcast.config import Cell, Config, TrainingConfig, WindowsConfig
+    from gridcast.config import Cell, Config
 
 _REPORT_EVERY_SECONDS = 1.0
 
@@ -143,14 +142,14 @@ def train_model(
         config.model, cell=cell, num_features=data.x_TF.shape[1], horizon=windows.horizon
     ).to(device)
     starts_N = train_starts(data.steps, windows)
-    passes = _plan_passes(starts_N, windows, training, seed)
+    passes = plan_passes(count_phases(starts_N, windows), windows, training, seed=seed)
     num_steps = min(sum(passes), training.max_steps or sum(passes))
     update = TrainingStep(forecaster, data, config, num_steps)
     clock = _Clock(len(passes), num_steps, on_progress)
     for pass_number, num_batches in enumerate(passes, start=1):
         forecaster.train()
         update.begin_pass()
-        order = cut_pass(starts_N, windows, _rng(seed, pass_number))
+        order = cut_pass(starts_N, windows, pass_rng(seed, pass_number))
         order_N = torch.as_tensor(order, device=device)
         for batch in range(min(num_batches, num_steps - clock.step)):
             first = batch * training.batch_size
@@ -160,27 +159,6 @@ def train_model(
         if clock.step >= num_steps:
             break
     return TrainedModel(forecaster, tuple(clock.history), clock.train_seconds, clock.step)
-
-
-def _plan_passes(
-    starts_N: Ints, windows: WindowsConfig, training: TrainingConfig, seed: int
-) -> list[int]:
-    """How many batches each pass has."""
-    rngs = (_rng(seed, number) for number in range(1, training.passes + 1))
-    sizes = num_in_passes(starts_N, windows, rngs)
-    size = training.batch_size
-    passes = [num // size if training.drop_last else ceil(num / size) for num in sizes]
-    if not all(passes):
-        raise UsageError(
-            where="training",
-            found=f"{len(starts_N)} places for a window, of which a pass has no batch",
-            expected="longer series, or a smaller windows.stride or training.batch_size",
-        )
-    return passes
-
-
-def _rng(seed: int, pass_number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, pass_number])
 
 
 def _validation_smape(

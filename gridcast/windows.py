@@ -11,21 +11,21 @@ Legend: ``T`` steps, ``N`` windows, ``O`` origins, ``L`` lookback, ``H`` horizon
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridcast.errors import UsageError
 from gridcast.splits import TEST, TRAIN, VALIDATION
 from gridcast.summary import WindowsRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import pandas as pd
     from numpy.random import Generator
 
-    from gridcast.config import WindowsConfig
+    from gridcast.config import TrainingConfig, WindowsConfig
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -95,10 +95,35 @@ def count_windows(steps: Steps, config: WindowsConfig) -> WindowsRecord:
     )
 
 
-def num_in_passes(starts_N: Ints, config: WindowsConfig, rngs: Iterable[Generator]) -> list[int]:
-    """How many windows :func:`cut_pass` gives for each generator, without cutting."""
-    by_phase = np.bincount(starts_N % config.stride, minlength=config.stride)
-    return [int(by_phase[_draw_phase(config, rng)]) for rng in rngs]
+def count_phases(starts_N: Ints, config: WindowsConfig) -> Ints:
+    """How many of the starts each phase of the stride has: shape ``(stride,)``."""
+    return np.bincount(starts_N % config.stride, minlength=config.stride)
+
+
+def plan_passes(
+    num_by_phase: Ints, windows: WindowsConfig, training: TrainingConfig, *, seed: int
+) -> list[int]:
+    """How many batches each pass has, told without cutting one.
+
+    Raises:
+        UsageError: the training part is too short for a batch in each pass.
+    """
+    rngs = (pass_rng(seed, number) for number in range(1, training.passes + 1))
+    sizes = [int(num_by_phase[_draw_phase(windows, rng)]) for rng in rngs]
+    size = training.batch_size
+    passes = [num // size if training.drop_last else ceil(num / size) for num in sizes]
+    if not all(passes):
+        raise UsageError(
+            where="training",
+            found=f"{num_by_phase.sum()} places for a window, of which a pass has no batch",
+            expected="longer series, or a smaller windows.stride or training.batch_size",
+        )
+    return passes
+
+
+def pass_rng(seed: int, pass_number: int) -> Generator:
+    """From which a pass of a job draws its phase and its order."""
+    return np.random.default_rng([seed, pass_number])
 
 
 def cut_pass(starts_N: Ints, config: WindowsConfig, rng: Generator) -> Ints:

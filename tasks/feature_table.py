@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gridcast.config import Config
 
 # Of a row group: what the one who reads it has in memory beside what it makes of it.
-_ROWS_AT_ONCE = 1 << 20
+_ROWS_AT_ONCE = 1 << 18
 
 
 class Built(NamedTuple):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
@@ -104,19 +104,22 @@ def read_training_data(job: dict[str, Any], device: torch.device) -> TrainingDat
 
 def write_forecasts(path: Path, scored: dict[int, Scored]) -> None:
     """One row a forecast label: its ``step`` in the table, ``ahead`` (steps), ``part``, MW."""
-    tables = []
-    for part, each in scored.items():
-        num_origins, horizon = each.y_pred_OH.shape
-        ahead = np.tile(np.arange(1, horizon + 1), num_origins)
-        table = {
-            "step": np.repeat(each.origins_O, horizon) + ahead,
-            "ahead": ahead.astype("int16"),
-            "part": PARTS[part],
-            "y_pred": each.y_pred_OH.reshape(-1).astype("float64"),
-        }
-        tables.append(pd.DataFrame(table))
     with publishing(path) as temporary:
-        pd.concat(tables).to_parquet(temporary, compression="zstd", index=False)
+        writer: pq.ParquetWriter | None = None
+        for part, each in scored.items():  # one after the other: with many regions they are large
+            num_origins, horizon = each.y_pred_OH.shape
+            ahead = np.tile(np.arange(1, horizon + 1), num_origins)
+            columns = {
+                "step": np.repeat(each.origins_O, horizon) + ahead,
+                "ahead": ahead.astype("int16"),
+                "part": pa.repeat(PARTS[part], len(ahead)),
+                "y_pred": each.y_pred_OH.reshape(-1).astype("float64"),
+            }
+            table = pa.table(columns)
+            writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
 
 
 def export_model(path: Path, trained: TrainedModel, data: TrainingData, *, lookback: int) -> None:
