@@ -51,6 +51,10 @@ Fresh = Annotated[
 ]
 To = Annotated[Path | None, typer.Option(help="Folder to make. None: data/ and the source's name.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Train, however long it is estimated to take.")]
+Planned = Annotated[
+    bool, typer.Option("--plan", help="Say what it will need (windows, memory, time), and end.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="With --plan: for machines.")]
 DEFAULT_ARTIFACTS = Path("artifacts")
 DEFAULT_LIVE = Path("data/eia")
 DEFAULT_SYNTHETIC = Path("data/synthetic")
@@ -69,8 +73,12 @@ def run(
     *,
     fresh: Fresh = False,
     yes: Yes = False,
+    plan: Planned = False,
+    as_json: AsJson = False,
 ) -> None:
     """The main job: ingest, train GRU and LSTM, evaluate, log to MLflow, show the comparison."""
+    if plan:
+        raise typer.Exit(_plan(data, artifacts, profile, settings, of_run=True, as_json=as_json))
     _start("run_pipeline", data, artifacts, profile, _with_consent(settings, yes=yes), fresh=fresh)
 
 
@@ -99,8 +107,12 @@ def train(
     *,
     fresh: Fresh = False,
     yes: Yes = False,
+    plan: Planned = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train, evaluate and log the models on what was ingested (none given: what was last)."""
+    if plan:
+        raise typer.Exit(_plan(data, artifacts, profile, settings, of_run=False, as_json=as_json))
     _start("train_models", data, artifacts, profile, _with_consent(settings, yes=yes), fresh=fresh)
 
 
@@ -111,7 +123,7 @@ def synthesize(
     profile: Profile = "base",
     settings: Settings = None,
 ) -> None:
-    """Write a synthetic, PJM-like set of regional CSVs (12, unless synthetic.num_regions says so)."""
+    """Write a synthetic, PJM-like set of regional CSVs (12, or as synthetic.num_regions says)."""
     from gridcast.config import Config
 
     def write() -> None:
@@ -314,6 +326,42 @@ def _start(
 
         show_summary(latest.resolve() / "summary.json")
     raise typer.Exit(code)
+
+
+def _plan(
+    data: Path | None,
+    artifacts: Path,
+    profile: str,
+    settings: list[str] | None,
+    *,
+    of_run: bool,
+    as_json: bool,
+) -> int:
+    """Print what a run or a training will need; its exit status. Nothing is published."""
+
+    def plan() -> None:
+        from tasks.plan import plan_run, plan_training, show_plan
+
+        overrides = tuple(settings or ())
+        _check_early(artifacts, profile, settings)
+        if of_run:
+            from gridcast.config import Config
+            from tasks.sources import sources_of
+
+            limits = Config.load(profile, overrides=overrides)
+            sources = sources_of(data, artifacts.absolute(), limits)
+            planned = plan_run(sources, profile=profile, overrides=overrides)
+        else:
+            folder = None if data is None else data.resolve()
+            planned = plan_training(
+                artifacts.absolute(), folder, profile=profile, overrides=overrides
+            )
+        if as_json:
+            typer.echo(planned.model_dump_json(indent=2))
+        else:
+            show_plan(planned)
+
+    return _exit_code_of(plan)
 
 
 def _exit_code_of(work: Callable[[], Any]) -> int:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # The prediction adds to this input (see models.py), so it is always the first.
 LOAD_FEATURE = "x_load"
 FEATURE_PREFIX = "x_"
+_CYCLES = ("hour", "weekday", "day_of_year")
+_ORDINALS = ("x_hour", "x_day_of_week", "x_month", "x_day_of_year")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def region_features(
         local = next_hour.dt.tz_convert(config.ingestion.timezone)
         features = _base_features(load, local, config.features)
     target = np.where(part_T > 0, scale.scale(load_mw), 0.0)
-    region_T = pd.Categorical.from_codes([regions.index(region)] * len(steps), categories=regions)
+    region_T = pd.Categorical.from_codes(
+        [regions.index(region)] * len(steps), categories=pd.Index(regions)
+    )
     table = steps[["timestamp", "local_hour", "load_mw", "input_mw", "is_imputed", "part"]].assign(
         is_input=steps["is_input"], target=target.astype(np.float32)
     )
@@ -97,7 +101,7 @@ def region_features(
 
 
 def labelled_steps(region: str, readings: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """The steps of a region (see ``to_steps``) with ``part`` and ``is_input``: what windows need."""
+    """The steps of a region (see ``to_steps``) with ``part`` and ``is_input``, as windows need."""
     steps = to_steps(
         readings,
         rules=config.rules.of(region).repaired,
@@ -108,6 +112,16 @@ def labelled_steps(region: str, readings: pd.DataFrame, config: Config) -> pd.Da
     return steps.assign(
         part=assign_parts(is_observed, is_trusted, config.split), is_input=steps["input_mw"].notna()
     )
+
+
+def names_of_features(config: FeaturesConfig) -> list[str]:
+    """The features that ``config`` asks for, in the network's order."""
+    if config.kind == "article":
+        return [LOAD_FEATURE, *_ORDINALS]
+    lags = [f"x_lag_{lag}h" for lag in config.lags_hours]
+    cycles = [f"x_{name}_{wave}" for name in _CYCLES for wave in ("sin", "cos")]
+    with_changes = [name for lag in lags for name in (lag, f"{lag}_change")]
+    return [LOAD_FEATURE, "x_load_change", *with_changes, *cycles]
 
 
 def _base_features(
@@ -125,12 +139,10 @@ def _base_features(
         lagged = _shift(load_T, lag - 1)
         features[f"x_lag_{lag}h"] = np.where(np.isnan(lagged), load_T, lagged)
         features[f"x_lag_{lag}h_change"] = change(lagged)
-    cycles = {
-        "hour": next_local.dt.hour / 24,
-        "weekday": next_local.dt.day_of_week / 7,
-        "day_of_year": next_local.dt.day_of_year / 365.25,
-    }
-    for name, turn in cycles.items():
+    turns = (
+        next_local.dt.hour / 24, next_local.dt.day_of_week / 7, next_local.dt.day_of_year / 365.25
+    )  # fmt: skip
+    for name, turn in zip(_CYCLES, turns, strict=True):
         angle = 2 * np.pi * turn.to_numpy()
         features[f"x_{name}_sin"], features[f"x_{name}_cos"] = np.sin(angle), np.cos(angle)
     return features
@@ -141,14 +153,9 @@ def _article_features(
     label: pd.Series[pd.Timestamp],
 ) -> dict[str, np.ndarray]:
     """The load and the calendar of its own label as ordinals, each scaled to 0..1 by region."""
-    ordinals = {
-        "x_hour": label.dt.hour,
-        "x_day_of_week": label.dt.day_of_week,
-        "x_month": label.dt.month,
-        "x_day_of_year": label.dt.day_of_year,
-    }
-    scaled = MinMaxScaler().fit_transform(np.stack(list(ordinals.values()), axis=1).astype(float))
-    return {LOAD_FEATURE: load_T, **dict(zip(ordinals, scaled.T, strict=True))}
+    ordinals = (label.dt.hour, label.dt.day_of_week, label.dt.month, label.dt.day_of_year)
+    scaled = MinMaxScaler().fit_transform(np.stack(ordinals, axis=1).astype(float))
+    return {LOAD_FEATURE: load_T, **dict(zip(_ORDINALS, scaled.T, strict=True))}
 
 
 def _shift(values_T: np.ndarray, steps: int) -> np.ndarray:

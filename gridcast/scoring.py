@@ -15,7 +15,7 @@ from gridcast.metrics import smape
 from gridcast.windows import scored_origins, tile_origins
 
 if TYPE_CHECKING:
-    from gridcast.config import Config
+    from gridcast.config import Config, WindowsConfig
     from gridcast.models import RecurrentForecaster
     from gridcast.training import TrainingData
 
@@ -58,7 +58,7 @@ def score(forecaster: RecurrentForecaster, data: TrainingData, part: int, config
     steps_L = torch.arange(windows.lookback, device=device)
     y_scaled = np.zeros((int(tiles.num_origins_N.sum()), windows.horizon), dtype=np.float32)
     reach = np.arange(windows.lookback - windows.warmup)
-    batch = max(1, _STEPS_AT_ONCE // windows.lookback)
+    batch = tiles_at_once(windows)
     done = 0
     for first in range(0, len(tiles.starts_N), batch):
         starts = torch.as_tensor(tiles.starts_N[first : first + batch], device=device)
@@ -72,3 +72,8 @@ def score(forecaster: RecurrentForecaster, data: TrainingData, part: int, config
     region_O = data.steps.region_T[origins]
     y_pred = y_scaled * data.scale_mw_R[region_O, None] + data.offset_mw_R[region_O, None]
     return Scored(origins, region_O, data.load_mw_T[ahead_OH], y_pred)
+
+
+def tiles_at_once(windows: WindowsConfig) -> int:
+    """How many windows are scored together."""
+    return max(1, _STEPS_AT_ONCE // windows.lookback)

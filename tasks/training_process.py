@@ -97,9 +97,11 @@ def read_training_data(job: dict[str, Any], device: torch.device) -> TrainingDat
     pieces = (
         file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
     )
-    return collect_training_data(
+    data = collect_training_data(
         pieces, features["scales"], device, num_steps=file.metadata.num_rows
     )
+    pa.default_memory_pool().release_unused()  # else the process keeps it to its end
+    return data
 
 
 def write_forecasts(path: Path, scored: dict[int, Scored]) -> None:

@@ -24,8 +24,8 @@ from gridcast.features import build_features
 from gridcast.models import RecurrentForecaster, weights_sha256
 from gridcast.optimization import TrainingStep
 from gridcast.splits import TRAIN
-from gridcast.training import Progress, TrainedModel, TrainingData, _rng, train_model
-from gridcast.windows import Ints, cut_pass, train_starts
+from gridcast.training import Progress, TrainedModel, TrainingData, train_model
+from gridcast.windows import Ints, cut_pass, pass_rng, train_starts
 from tests.builders import make_config, make_load, make_load_frame, make_training_data
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
@@ -62,7 +62,7 @@ def train(
 def plan_orders(starts: Ints, config: Config, seed: int) -> list[Ints]:
     """The windows of each pass, as training takes them."""
     numbers = range(1, config.training.passes + 1)
-    return [cut_pass(starts, config.windows, _rng(seed, number)) for number in numbers]
+    return [cut_pass(starts, config.windows, pass_rng(seed, number)) for number in numbers]
 
 
 def weights_of(config: Config, data: TrainingData | None = None, **job: Any) -> str:  # noqa: ANN401
