@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OVERALL = "ALL"
+MOST_TOLD = 24  # regions
 _ABOUT_LABELS = ("region", "timestamp", "local_hour", "ahead", "y_true")
 
 
@@ -94,6 +95,19 @@ def smape_by_region(scores: pd.DataFrame, contestant: str) -> dict[str, float]:
     """One contestant's sMAPE (percent) by region, without the overall figure."""
     own = scores[(scores["contestant"] == contestant) & (scores["region"] != OVERALL)]
     return dict(zip(own["region"].astype(str), own["smape"].astype(float), strict=True))
+
+
+def told_regions(errors: Mapping[str, float]) -> list[str]:
+    """The regions that pages and pictures name, in order: all, or those of both ends.
+
+    Of more than ``MOST_TOLD`` the largest and the smallest of ``errors``, half of each: what lies
+    between is told by its distribution.
+    """
+    if len(errors) <= MOST_TOLD:
+        return sorted(errors)
+    by_error = sorted(errors, key=lambda region: (errors[region], region))
+    half = MOST_TOLD // 2
+    return sorted([*by_error[:half], *by_error[-half:]])
 
 
 def overall_scores(scores: pd.DataFrame, contestant: str) -> dict[str, float]:

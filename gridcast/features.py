@@ -95,7 +95,7 @@ def region_features(
     table = steps[["timestamp", "local_hour", "load_mw", "input_mw", "is_imputed", "part"]].assign(
         is_input=steps["is_input"], target=target.astype(np.float32)
     )
-    table.insert(0, "region", region_T)
+    table.insert(0, "region", pd.Series(region_T))
     clean = {name: np.nan_to_num(value).astype(np.float32) for name, value in features.items()}
     return pd.concat([table, pd.DataFrame(clean)], axis=1), scale
 
