@@ -244,6 +244,9 @@ class TrainingConfig(Section):
         description="of a GPU: auto (our kernels where they fit) or library (cuDNN)"
     )
     threads: Count | None = Field(description="CPU threads a job; null: the cores shared out")
+    jobs_per_device: Count | None = Field(
+        description="jobs at a time on a device; null: 2 on a GPU, on a CPU its cores"
+    )
     confirm_above_hours: Positive | None = Field(
         description="on a CPU, refuse a longer training without --yes (h); null: never"
     )

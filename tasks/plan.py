@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -17,15 +14,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-import gridcast
 from gridcast.config import Config
-from gridcast.errors import MeasuringError, RegionRefusedError, UsageError
+from gridcast.errors import RegionRefusedError, UsageError
 from gridcast.features import labelled_steps, names_of_features
 from gridcast.parsing import parse_region
 from gridcast.planning import (
     DataCounts,
     JobPlan,
-    Measurement,
     Plan,
     broken_rule,
     count_data,
@@ -35,13 +30,15 @@ from gridcast.planning import (
 from gridcast.quality import flag_readings
 from gridcast.windows import Steps
 from tasks.devices import find_devices, resolve_precision
+from tasks.measure import measure
+from tasks.slots import jobs_per_device
 from tasks.snapshots import read_current
 from tasks.storage import require_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gridcast.config import Cell, IngestionConfig
+    from gridcast.config import IngestionConfig
     from tasks.devices import Devices
     from tasks.records import SourceFile, Sources
 
@@ -138,43 +135,10 @@ def _plan(
                 num_features=num_features,
             )
         )  # fmt: skip
-    at_once = len(pairs)
+    at_once = jobs_per_device(config.training, devices)
     return make_plan(
         counts, jobs, measured, profile=profile, at_once=at_once, prepares_data=prepares_data
     )
-
-
-def measure(
-    config: Config, counts: DataCounts, *, cell: Cell, device: str, threads: int
-) -> Measurement:
-    """A short training of that cell, in a process like that of training.
-
-    Raises:
-        MeasuringError: it failed.
-    """
-    root = Path(gridcast.__file__).resolve().parent.parent
-    specification = {
-        "config": config.model_dump(mode="json"),
-        "cell": cell,
-        "device": device,
-        "threads": threads,
-        "num_features": len(names_of_features(config.features)),
-        "num_tiles": counts.num_tiles,
-    }
-    result = subprocess.run(
-        [sys.executable, "-m", "tasks.measuring_process"],
-        cwd=root,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(root)},
-        input=json.dumps(specification),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode:
-        told = (result.stdout or result.stderr).strip().splitlines()
-        reason = told[-1] if told else f"status {result.returncode}"
-        raise MeasuringError(cell, device=device, reason=reason)
-    return Measurement.model_validate_json(result.stdout)
 
 
 # -- regions ---------------------------------------------------------------------------------------
