@@ -159,15 +159,15 @@ def _network(field: _Field, cell: Cell, seed: int) -> Json:
 
 
 def _fitted(field: _Field, kinds: list[Fitted], threads: int) -> Iterator[Json]:
-    data, frame = field.data, field.table.frame
+    data, frame, region_T = field.data, field.table.frame, field.data.steps.region_T
     for kind in kinds:
         begun = perf_counter()
         x_TF = lag_features(frame)
         model = fit_regression(kind, frame, x_TF, threads=threads)
         train_seconds, begun = perf_counter() - begun, perf_counter()
         forecasts = {
-            part: forecast_regression(model, x_TF[at + 1]) * data.scale_mw_T[at]
-            + data.offset_mw_T[at]
+            part: forecast_regression(model, x_TF[at + 1]) * data.scale_mw_R[region_T[at]]
+            + data.offset_mw_R[region_T[at]]
             for part, at in field.origins.items()
         }
         costs = {"train_seconds": train_seconds, "evaluation_seconds": perf_counter() - begun}

@@ -53,6 +53,10 @@ Fresh = Annotated[
 ]
 To = Annotated[Path | None, typer.Option(help="Folder to make. None: data/ and the source's name.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Train, however long it is estimated to take.")]
+Planned = Annotated[
+    bool, typer.Option("--plan", help="Say what it will need (windows, memory, time), and end.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="With --plan: for machines.")]
 DEFAULT_ARTIFACTS = Path("artifacts")
 DEFAULT_LIVE = Path("data/eia")
 DEFAULT_SYNTHETIC = Path("data/synthetic")
@@ -72,8 +76,12 @@ def run(
     *,
     fresh: Fresh = False,
     yes: Yes = False,
+    plan: Planned = False,
+    as_json: AsJson = False,
 ) -> None:
     """The main job: ingest, train GRU and LSTM, evaluate, log to MLflow, show the comparison."""
+    if plan:
+        raise typer.Exit(_plan(data, artifacts, profile, settings, of_run=True, as_json=as_json))
     _start("run_pipeline", data, artifacts, profile, _with_consent(settings, yes=yes), fresh=fresh)
 
 
@@ -102,8 +110,12 @@ def train(
     *,
     fresh: Fresh = False,
     yes: Yes = False,
+    plan: Planned = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train, evaluate and log the models on what was ingested (none given: what was last)."""
+    if plan:
+        raise typer.Exit(_plan(data, artifacts, profile, settings, of_run=False, as_json=as_json))
     _start("train_models", data, artifacts, profile, _with_consent(settings, yes=yes), fresh=fresh)
 
 
@@ -136,18 +148,19 @@ def tune(
 @app.command(epilog="Examples:  gridcast synthesize data/synthetic  ·  "
              "gridcast synthesize /tmp/load --set synthetic.num_hours=8760")  # fmt: skip
 def synthesize(
-    folder: Annotated[Path, typer.Argument(help="Folder to write the 12 CSVs to.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write the CSVs to.")],
     profile: Profile = "base",
     settings: Settings = None,
 ) -> None:
-    """Write a synthetic, PJM-like set of 12 regional CSVs."""
+    """Write a synthetic, PJM-like set of regional CSVs (12, or as synthetic.num_regions says)."""
     from gridcast.config import Config
 
     def write() -> None:
         from tasks.sources import write_synthetic
 
-        write_synthetic(folder, Config.load(profile, overrides=tuple(settings or ())).synthetic)
-        typer.echo(f"Wrote 12 synthetic regions to {folder}")
+        config = Config.load(profile, overrides=tuple(settings or ())).synthetic
+        write_synthetic(folder, config)
+        typer.echo(f"Wrote {config.num_regions} synthetic regions to {folder}")
 
     raise typer.Exit(_exit_code_of(write))
 
@@ -342,6 +355,42 @@ def _start(
 
         show_summary(latest.resolve() / "summary.json")
     raise typer.Exit(code)
+
+
+def _plan(
+    data: Path | None,
+    artifacts: Path,
+    profile: str,
+    settings: list[str] | None,
+    *,
+    of_run: bool,
+    as_json: bool,
+) -> int:
+    """Print what a run or a training will need; its exit status. Nothing is published."""
+
+    def plan() -> None:
+        from tasks.plan import plan_run, plan_training, show_plan
+
+        overrides = tuple(settings or ())
+        _check_early(artifacts, profile, settings)
+        if of_run:
+            from gridcast.config import Config
+            from tasks.sources import sources_of
+
+            limits = Config.load(profile, overrides=overrides)
+            sources = sources_of(data, artifacts.absolute(), limits)
+            planned = plan_run(sources, profile=profile, overrides=overrides)
+        else:
+            folder = None if data is None else data.resolve()
+            planned = plan_training(
+                artifacts.absolute(), folder, profile=profile, overrides=overrides
+            )
+        if as_json:
+            typer.echo(planned.model_dump_json(indent=2))
+        else:
+            show_plan(planned)
+
+    return _exit_code_of(plan)
 
 
 def _exit_code_of(work: Callable[[], Any]) -> int:

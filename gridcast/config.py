@@ -272,6 +272,9 @@ class TrainingConfig(Section):
         description="auto (ours where it fits and is faster) or library (PyTorch's)"
     )
     threads: Count | None = Field(description="CPU threads a job; null: the cores shared out")
+    jobs_per_device: Count | None = Field(
+        description="jobs at a time on a device; null: 2 on a GPU, on a CPU its cores"
+    )
     confirm_above_hours: Positive | None = Field(
         description="on a CPU, refuse a longer training without --yes (h); null: never"
     )
@@ -332,6 +335,7 @@ class TuningConfig(Section):
 class SyntheticConfig(Section):
     """The data that is made where none is given."""
 
+    num_regions: int = Field(ge=1, le=99_999, description="PJM's 12, then further ones")
     num_hours: int = Field(ge=24 * 60, description="of the longest region (hours)")
     seed: int = Field(ge=0, description="of the generator")
 

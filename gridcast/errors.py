@@ -189,6 +189,16 @@ class TooLongError(GridcastError):
         )
 
 
+class MeasuringError(GridcastError):
+    """A short training that was to be measured for a plan did not come to its end."""
+
+    def __init__(self, cell: str, *, device: str, reason: str) -> None:
+        super().__init__(
+            f"ERROR {cell}: found a short training on {device} that failed ({reason}), expected "
+            "one to measure; a training with these settings would fail too"
+        )
+
+
 class BrokenChainError(GridcastError):
     """A link between the CSVs and a model is not what the run left."""
 

@@ -22,6 +22,7 @@ ContestantKind = Literal["model", "mean", "fitted", "naive"]
 
 OVERALL = "ALL"
 MEAN_OF_ALL = "mean-all"
+MOST_TOLD = 24  # regions
 _MEAN, _SEED = "mean-", "-seed"
 _ABOUT_LABELS = ("region", "timestamp", "local_hour", "ahead", "y_true")
 
@@ -75,14 +76,8 @@ def collect_forecasts(
         ``local_hour``, ``ahead``, ``y_true``, then a column a contestant: the models, their means
         (see :func:`mean_members`), the fitted baselines, the naive forecasts.
     """
-    keys = ["step", "ahead"]
-    wanted = [
-        forecasts.loc[forecasts["part"] == PARTS[part], [*keys, "y_pred"]].set_index(keys)["y_pred"]
-        for forecasts in jobs.values()
-    ]
-    joined = pd.concat(wanted, axis=1, join="inner", keys=list(jobs)).sort_index()
-    step_N = joined.index.get_level_values("step").to_numpy()
-    ahead_N = joined.index.get_level_values("ahead").to_numpy()
+    joined = _joined(jobs, part)
+    step_N, ahead_N = joined["step"].to_numpy(), joined["ahead"].to_numpy()
     naive = naive_forecasts(
         table["input_mw"].to_numpy(), table["region"].cat.codes.to_numpy(), step_N, ahead_N
     )
@@ -99,6 +94,20 @@ def collect_forecasts(
     return about.assign(**truth, **models, **means, **fitted, **naive)
 
 
+def _joined(jobs: Mapping[str, pd.DataFrame], part: int) -> pd.DataFrame:
+    """``step``, ``ahead`` and a column a job, of the labels of ``part`` that all have forecast."""
+    keys = ["step", "ahead"]
+    joined: pd.DataFrame | None = None
+    for name, forecasts in jobs.items():
+        is_wanted = forecasts["part"] == PARTS[part]
+        own = forecasts.loc[is_wanted, [*keys, "y_pred"]].rename(columns={"y_pred": name})
+        joined = own if joined is None else joined.merge(own, on=keys)
+    if joined is None:
+        message = "at least one job"
+        raise ValueError(message)
+    return joined.sort_values(keys, ignore_index=True)
+
+
 def score_contestants(
     forecasts: pd.DataFrame, table: pd.DataFrame, *, season_length: int
 ) -> pd.DataFrame:
@@ -107,10 +116,11 @@ def score_contestants(
     Overall (region ``ALL``) is the mean over the regions, as the article has it.
     """
     rows = []
+    history = table["load_mw"].where(table["part"] == TRAIN)  # gaps stay gaps
+    rows_of = table.groupby("region", observed=True).indices
     for region, labels in forecasts.groupby("region", observed=True):
-        own = table[table["region"] == region]
-        history = own["load_mw"].where(own["part"] == TRAIN)  # gaps stay gaps
-        naive_mae = seasonal_naive_mae(history.to_numpy(), season_length=season_length)
+        own = history.to_numpy()[rows_of[region]]
+        naive_mae = seasonal_naive_mae(own, season_length=season_length)
         y_true = labels["y_true"].to_numpy()
         for contestant in _contestants(forecasts):
             y_pred = labels[contestant].to_numpy()
@@ -152,6 +162,19 @@ def smape_by_region(scores: pd.DataFrame, contestant: str) -> dict[str, float]:
     """One contestant's sMAPE (percent) by region, without the overall figure."""
     own = scores[(scores["contestant"] == contestant) & (scores["region"] != OVERALL)]
     return dict(zip(own["region"].astype(str), own["smape"].astype(float), strict=True))
+
+
+def told_regions(errors: Mapping[str, float]) -> list[str]:
+    """The regions that pages and pictures name, in order: all, or those of both ends.
+
+    Of more than ``MOST_TOLD`` the largest and the smallest of ``errors``, half of each: what lies
+    between is told by its distribution.
+    """
+    if len(errors) <= MOST_TOLD:
+        return sorted(errors)
+    by_error = sorted(errors, key=lambda region: (errors[region], region))
+    half = MOST_TOLD // 2
+    return sorted([*by_error[:half], *by_error[-half:]])
 
 
 def overall_scores(scores: pd.DataFrame, contestant: str) -> dict[str, float]:

@@ -18,13 +18,14 @@ from gridcast.series import to_steps
 from gridcast.splits import TRAIN, assign_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gridcast.config import Config, FeaturesConfig
 
 # The prediction adds to this input (see models.py), so it is always the first.
 LOAD_FEATURE = "x_load"
 FEATURE_PREFIX = "x_"
+_ORDINALS = ("x_hour", "x_day_of_week", "x_month", "x_day_of_year")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +58,29 @@ def build_features(
     A region's scale is the one given in ``scales``, or else fitted as ``config.scaling`` says.
     """
     scales = dict(scales or {})
-    frames = [
-        _region_features(region, readings[region], config, scales) for region in sorted(readings)
-    ]
-    table = pd.concat(frames, ignore_index=True)
-    region_T = pd.Series(pd.Categorical(table.pop("region"), categories=sorted(readings)))
-    table.insert(0, "region", region_T)
-    return FeatureTable(table, scales)
+    regions, frames = sorted(readings), []
+    for region in regions:
+        frame, scales[region] = region_features(
+            region, readings[region], config, regions=regions, scale=scales.get(region)
+        )
+        frames.append(frame)
+    return FeatureTable(pd.concat(frames, ignore_index=True), scales)
 
 
-def _region_features(
-    region: str, readings: pd.DataFrame, config: Config, scales: dict[str, LoadScale]
-) -> pd.DataFrame:
-    steps = to_steps(
-        readings,
-        rules=config.rules.of(region).repaired,
-        unit=config.windows.unit,
-        timezone=config.ingestion.timezone,
-    )
-    parts = assign_parts(
-        steps["is_observed"].to_numpy(), steps["is_trusted"].to_numpy(), config.split
-    )
-    load_mw = steps["load_mw"].to_numpy()
-    if region not in scales:
-        fitted_on = parts == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)
-        scales[region] = fit_scale(load_mw[fitted_on], config.scaling)
-    scale = scales[region]
+def region_features(
+    region: str,
+    readings: pd.DataFrame,
+    config: Config,
+    *,
+    regions: Sequence[str],
+    scale: LoadScale | None = None,
+) -> tuple[pd.DataFrame, LoadScale]:
+    """The rows of ``FeatureTable.frame`` of one region out of ``regions``, and its scale."""
+    steps = labelled_steps(region, readings, config)
+    part_T, load_mw = steps["part"].to_numpy(), steps["load_mw"].to_numpy()
+    if scale is None:
+        fitted_on = part_T == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)
+        scale = fit_scale(load_mw[fitted_on], config.scaling)
     load = scale.scale(steps["input_mw"].to_numpy())
     if config.features.kind == "article":
         features = _article_features(load, steps["local_label"])
@@ -90,12 +88,45 @@ def _region_features(
         next_hour = steps["timestamp"] + pd.Timedelta(hours=1)
         local = next_hour.dt.tz_convert(config.ingestion.timezone)
         features = _base_features(load, local, config.features)
-    target = np.where(parts > 0, scale.scale(load_mw), 0.0)
-    table = steps[["timestamp", "local_hour", "load_mw", "input_mw", "is_imputed"]].assign(
-        region=region, part=parts, is_input=~np.isnan(load), target=target.astype(np.float32)
+    target = np.where(part_T > 0, scale.scale(load_mw), 0.0)
+    region_T = pd.Categorical.from_codes(
+        [regions.index(region)] * len(steps), categories=pd.Index(regions)
     )
+    table = steps[["timestamp", "local_hour", "load_mw", "input_mw", "is_imputed", "part"]].assign(
+        is_input=steps["is_input"], target=target.astype(np.float32)
+    )
+    table.insert(0, "region", pd.Series(region_T))
     clean = {name: np.nan_to_num(value).astype(np.float32) for name, value in features.items()}
-    return pd.concat([table, pd.DataFrame(clean)], axis=1)
+    return pd.concat([table, pd.DataFrame(clean)], axis=1), scale
+
+
+def labelled_steps(region: str, readings: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """The steps of a region (see ``to_steps``) with ``part`` and ``is_input``, as windows need."""
+    steps = to_steps(
+        readings,
+        rules=config.rules.of(region).repaired,
+        unit=config.windows.unit,
+        timezone=config.ingestion.timezone,
+    )
+    is_observed, is_trusted = steps["is_observed"].to_numpy(), steps["is_trusted"].to_numpy()
+    return steps.assign(
+        part=assign_parts(is_observed, is_trusted, config.split), is_input=steps["input_mw"].notna()
+    )
+
+
+def names_of_features(config: FeaturesConfig) -> list[str]:
+    """The features that ``config`` asks for, in the network's order."""
+    if config.kind == "article":
+        return [LOAD_FEATURE, *_ORDINALS]
+    lags = [f"x_lag_{lag}h" for lag in config.lags_hours]
+    waves = [
+        name
+        for cycle, num_harmonics in _cycles(config)
+        for harmonic in range(1, num_harmonics + 1)
+        for name in _waves(cycle, harmonic)
+    ]
+    with_changes = [name for lag in lags for name in (lag, f"{lag}_change")]
+    return [LOAD_FEATURE, "x_load_change", *with_changes, *waves, *_holiday_names(config)]
 
 
 def _base_features(
@@ -113,17 +144,29 @@ def _base_features(
         lagged = _shift(load_T, lag - 1)
         features[f"x_lag_{lag}h"] = np.where(np.isnan(lagged), load_T, lagged)
         features[f"x_lag_{lag}h_change"] = change(lagged)
-    cycles = {
-        "hour": (next_local.dt.hour / 24, config.hour_harmonics),
-        "weekday": (next_local.dt.day_of_week / 7, config.weekday_harmonics),
-        "day_of_year": (next_local.dt.day_of_year / 365.25, config.year_harmonics),
-    }
-    for name, (turn, num_harmonics) in cycles.items():
+    turns = (
+        next_local.dt.hour / 24, next_local.dt.day_of_week / 7, next_local.dt.day_of_year / 365.25
+    )  # fmt: skip
+    for (cycle, num_harmonics), turn in zip(_cycles(config), turns, strict=True):
         for harmonic in range(1, num_harmonics + 1):
             angle = 2 * np.pi * harmonic * turn.to_numpy()
-            column = f"x_{name}" if harmonic == 1 else f"x_{name}_{harmonic}"
-            features[f"{column}_sin"], features[f"{column}_cos"] = np.sin(angle), np.cos(angle)
+            sine, cosine = _waves(cycle, harmonic)
+            features[sine], features[cosine] = np.sin(angle), np.cos(angle)
     return features | _holiday_features(next_local, config)
+
+
+def _cycles(config: FeaturesConfig) -> list[tuple[str, int]]:
+    """Each cycle of the calendar, and how many pairs of waves it has."""
+    return [
+        ("hour", config.hour_harmonics),
+        ("weekday", config.weekday_harmonics),
+        ("day_of_year", config.year_harmonics),
+    ]
+
+
+def _waves(cycle: str, harmonic: int) -> tuple[str, str]:
+    column = f"x_{cycle}" if harmonic == 1 else f"x_{cycle}_{harmonic}"
+    return f"{column}_sin", f"{column}_cos"
 
 
 def _holiday_features(
@@ -134,11 +177,14 @@ def _holiday_features(
         return {}
     date_T = next_local.dt.tz_localize(None).to_numpy().astype("datetime64[D]")
     is_holiday_T = np.isin(date_T, holiday_dates(config.holidays, date_T)).astype("float64")
-    lagged = {
-        f"x_lag_{lag}h_holiday": np.nan_to_num(_shift(is_holiday_T, lag))
-        for lag in config.lags_hours
-    }
-    return {"x_holiday": is_holiday_T, **lagged}
+    lagged = [np.nan_to_num(_shift(is_holiday_T, lag)) for lag in config.lags_hours]
+    return dict(zip(_holiday_names(config), [is_holiday_T, *lagged], strict=True))
+
+
+def _holiday_names(config: FeaturesConfig) -> list[str]:
+    if config.holidays is None:
+        return []
+    return ["x_holiday", *(f"x_lag_{lag}h_holiday" for lag in config.lags_hours)]
 
 
 def _article_features(
@@ -146,14 +192,9 @@ def _article_features(
     label: pd.Series[pd.Timestamp],
 ) -> dict[str, np.ndarray]:
     """The load and the calendar of its own label as ordinals, each scaled to 0..1 by region."""
-    ordinals = {
-        "x_hour": label.dt.hour,
-        "x_day_of_week": label.dt.day_of_week,
-        "x_month": label.dt.month,
-        "x_day_of_year": label.dt.day_of_year,
-    }
-    scaled = MinMaxScaler().fit_transform(np.stack(list(ordinals.values()), axis=1).astype(float))
-    return {LOAD_FEATURE: load_T, **dict(zip(ordinals, scaled.T, strict=True))}
+    ordinals = (label.dt.hour, label.dt.day_of_week, label.dt.month, label.dt.day_of_year)
+    scaled = MinMaxScaler().fit_transform(np.stack(ordinals, axis=1).astype(float))
+    return {LOAD_FEATURE: load_T, **dict(zip(_ORDINALS, scaled.T, strict=True))}
 
 
 def _shift(values_T: np.ndarray, steps: int) -> np.ndarray:

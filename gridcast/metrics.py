@@ -23,9 +23,19 @@ def smape(y_true: Floats, y_pred: Floats) -> float:
     """
     if y_true.size == 0:
         return float("nan")
+    return float(100 * np.mean(relative_errors(y_true, y_pred)))
+
+
+def relative_errors(y_true: Floats, y_pred: Floats) -> Floats:
+    """Each label's part of ``smape``: ``|F - A| / ((|F| + |A|) / 2)``, from 0 to 2; 0/0 is 0.
+
+    >>> relative_errors(np.array([100.0, 0.0]), np.array([300.0, 0.0]))
+    array([1., 0.])
+    """
     half_sum = (np.abs(y_true) + np.abs(y_pred)) / 2
     error = np.abs(y_pred - y_true)
-    return float(100 * np.mean(error / np.where(half_sum == 0, 1.0, half_sum)))
+    relative: Floats = error / np.where(half_sum == 0, 1.0, half_sum)
+    return relative
 
 
 def mae(y_true: Floats, y_pred: Floats) -> float:

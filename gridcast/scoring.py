@@ -15,7 +15,7 @@ from gridcast.metrics import smape
 from gridcast.windows import Bools, Ints, Tiles, scored_origins, tile_origins
 
 if TYPE_CHECKING:
-    from gridcast.config import Config
+    from gridcast.config import Config, WindowsConfig
     from gridcast.models import RecurrentForecaster
     from gridcast.training import TrainingData
 
@@ -33,10 +33,13 @@ class Scored:
 
     def smape_by_region(self) -> dict[int, float]:
         """Region number to sMAPE in percent."""
+        # They stand in order, so that each region is a slice.
+        found = np.unique(self.region_O, return_index=True, return_counts=True)
         return {
-            int(region): smape(self.y_true_OH[mask], self.y_pred_OH[mask])
-            for region in np.unique(self.region_O)
-            if (mask := self.region_O == region).any()
+            int(region): smape(
+                self.y_true_OH[first : first + num], self.y_pred_OH[first : first + num]
+            )
+            for region, first, num in zip(*found, strict=True)
         }
 
     def mean_smape(self) -> float:
@@ -76,7 +79,7 @@ def score_planned(
     steps_L = torch.arange(windows.lookback, device=device)
     y_scaled = np.zeros((int(tiles.num_origins_N.sum()), windows.horizon), dtype=np.float32)
     reach = np.arange(windows.lookback - windows.warmup)
-    batch = max(1, _STEPS_AT_ONCE // windows.lookback)
+    batch = tiles_at_once(windows)
     done = 0
     for first in range(0, len(tiles.starts_N), batch):
         starts = torch.as_tensor(tiles.starts_N[first : first + batch], device=device)
@@ -88,5 +91,11 @@ def score_planned(
         done += len(wanted)
     y_scaled = y_scaled[plan.is_wanted_O]
     ahead_OH = origins[:, None] + np.arange(1, windows.horizon + 1)
-    y_pred = y_scaled * data.scale_mw_T[origins, None] + data.offset_mw_T[origins, None]
-    return Scored(origins, data.steps.region_T[origins], data.load_mw_T[ahead_OH], y_pred)
+    region_O = data.steps.region_T[origins]
+    y_pred = y_scaled * data.scale_mw_R[region_O, None] + data.offset_mw_R[region_O, None]
+    return Scored(origins, region_O, data.load_mw_T[ahead_OH], y_pred)
+
+
+def tiles_at_once(windows: WindowsConfig) -> int:
+    """How many windows are scored together."""
+    return max(1, _STEPS_AT_ONCE // windows.lookback)

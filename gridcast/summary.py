@@ -83,6 +83,11 @@ class WindowsRecord(Record):
     test: int
     unscored_test: int = 0
 
+    def plus(self, other: WindowsRecord) -> WindowsRecord:
+        """Those of both."""
+        both = self.model_dump(), other.model_dump()
+        return WindowsRecord(**{name: both[0][name] + both[1][name] for name in both[0]})
+
 
 class ModelRecord(Record):
     """One trained job and how it did on the test part (sMAPE in percent, errors in MW)."""

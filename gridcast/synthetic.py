@@ -12,12 +12,15 @@ Shapes: ``N`` hours of one region, in the order of time everywhere but in the fi
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from gridcast.errors import UsageError
+from gridcast.quality import NO_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +57,11 @@ REGION_TRAITS: Final[dict[str, RegionTraits]] = {
     "PJM_Load": RegionTraits(29_800, 1.00, 0.95, 0.50),
 }
 SYNTHETIC_REGIONS: Final = tuple(REGION_TRAITS)
+# Further regions are named by their number. Their traits are drawn between those of the 12.
+_NUMBERED: Final = re.compile(r"R(\d{5})")
+MEAN_MW_OF_NUMBERED: Final = (1_500.0, 30_000.0)  # spread evenly on a logarithmic scale
+SWING_OF_NUMBERED: Final = (0.8, 1.05)
+WEATHER_OF_NUMBERED: Final = (0.8, 1.45)
 
 # Real: PJME in April, a month of little weather; mean by local hour over the month's mean.
 # fmt: off
@@ -92,15 +100,25 @@ class PlantedFaults(NamedTuple):
     missing_hours: tuple[pd.Timestamp, ...]  # have no row
 
 
+def synthetic_regions(num: int) -> tuple[str, ...]:
+    """The names of ``num`` regions: PJM's first, then those that have a number only.
+
+    >>> synthetic_regions(14)[10:]
+    ('PJMW', 'PJM_Load', 'R00013', 'R00014')
+    """
+    numbers = range(len(SYNTHETIC_REGIONS) + 1, num + 1)
+    return (*SYNTHETIC_REGIONS[:num], *(f"R{number:05d}" for number in numbers))
+
+
 def synthesize(
     regions: Iterable[str] = SYNTHETIC_REGIONS, *, num_hours: int, seed: int, end: str = DEFAULT_END
 ) -> dict[str, pd.DataFrame]:
     """Make several regions that end together, as ``synthesize_region`` makes each.
 
     Args:
-        regions: names out of ``SYNTHETIC_REGIONS``.
+        regions: names out of ``synthetic_regions(...)``.
         num_hours: length of PJME, the longest; another has the share that ``REGION_TRAITS`` gives
-            it (0.5 to 1), whichever regions are asked for.
+            it (0.5 to 1; of a numbered region 1), whichever regions are asked for.
         seed: at least 0; the same seed gives the same bytes (with the same NumPy).
         end: last label, ``YYYY-MM-DD HH:MM:SS``.
 
@@ -124,7 +142,7 @@ def synthesize_region(
     two lengths share are the same.
 
     Args:
-        region: a name out of ``SYNTHETIC_REGIONS``.
+        region: a name out of ``synthetic_regions(...)``.
         num_hours: hours from first to last; a few of them may be missing (``planted_faults``).
         seed: at least 0.
         end: last label: local, on the hour, naming the end of its hour.
@@ -148,13 +166,32 @@ def synthesize_region(
     return _file_rows(region, timestamps[kept], load_mw[kept], _generator(seed, region, "rows"))
 
 
+def synthesize_readings(
+    region: str, *, num_hours: int, seed: int, end: str = DEFAULT_END
+) -> pd.DataFrame:
+    """The same region without its faults, as ingestion would leave it: no file is made or read.
+
+    Returns:
+        ``timestamp`` (UTC), ``local_label``, ``load_mw`` and ``flag`` (empty), in order of time.
+
+    Raises:
+        As ``synthesize_region``.
+    """
+    timestamps = _timestamps(num_hours, end)
+    labels = timestamps.tz_convert(TIMEZONE).tz_localize(None) + _HOUR
+    load_mw = np.round(_healthy_load_mw(region, timestamps, seed))
+    columns = {"timestamp": timestamps, "local_label": labels, "load_mw": load_mw}
+    return pd.DataFrame(columns).assign(flag=pd.Series(NO_FLAG, range(num_hours), dtype="str"))
+
+
 def planted_faults(
     region: str, *, num_hours: int, seed: int, end: str = DEFAULT_END
 ) -> PlantedFaults:
     """Tell what is wrong on purpose with the region that the same arguments make.
 
     Of the 12 regions, four (by seed) have one dropout: to 0 in one of them, to 10 to 20 % of the
-    load in the others; four others have one gap of one or two hours. Faults are planted by day,
+    load in the others; four others have one gap of one or two hours. Of the numbered regions chance
+    gives a third the one, and a third the other. Faults are planted by day,
     clear of the clock changes, and never in the last 15 % of a series.
 
     Raises:
@@ -167,8 +204,11 @@ def planted_faults(
     generator = _generator(seed, region, "faults")
     hour = by_day[int(generator.integers(len(by_day)))]
     level, num_missing = generator.uniform(0.1, 0.2), int(generator.integers(1, 3))
-    shuffled = _generator(seed, None, "faults").permutation(SYNTHETIC_REGIONS).tolist()
-    rank = shuffled.index(region)
+    if region in SYNTHETIC_REGIONS:
+        shuffled = _generator(seed, None, "faults").permutation(SYNTHETIC_REGIONS).tolist()
+        rank = shuffled.index(region)
+    else:
+        rank = int(generator.integers(len(SYNTHETIC_REGIONS)))
     if rank < NUM_REGIONS_WITH_DROPOUT:
         return PlantedFaults(hour, 0.0 if rank == 0 else level, ())
     if rank < NUM_REGIONS_WITH_DROPOUT + NUM_REGIONS_WITH_GAP:
@@ -183,10 +223,27 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def _traits_of(region: str) -> RegionTraits:
-    if region not in REGION_TRAITS:
-        found, expected = repr(region), f"one of {', '.join(REGION_TRAITS)}"
-        raise UsageError(where="regions", found=found, expected=expected)
-    return REGION_TRAITS[region]
+    if region in REGION_TRAITS:
+        return REGION_TRAITS[region]
+    generator = np.random.default_rng(_number_of(region))
+    low, high = np.log(MEAN_MW_OF_NUMBERED)
+    return RegionTraits(
+        mean_mw=float(np.exp(generator.uniform(low, high))),
+        swing=float(generator.uniform(*SWING_OF_NUMBERED)),
+        weather=float(generator.uniform(*WEATHER_OF_NUMBERED)),
+        share=1.0,
+    )
+
+
+def _number_of(region: str) -> int:
+    """From 1; that of a numbered region is in its name."""
+    if region in REGION_TRAITS:
+        return 1 + SYNTHETIC_REGIONS.index(region)
+    match = _NUMBERED.fullmatch(region)
+    if match is None or int(match[1]) <= len(SYNTHETIC_REGIONS):
+        expected = f"one of {', '.join(REGION_TRAITS)}, or R00013 and so on"
+        raise UsageError(where="regions", found=repr(region), expected=expected)
+    return int(match[1])
 
 
 def _healthy_load_mw(region: str, timestamps: pd.DatetimeIndex, seed: int) -> np.ndarray:
@@ -218,12 +275,17 @@ def _temperature_c(region: str, timestamps: pd.DatetimeIndex, seed: int) -> np.n
     hours = timestamps.hour.to_numpy() - 5  # the sun keeps Eastern standard time all year
     season = -np.cos(2 * np.pi * (days - 20) / 365.25)
     day = -np.cos(2 * np.pi * (hours - 4) / 24)
-    common, own = (_anomaly(_generator(seed, r, "weather"), len(days)) for r in (None, region))
+    common, own = _common_anomaly(seed, len(days)), _anomaly(seed, region, len(days))
     anomaly: np.ndarray = np.sqrt(COMMON_WEATHER) * common + np.sqrt(1 - COMMON_WEATHER) * own
     return MEAN_TEMPERATURE_C + YEARLY_SWING_C * season + DAILY_SWING_C * day + ANOMALY_C * anomaly
 
 
-def _anomaly(generator: np.random.Generator, num_hours: int) -> np.ndarray:
+@lru_cache(maxsize=2)
+def _common_anomaly(seed: int, num_hours: int) -> np.ndarray:
+    return _anomaly(seed, None, num_hours)
+
+
+def _anomaly(seed: int, region: str | None, num_hours: int) -> np.ndarray:
     """Stationary AR(2) of variance 1, (N,).
 
     A convolution of shocks with the impulse response of its poles p and q, which is proportional to
@@ -232,6 +294,7 @@ def _anomaly(generator: np.random.Generator, num_hours: int) -> np.ndarray:
     slow, fast = ANOMALY_POLES
     lags = np.arange(1, ANOMALY_KERNEL_HOURS + 1)
     kernel = slow**lags - fast**lags
+    generator = _generator(seed, region, "weather")
     shocks = _newest_first(generator, num_hours + ANOMALY_KERNEL_HOURS - 1)
     return np.convolve(shocks, kernel / np.linalg.norm(kernel), mode="valid")
 
@@ -277,7 +340,7 @@ def _generator(
     seed: int, region: str | None, use: Literal["weather", "noise", "faults", "rows"]
 ) -> np.random.Generator:
     """A stream for each region and use; region None stands for what all regions have in common."""
-    key = 0 if region is None else 1 + SYNTHETIC_REGIONS.index(region)
+    key = 0 if region is None else _number_of(region)
     uses = ("weather", "noise", "faults", "rows")
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(key, uses.index(use))))
 

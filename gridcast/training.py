@@ -10,27 +10,27 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, isfinite
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gridcast.errors import NotFiniteError, UsageError
+from gridcast.errors import NotFiniteError
 from gridcast.features import FEATURE_PREFIX
 from gridcast.optimization import TrainingStep
 from gridcast.scoring import plan_scoring, score_planned
 from gridcast.splits import TRAIN, VALIDATION
 from gridcast.stack import ForecasterStack, fused_type
-from gridcast.windows import Ints, Steps, cut_pass, num_in_pass, steps_of, train_starts
+from gridcast.windows import Steps, count_phases, cut_pass, plan_passes, train_starts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from gridcast.config import Cell, Config, TrainingConfig, WindowsConfig
+    from gridcast.config import Cell, Config
     from gridcast.models import RecurrentForecaster
 
 _REPORT_EVERY_SECONDS = 1.0
@@ -48,8 +48,8 @@ class TrainingData:
     is_train_T: Tensor  # float32: 1 where the step is a training label
     first_step_R: Tensor  # int64: where each region begins
     load_mw_T: np.ndarray  # MW, NaN where missing
-    offset_mw_T: np.ndarray  # MW, of the step's region
-    scale_mw_T: np.ndarray  # MW, of the step's region
+    offset_mw_R: np.ndarray  # MW, of each region
+    scale_mw_R: np.ndarray  # MW, of each region
 
     @property
     def num_bytes(self) -> int:
@@ -71,20 +71,46 @@ def training_data(
     frame: pd.DataFrame, scales: Mapping[str, tuple[float, float]], device: torch.device
 ) -> TrainingData:
     """``FeatureTable.frame`` on a device; ``scales`` is each region's offset and scale (MW)."""
-    steps = steps_of(frame)
-    names = [name for name in frame.columns if name.startswith(FEATURE_PREFIX)]
-    regions = frame["region"].cat.categories
-    scale_R2 = np.array([scales[name] for name in regions])
-    first_step_R = np.searchsorted(steps.region_T, np.arange(len(regions)))
+    return collect_training_data([frame], scales, device, num_steps=len(frame))
+
+
+def collect_training_data(
+    frames: Iterable[pd.DataFrame],
+    scales: Mapping[str, tuple[float, float]],
+    device: torch.device,
+    *,
+    num_steps: int,
+) -> TrainingData:
+    """The same of a table that comes piece by piece: at no time is there more of it than a piece.
+
+    The pieces are in order; ``num_steps`` is their length in all.
+    """
+    regions = sorted(scales)
+    region_T, part_T = np.empty(num_steps, np.int32), np.empty(num_steps, np.int8)
+    is_input_T, load_mw_T = np.empty(num_steps, np.bool_), np.empty(num_steps)
+    target_T, x_TF = np.empty(num_steps, np.float32), np.empty((num_steps, 0), np.float32)
+    end = 0
+    for frame in frames:
+        names = [name for name in frame.columns if name.startswith(FEATURE_PREFIX)]
+        if not end:
+            x_TF = np.empty((num_steps, len(names)), np.float32)
+        begin, end = end, end + len(frame)
+        region_T[begin:end] = frame["region"].cat.set_categories(regions).cat.codes
+        part_T[begin:end], is_input_T[begin:end] = frame["part"], frame["is_input"]
+        load_mw_T[begin:end], target_T[begin:end] = frame["load_mw"], frame["target"]
+        for number, name in enumerate(names):
+            x_TF[begin:end, number] = frame[name]
+    scale_R2 = np.array([scales[region] for region in regions])
+    first_step_R = np.searchsorted(region_T, np.arange(len(regions)))
     return TrainingData(
-        steps=steps,
-        x_TF=torch.tensor(frame[names].to_numpy("float32"), device=device),
-        target_T=torch.tensor(frame["target"].to_numpy("float32"), device=device),
-        is_train_T=torch.tensor((steps.part_T == TRAIN).astype("float32"), device=device),
-        first_step_R=torch.tensor(first_step_R, dtype=torch.int64, device=device),
-        load_mw_T=frame["load_mw"].to_numpy(),
-        offset_mw_T=scale_R2[steps.region_T, 0],
-        scale_mw_T=scale_R2[steps.region_T, 1],
+        steps=Steps(region_T, part_T, is_input_T),
+        x_TF=torch.from_numpy(x_TF).to(device),
+        target_T=torch.from_numpy(target_T).to(device),
+        is_train_T=torch.from_numpy((part_T == TRAIN).astype(np.float32)).to(device),
+        first_step_R=torch.from_numpy(first_step_R).to(device),
+        load_mw_T=load_mw_T,
+        offset_mw_R=scale_R2[:, 0],
+        scale_mw_R=scale_R2[:, 1],
     )
 
 
@@ -246,7 +272,9 @@ class Training:
         self._data, self._config, self._seeds = data, config, tuple(seeds)
         self._starts_N = train_starts(data.steps, config.windows)
         self._validation = plan_scoring(data, VALIDATION, config)
-        self._passes = _plan_passes(self._starts_N, config.windows, config.training)
+        self._passes = plan_passes(
+            count_phases(self._starts_N, config.windows), config.windows, config.training
+        )
         num_steps = min(sum(self._passes), config.training.max_steps or sum(self._passes))
         self._clock = _Clock(len(self._passes), num_steps, self._seeds, on_progress)
 
@@ -313,21 +341,6 @@ class Training:
             )
             found.append(scored.mean_smape() if len(scored.origins_O) else None)
         return found
-
-
-def _plan_passes(starts_N: Ints, windows: WindowsConfig, training: TrainingConfig) -> list[int]:
-    """How many batches each pass has."""
-    numbers = range(1, training.passes + 1)
-    sizes = [num_in_pass(starts_N, windows, pass_number=number) for number in numbers]
-    size = training.batch_size
-    passes = [num // size if training.drop_last else ceil(num / size) for num in sizes]
-    if not all(passes):
-        raise UsageError(
-            where="training",
-            found=f"{len(starts_N)} places for a window, of which a pass has no batch",
-            expected="longer series, or a smaller windows.stride or training.batch_size",
-        )
-    return passes
 
 
 class _Clock:

@@ -11,17 +11,20 @@ Legend: ``T`` steps, ``N`` windows, ``O`` origins, ``L`` lookback, ``H`` horizon
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridcast.splits import TRAIN
+from gridcast.errors import UsageError
+from gridcast.splits import TEST, TRAIN, VALIDATION
+from gridcast.summary import WindowsRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gridcast.config import WindowsConfig
+    from gridcast.config import TrainingConfig, WindowsConfig
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -31,7 +34,7 @@ Bools = NDArray[np.bool_]
 class Steps:
     """What windows are cut from. All arrays have one entry a step, regions end to end."""
 
-    region_T: Ints  # ascending
+    region_T: NDArray[np.integer]  # ascending
     part_T: NDArray[np.int8]  # see splits
     is_input_T: Bools
 
@@ -60,7 +63,7 @@ class Tiles:
 def steps_of(frame: pd.DataFrame) -> Steps:
     """The steps of ``FeatureTable.frame`` (``region``, ``part``, ``is_input``)."""
     return Steps(
-        frame["region"].cat.codes.to_numpy().astype(np.int64),
+        frame["region"].cat.codes.to_numpy().astype(np.int32),
         frame["part"].to_numpy(),
         frame["is_input"].to_numpy(),
     )
@@ -72,20 +75,47 @@ def train_starts(steps: Steps, config: WindowsConfig) -> Ints:
     Every input is known, all of it lies in one region, at least one origin has a training label,
     and neither an input nor a label lies in or past the region's validation and test parts.
     """
-    num_steps, span = len(steps.part_T), config.lookback + config.horizon
-    starts = np.arange(max(0, num_steps - span + 1))
-    one_region = steps.region_T[starts] == steps.region_T[starts + span - 1]
-    inputs_known = _count(~steps.is_input_T, starts, starts + config.lookback) == 0
-    is_held_out = steps.part_T > TRAIN
-    before_cutoff = _count(is_held_out, starts, starts + span) == 0
-    has_label = _count(steps.part_T == TRAIN, starts + config.warmup + 1, starts + span) > 0
-    usable: Bools = one_region & inputs_known & before_cutoff & has_label
-    return starts[usable]
+    span = config.lookback + config.horizon
+    usable = _in_one_region(steps, span)
+    usable &= _count(~steps.is_input_T, 0, config.lookback, len(usable)) == 0
+    usable &= _count(steps.part_T > TRAIN, 0, span, len(usable)) == 0
+    usable &= _count(steps.part_T == TRAIN, config.warmup + 1, span, len(usable)) > 0
+    return np.flatnonzero(usable)
 
 
-def num_in_pass(starts_N: Ints, config: WindowsConfig, *, pass_number: int) -> int:
-    """How many windows :func:`cut_pass` gives, without cutting."""
-    return int((starts_N % config.stride == _phase(config, pass_number)).sum())
+def count_windows(steps: Steps, config: WindowsConfig) -> WindowsRecord:
+    """The windows of some regions; none lies in two, so that the counts of all regions add up."""
+    num_test = len(scored_origins(steps, TEST, config))
+    return WindowsRecord(
+        train=len(train_starts(steps, config)),
+        validation=len(scored_origins(steps, VALIDATION, config)),
+        test=num_test,
+        unscored_test=int((steps.part_T == TEST).sum()) - num_test,
+    )
+
+
+def count_phases(starts_N: Ints, config: WindowsConfig) -> Ints:
+    """How many of the starts each phase of the stride has: shape ``(stride,)``."""
+    return np.bincount(starts_N % config.stride, minlength=config.stride)
+
+
+def plan_passes(num_by_phase: Ints, windows: WindowsConfig, training: TrainingConfig) -> list[int]:
+    """How many batches each pass has, told without cutting one.
+
+    Raises:
+        UsageError: the training part is too short for a batch in each pass.
+    """
+    numbers = range(1, training.passes + 1)
+    sizes = [int(num_by_phase[_phase(windows, number)]) for number in numbers]
+    size = training.batch_size
+    passes = [num // size if training.drop_last else ceil(num / size) for num in sizes]
+    if not all(passes):
+        raise UsageError(
+            where="training",
+            found=f"{num_by_phase.sum()} places for a window, of which a pass has no batch",
+            expected="longer series, or a smaller windows.stride or training.batch_size",
+        )
+    return passes
 
 
 def cut_pass(starts_N: Ints, config: WindowsConfig, *, pass_number: int, seed: int) -> Ints:
@@ -105,34 +135,46 @@ def _phase(config: WindowsConfig, pass_number: int) -> int:
 
 def scored_origins(steps: Steps, part: int, config: WindowsConfig) -> Ints:
     """The origins whose ``horizon`` next steps are all labels of ``part``, with a known warm-up."""
-    span = config.warmup + 1 + config.horizon
-    starts = np.arange(max(0, len(steps.part_T) - span + 1))
-    one_region = steps.region_T[starts] == steps.region_T[starts + span - 1]
-    inputs_known = _count(~steps.is_input_T, starts, starts + config.warmup + 1) == 0
-    labels = _count(steps.part_T == part, starts + config.warmup + 1, starts + span)
-    usable: Bools = one_region & inputs_known & (labels == config.horizon)
-    return starts[usable] + config.warmup
+    first = config.warmup + 1
+    span = first + config.horizon
+    usable = _in_one_region(steps, span)
+    usable &= _count(~steps.is_input_T, 0, first, len(usable)) == 0
+    usable &= _count(steps.part_T == part, first, span, len(usable)) == config.horizon
+    return np.flatnonzero(usable) + config.warmup
 
 
 def tile_origins(steps: Steps, origins_O: Ints, config: WindowsConfig) -> Tiles:
     """Cover the origins (ascending) with the fewest windows; each has its warm-up before it."""
     reach = config.lookback - config.warmup
-    # An origin joins the tile before it only if all steps between are known inputs of one region.
-    blocked = np.cumsum(~steps.is_input_T) + steps.region_T * (len(steps.part_T) + 1)
-    starts, counts = [], []
-    position = 0
-    while position < len(origins_O):
+    # An origin joins the tile before it only if all steps between are known inputs of one region:
+    # stretches of such origins are covered side by side, a tile of each at a time.
+    gaps_O = np.cumsum(~steps.is_input_T, dtype=np.int32)[origins_O]
+    is_new = (np.diff(gaps_O) != 0) | (np.diff(steps.region_T[origins_O]) != 0)
+    edges = np.flatnonzero(is_new) + 1
+    position = np.concatenate([[0], edges]) if len(origins_O) else edges
+    end = np.append(edges, len(origins_O))[: len(position)]
+    firsts, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    while len(position):
         first = origins_O[position]
-        end = np.searchsorted(origins_O, first + reach)
-        same = blocked[origins_O[position:end]] == blocked[first]
-        in_reach = origins_O[position:end][same]
-        starts.append(first - config.warmup)
-        counts.append(int(in_reach[-1] - first) + 1)
-        position += len(in_reach)
-    return Tiles(np.array(starts, dtype=np.int64), np.array(counts, dtype=np.int64), config.warmup)
+        beyond = np.minimum(np.searchsorted(origins_O, first + reach), end)
+        firsts.append(first)
+        counts.append(origins_O[beyond - 1] - first + 1)
+        has_more = beyond < end
+        position, end = beyond[has_more], end[has_more]
+    first_N, count_N = np.concatenate(firsts), np.concatenate(counts)
+    order = np.argsort(first_N, kind="stable")
+    return Tiles(first_N[order] - config.warmup, count_N[order], config.warmup)
 
 
-def _count(mask_T: Bools, begin: Ints, end: Ints) -> Ints:
-    """How many steps of ``begin .. end - 1`` are set, for each pair."""
-    total = np.concatenate([[0], np.cumsum(mask_T)])
-    return np.asarray(total[end] - total[begin])
+def _in_one_region(steps: Steps, span: int) -> Bools:
+    """For each step from which ``span`` steps are left: whether they lie in one region."""
+    num = max(0, len(steps.region_T) - span + 1)
+    same: Bools = steps.region_T[:num] == steps.region_T[len(steps.region_T) - num :]
+    return same
+
+
+def _count(mask_T: Bools, begin: int, end: int, num: int) -> NDArray[np.int32]:
+    """How many of the steps ``t + begin .. t + end - 1`` are set, for each ``t`` below ``num``."""
+    total = np.zeros(len(mask_T) + 1, dtype=np.int32)
+    np.cumsum(mask_T, out=total[1:])
+    return np.asarray(total[end : end + num] - total[begin : begin + num])

@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gridcast.features import build_features
-from gridcast.splits import TEST, VALIDATION
-from gridcast.summary import RegionRecord, WindowsRecord
-from gridcast.windows import scored_origins, steps_of, train_starts
+from gridcast.summary import RegionRecord
+from tasks.feature_table import write_features
 from tasks.records import Features
 from tasks.states import unchanged
 from tasks.storage import (
@@ -33,8 +29,6 @@ from tasks.storage import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from gridcast.config import Config
-    from gridcast.features import FeatureTable
     from tasks.runs import Run
 
 _CODE = ("features", "quality", "scaling", "series", "splits", "windows")
@@ -59,7 +53,7 @@ def make_features(
         name: run.config.rules.of(name).model_dump(mode="json", include={"flagged", "repaired"})
         for name in contents
     }
-    code = code_sha256(*(f"gridcast.{module}" for module in _CODE), "tasks.build_features")
+    code = code_sha256(*(f"gridcast.{module}" for module in _CODE), "tasks.feature_table")
     parts = {"regions": contents, "config": config, "rules": rules, "code": code}
     key = key_of(**parts)
     path = run.artifacts / "features" / f"{key[:16]}.parquet"
@@ -68,9 +62,14 @@ def make_features(
         features = Features.model_validate(known | {"path": str(path), "cached": True})
         _leave(run, features)
         return unchanged(features)
-    table = build_features({name: _read(region) for name, region in regions.items()}, run.config)
-    windows = _count_windows(table, run.config)
-    features = _publish(path, table, key=key, parts=parts, windows=windows)
+    with publishing(path) as temporary:
+        built = write_features(
+            temporary, sorted(regions), lambda name: _read(regions[name]), run.config
+        )
+    features = Features(
+        path=str(path), file_sha256=file_sha256(path), key=key, parts=parts, **built._asdict()
+    )
+    write_json(path.with_suffix(".json"), features.model_dump(mode="json"))
     kept = {Path(each).stem for each in in_use}
     for kind in ("*.parquet", "*.json"):
         others = (each for each in path.parent.glob(kind) if each.stem not in kept)
@@ -82,42 +81,6 @@ def make_features(
 def _read(region: RegionRecord) -> pd.DataFrame:
     require_sha256(Path(region.path), region.file_sha256)
     return pd.read_parquet(region.path)
-
-
-def _publish(
-    path: Path, table: FeatureTable, *, key: str, parts: dict[str, Any], windows: WindowsRecord
-) -> Features:
-    with publishing(path) as temporary:
-        arrow = pa.Table.from_pandas(table.frame, preserve_index=False)
-        pq.write_table(arrow, temporary, compression="zstd")
-    features = Features(
-        path=str(path),
-        file_sha256=file_sha256(path),
-        key=key,
-        scales={name: (scale.offset_mw, scale.scale_mw) for name, scale in table.scales.items()},
-        feature_names=table.feature_names,
-        windows=windows,
-        imputed_hours=_count_imputed(table),
-        parts=parts,
-    )
-    write_json(path.with_suffix(".json"), features.model_dump(mode="json"))
-    return features
-
-
-def _count_windows(table: FeatureTable, config: Config) -> WindowsRecord:
-    frame, steps = table.frame, steps_of(table.frame)
-    num_test = len(scored_origins(steps, TEST, config.windows))
-    return WindowsRecord(
-        train=len(train_starts(steps, config.windows)),
-        validation=len(scored_origins(steps, VALIDATION, config.windows)),
-        test=num_test,
-        unscored_test=int((frame["part"] == TEST).sum()) - num_test,
-    )
-
-
-def _count_imputed(table: FeatureTable) -> dict[str, int]:
-    counts = table.frame.groupby("region", observed=True)["is_imputed"].sum()
-    return {str(region): int(num) for region, num in counts.items()}
 
 
 def _leave(run: Run, features: Features) -> None:

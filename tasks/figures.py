@@ -27,8 +27,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from gridcast.evaluation import MEAN_OF_ALL, OVERALL
-from gridcast.metrics import smape
+from gridcast.evaluation import MEAN_OF_ALL, MOST_TOLD, OVERALL
+from gridcast.metrics import relative_errors, smape
 from tasks import article
 
 # Colours that the colour-blind tell apart (Okabe and Ito 2008); sizes in points at 10 inches.
@@ -91,7 +91,7 @@ def format_percent(value: float) -> str:
 def draw_panels(forecasts: pd.DataFrame, models: Sequence[str]) -> Figure:
     """The article's four panels of predicted against actual load, with real dates in UTC."""
     figure = sheet(6.6)
-    regions = sorted(forecasts["region"].astype(str).unique())
+    regions = sorted(map(str, forecasts["region"].unique()))
     seen = [
         _draw_panel(axes, forecasts, panel, models[panel.model], regions)
         for axes, panel in zip(figure.subplots(2, 2).flat, ARTICLE_PANELS, strict=True)
@@ -101,10 +101,13 @@ def draw_panels(forecasts: pd.DataFrame, models: Sequence[str]) -> Figure:
 
 
 def draw_error_heat_map(forecasts: pd.DataFrame, model: str) -> Figure:
-    """The sMAPE of ``model`` by local hour and region, the region with the largest on top."""
+    """The sMAPE of ``model`` by local hour and region, the region with the largest on top.
+
+    Of very many regions those of both ends stand there, and the mean of all between them.
+    """
     errors = errors_by_hour(forecasts, model)
     overall = _smape_by(forecasts, model, "region").sort_values(ascending=False)
-    errors = errors.loc[overall.index]
+    errors, overall, mean = *_ends_and_mean(errors, overall), float(overall.mean())
     figure = sheet(1.7 + 0.32 * len(errors))
     axes = figure.subplots()
     colours = mpl.colormaps[ERROR_COLOUR_MAP].with_extremes(bad=FAINT)
@@ -115,7 +118,6 @@ def draw_error_heat_map(forecasts: pd.DataFrame, model: str) -> Figure:
     axes.set_xticks(range(24), [f"{hour:02d}" for hour in range(24)])
     labels = [f"{region}  {format_percent(overall[region])}" for region in errors.index]
     axes.set_yticks(range(len(errors)), labels)
-    mean = float(overall.mean())
     bar = figure.colorbar(image, ax=axes, pad=0.015)
     bar.ax.axhline(mean, color=INK, linewidth=2)
     dress(bar.ax, y_label=f"sMAPE (%); line: mean of the regions, {mean:.3f}")
@@ -127,6 +129,8 @@ def draw_scores(scores: pd.DataFrame, *, show_article: bool = False) -> Figure:
     """The sMAPE of every contestant by region; ``show_article`` where the data are PJM's."""
     table = smape_table(scores)
     regions = sorted(set(table.index) - {OVERALL}, reverse=True)
+    if len(regions) > MOST_TOLD:
+        return _draw_distribution(scores, table, show_article=show_article)
     places = {region: float(place) for place, region in enumerate(regions, start=1)}
     places |= {OVERALL: -0.3} if OVERALL in table.index else {}
     figure = sheet(1.9 + 0.33 * len(places))
@@ -154,6 +158,48 @@ def draw_scores(scores: pd.DataFrame, *, show_article: bool = False) -> Figure:
     return figure
 
 
+def _draw_distribution(scores: pd.DataFrame, table: pd.DataFrame, *, show_article: bool) -> Figure:
+    """Of very many regions: in which share of them each contestant's sMAPE is at most so large."""
+    figure = sheet(5.2)
+    axes = figure.subplots()
+    regional = table.drop(index=OVERALL, errors="ignore")
+    for contestants, colour, marker, legend, _ in _families(scores):
+        for number, name in enumerate(contestants):
+            errors = np.sort(regional[name].dropna().to_numpy())
+            share = np.arange(1, len(errors) + 1) / max(1, len(errors))
+            is_model = marker == MODEL_MARKER
+            axes.step(
+                errors, share, where="post", color=colour, linewidth=1.8 if is_model else 1.2,
+                linestyle="-" if is_model else "--", label=None if number else legend,
+            )  # fmt: skip
+    dress(axes, title=f"Error in {len(regional):,} regions: further left is better", grid=True)
+    _scale_errors(axes, regional)
+    axes.set_ylabel("share of the regions below", fontsize=TEXT_SIZE, color=INK)
+    axes.set_ylim(0, 1)
+    if show_article:
+        _mark_article(axes)
+    figure.legend(
+        loc="outside lower center", ncols=3, fontsize=TEXT_SIZE, frameon=False, labelcolor=INK
+    )
+    sentence = _scores_sentence(table, show_article=show_article)
+    figure.set_label(sentence.replace("Dot plot of sMAPE by region.", "Distribution of the sMAPE."))
+    return figure
+
+
+def _ends_and_mean(
+    errors: pd.DataFrame, overall: pd.Series[float]
+) -> tuple[pd.DataFrame, pd.Series[float]]:
+    """Rows in order of ``overall``; of very many the ends, and a row of the mean of all."""
+    if len(overall) <= MOST_TOLD:
+        return errors.loc[overall.index], overall
+    half = MOST_TOLD // 2
+    name = f"mean of {len(overall):,}"
+    mean = errors.mean().rename(name).to_frame().T
+    first, last = overall.head(half), overall.tail(half)
+    rows = pd.concat([errors.loc[first.index], mean, errors.loc[last.index]])
+    return rows, pd.concat([first, pd.Series({name: overall.mean()}), last])
+
+
 def errors_by_hour(forecasts: pd.DataFrame, model: str) -> pd.DataFrame:
     """The sMAPE (percent) of ``model``: one row a region, one column a local hour from 0 to 23."""
     errors = _smape_by(forecasts, model, ["region", "local_hour"])
@@ -168,13 +214,11 @@ def smape_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _smape_by(forecasts: pd.DataFrame, model: str, keys: str | list[str]) -> pd.Series[float]:
-    known = forecasts[["region", "local_hour", "y_true", model]].dropna().astype({"region": str})
-    return pd.Series(
-        {
-            key: smape(part["y_true"].to_numpy(), part[model].to_numpy())
-            for key, part in known.groupby(keys)
-        }
-    )
+    known = forecasts[["region", "local_hour", "y_true", model]].dropna()
+    known = known.assign(error=relative_errors(known["y_true"].to_numpy(), known[model].to_numpy()))
+    means = 100 * known.groupby(keys, observed=True)["error"].mean()
+    errors: pd.Series[float] = means.rename(None).rename_axis(index=[None] * means.index.nlevels)
+    return errors
 
 
 def _draw_panel(

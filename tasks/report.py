@@ -18,13 +18,15 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gridcast.evaluation import MEAN_OF_ALL, OVERALL, ContestantKind
+from gridcast.evaluation import MEAN_OF_ALL, MOST_TOLD, OVERALL, ContestantKind, told_regions
 from tasks import article
 from tasks.figures import contestant_label, format_percent, smape_table
 from tasks.storage import write_bytes
 
 PNG_DPI: Final = 160  # 1600 pixels of width, sharp on a dense screen
 CSS_PIXELS_PER_INCH: Final = 96
+_QUANTILES: Final = {"best": 0.0, "best 5 %": 0.05, "best quarter": 0.25, "median": 0.5,
+                     "worst quarter": 0.75, "worst 5 %": 0.95, "worst": 1.0}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,9 @@ def write_report(
         pictures=[_picture(heading, figure) for heading, figure in figures.items()],
         contestants=list(smape_table(scores).columns),
         score_rows=score_rows(scores),
+        quantile_rows=_quantile_rows(scores),
+        num_regions=scores.loc[scores["region"] != OVERALL, "region"].nunique(),
+        told_data=_told_data(summary.regions),
         errors=overall[["smape", "mae", "rmse", "mase"]].to_dict(orient="index"),
         longest_seconds=max(summary.timings.values(), default=0.0),
     )
@@ -208,7 +213,7 @@ def score_rows(scores: pd.DataFrame) -> list[tuple[str, list[ScoreCell]]]:
     table = smape_table(scores)
     is_naive = table.columns.isin(_names(scores, "naive"))
     rows = []
-    for region in [*sorted(set(table.index) - {OVERALL}), OVERALL]:
+    for region in [*_told(table.drop(index=OVERALL)), OVERALL]:
         errors = table.loc[region].to_numpy(dtype=float)
         best, bar = (pd.Series(errors[mask]).min() for mask in (~is_naive, is_naive))
         cells = [
@@ -217,6 +222,31 @@ def score_rows(scores: pd.DataFrame) -> list[tuple[str, list[ScoreCell]]]:
         ]
         rows.append((region, cells))
     return rows
+
+
+def _told(regional: pd.DataFrame) -> list[str]:
+    """All regions, or of very many the ends by the first contestant's error."""
+    first = regional.iloc[:, 0].fillna(float("inf"))
+    return told_regions({str(region): float(error) for region, error in first.items()})
+
+
+def _quantile_rows(scores: pd.DataFrame) -> list[tuple[str, list[float]]]:
+    """How each contestant's sMAPE is distributed over the regions; empty if all are named."""
+    regional = smape_table(scores).drop(index=OVERALL)
+    if len(regional) <= MOST_TOLD:
+        return []
+    return [(name, regional.quantile(share).tolist()) for name, share in _QUANTILES.items()]
+
+
+def _told_data(regions: Sequence[RegionFacts]) -> list[RegionFacts]:
+    """All regions, or of very many those set aside and with the most missing and flagged hours."""
+    if len(regions) <= MOST_TOLD:
+        return list(regions)
+
+    def trouble(each: RegionFacts) -> tuple[bool, int]:
+        return each.status == "used", -(each.num_missing_hours or 0) - (each.num_flagged or 0)
+
+    return sorted(regions, key=trouble)[:MOST_TOLD]
 
 
 def _errors_by_cell(

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridcast.errors import BrokenChainError
+from gridcast.evaluation import told_regions
 from gridcast.summary import BaselineRecord
 from tasks.progress import console
 from tasks.runs import read_summary
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _WIDTH_OF_FILES = 120
+_MOST_REGIONS = 100  # in a table of the terminal
 _WIDTH_OF_NAMES, _WIDTH_OF_STATES = 24, 10  # columns of the links
 
 
@@ -147,7 +149,11 @@ def _scores_table(summary: Summary) -> Table:
     ]
     for name in columns:
         table.add_column(re.sub("[-_]", " ", name), justify="right")  # so that it may be wrapped
-    for region in summary.regions:
+    errors = next(iter(columns.values())).smape_by_region if columns else {}
+    told = [name for name in summary.regions if name in set(told_regions(errors))]
+    if len(told) < len(errors):
+        table.caption = f"of {len(errors):,} regions the best and the worst {len(told) // 2}"
+    for region in told:
         values = [each.smape_by_region.get(region) for each in columns.values()]
         if None not in values:
             table.add_row(region, *_marked([value or 0.0 for value in values], is_naive))
@@ -245,7 +251,10 @@ def _regions_table(summary: Summary) -> Table:
     table = Table(title="Regions", box=box.SIMPLE_HEAD)
     for name in ("region", "status", "UTC hours", "missing", "flagged"):
         table.add_column(name, justify="left" if name in {"region", "status"} else "right")
-    for name, region in summary.regions.items():
+    shown = list(summary.regions.items())[:_MOST_REGIONS]
+    if len(shown) < len(summary.regions):
+        table.caption = f"the first {len(shown)} of {len(summary.regions):,}"
+    for name, region in shown:
         counts = (region.utc_hours, region.missing_hours, region.flagged)
         table.add_row(name, region.status, *(f"{count:,}" for count in counts))
     return table

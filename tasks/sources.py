@@ -12,14 +12,14 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.archive import MARKER
 from gridcast.errors import UsageError
 from gridcast.parsing import region_of
-from gridcast.synthetic import csv_bytes, synthesize
+from gridcast.synthetic import csv_bytes, synthesize, synthetic_regions
 from tasks.archives import check_archive, is_archive, unpack_archive
 from tasks.origin import Origin, read_origin, require_own, write_origin
 from tasks.records import SourceFile, Sources
 from tasks.storage import file_sha256, publishing_folder, write_bytes
 
 if TYPE_CHECKING:
-    from gridcast.config import ArchivesConfig, SyntheticConfig
+    from gridcast.config import ArchivesConfig, Config, SyntheticConfig
     from gridcast.summary import DataKind
     from tasks.runs import Run
 
@@ -36,16 +36,7 @@ def find_sources(run: Run) -> Sources:
         UsageError: the folder is none, has no regional CSV, or one that leads out of the folder;
             the archive is unsafe, too large or broken.
     """
-    if run.data is not None and is_archive(run.data):
-        sources = _unpacked(run.data, run.artifacts / "sources", run.config.archives)
-    elif run.data is not None:
-        sources = list_sources(run.data)
-    elif DEFAULT_FOLDER.is_dir() and any(map(region_of, _names(DEFAULT_FOLDER))):
-        sources = list_sources(DEFAULT_FOLDER.absolute())
-    else:
-        folder = run.artifacts / "csv" / "synthetic"
-        write_synthetic(folder, run.config.synthetic)
-        sources = list_sources(folder)
+    sources = sources_of(run.data, run.artifacts, run.config)
     for name, reason in sources.skipped.items():
         _log.info("Skipped %s: %s", name, reason)
     if sources.kind == "synthetic":
@@ -58,6 +49,23 @@ def find_sources(run: Run) -> Sources:
         )
     _log.info("Found %d regions in %s", len(sources.files), sources.folder)
     return sources
+
+
+def sources_of(data: Path | None, artifacts: Path, config: Config) -> Sources:
+    """The regional CSVs that ``data`` names; an archive is unpacked, a synthetic set made, once.
+
+    Raises:
+        UsageError: as :func:`find_sources`.
+    """
+    if data is not None and is_archive(data):
+        return _unpacked(data, artifacts / "sources", config.archives)
+    if data is not None:
+        return list_sources(data)
+    if DEFAULT_FOLDER.is_dir() and any(map(region_of, _names(DEFAULT_FOLDER))):
+        return list_sources(DEFAULT_FOLDER.absolute())
+    folder = artifacts / "csv" / "synthetic"
+    write_synthetic(folder, config.synthetic)
+    return list_sources(folder)
 
 
 def check_data(data: Path, limits: ArchivesConfig) -> None:
@@ -127,8 +135,9 @@ def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
 
 
 def _write_set(folder: Path, config: SyntheticConfig, origin: Origin) -> None:
-    for region, frame in synthesize(num_hours=config.num_hours, seed=config.seed).items():
-        write_bytes(folder / f"{region}_hourly.csv", csv_bytes(frame))
+    for region in synthetic_regions(config.num_regions):
+        made = synthesize([region], num_hours=config.num_hours, seed=config.seed)
+        write_bytes(folder / f"{region}_hourly.csv", csv_bytes(made[region]))
     write_origin(folder, origin)
 
 

@@ -13,6 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import TrackingError
+from gridcast.evaluation import told_regions
 from tasks.figures import draw_error_heat_map, draw_panels, draw_scores
 from tasks.mlflow_client import open_client, tracking_uri
 from tasks.records import Evaluation, Features, TrainedJob
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("gridcast.track")
 _PROGRAM = "model.pt2"
+_BATCH = 1000  # metrics; a server takes no more at once
 _CODE = ("tasks.track", "tasks.served_model", "tasks.figures", "gridcast.evaluation")
 
 
@@ -128,11 +130,12 @@ def _log_model(
     tags = _tags(run, features, trained)
     with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as active:
         run_id = str(active.info.run_id)
-        client.log_batch(
-            run_id,
-            metrics=_metrics(trained, evaluation),
-            params=_params(run, trained),
-        )
+        metrics = _metrics(trained, evaluation)
+        client.log_batch(run_id, metrics=metrics[:_BATCH], params=_params(run, trained))
+        for first in range(_BATCH, len(metrics), _BATCH):
+            client.log_batch(run_id, metrics=metrics[first : first + _BATCH])
+        model = evaluation.models[name]
+        client.log_dict(run_id, model.smape_by_region, "smape_by_region.json")
         for file, figure in _figures(evaluation, name).items():
             client.log_figure(run_id, figure, f"figures/{file}")
         client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")
@@ -225,6 +228,7 @@ def _metrics(trained: TrainedJob, evaluation: Evaluation) -> list[Any]:
 
     now = int(time.time() * 1000)
     model = evaluation.models[trained.job.name]
+    told = told_regions(model.smape_by_region)
     final = {
         "smape": model.smape,
         "mae": model.mae,
@@ -233,7 +237,7 @@ def _metrics(trained: TrainedJob, evaluation: Evaluation) -> list[Any]:
         "train_seconds": trained.train_seconds,
         "evaluation_seconds": trained.evaluation_seconds,
         "peak_memory_bytes": float(trained.peak_memory_bytes),
-        **{f"smape/{region}": value for region, value in model.smape_by_region.items()},
+        **{f"smape/{region}": model.smape_by_region[region] for region in told},
         **{
             f"naive/{name}": each.smape
             for name, each in evaluation.baselines.items()

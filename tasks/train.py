@@ -18,6 +18,7 @@ from tasks.devices import Devices, find_devices, resolve_precision
 from tasks.owned_process import Work, run_owned
 from tasks.progress import board, describe
 from tasks.records import Features, Job, TrainedJob
+from tasks.slots import jobs_per_device, slots
 from tasks.states import unchanged
 from tasks.storage import code_sha256, has_sha256, key_of, read_json, write_json
 
@@ -158,9 +159,13 @@ def train_model(run: Run, job: Job, tried: dict[str, str] | None = None) -> Trai
             return _told(trained)
         _log.info("%s: already trained, nothing has changed", job.name)
         return unchanged(trained)
-    _log.info("%s: training on %s, CPU threads: %d", job.name, job.device, job.threads)
-    (Path(job.folder) / "result.json").unlink(missing_ok=True)
-    _run_process([job], limit_seconds=run.config.training.time_limit_seconds)
+    devices = find_devices(run.profile, run.overrides)
+    at_once = jobs_per_device(run.config.training, devices)
+    with slots.held(devices.names, jobs_per_device=at_once) as device:
+        job = _placed(job, device)
+        _log.info("%s: training on %s, CPU threads: %d", job.name, job.device, job.threads)
+        (Path(job.folder) / "result.json").unlink(missing_ok=True)
+        _run_process([job], limit_seconds=run.config.training.time_limit_seconds)
     trained = _already_trained(job)
     if trained is None:
         raise TrainingJobError(job.name, reason="it left no whole result", log=_log_of(job))
@@ -173,6 +178,13 @@ def record_jobs(run: Run, failed: dict[str, str]) -> None:
     for reason in failed.values():
         _log.error("%s", reason)
     run.leave("jobs", {"failed_jobs": failed})
+
+
+def _placed(job: Job, device: str) -> Job:
+    """The job on the device where there was a place for it, in its file too."""
+    path = Path(job.folder) / "job.json"
+    write_json(path, {**(read_json(path) or {}), "device": device})
+    return job.model_copy(update={"device": device})
 
 
 def _already_trained(job: Job) -> TrainedJob | None:
@@ -265,6 +277,13 @@ def _what_matters(config: Config) -> dict[str, Any]:
             "windows": True,
             "model": config.model.__class__.model_fields.keys() - {"cells"},
             "training": config.training.__class__.model_fields.keys()
-            - {"device", "seeds", "threads", "time_limit_seconds", "confirm_above_hours"},
+            - {
+                "device",
+                "seeds",
+                "threads",
+                "jobs_per_device",
+                "time_limit_seconds",
+                "confirm_above_hours",
+            },
         },
     )

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from gridcast.config import Config
@@ -26,7 +27,7 @@ from gridcast.errors import GridcastError
 from gridcast.models import LastStep, weights_sha256
 from gridcast.scoring import score
 from gridcast.splits import PARTS, TEST
-from gridcast.training import TrainedModel, TrainingData, train_models, training_data
+from gridcast.training import TrainedModel, TrainingData, collect_training_data, train_models
 from tasks.owned_process import end_with_owner, tell
 from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
 
@@ -126,25 +127,35 @@ def read_training_data(job: dict[str, Any], device: torch.device) -> TrainingDat
     features = job["features"]
     require_sha256(Path(features["path"]), features["file_sha256"])
     columns = ["region", "part", "is_input", "target", "load_mw", *features["feature_names"]]
-    frame = pd.read_parquet(features["path"], columns=columns)
-    return training_data(frame, features["scales"], device)
+    file = pq.ParquetFile(features["path"], pre_buffer=False)
+    pieces = (
+        file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
+    )
+    data = collect_training_data(
+        pieces, features["scales"], device, num_steps=file.metadata.num_rows
+    )
+    pa.default_memory_pool().release_unused()  # else the process keeps it to its end
+    return data
 
 
 def write_forecasts(path: Path, scored: dict[int, Scored]) -> None:
     """One row a forecast label: its ``step`` in the table, ``ahead`` (steps), ``part``, MW."""
-    tables = []
-    for part, each in scored.items():
-        num_origins, horizon = each.y_pred_OH.shape
-        ahead = np.tile(np.arange(1, horizon + 1), num_origins)
-        table = {
-            "step": np.repeat(each.origins_O, horizon) + ahead,
-            "ahead": ahead.astype("int16"),
-            "part": PARTS[part],
-            "y_pred": each.y_pred_OH.reshape(-1).astype("float64"),
-        }
-        tables.append(pd.DataFrame(table))
     with publishing(path) as temporary:
-        pd.concat(tables).to_parquet(temporary, compression="zstd", index=False)
+        writer: pq.ParquetWriter | None = None
+        for part, each in scored.items():  # one after the other: with many regions they are large
+            num_origins, horizon = each.y_pred_OH.shape
+            ahead = np.tile(np.arange(1, horizon + 1), num_origins)
+            columns = {
+                "step": np.repeat(each.origins_O, horizon) + ahead,
+                "ahead": ahead.astype("int16"),
+                "part": pa.repeat(PARTS[part], len(ahead)),
+                "y_pred": each.y_pred_OH.reshape(-1).astype("float64"),
+            }
+            table = pa.table(columns)
+            writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
 
 
 def export_model(path: Path, trained: TrainedModel, data: TrainingData, *, lookback: int) -> None:

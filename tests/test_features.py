@@ -6,11 +6,14 @@ Legend: ``T`` steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler
@@ -18,6 +21,9 @@ from sklearn.preprocessing import MinMaxScaler
 from gridcast.config import Config
 from gridcast.features import LOAD_FEATURE, FeatureTable, build_features
 from gridcast.splits import NO_PART, TEST, TRAIN
+from gridcast.training import collect_training_data
+from gridcast.windows import count_windows, steps_of
+from tasks.feature_table import write_features
 from tests.builders import EASTERN, HOUR, make_config, make_load, make_load_frame
 
 NUM = 400  # hours, more than two weeks; the newest 31 test
@@ -237,6 +243,32 @@ def test_regions_stand_one_after_the_other_in_the_order_of_names_each_on_its_own
         own = table.frame[table.frame["region"] == region]
         assert table.scales[region] == alone.scales["AEP"]
         np.testing.assert_array_equal(own[table.feature_names], values(alone))
+
+
+def test_a_table_written_region_by_region_is_the_one_built_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.feature_table._ROWS_AT_ONCE", 600)  # two row groups
+    readings = {
+        name: make_load_frame(make_load(NUM), missing=[90]) for name in ("AEP", "DOM", "FE")
+    }
+    whole, path = build_features(readings, make_config()), tmp_path / "features.parquet"
+    built = write_features(path, sorted(readings), readings.__getitem__, make_config())
+    pd.testing.assert_frame_equal(pd.read_parquet(path), whole.frame)
+    assert pq.ParquetFile(path).num_row_groups == 2
+    assert built.feature_names == whole.feature_names
+    assert built.windows == count_windows(steps_of(whole.frame), make_config().windows)
+    assert built.imputed_hours == dict.fromkeys(readings, 1)
+    scales = {name: (each.offset_mw, each.scale_mw) for name, each in whole.scales.items()}
+    assert built.scales == scales
+    pieces = [whole.frame[:500], whole.frame[500:]]
+    ours, theirs = (
+        collect_training_data(frames, scales, torch.device("cpu"), num_steps=len(whole.frame))
+        for frames in (pieces, [whole.frame])
+    )
+    assert torch.equal(ours.x_TF, theirs.x_TF)
+    np.testing.assert_array_equal(ours.x_TF.numpy(), values(whole))
+    np.testing.assert_array_equal(ours.steps.region_T, steps_of(whole.frame).region_T)
 
 
 # -- the article's -------------------------------------------------------------------------------

@@ -2,12 +2,135 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
-from gridcast.config import Cell
+from gridcast.config import Cell, Config
+from gridcast.features import FeatureTable, build_features, labelled_steps, names_of_features
 from gridcast.models import RecurrentForecaster
-from gridcast.planning import estimate_cpu_seconds, num_recurrent_weights, num_training_steps
-from tests.builders import make_config
+from gridcast.planning import (
+    Measurement,
+    broken_rule,
+    count_data,
+    data_bytes,
+    estimate_cpu_seconds,
+    make_plan,
+    num_recurrent_weights,
+    num_training_steps,
+    plan_job,
+)
+from gridcast.splits import TEST, VALIDATION
+from gridcast.training import train_model
+from gridcast.windows import Steps, count_windows, scored_origins, steps_of, tile_origins
+from tests.builders import make_config, make_load, make_load_frame, make_training_data
+
+LENGTHS = {"AEP": 1500, "DOM": 1100, "FE": 1300}
+
+
+def make_table(config: Config) -> tuple[FeatureTable, list[Steps]]:
+    """Three regions with a gap each: as one table, and one by one without features."""
+    readings = {
+        name: make_load_frame(make_load(num), missing=range(300, 300 + 2 * place), config=config)
+        for place, (name, num) in enumerate(LENGTHS.items(), start=1)
+    }
+    steps = [labelled_steps(name, each, config) for name, each in sorted(readings.items())]
+    alone = [
+        Steps(np.zeros(len(each), np.int32), each["part"].to_numpy(), each["is_input"].to_numpy())
+        for each in steps
+    ]
+    return build_features(readings, config), alone
+
+
+@pytest.mark.parametrize("profile", ["base", "seed"])
+def test_what_is_counted_region_by_region_is_what_the_whole_table_has(profile: str) -> None:
+    config = make_config(profile)
+    table, alone = make_table(config)
+    counts, steps = count_data(alone, config.windows), steps_of(table.frame)
+    assert counts.windows == count_windows(steps, config.windows)
+    assert (counts.num_regions, counts.num_steps) == (3, len(table.frame))
+    for part in VALIDATION, TEST:
+        tiles = tile_origins(steps, scored_origins(steps, part, config.windows), config.windows)
+        # A tile of the whole table may not reach into the next region either.
+        assert counts.num_tiles[part] == len(tiles.starts_N)
+    assert names_of_features(config.features) == table.feature_names
+    num_bytes = data_bytes(counts.num_steps, num_features=len(table.feature_names))
+    assert num_bytes == make_training_data(table).num_bytes
+
+
+@pytest.mark.parametrize("more", [{}, {"max_steps": 7}, {"drop_last": True}], ids=str)
+def test_the_steps_of_a_plan_are_those_that_a_training_takes(more: dict[str, Any]) -> None:
+    config = make_config(
+        windows={"lookback": 24, "warmup": 8, "stride": 24},
+        model={"hidden_size": 4},
+        training={"passes": 3, "batch_size": 16, **more},
+    )
+    table, alone = make_table(config)
+    trained = train_model(
+        make_training_data(table), config=config, cell="gru", seed=5, on_progress=lambda _: None
+    )
+    plan = plan_job(
+        count_data(alone, config.windows), make_measurement(), config, cell="gru", seed=5,
+        device="cpu", num_features=12,
+    )  # fmt: skip
+    assert plan.num_steps == trained.num_steps
+    assert plan.train_seconds == pytest.approx(0.5 * trained.num_steps)
+
+
+def make_measurement() -> Measurement:
+    return Measurement(
+        idle_bytes=400, step_bytes=50, device_bytes=10**9, step_seconds=0.5, tile_seconds=0.0,
+        start_seconds=1.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("devices", "at_once", "rounds"),
+    [(["cpu"], 2, 2), (["cpu"], 4, 1), (["cuda:0"], 2, 4), (["cuda:0", "cuda:1"], 2, 2)],
+    ids=str,
+)
+def test_a_cpu_trains_jobs_side_by_side_and_a_gpu_shares_itself_among_them(
+    devices: list[str], at_once: int, rounds: int
+) -> None:
+    config = make_config()
+    counts = count_data(make_table(config)[1], config.windows)
+    measured = make_measurement()
+    jobs = [
+        plan_job(counts, measured, config, cell="gru", seed=seed, num_features=12,
+                 device=devices[seed % len(devices)])
+        for seed in range(4)
+    ]  # fmt: skip
+    plan = make_plan(counts, jobs, {"gru": measured}, profile="base", at_once=at_once,
+                     prepares_data=False)  # fmt: skip
+    assert plan.seconds["train_models"] == pytest.approx(rounds * jobs[0].seconds)
+    assert plan.seconds["total"] == pytest.approx(
+        sum(each for name, each in plan.seconds.items() if name != "total")
+    )
+    assert "prepare_data" not in plan.seconds
+    device = plan.devices[devices[0]]
+    together = min(at_once, 4 // len(devices))
+    assert device.peak_memory_bytes == together * jobs[0].peak_memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("rule", "num", "frame"),
+    [
+        ("", 1200, {}),
+        ("min_rows", 900, {}),
+        ("max_missing_share", 1200, {"missing": range(400, 440)}),
+        ("max_flagged_share", 1200, {"flags": dict.fromkeys(range(100), "flat")}),
+    ],
+)
+def test_a_region_that_a_run_would_refuse_is_known(
+    rule: str, num: int, frame: dict[str, Any]
+) -> None:
+    required = make_config().rules.default.required
+    readings = make_load_frame(make_load(num), **frame)
+    assert broken_rule(readings, required) == rule
+    for column, load in ("min_mw", -1.0), ("max_mw", 1e6):
+        if not rule:
+            assert broken_rule(readings.assign(load_mw=load), required) == column
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

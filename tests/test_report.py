@@ -18,7 +18,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from gridcast.errors import NoSpaceError
-from gridcast.evaluation import OVERALL, kind_of
+from gridcast.evaluation import MOST_TOLD, OVERALL, kind_of
 from tasks import article
 from tasks.figures import (
     draw_error_heat_map,
@@ -498,3 +498,50 @@ def test_threads_draw_the_same_pictures_as_one_after_the_other() -> None:
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         assert list(pool.map(png, MODELS * 2)) == [png(model) for model in MODELS * 2]
+
+
+def test_of_very_many_regions_the_page_names_both_ends_and_tells_the_distribution(
+    tmp_path: Path,
+) -> None:
+    errors = np.linspace(0.5, 3.0, 500)
+    scores = make_scores(
+        {
+            "gru-seed0": errors.tolist(),
+            "lstm-seed0": errors[::-1].tolist(),
+            "persistence": (errors + 1).tolist(),
+        }
+    )
+    _, page = write_page(tmp_path, scores=scores)
+    assert "R00" in page.text
+    assert "R499" in page.text
+    assert "R250" not in page.text
+    assert "Of 500 regions" in page.text
+    assert "worst quarter" in page.text
+    rows = score_rows(scores)
+    assert len(rows) == MOST_TOLD + 1
+    assert rows[-1][0] == OVERALL
+    assert rows[-1][1][0].smape == pytest.approx(errors.mean())
+
+
+def test_of_very_many_regions_the_pictures_stay_readable() -> None:
+    num, hours = 200, pd.date_range("2020-01-01", periods=24, freq="h", tz="UTC")
+    regions = np.repeat([f"R{number:03d}" for number in range(num)], 24)
+    y_true = np.full(24 * num, 100.0)
+    forecasts = pd.DataFrame(
+        {
+            "region": regions,
+            "timestamp": np.tile(hours, num),
+            "local_hour": np.tile(np.arange(24), num),
+            "y_true": y_true,
+            "gru-seed0": y_true + np.repeat(np.arange(num) / 10, 24),
+        }
+    )
+    heat_map = draw_error_heat_map(forecasts, "gru-seed0")
+    rows = [label.get_text() for label in heat_map.axes[0].get_yticklabels()]
+    assert len(rows) == MOST_TOLD + 1
+    assert rows[0].startswith("R199")
+    assert rows[MOST_TOLD // 2].startswith("mean of 200")
+    distribution = draw_scores(make_scores({"gru-seed0": np.arange(1.0, 201.0).tolist()}))
+    (line,) = distribution.axes[0].get_lines()
+    assert np.asarray(line.get_ydata())[-1] == 1.0
+    assert distribution.get_size_inches()[1] < 6

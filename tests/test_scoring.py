@@ -60,7 +60,8 @@ def forecast_one_by_one(
     for origin, first in zip(origins, first_of, strict=True):
         window = data.x_TF[first : origin + 1]
         last = forecaster(window[None], len(window) - 1)[0, 0].numpy()
-        forecasts.append(last * data.scale_mw_T[origin] + data.offset_mw_T[origin])
+        region = data.steps.region_T[origin]
+        forecasts.append(last * data.scale_mw_R[region] + data.offset_mw_R[region])
     return np.array(forecasts)
 
 

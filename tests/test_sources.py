@@ -15,7 +15,7 @@ from tests.test_archives import make_archive
 
 pytestmark = pytest.mark.prefect  # tasks.sources imports it, which takes seconds: so not up here
 
-SYNTHETIC = SyntheticConfig(num_hours=1440, seed=3)
+SYNTHETIC = SyntheticConfig(num_regions=12, num_hours=1440, seed=3)
 
 
 def list_sources(folder: Path) -> Sources:

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridcast.errors import UsageError
+from gridcast.parsing import parse_region
+from gridcast.quality import flag_readings
 from gridcast.synthetic import (
     REGION_TRAITS,
     SYNTHETIC_REGIONS,
@@ -21,8 +23,11 @@ from gridcast.synthetic import (
     csv_bytes,
     planted_faults,
     synthesize,
+    synthesize_readings,
     synthesize_region,
+    synthetic_regions,
 )
+from tests.builders import make_config
 
 TWO_YEARS = 17_520
 HOUR = pd.Timedelta(hours=1)
@@ -260,3 +265,30 @@ def test_less_than_a_day_is_refused_with_the_length_that_the_shortest_region_got
 def test_an_end_label_that_is_not_one_hour_is_refused(end: str) -> None:
     with pytest.raises(ValueError, match=r"2017-11-05|2018-03-11"):
         synthesize_region("AEP", num_hours=100, seed=0, end=end)
+
+
+def test_further_regions_have_a_number_traits_of_their_own_and_faults_for_some() -> None:
+    names = synthetic_regions(60)
+    assert names[:12] == SYNTHETIC_REGIONS
+    assert (names[12], names[-1], len(names)) == ("R00013", "R00060", 60)
+    kinds = set()
+    for name in names[12:]:
+        faults = planted_faults(name, num_hours=2000, seed=7)
+        kinds.add((faults.dropout_hour is not None, len(faults.missing_hours) > 0))
+    assert kinds == {(True, False), (False, True), (False, False)}
+    means = [synthesize_readings(name, num_hours=500, seed=7)["load_mw"].mean()
+             for name in names[12:24]]  # fmt: skip
+    assert len({round(each) for each in means}) == 12
+
+
+def test_readings_are_those_of_the_file_of_a_region_without_faults() -> None:
+    config = make_config()
+    names = [name for name in synthetic_regions(30)[12:]
+             if planted_faults(name, num_hours=9000, seed=7)[0] is None
+             and not planted_faults(name, num_hours=9000, seed=7).missing_hours]  # fmt: skip
+    content = csv_bytes(synthesize_region(names[0], num_hours=9000, seed=7))
+    load = parse_region(content, region=names[0], file="x", config=config.ingestion)
+    flags = flag_readings(load.frame["load_mw"], config.rules.default.flagged)
+    parsed = load.frame.assign(flag=flags)
+    readings = synthesize_readings(names[0], num_hours=9000, seed=7)
+    pd.testing.assert_frame_equal(readings, parsed[list(readings.columns)], check_dtype=False)

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from gridcast.config import WindowsConfig
 from gridcast.features import build_features
 from gridcast.splits import NO_PART, TEST, TRAIN, VALIDATION
+from gridcast.summary import WindowsRecord
 from gridcast.windows import (
     Steps,
+    count_phases,
+    count_windows,
     cut_pass,
-    num_in_pass,
+    plan_passes,
     scored_origins,
     steps_of,
     tile_origins,
@@ -267,11 +270,25 @@ def test_the_articles_windows_are_one_tile_a_label() -> None:
     assert tiles.num_origins_N.tolist() == [1] * 10
 
 
-def test_the_number_of_windows_of_a_pass_is_known_without_cutting_it() -> None:
-    config = make_config(windows={"stride": 7, "random_phase": True}).windows
-    starts = np.array([3, 4, 5, 11, 12, 30, 31, 33, 60])
-    passes = range(1, 21)
-    for seed in (0, 1):
-        expected = [len(cut_pass(starts, config, pass_number=each, seed=seed)) for each in passes]
-        assert [num_in_pass(starts, config, pass_number=each) for each in passes] == expected
-        assert len(set(expected)) > 1
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_the_number_of_batches_of_a_pass_is_known_without_cutting_it(*, drop_last: bool) -> None:
+    windows = make_config(windows={"stride": 7, "random_phase": True}).windows
+    sizes = {"batch_size": 2, "passes": 20, "drop_last": drop_last}
+    training = make_config(training=sizes).training
+    starts = np.arange(100)[np.random.default_rng(1).random(100) < 0.5]
+    cut = [len(cut_pass(starts, windows, pass_number=number, seed=3)) for number in range(1, 21)]
+    expected = [num // 2 if drop_last else -(-num // 2) for num in cut]
+    assert plan_passes(count_phases(starts, windows), windows, training) == expected
+    assert len(set(expected)) > 1
+
+
+@settings(max_examples=25)
+@given(drawing=drawings, config=shapes())
+def test_windows_of_all_regions_are_those_of_each_region_together(
+    drawing: str, config: WindowsConfig
+) -> None:
+    regions = [make_steps(each) for each in drawing.split("|")]
+    total = WindowsRecord(train=0, validation=0, test=0)
+    for steps in regions:
+        total = total.plus(count_windows(steps, config))
+    assert total == count_windows(make_steps(drawing), config)

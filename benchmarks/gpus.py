@@ -1,0 +1,117 @@
+"""Eight jobs on one, two and four GPUs: how much sooner they are done.
+
+``python benchmarks/gpus.py`` makes synthetic regions and trains eight models on them (GRU and LSTM,
+four seeds) in the pipeline's own training processes, one a GPU, on more and more GPUs. It writes
+``benchmarks/results/gpus-<device>.json``. It needs two GPUs at least; ``--device cpu`` tries it out
+on none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
+from benchmarks.jobs import Json, num_cores, train, write_job, write_table
+from gridcast.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NUM_SEEDS = 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train the same jobs on each number of GPUs; print and keep the rows."""
+    options = _options(arguments)
+    on_cuda = options.device == "cuda"
+    num_gpus = torch.cuda.device_count() if on_cuda else 1
+    numbers = [num for num in options.gpus or (1, 2, 4, 8) if num <= num_gpus]
+    if on_cuda and (not numbers or (num_gpus == 1 and not options.gpus)):
+        print(f"Not run: found {num_gpus} GPUs, expected {min(options.gpus, default=2)} at least.")
+        return 0
+    device = torch.device("cuda:0" if on_cuda else "cpu")
+    config = Config.load(
+        options.profile,
+        overrides=(f"training.passes={options.passes}", *options.set),
+        device_type="cuda" if on_cuda else "cpu",
+    )
+    if not on_cuda:
+        config = config.model_copy(
+            update={"training": config.training.model_copy(update={"precision": "fp32"})}
+        )
+    kept, path = envelope("gpus", device), Path(options.output) / f"gpus-{slug(device)}.json"
+    with tempfile.TemporaryDirectory() as folder:
+        features = write_table(
+            Path(folder) / "features.parquet",
+            num_regions=options.regions, num_hours=options.hours, config=config,
+        )  # fmt: skip
+        for num in numbers:
+            devices = [f"cuda:{number}" for number in range(num)] if on_cuda else ["cpu"]
+            row = _row(Path(folder) / str(num), features, config, devices, options)
+            first = kept["rows"][0]["wall_seconds"] if kept["rows"] else row["wall_seconds"]
+            kept["rows"].append({**row, "speedup": first / row["wall_seconds"]})
+            write_kept(path, kept)
+            print(json.dumps(kept["rows"][-1]), flush=True)
+    print(path)
+    return 0
+
+
+def _row(
+    folder: Path, features: Json, config: Config, devices: list[str], options: argparse.Namespace
+) -> Json:
+    """All jobs on these devices: from the start of the first to the end of the last."""
+    seeds_and_cells = list(product(range(_NUM_SEEDS), config.model.cells))[: options.jobs]
+    jobs: dict[str, list[Path]] = {device: [] for device in devices}
+    for number, (seed, cell) in enumerate(seeds_and_cells):
+        device = devices[number % len(devices)]  # as a run deals them out
+        job = write_job(
+            folder / f"{cell}-seed{seed}", features, config, cell=cell, seed=seed, device=device,
+            threads=max(1, num_cores() // len(devices)),
+        )  # fmt: skip
+        jobs[device].append(job)
+    begun = perf_counter()
+    with ThreadPoolExecutor(len(devices)) as pool:
+        results = [each for own in pool.map(train, jobs.values()) for each in own]
+    wall_seconds = perf_counter() - begun
+    return {
+        "num_gpus": len(devices),
+        "num_jobs": len(results),
+        "num_regions": options.regions,
+        "num_hours": options.hours,
+        "num_steps": results[0]["num_steps"],
+        "hidden_size": config.model.hidden_size,
+        "num_layers": config.model.num_layers,
+        "wall_seconds": wall_seconds,
+        "train_seconds": [each["train_seconds"] for each in results],
+    }
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--gpus", nargs="+", type=int, default=[], help="numbers of GPUs: 1 2 4 8, as there are")
+    add("--jobs", type=int, default=8)
+    add("--regions", type=int, default=100)
+    add("--hours", type=int, default=3 * 8760, help="of each region")
+    add("--passes", type=int, default=10)
+    add("--device", choices=("cuda", "cpu"), default="cuda")
+    add("--profile", default="base")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the profile")
+    add("--output", default=str(RESULTS), help="folder of the JSON file")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""`gridcast run --plan` and `train --plan`: what a run will need, before anything is trained."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from gridcast.config import Config
+from gridcast.errors import RegionRefusedError, UsageError
+from gridcast.features import labelled_steps, names_of_features
+from gridcast.parsing import parse_region
+from gridcast.planning import (
+    DataCounts,
+    JobPlan,
+    Plan,
+    broken_rule,
+    count_data,
+    make_plan,
+    plan_job,
+)
+from gridcast.quality import flag_readings
+from gridcast.windows import Steps
+from tasks.devices import find_devices, resolve_precision
+from tasks.measure import measure
+from tasks.slots import jobs_per_device
+from tasks.snapshots import read_current
+from tasks.storage import require_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gridcast.config import IngestionConfig
+    from tasks.devices import Devices
+    from tasks.records import SourceFile, Sources
+
+_WIDTH_OF_FILES = 120
+_FILES_FOR_A_POOL = 40  # below that, starting processes takes longer than they save
+_COLUMNS = ["timestamp", "local_label", "load_mw", "flag"]
+
+
+def plan_run(sources: Sources, *, profile: str, overrides: tuple[str, ...]) -> Plan:
+    """What a run on these CSVs will need; they are read, and nothing is published.
+
+    Raises:
+        MeasuringError: a short training of the network failed.
+        UsageError: no region passes, or the series are too short to train on.
+    """
+    devices, config = _resolved(profile, overrides)
+    reading = config.ingestion.reading(sources.labels)
+    read = partial(_steps_of_file, config=config, reading=reading)
+    counts = count_data(_known(_each(read, sources.files)), config.windows)
+    return _plan(counts, config, devices, profile=profile, prepares_data=True)
+
+
+def plan_training(
+    artifacts: Path, data: Path | None, *, profile: str, overrides: tuple[str, ...]
+) -> Plan:
+    """What a training on the published regions will need.
+
+    Raises:
+        MeasuringError: a short training of the network failed.
+        UsageError: nothing is published, or the series are too short to train on.
+    """
+    devices, config = _resolved(profile, overrides)
+    store = artifacts / "data"
+    current = read_current(store, folder=data)
+    if current is None:
+        raise UsageError(
+            store, found="nothing published", expected="published regions; run `gridcast ingest`"
+        )
+    regions = sorted(current.snapshot.regions.keys() - current.refused.keys())
+    steps = (
+        _steps_of_table(
+            name, store, current.snapshot.regions[name].path,
+            current.snapshot.regions[name].file_sha256, config,
+        )
+        for name in regions
+    )  # fmt: skip
+    counts = count_data(steps, config.windows)
+    return _plan(counts, config, devices, profile=profile, prepares_data=False)
+
+
+def show_plan(plan: Plan) -> None:
+    """Print the plan for people."""
+    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    windows = plan.windows
+    out.print(
+        f"{plan.num_regions:,} regions, {plan.num_steps:,} steps; windows: {windows.train:,} train,"
+        f" {windows.validation:,} validation, {windows.test:,} test", highlight=False,
+    )  # fmt: skip
+    out.print(_jobs_table(plan), _stages_table(plan))
+    for name, device in plan.devices.items():
+        line = (
+            f"{name}: {_gigabytes(device.peak_memory_bytes)} for {device.num_at_once} at a time, "
+            f"of {_gigabytes(device.device_bytes)}"
+        )
+        fits = device.peak_memory_bytes <= device.device_bytes
+        out.print(line if fits else f"{line}: TOO LITTLE", style="" if fits else "bold red",
+                  highlight=False)  # fmt: skip
+
+
+def _resolved(profile: str, overrides: tuple[str, ...]) -> tuple[Devices, Config]:
+    devices = find_devices(profile, overrides)
+    config = Config.load(profile, overrides=overrides, device_type=devices.device_type)
+    return devices, resolve_precision(config, devices.device_type)
+
+
+def _plan(
+    counts: DataCounts, config: Config, devices: Devices, *, profile: str, prepares_data: bool
+) -> Plan:
+    if not counts.num_regions:
+        raise UsageError(where="data", found="no region that passes", expected="at least one")
+    num_features = len(names_of_features(config.features))
+    pairs = [(cell, seed) for seed in config.training.seeds for cell in config.model.cells]
+    threads = config.training.threads or max(1, devices.num_cores // len(pairs))
+    measured = {
+        cell: measure(config, counts, cell=cell, device=devices.names[0], threads=threads)
+        for cell in config.model.cells
+    }
+    jobs: list[JobPlan] = []
+    for number, (cell, seed) in enumerate(pairs):
+        device = devices.names[number % len(devices.names)]
+        jobs.append(
+            plan_job(
+                counts, measured[cell], config, cell=cell, seed=seed, device=device,
+                num_features=num_features,
+            )
+        )  # fmt: skip
+    at_once = jobs_per_device(config.training, devices)
+    return make_plan(
+        counts, jobs, measured, profile=profile, at_once=at_once, prepares_data=prepares_data
+    )
+
+
+# -- regions ---------------------------------------------------------------------------------------
+
+
+def _each(read: partial[Steps | None], files: Sequence[SourceFile]) -> Iterator[Steps | None]:
+    """The steps of each file in order; many files are read on all cores."""
+    if len(files) < _FILES_FOR_A_POOL:
+        yield from map(read, files)
+        return
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        yield from pool.map(read, files, chunksize=8)
+
+
+def _known(regions: Iterable[Steps | None]) -> Iterator[Steps]:
+    return (steps for steps in regions if steps is not None)
+
+
+def _steps_of_file(file: SourceFile, *, config: Config, reading: IngestionConfig) -> Steps | None:
+    """The steps of a CSV; None where a run would set it aside."""
+    try:
+        load = parse_region(
+            file.path.read_bytes(), region=file.region, file=str(file.path), config=reading
+        )
+    except RegionRefusedError:
+        return None
+    rules = config.rules.of(file.region)
+    frame = load.frame.assign(flag=flag_readings(load.frame["load_mw"], rules.flagged))
+    return None if broken_rule(frame, rules.required) else _steps(file.region, frame, config)
+
+
+def _steps_of_table(region: str, store: Path, path: str, sha256: str, config: Config) -> Steps:
+    require_sha256(store / path, sha256)
+    return _steps(region, pd.read_parquet(store / path, columns=_COLUMNS), config)
+
+
+def _steps(region: str, readings: pd.DataFrame, config: Config) -> Steps:
+    steps = labelled_steps(region, readings, config)
+    region_T = pd.Series(0, index=steps.index, dtype="int32").to_numpy()
+    return Steps(region_T, steps["part"].to_numpy(), steps["is_input"].to_numpy())
+
+
+# -- what is printed -------------------------------------------------------------------------------
+
+
+def _jobs_table(plan: Plan) -> Table:
+    table = Table(title="Jobs", box=box.SIMPLE_HEAD)
+    for name in ("job", "device", "steps", "series", "peak memory", "training s", "in all s"):
+        table.add_column(name, justify="left" if name in {"job", "device"} else "right")
+    for job in plan.jobs:
+        table.add_row(
+            job.name, job.device, f"{job.num_steps:,}", _gigabytes(job.data_bytes),
+            _gigabytes(job.peak_memory_bytes), f"{job.train_seconds:,.1f}", f"{job.seconds:,.0f}",
+        )  # fmt: skip
+    return table
+
+
+def _stages_table(plan: Plan) -> Table:
+    table = Table(title="Time", box=box.SIMPLE_HEAD)
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    for name, seconds in plan.seconds.items():
+        if name == "total":
+            table.add_section()
+        table.add_row(name, f"{seconds:,.0f}")
+    return table
+
+
+def _gigabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:,.2f} GB"

@@ -1,0 +1,60 @@
+"""Jobs wait for a place on a device, and take the freest."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tasks.devices import Devices
+from tasks.slots import Slots, jobs_per_device
+from tests.builders import make_config
+
+SECONDS = 20
+
+
+def test_no_device_ever_has_more_jobs_than_it_may_and_all_of_them_run() -> None:
+    slots, lock, now = Slots(), threading.Lock(), Counter[str]()
+    most, total = Counter[str](), Counter[str]()
+    both_full = threading.Barrier(4)  # two devices with two jobs each: passed in fours
+
+    def job(_: int) -> None:
+        with slots.held(["cuda:0", "cuda:1"], jobs_per_device=2) as device:
+            with lock:
+                now[device] += 1
+                total[device] += 1
+                most[device] = max(most[device], now[device])
+            both_full.wait(SECONDS)
+            with lock:
+                now[device] -= 1
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(job, range(12), timeout=SECONDS))
+    assert most == {"cuda:0": 2, "cuda:1": 2}
+    assert total.total() == 12
+
+
+def test_the_next_job_begins_where_one_has_ended_also_where_it_failed() -> None:
+    slots = Slots()
+    with slots.held(["cuda:0", "cuda:1"], jobs_per_device=1) as first:
+        failing = slots.held(["cuda:0", "cuda:1"], jobs_per_device=1)
+        second = failing.__enter__()
+        failed = ValueError("failed")
+        with pytest.raises(ValueError, match="failed"):
+            failing.__exit__(ValueError, failed, None)
+        assert {first, second} == {"cuda:0", "cuda:1"}
+        with slots.held(["cuda:0", "cuda:1"], jobs_per_device=1) as third:
+            assert third == second
+
+
+@pytest.mark.parametrize(
+    ("setting", "names", "expected"),
+    [(None, ("cpu",), 6), (None, ("cuda:0",), 2), (5, ("cuda:0",), 5), (1, ("cpu",), 1)],
+)
+def test_a_gpu_takes_two_jobs_and_a_cpu_one_a_core_unless_set(
+    setting: int | None, names: tuple[str, ...], expected: int
+) -> None:
+    training = make_config(training={"jobs_per_device": setting}).training
+    assert jobs_per_device(training, Devices(names, num_cores=6)) == expected
