@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     device = torch.device("cuda")
     config = Config.load("base", overrides=(*_SETTINGS, *options.set))
-    data, kept = on_device(read_features(config), device), envelope("seeds", device)
+    data = on_device(read_features(config), device)
+    kept = envelope("seeds", device)
     _train(data, config, options.cells[0], range(1))  # what is loaded once is in no one's time
     for cell in options.cells:
         for repetition in range(options.repetitions):

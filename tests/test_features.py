@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler
 
 from gridcast.config import Config
-from gridcast.features import LOAD_FEATURE, FeatureTable, build_features
+from gridcast.features import LOAD_FEATURE, FeatureTable, build_features, names_of_features
+from gridcast.holiday_dates import holiday_dates
 from gridcast.splits import NO_PART, TEST, TRAIN
 from gridcast.training import collect_training_data
 from gridcast.windows import count_windows, steps_of
@@ -54,12 +55,17 @@ def values(table: FeatureTable) -> np.ndarray:
 
 
 def test_base_has_these_inputs_the_load_first_in_single_precision() -> None:
-    table = build()
+    config = make_config(features={"lags_hours": [24, 168], "hour_harmonics": 2})
+    table = build(config=config)
+    assert table.feature_names == names_of_features(config.features)
     assert table.feature_names == [
         "x_load", "x_load_change",
         "x_lag_24h", "x_lag_24h_change", "x_lag_168h", "x_lag_168h_change",
-        "x_hour_sin", "x_hour_cos", "x_weekday_sin", "x_weekday_cos",
-        "x_day_of_year_sin", "x_day_of_year_cos",
+        "x_hour_sin", "x_hour_cos", "x_hour_2_sin", "x_hour_2_cos",
+        "x_weekday_sin", "x_weekday_cos", "x_weekday_2_sin", "x_weekday_2_cos",
+        "x_weekday_3_sin", "x_weekday_3_cos",
+        "x_day_of_year_sin", "x_day_of_year_cos", "x_day_of_year_2_sin", "x_day_of_year_2_cos",
+        "x_holiday", "x_lag_24h_holiday", "x_lag_168h_holiday",
     ]  # fmt: skip
     assert table.feature_names[0] == LOAD_FEATURE
     assert list(table.frame.columns) == ABOUT + table.feature_names
@@ -316,3 +322,28 @@ def test_both_profiles_test_on_the_same_hours() -> None:
         hours.append(tests.reset_index(drop=True))
     assert len(hours[0]) == int(0.1 * (1500 - 12 - 90))
     pd.testing.assert_frame_equal(hours[0], hours[1])
+
+
+# -- holidays ------------------------------------------------------------------------------------
+
+
+def test_a_holiday_is_that_of_the_hour_being_forecast_by_the_local_calendar() -> None:
+    config = make_config(features={"lags_hours": [24], "holidays": "US"})
+    frame = build_features(
+        {"AEP": make_load_frame(make_load(24 * 40), first="2014-06-20 00:00")}, config
+    ).frame
+    next_local = (frame["timestamp"] + HOUR).dt.tz_convert(EASTERN)
+    is_fourth = (next_local.dt.month == 7) & (next_local.dt.day == 4)
+    assert is_fourth.sum() == 24
+    np.testing.assert_array_equal(frame["x_holiday"], is_fourth.astype("float32"))
+    np.testing.assert_array_equal(
+        frame["x_lag_24h_holiday"], is_fourth.shift(24, fill_value=False).astype("float32")
+    )
+
+
+def test_a_part_of_a_country_has_holidays_of_its_own_and_observed_ones_count() -> None:
+    days = np.array(["2021-01-01", "2022-12-31"], dtype="datetime64[D]")
+    whole, berlin = holiday_dates("DE", days), holiday_dates("DE-BE", days)
+    assert set(whole) < set(berlin)
+    assert np.datetime64("2021-03-08") in berlin
+    assert np.datetime64("2021-12-24") in holiday_dates("US", days)  # Christmas fell on a Saturday

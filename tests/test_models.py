@@ -18,7 +18,7 @@ from tests.builders import make_config
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
 
 CELLS: list[Cell] = ["gru", "lstm"]
-NUM_FEATURES = 3
+NUM_FEATURES, NUM_REGIONS = 3, 4
 
 
 def make_forecaster(
@@ -29,8 +29,11 @@ def make_forecaster(
     **model: Any,  # noqa: ANN401
 ) -> RecurrentForecaster:
     torch.manual_seed(seed)
-    config = make_config(model={"hidden_size": 5, "num_layers": 1, **model}).model
-    return RecurrentForecaster(config, cell=cell, num_features=NUM_FEATURES, horizon=horizon).eval()
+    sizes = {"hidden_size": 5, "num_layers": 1, "region_units": 0}
+    config = make_config(model={**sizes, **model}).model
+    return RecurrentForecaster(
+        config, cell=cell, num_features=NUM_FEATURES, horizon=horizon, num_regions=NUM_REGIONS
+    ).eval()
 
 
 def make_inputs(num_windows: int = 4, lookback: int = 7) -> Tensor:
@@ -183,6 +186,20 @@ def test_dropout_acts_between_layers_in_training_only() -> None:
     assert torch.equal(one_layer(x_BLF, 0), one_layer(x_BLF, 0))
 
 
+def test_the_numbers_of_a_region_are_inputs_of_each_step_of_its_windows() -> None:
+    forecaster, x_BLF = make_forecaster(region_units=2), make_inputs()
+    region_B = torch.tensor([3, 0, 3, 1])
+    own_BLD = forecaster.region_RD[region_B][:, None].expand(-1, x_BLF.shape[1], -1)
+    hidden_BLU, _ = forecaster.recurrent(torch.cat([x_BLF, own_BLD], -1))
+    expected = x_BLF[:, 2:, :1] + forecaster.config.change_scale * forecaster.head(
+        hidden_BLU[:, 2:]
+    )
+    torch.testing.assert_close(forecaster(x_BLF, 2, region_B), expected)
+    # As one runs it, the region is the last column of a window.
+    window_BLF = torch.cat([x_BLF, region_B[:, None, None].expand(-1, x_BLF.shape[1], -1)], -1)
+    torch.testing.assert_close(LastStep(forecaster, lookback=7)(window_BLF), expected[:, -1])
+
+
 def test_the_hash_depends_on_the_weights_and_on_nothing_else() -> None:
     first = make_forecaster(seed=0)
     other_settings = make_forecaster(seed=1, head_relu=True, change_scale=5.0, dropout=0.3)
@@ -193,9 +210,11 @@ def test_the_hash_depends_on_the_weights_and_on_nothing_else() -> None:
     assert weights_sha256(first) == weights_sha256(other_settings)
 
 
-@pytest.mark.parametrize("name", [name for name, _ in make_forecaster("lstm").named_parameters()])
+@pytest.mark.parametrize(
+    "name", [name for name, _ in make_forecaster("lstm", region_units=2).named_parameters()]
+)
 def test_the_least_change_of_any_weight_changes_the_hash(name: str) -> None:
-    forecaster = make_forecaster("lstm")
+    forecaster = make_forecaster("lstm", region_units=2)
     before = weights_sha256(forecaster)
     with torch.no_grad():
         weight = forecaster.get_parameter(name).view(-1)

@@ -254,7 +254,7 @@ def test_the_arithmetic_of_a_step_is_that_of_the_networks_products(
     cell: Cell, kind: type[nn.GRU | nn.LSTM]
 ) -> None:
     config = make_config(
-        model={"hidden_size": 8, "num_layers": 2},
+        model={"hidden_size": 8, "num_layers": 2, "region_units": 0},
         windows={"lookback": 10, "warmup": 4},
         training={"batch_size": 3},
     )

@@ -47,7 +47,11 @@ def make_setup(
 def make_forecaster(config: Config, data: TrainingData, cell: Cell = "gru") -> RecurrentForecaster:
     torch.manual_seed(0)
     return RecurrentForecaster(
-        config.model, cell=cell, num_features=data.x_TF.shape[1], horizon=config.windows.horizon
+        config.model,
+        cell=cell,
+        num_features=data.x_TF.shape[1],
+        horizon=config.windows.horizon,
+        num_regions=data.num_regions,
     )
 
 
@@ -59,7 +63,8 @@ def forecast_one_by_one(
     forecasts = []
     for origin, first in zip(origins, first_of, strict=True):
         window = data.x_TF[first : origin + 1]
-        last = forecaster(window[None], len(window) - 1)[0, 0].numpy()
+        region_B = torch.tensor([int(data.steps.region_T[origin])])
+        last = forecaster(window[None], len(window) - 1, region_B)[0, 0].numpy()
         region = data.steps.region_T[origin]
         forecasts.append(last * data.scale_mw_R[region] + data.offset_mw_R[region])
     return np.array(forecasts)

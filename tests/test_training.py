@@ -38,12 +38,13 @@ LOADS = {"AEP": make_load(420), "DOM": make_load(300, mean_mw=900, seed=1)}
 def tiny(profile: str = "base", **sections: Mapping[str, object]) -> Config:
     defaults: dict[str, dict[str, object]] = {
         "windows": {"lookback": 12, "warmup": 4, "horizon": 1, "stride": 6},
-        "model": {"hidden_size": 4},
+        "model": {"hidden_size": 4, "region_units": 2},
         "training": {"passes": 2, "batch_size": 16, "precision": "fp32"},
         "features": {"lags_hours": [24]},
     }
     if profile == "seed":
         defaults["windows"] = {"lookback": 10, "warmup": 9}
+        defaults["model"] = {"hidden_size": 4, "region_units": 0}
     for section, values in sections.items():
         defaults[section] = {**defaults[section], **values}
     return make_config(profile, **defaults)
@@ -210,13 +211,14 @@ def test_the_loss_is_the_mean_over_the_training_labels_of_the_batch(
     data = make_data(config)
     data.is_train_T[[18, 19, 120]] = 0.0  # doubtful readings
     forecaster = RecurrentForecaster(
-        config.model, cell="gru", num_features=data.x_TF.shape[1], horizon=horizon
+        config.model, cell="gru", num_features=data.x_TF.shape[1], horizon=horizon, num_regions=2
     )
     starts_B = torch.tensor([10, 100, 200])
     errors = []
     with torch.no_grad():
         for start in starts_B.tolist():
-            y_OH = forecaster(data.x_TF[None, start : start + 12], 4)[0]
+            region_B = torch.tensor([int(data.steps.region_T[start])])
+            y_OH = forecaster(data.x_TF[None, start : start + 12], 4, region_B)[0]
             for origin in range(4, 12):
                 for ahead in range(1, horizon + 1):
                     label = start + origin + ahead
