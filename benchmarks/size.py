@@ -3,9 +3,8 @@
 ``python benchmarks/size.py`` makes a year of synthetic hours of 12, 48 and 192 regions (on a GPU of
 12, 100, 1,000 and 5,000), and trains one model of all regions on each, in the pipeline's own
 training process. Before each training its memory is planned as ``gridcast run --plan`` does. It
-writes ``benchmarks/results/size-<device>.json``. Bars: the memory within 10 % of the plan, its time
-within a factor of two, and the time of a region and pass with the most regions at most that with
-the fewest.
+writes ``benchmarks/results/size-<device>.json``. Bars: the memory within 10 % of the plan, the
+time within a factor of two, and the time of a region and pass no longer with more regions.
 """
 
 from __future__ import annotations
