@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -223,7 +223,10 @@ def _stacks(models: Sequence[tuple[Cell, int]], *, most: int) -> list[tuple[Cell
 
 def run_together(trainings: Sequence[Training]) -> None:
     """Run trainings side by side, a step of each in turn; on a GPU each has a stream of its own."""
-    running = [(each, each.steps(), _stream_for(each)) for each in trainings]
+    running = [
+        (each, each.steps(), _stream_for(each.device, place))
+        for place, each in enumerate(trainings)
+    ]
     while running:
         still = []
         for training, steps, stream in running:
@@ -240,13 +243,18 @@ def run_together(trainings: Sequence[Training]) -> None:
 _ENDED = object()
 
 
-def _stream_for(training: Training) -> torch.cuda.Stream | None:
-    device = training.device
+def _stream_for(device: torch.device, place: int) -> torch.cuda.Stream | None:
     if device.type != "cuda":
         return None
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream = _stream(device, place)
     stream.wait_stream(torch.cuda.current_stream(device))
     return stream
+
+
+@cache
+def _stream(device: torch.device, place: int) -> torch.cuda.Stream:  # noqa: ARG001 - a key
+    """The same one for every training in that place: cuBLAS keeps a workspace for each stream."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class Training:
