@@ -104,6 +104,7 @@ def main() -> None:
         "torch": torch.__version__,
         "num_threads": torch.get_num_threads(),
         "step_seconds": seconds,
+        "step_cpu_seconds": clock.step_cpu_seconds(),
         "windows_per_second": task.batch_size / seconds,
         "wall_seconds": perf_counter() - begun,
         "num_parameters": sum(each.numel() for each in fitted.module.parameters()),

@@ -458,6 +458,7 @@ def train_ours(task: Json) -> Json:
         "torch": torch.__version__,
         "num_threads": torch.get_num_threads(),
         "step_seconds": seconds,
+        "step_cpu_seconds": clock.step_cpu_seconds(),
         "windows_per_second": task["batch_size"] / seconds,
         "wall_seconds": perf_counter() - begun,
         "num_parameters": stack.weights_SP.shape[1],

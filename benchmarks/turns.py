@@ -9,9 +9,13 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _STATUS = Path("/proc/self/status")
 
@@ -21,7 +25,7 @@ class Clock:
 
     def __init__(self, device: torch.device, *, warm_steps: int, steps: int) -> None:
         self._device, self._first, self._last = device, warm_steps, warm_steps + steps
-        self._num, self._ends = 0, list[float]()
+        self._num, self._ends, self._used = 0, list[float](), list[float]()
 
     def tick(self) -> None:
         """A step has been given to the device; waits for it where timing begins and ends."""
@@ -30,12 +34,21 @@ class Clock:
             torch.cuda.synchronize(self._device)
         if self._num >= self._first:
             self._ends.append(perf_counter())
+            self._used.append(process_time())
 
     def step_seconds(self) -> float:
         """The mean of all timed steps on a GPU; their median on a CPU, which others disturb."""
         if self._device.type == "cuda":
             return (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
-        return median(end - begun for begun, end in pairwise(self._ends))
+        return _median_step(self._ends)
+
+    def step_cpu_seconds(self) -> float:
+        """Of all the process's threads, the median of the timed steps."""
+        return _median_step(self._used)
+
+
+def _median_step(ends: Sequence[float]) -> float:
+    return median(end - begun for begun, end in pairwise(ends))
 
 
 def resident_bytes() -> int:
