@@ -23,13 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.article_accuracy import envelope, slug, write_kept
 from benchmarks.tables import RESULTS, aligned
+from gridcast.config import Cell, Config
 from gridcast.planning import num_recurrent_weights
+from tasks.devices import resolve_precision
 from tasks.training_process import set_fp32_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gridcast.config import Cell, Config
 
 # Rows of a square matrix, and numbers of a copy of 32 bits: several times the caches.
 _ROWS = {"cpu": 2048, "cuda": 8192}
@@ -37,7 +38,6 @@ _COPIED = {"cpu": 2**26, "cuda": 2**28}
 _DTYPES = {
     "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16,
 }  # fmt: skip
-PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
 _SPELLS, _SPELL_SECONDS = 5, 0.3
 # A forward pass multiplies and adds once a weight, the backward pass twice as much.
 _FLOPS_A_WEIGHT_AND_STEP = 6
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = torch.device("cuda" if on_cuda else "cpu")
     kept = envelope("ceilings", device)
     kept["rows"] = [
-        *(matrix_row(device, precision) for precision in PRECISIONS[device.type]),
+        *(matrix_row(device, precision) for precision in _precisions(device)),
         copy_row(device),
     ]
     head = ("", "precision", "rate", "bytes")
@@ -63,6 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_kept(path, kept)
     print(path)
     return 0
+
+
+def _precisions(device: torch.device) -> list[str]:
+    """Those that the device has; a CPU without bf16 would take minutes to imitate it."""
+    if device.type == "cuda":
+        return ["fp32", "tf32", "bf16", "fp16"]
+    best = resolve_precision(Config.load(), "cpu").training.precision
+    return ["fp32"] if best == "fp32" else ["fp32", best]
 
 
 def matrix_row(device: torch.device, precision: str) -> Json:
