@@ -151,7 +151,10 @@ class Measurement(Record):
 
 
 class JobPlan(Record):
-    """What one job will take: steps, bytes, seconds."""
+    """What one job will take: steps, bytes, seconds.
+
+    ``shared_bytes`` is the part of the peak that jobs of one process have once.
+    """
 
     name: str
     cell: str
@@ -160,6 +163,7 @@ class JobPlan(Record):
     num_steps: int
     data_bytes: int
     peak_memory_bytes: int
+    shared_bytes: int
     train_seconds: float
     evaluation_seconds: float
     seconds: float
@@ -246,6 +250,7 @@ def plan_job(
         peak_memory_bytes=peak_memory_bytes(
             counts, measured, config, num_features=num_features, device_type=device_type
         ),
+        shared_bytes=held_bytes(counts, num_features=num_features, device_type=device_type),
         train_seconds=train_seconds,
         evaluation_seconds=at_the_end,
         seconds=measured.start_seconds + train_seconds + between + at_the_end + _END_SECONDS,
@@ -318,11 +323,8 @@ def make_plan(
     devices = {}
     for name in dict.fromkeys(job.device for job in jobs):
         own = [job for job in jobs if job.device == name]
-        largest = sorted((job.peak_memory_bytes for job in own), reverse=True)[:at_once]
         has = max(each.device_bytes for each in measured.values())
-        devices[name] = DevicePlan(
-            num_at_once=len(largest), peak_memory_bytes=sum(largest), device_bytes=has
-        )
+        devices[name] = _device_plan(own, at_once=at_once if name == "cpu" else len(own), has=has)
     seconds["train_models"] = max(
         _makespan([job for job in jobs if job.device == name], at_once) for name in devices
     )
@@ -337,6 +339,15 @@ def make_plan(
         devices=devices,
         seconds={**seconds, "total": sum(seconds.values())},
     )
+
+
+def _device_plan(jobs: Sequence[JobPlan], *, at_once: int, has: int) -> DevicePlan:
+    """Memory of the largest jobs: on a CPU a process each, on a GPU one process for all."""
+    largest = sorted(jobs, key=lambda job: job.peak_memory_bytes, reverse=True)[:at_once]
+    peak = sum(job.peak_memory_bytes for job in largest)
+    if largest[0].device != "cpu":
+        peak -= sum(job.shared_bytes for job in largest[1:])
+    return DevicePlan(num_at_once=len(largest), peak_memory_bytes=peak, device_bytes=has)
 
 
 def _makespan(jobs: Sequence[JobPlan], at_once: int) -> float:
