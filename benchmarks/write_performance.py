@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
@@ -61,10 +62,11 @@ class Part(NamedTuple):
 def page(read: Callable[[str], list[Json]]) -> str:
     """The whole page; ``read`` gives the files of a pattern."""
     ceilings = {kept["device"]: kept for kept in read("ceilings-*.json")}
+    files = read("accuracy-*.json")
     parts = (
         Part("Throughput against the article's loader", "article-speed-*.json", loader_section),
         Part("Throughput against neuralforecast and darts", "rivals-*.json", rivals_section),
-        Part("Accuracy and total time", "accuracy-*.json", accuracy_section),
+        Part("Accuracy and total time", "accuracy-*.json", partial(accuracy_section, files=files)),
         Part("Cost against size", "size-*.json", size_section),
         Part("The pipeline, stage by stage", "main-job-*.json", pipeline_section),
         Part("Ingestion", "ingestion-*.json", ingestion_section),
@@ -150,8 +152,12 @@ _RIVALS = (
 # -- accuracy --------------------------------------------------------------------------------------
 
 
-def accuracy_section(kept: Json) -> str:
-    """Each contestant's error and cost, then by region against LightGBM."""
+def accuracy_section(kept: Json, files: Sequence[Json] = ()) -> str:
+    """Each contestant's error and cost, then by region against LightGBM.
+
+    Where it was not fitted on the same device, its errors (not its cost) are those of another file.
+    """
+    elsewhere = [row for each in files for row in each["rows"] if row["contestant"] == LIGHTGBM]
     profiles = {(row["profile"], *row["settings"]) for row in kept["rows"]}
     parts = [about(kept)]
     for profile, *settings in sorted(profiles):
@@ -161,7 +167,11 @@ def accuracy_section(kept: Json) -> str:
             if (row["profile"], *row["settings"]) == (profile, *settings)
         ]
         changed = "".join(f", `{setting}`" for setting in settings)
-        parts += [f"### Profile `{profile}`{changed}", accuracy_table(rows), *_by_region(rows)]
+        parts += [
+            f"### Profile `{profile}`{changed}",
+            accuracy_table(rows),
+            *_by_region(rows, elsewhere),
+        ]
     return "\n\n".join(parts)
 
 
@@ -189,10 +199,10 @@ def accuracy_table(rows: Iterable[Json]) -> str:
     return table(head, lines)
 
 
-def _by_region(rows: Iterable[Json]) -> list[str]:
+def _by_region(rows: Iterable[Json], elsewhere: Sequence[Json]) -> list[str]:
     """Where the best network and the mean of both beat LightGBM."""
     by_name = {name: _regions(group) for name, group in _grouped(rows, "contestant").items()}
-    boosted = by_name.get(LIGHTGBM)
+    boosted = by_name.get(LIGHTGBM) or (_regions(elsewhere[:1]) if elsewhere else None)
     networks = {name: by_name[name] for name in NETWORKS if name in by_name}
     if boosted is None or not networks:
         return [f"Against LightGBM, region by region: {NOT_MEASURED}."]
@@ -210,7 +220,12 @@ def _by_region(rows: Iterable[Json]) -> list[str]:
         for name, each in ours.items()
         for regions in [[region for region in boosted if each[region] < boosted[region]]]
     ]
-    return [table(["region", "LightGBM", *ours], lines), " ".join(won)]
+    note = (
+        []
+        if LIGHTGBM in by_name
+        else ["LightGBM's errors are those that it has on another device."]
+    )
+    return [table(["region", "LightGBM", *ours], lines), " ".join([*won, *note])]
 
 
 def _against(error: float, other: float) -> str:
