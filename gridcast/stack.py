@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gridcast.config import Cell, Config
     from gridcast.training import TrainingData
 
+# Windows times units of a CPU's step, up to which what lies between operations costs most.
+_SMALL = 1 << 14
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -71,9 +73,10 @@ class ForecasterStack:
 
     @property
     def _run_layers(self) -> RunLayers | None:
-        """What is faster than PyTorch's layers, where there is such a thing."""
-        recurrent = self._views[0].recurrent
-        is_ours = self._config.training.recurrence == "auto" and self._device.type == "cpu"
+        """What is faster than PyTorch's layers: our GRU, on a CPU and small batches."""
+        recurrent, training = self._views[0].recurrent, self._config.training
+        is_small = training.batch_size * recurrent.hidden_size <= _SMALL
+        is_ours = training.recurrence == "auto" and self._device.type == "cpu" and is_small
         return partial(run_gru, recurrent) if is_ours and isinstance(recurrent, nn.GRU) else None
 
     @property
