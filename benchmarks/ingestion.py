@@ -50,7 +50,7 @@ begun = time.perf_counter()
 from tasks.servers import local_settings, start_embedded_prefect
 os.environ.update(local_settings(Path(artifacts)))
 start_embedded_prefect()
-import tasks.expectations
+import tasks.added_rows, tasks.data_docs, tasks.expectations
 from flows.prepare_data import prepare_data
 logging.disable(logging.WARNING)
 ready, ready_at = time.perf_counter(), time.time()
