@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tasks.runs import Run
 
-_CODE = ("features", "quality", "scaling", "series", "splits", "windows")
+_CODE = ("features", "holiday_dates", "quality", "scaling", "series", "splits", "windows")
 _CONFIG: Any = {
     "ingestion": {"timezone"}, "features": True, "scaling": True, "split": True, "windows": True,
 }  # fmt: skip

@@ -110,9 +110,8 @@ def _plan(
 def share_devices(run: Run, jobs: list[Job]) -> list[list[Job]]:
     """The jobs of each GPU that are still to be done, where there are several: for one process."""
     to_do = [job for job in jobs if run.fresh or _already_trained(job) is None]
-    groups = [
-        [job for job in to_do if job.device == device] for device in {job.device for job in to_do}
-    ]
+    devices = dict.fromkeys(job.device for job in to_do)
+    groups = [[job for job in to_do if job.device == device] for device in devices]
     return [group for group in groups if len(group) > 1 and group[0].device != "cpu"]
 
 
