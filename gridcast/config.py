@@ -262,6 +262,9 @@ class TrainingConfig(Section):
     learning_rate: Positive = Field(description="constant, or the peak of the cycle")
     schedule: Literal["one_cycle", "constant"] = Field(description="of the learning rate")
     weight_decay: float = Field(ge=0.0, description="AdamW's")
+    average_last: Share = Field(
+        description="share of the steps, the last ones, whose weights are averaged; 0: none"
+    )
     clip_norm: Positive | None = Field(description="largest gradient norm; null: none")
     clip_value: Positive | None = Field(description="largest gradient value; null: none")
     carry_hidden: bool = Field(description="hidden state goes on from batch to batch of a pass")

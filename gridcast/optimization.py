@@ -39,6 +39,9 @@ class TrainingStep:
         rates = learning_rates(config.training, num_steps)
         self._rates = torch.tensor(rates, dtype=torch.float32, device=self._device)
         self._rate = self._rates[0].clone()
+        shares = averaging_shares(config.training, num_steps)
+        self._shares = torch.tensor(shares, dtype=torch.float32, device=self._device)
+        self._share = self._shares[0].clone()
         self._adam = StackedAdam(stack.weights_SP, config.training)
         self._half = HALF.get(config.training.precision)
         self._state: State | None = None
@@ -58,6 +61,7 @@ class TrainingStep:
         Each forecaster has windows of its own, as many as the others.
         """
         self._rate.copy_(self._rates[self._step])
+        self._share.copy_(self._shares[self._step])
         self._step += 1
         if self._device.type == "cpu":
             return self._update(starts_SB)
@@ -80,6 +84,7 @@ class TrainingStep:
         num_forecasters = len(starts_SB)
         self._adam.step(torch.cat([each.reshape(num_forecasters, -1) for each in grads], 1),
                         self._rate)  # fmt: skip
+        self._stack.average(self._share)
         return loss_S.detach()
 
     def _forward(self, starts_SB: Tensor) -> tuple[Tensor, State]:
@@ -151,3 +156,12 @@ def learning_rates(training: TrainingConfig, num_steps: int) -> list[float]:
         optimizer.step()
         cycle.step()
     return rates
+
+
+def averaging_shares(training: TrainingConfig, num_steps: int) -> list[float]:
+    """What each step's weights count for in the mean that is served: 1 before averaging begins.
+
+    The last ``training.average_last`` of the steps count alike (Polyak and Juditsky 1992).
+    """
+    first = num_steps - round(training.average_last * num_steps)
+    return [1.0 if step < first else 1.0 / (step - first + 1) for step in range(num_steps)]

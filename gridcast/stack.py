@@ -62,6 +62,9 @@ class ForecasterStack:
             rows.append(nn.utils.parameters_to_vector(build().parameters()).detach())
         self.weights_SP = torch.stack(rows).to(self._device)
         self._views = [self._view_of(row_P) for row_P in self.weights_SP]
+        averages = config.training.average_last > 0
+        self._served_SP = self.weights_SP.clone() if averages else self.weights_SP
+        self._served = [self._view_of(row_P) for row_P in self._served_SP]
         self.fused = fused_type(config, self._device)
         # Of our own dropout: other trainings on this GPU draw from PyTorch's generator too.
         self.generators = [torch.Generator(self._device).manual_seed(seed) for seed in seeds]
@@ -84,11 +87,21 @@ class ForecasterStack:
         """The parameters by which to derive, in the order of the columns of ``weights_SP``."""
         return list(self._leaves.values())
 
-    def forecaster(self, number: int) -> RecurrentForecaster:
-        """One of the forecasters, as it is now, with weights of its own."""
+    def forecaster(self, number: int, *, last_step: bool = False) -> RecurrentForecaster:
+        """One of the forecasters, as it is now, with weights of its own.
+
+        It has the mean of its weights over the last steps where ``training.average_last`` asks for
+        it, unless ``last_step`` wants those of the last step.
+        """
         copy = self._empty()
-        copy.load_state_dict(self._views[number].state_dict())
+        copy.load_state_dict((self._views if last_step else self._served)[number].state_dict())
         return copy
+
+    @torch.no_grad()
+    def average(self, share: Tensor) -> None:
+        """Let the present weights count for ``share`` in what is served."""
+        if self._served_SP is not self.weights_SP:
+            self._served_SP.lerp_(self.weights_SP, share)
 
     def _empty(self) -> RecurrentForecaster:
         """A forecaster whose weights are still to come; nothing is drawn for them."""

@@ -138,6 +138,7 @@ class TrainedModel:
     """
 
     forecaster: RecurrentForecaster
+    last_step: RecurrentForecaster  # the same but where `training.average_last` averages weights
     history: tuple[Progress, ...]
     train_seconds: float
     num_steps: int
@@ -307,8 +308,9 @@ class Training:
         for number, seed in enumerate(self._seeds):
             if seed not in self.outcomes:
                 self.outcomes[seed] = TrainedModel(
-                    stack.forecaster(number), tuple(clock.histories[number]), clock.train_seconds,
-                    clock.step, len(self._seeds),
+                    stack.forecaster(number), stack.forecaster(number, last_step=True),
+                    tuple(clock.histories[number]), clock.train_seconds, clock.step,
+                    len(self._seeds),
                 )  # fmt: skip
 
     def wait(self, seconds: float) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gridcast import optimization
 from gridcast.adam import StackedAdam
@@ -23,7 +23,7 @@ from gridcast.config import Cell, Config
 from gridcast.errors import NotFiniteError, UsageError
 from gridcast.features import build_features
 from gridcast.models import RecurrentForecaster, weights_sha256
-from gridcast.optimization import TrainingStep
+from gridcast.optimization import TrainingStep, averaging_shares
 from gridcast.splits import TRAIN
 from gridcast.stack import ForecasterStack
 from gridcast.training import Progress, TrainedModel, TrainingData, train_model
@@ -60,6 +60,10 @@ def train(
 ) -> TrainedModel:
     data = make_data(config) if data is None else data
     return train_model(data, config=config, cell=cell, seed=seed, on_progress=lambda _: None)
+
+
+def vector_of(forecaster: RecurrentForecaster) -> Tensor:
+    return nn.utils.parameters_to_vector(forecaster.parameters()).detach()
 
 
 def plan_orders(starts: Ints, config: Config, seed: int) -> list[Ints]:
@@ -268,6 +272,28 @@ def test_there_is_a_step_for_each_batch_of_each_pass_and_the_last_one_is_smaller
     assert train(config).num_steps == 3 * (num_windows // 16 + 1)
     dropping = tiny(training={"passes": 3, "drop_last": True}, windows={"random_phase": False})
     assert train(dropping).num_steps == 3 * (num_windows // 16)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_the_averaged_weights_are_the_mean_over_the_last_steps(cell: Cell) -> None:
+    constant = {"schedule": "constant", "passes": 2}
+
+    def after(num_steps: int, share: float) -> TrainedModel:
+        changes = {**constant, "max_steps": num_steps, "average_last": share}
+        return train(tiny(training=changes), cell=cell)
+
+    averaged = after(8, 0.5)
+    each = [vector_of(after(num_steps, 0.0).forecaster) for num_steps in (5, 6, 7, 8)]
+    torch.testing.assert_close(vector_of(averaged.forecaster), torch.stack(each).mean(0))
+    torch.testing.assert_close(vector_of(averaged.last_step), each[-1], rtol=0, atol=0)
+    assert not torch.equal(vector_of(averaged.forecaster), each[-1])
+
+
+def test_before_averaging_begins_the_weights_are_those_of_the_last_step() -> None:
+    assert averaging_shares(tiny(training={"average_last": 0.25}).training, 8) == [
+        1, 1, 1, 1, 1, 1, 1, 1 / 2,
+    ]  # fmt: skip
+    assert set(averaging_shares(tiny().training, 8)) == {1.0}
 
 
 @pytest.mark.parametrize(("max_steps", "num_passes"), [(1, 1), (8, 2)])
