@@ -262,6 +262,7 @@ class TrainingConfig(Section):
     learning_rate: Positive = Field(description="constant, or the peak of the cycle")
     schedule: Literal["one_cycle", "constant"] = Field(description="of the learning rate")
     weight_decay: float = Field(ge=0.0, description="AdamW's")
+    split_over: int = Field(ge=1, le=64, description="GPUs that share each batch of a job")
     average_last: Share = Field(
         description="share of the steps, the last ones, whose weights are averaged; 0: none"
     )
@@ -282,6 +283,13 @@ class TrainingConfig(Section):
         description="on a CPU, refuse a longer training without --yes (h); null: never"
     )
     time_limit_seconds: Positive = Field(description="a job is stopped after this (s)")
+
+    @model_validator(mode="after")
+    def _shares_are_alike(self) -> Self:
+        if self.batch_size % self.split_over:
+            message = f"batch_size a multiple of split_over ({self.split_over})"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _carried_batches_are_alike(self) -> Self:

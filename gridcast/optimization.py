@@ -1,12 +1,11 @@
-"""One training step: gather, forward, loss, backward, update. On a GPU it is a CUDA graph.
+"""One training step: the gradient of a batch, and the update of the weights.
 
-Eager recurrent training on a GPU waits for kernel launches; the step captured once and replayed
-does not. The first steps run eagerly (they are real steps and warm the libraries up), then the step
-is captured. A graph has one shape, so a smaller last batch of a pass is filled up with windows that
-count for nothing.
+On a GPU the step is a CUDA graph. A graph has one shape, so a smaller last batch of a pass is
+filled up with windows that count for nothing. Where several devices share each batch
+(``training.split_over``), each has the data and the weights and takes its part of the windows; the
+first adds the gradients up, changes the weights and hands them on.
 
-Legend: ``S`` forecasters, ``B`` windows, ``L`` lookback, ``F`` features, ``O`` origins, ``H``
-horizon.
+Legend: ``S`` forecasters, ``P`` parameters, ``B`` windows.
 """
 
 from __future__ import annotations
@@ -17,129 +16,145 @@ import torch
 from torch import Tensor
 
 from gridcast.adam import StackedAdam
-from gridcast.stack import HALF
+from gridcast.gradients import BatchGradient, fill_up
+from gridcast.recording import Recorded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gridcast.config import Config, TrainingConfig
-    from gridcast.models import State
     from gridcast.stack import ForecasterStack
     from gridcast.training import TrainingData
 
-_EAGER_STEPS = 3
-
 
 class TrainingStep:
-    """Updates a stack on one batch after another; ``__call__`` gives the batch's losses."""
+    """Updates a stack on one batch after another; ``__call__`` gives the batch's losses.
+
+    ``beside`` has a copy of the stack and of the data on each further device that shares the
+    batches.
+    """
 
     def __init__(
-        self, stack: ForecasterStack, data: TrainingData, config: Config, num_steps: int
+        self,
+        stack: ForecasterStack,
+        data: TrainingData,
+        config: Config,
+        num_steps: int,
+        beside: Sequence[tuple[ForecasterStack, TrainingData]] = (),
     ) -> None:
-        self._stack, self._data, self._config = stack, data, config
+        self._stack, self._config = stack, config
         self._device = data.x_TF.device
-        rates = learning_rates(config.training, num_steps)
-        self._rates = torch.tensor(rates, dtype=torch.float32, device=self._device)
-        self._rate = self._rates[0].clone()
-        shares = averaging_shares(config.training, num_steps)
-        self._shares = torch.tensor(shares, dtype=torch.float32, device=self._device)
-        self._share = self._shares[0].clone()
-        self._adam = StackedAdam(stack.weights_SP, config.training)
-        self._half = HALF.get(config.training.precision)
-        self._state: State | None = None
+        training = config.training
+        self._schedule = torch.tensor(
+            [learning_rates(training, num_steps), averaging_shares(training, num_steps)],
+            dtype=torch.float32,
+            device=self._device,
+        )
+        self._now = self._schedule[:, 0].clone()  # learning rate, share of the mean
+        self._adam = StackedAdam(stack.weights_SP, training)
         self._step = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
         self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=self._device)
-        self._loss_S = torch.zeros(0, device=self._device)
+        num_shares = 1 + len(beside)
+        self._gradient = BatchGradient(stack, data, config, num_shares=num_shares)
+        self._others = [
+            _Other(each, its_data, BatchGradient(each, its_data, config, share=share,
+                                                 num_shares=num_shares))
+            for share, (each, its_data) in enumerate(beside, start=1)
+        ]  # fmt: skip
+        for other in self._others:
+            other.take(stack.weights_SP, self._adam.loss_scale.scale_S)
+        # The gradients of all devices, the losses in a last column.
+        self._sum_SQ = stack.weights_SP.new_zeros(
+            len(stack.weights_SP), stack.weights_SP.shape[1] + 1
+        )
+        self._update = Recorded(
+            self._own_sum if beside else self._whole_step, self._device, stack.generators
+        )
+        self._apply = Recorded(self._apply_sum, self._device)
 
     def begin_pass(self) -> None:
         """Forget the hidden state that ``training.carry_hidden`` carries."""
-        for tensor in self._state or ():
-            tensor.zero_()
+        for each in (self._gradient, *(other.gradient for other in self._others)):
+            each.begin_pass()
 
     def __call__(self, starts_SB: Tensor) -> Tensor:
         """One update on the windows that start there; their losses, without waiting for the device.
 
         Each forecaster has windows of its own, as many as the others.
         """
-        self._rate.copy_(self._rates[self._step])
-        self._share.copy_(self._shares[self._step])
+        self._now.copy_(self._schedule[:, self._step])
         self._step += 1
-        if self._device.type == "cpu":
-            return self._update(starts_SB)
-        starts_SB = fill_up(starts_SB, self._config.training.batch_size)
-        if self._step <= _EAGER_STEPS:
-            return self._update(starts_SB)
-        if self._graph is None:
-            self._capture(starts_SB)
-        self._starts_SB.copy_(starts_SB)
-        if self._graph is not None:
-            self._graph.replay()
-        return self._loss_S.clone()
+        is_fixed = self._device.type == "cuda" or self._others
+        if is_fixed:
+            starts_SB = fill_up(starts_SB, self._config.training.batch_size)
+        if is_fixed and len(self._starts_SB):
+            self._starts_SB.copy_(starts_SB)
+        else:
+            self._starts_SB = starts_SB.clone()
+        for other in self._others:
+            other.run(self._starts_SB)
+        given = self._update()
+        if not self._others:
+            return given.clone()
+        self._sum_SQ.copy_(given)
+        for other in self._others:
+            self._sum_SQ += other.sum_SQ.to(self._device, non_blocking=True)
+        self._apply()
+        for other in self._others:
+            other.take(self._stack.weights_SP, self._adam.loss_scale.scale_S)
+        return self._sum_SQ[:, -1].clone()
 
-    def _update(self, starts_SB: Tensor) -> Tensor:
-        loss_S, state = self._forward(starts_SB)
-        scaled = (loss_S * self._adam.loss_scale.scale_S).sum()
-        grads = torch.autograd.grad(scaled, self._stack.leaves)
-        if self._config.training.carry_hidden:
-            self._carry(state)  # only now: the backward pass still needs what it overwrites
-        num_forecasters = len(starts_SB)
-        self._adam.step(torch.cat([each.reshape(num_forecasters, -1) for each in grads], 1),
-                        self._rate)  # fmt: skip
-        self._stack.average(self._share)
-        return loss_S.detach()
+    def _whole_step(self) -> Tensor:
+        """Gradient and update; the losses."""
+        loss_S, grad_SP = self._gradient(self._starts_SB, self._adam.loss_scale.scale_S)
+        self._change_weights(grad_SP)
+        return loss_S
 
-    def _forward(self, starts_SB: Tensor) -> tuple[Tensor, State]:
-        """Mean loss over each forecaster's training labels, on the scaled load, and the end state.
+    def _own_sum(self) -> Tensor:
+        """The gradient of this device's windows, the losses in a last column."""
+        return _with_losses(*self._gradient(self._starts_SB, self._adam.loss_scale.scale_S))
 
-        A start below 0 is filling (see :func:`fill_up`).
-        """
-        windows, training, data = self._config.windows, self._config.training, self._data
-        is_filling_SB = starts_SB < 0
-        starts_SB = torch.where(is_filling_SB, -1 - starts_SB, starts_SB)
-        steps_L = torch.arange(windows.lookback, device=self._device)
-        ahead_H = torch.arange(1, windows.horizon + 1, device=self._device)
-        x_SBLF = data.x_TF[starts_SB[..., None] + steps_L]
-        labels_SBOH = starts_SB[..., None, None] + steps_L[windows.warmup :, None] + ahead_H
-        with torch.autocast(
-            self._device.type, self._half, enabled=self._half is not None, cache_enabled=False
-        ):
-            y_SBOH, state = self._stack.run(
-                x_SBLF, data.region_of(starts_SB), windows.warmup, self._state
-            )
-        error = y_SBOH.float() - data.target_T[labels_SBOH]
-        weight = data.is_train_T[labels_SBOH] * ~is_filling_SB[..., None, None]
-        each = error.abs() if training.loss == "l1" else error.square()
-        return (each * weight).flatten(1).sum(1) / weight.flatten(1).sum(1), state
+    def _apply_sum(self) -> Tensor:
+        self._change_weights(self._sum_SQ[:, :-1])
+        return self._sum_SQ
 
-    def _carry(self, state: State) -> None:
-        """Keep the hidden state for the next batch, in place: a captured graph reads it there."""
-        if self._state is None:
-            self._state = tuple(tensor.detach().clone() for tensor in state)
-            return
-        for kept, new in zip(self._state, state, strict=True):
-            kept.copy_(new.detach())
-
-    def _capture(self, starts_SB: Tensor) -> None:
-        """Record the step. Nothing runs: weights, moments and random numbers stay as they are."""
-        self._starts_SB = starts_SB.clone()
-        graph = torch.cuda.CUDAGraph()
-        for generator in self._stack.generators:
-            graph.register_generator_state(generator)
-        # On this training's own stream if it has one: cuBLAS keeps a workspace a stream, and graphs
-        # that were captured on one stream would share it when they run side by side.
-        stream = torch.cuda.current_stream()
-        own = None if stream == torch.cuda.default_stream() else stream
-        with torch.cuda.graph(graph, stream=own):
-            self._loss_S = self._update(self._starts_SB)
-        self._graph = graph
+    def _change_weights(self, grad_SP: Tensor) -> None:
+        rate, share = self._now
+        self._adam.step(grad_SP, rate)
+        self._stack.average(share)
 
 
-def fill_up(starts_SB: Tensor, num_windows: int) -> Tensor:
-    """As many windows as asked for; those added repeat the first one and say so: ``-1 - start``."""
-    missing = num_windows - starts_SB.shape[1]
-    if missing == 0:
-        return starts_SB
-    filling = (-1 - starts_SB[:, :1]).expand(-1, missing)
-    return torch.cat([starts_SB, filling], 1)
+class _Other:
+    """A further device that takes its share of each batch."""
+
+    def __init__(self, stack: ForecasterStack, data: TrainingData, gradient: BatchGradient) -> None:
+        device = data.x_TF.device
+        self.gradient, self.sum_SQ = gradient, torch.zeros(0, device=device)
+        self._stack = stack
+        self._scale_S = torch.ones(len(stack.weights_SP), device=device)
+        self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=device)
+        self._run = Recorded(self._own_sum, device, stack.generators)
+
+    def run(self, starts_SB: Tensor) -> None:
+        """Its part of the gradient of the batch, without waiting for it."""
+        if len(self._starts_SB):
+            self._starts_SB.copy_(starts_SB, non_blocking=True)
+        else:
+            self._starts_SB = starts_SB.to(self._starts_SB.device, copy=True)
+        self.sum_SQ = self._run()
+
+    @torch.no_grad()
+    def take(self, weights_SP: Tensor, scale_S: Tensor) -> None:
+        """Go on from there."""
+        self._stack.weights_SP.copy_(weights_SP, non_blocking=True)
+        self._scale_S.copy_(scale_S, non_blocking=True)
+
+    def _own_sum(self) -> Tensor:
+        return _with_losses(*self.gradient(self._starts_SB, self._scale_S))
+
+
+def _with_losses(loss_S: Tensor, grad_SP: Tensor) -> Tensor:
+    return torch.cat([grad_SP, loss_S[:, None]], 1)
 
 
 def learning_rates(training: TrainingConfig, num_steps: int) -> list[float]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Windows times units of a CPU's step, up to which what lies between operations costs most.
 _SMALL = 1 << 14
+_NEXT_SHARE = 1 << 32  # from the random numbers of one device's share of a batch to the next one's
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -39,10 +40,19 @@ def fused_type(config: Config, device: torch.device) -> torch.dtype | None:
 
 
 class ForecasterStack:
-    """``S`` forecasters of one cell, one a seed; each begins as it would alone."""
+    """``S`` forecasters of one cell, one a seed; each begins as it would alone.
+
+    ``share`` counts the devices that share their batches: dropout is drawn anew on each.
+    """
 
     def __init__(
-        self, data: TrainingData, config: Config, *, cell: Cell, seeds: Sequence[int]
+        self,
+        data: TrainingData,
+        config: Config,
+        *,
+        cell: Cell,
+        seeds: Sequence[int],
+        share: int = 0,
     ) -> None:
         self._config, self._device = config, data.x_TF.device
 
@@ -67,7 +77,11 @@ class ForecasterStack:
         self._served = [self._view_of(row_P) for row_P in self._served_SP]
         self.fused = fused_type(config, self._device)
         # Of our own dropout: other trainings on this GPU draw from PyTorch's generator too.
-        self.generators = [torch.Generator(self._device).manual_seed(seed) for seed in seeds]
+        chances = [seed + share * _NEXT_SHARE for seed in seeds]
+        self.generators = [torch.Generator(self._device).manual_seed(each) for each in chances]
+        if share and self._device.type == "cuda":  # PyTorch's layers draw from the device's own
+            with torch.cuda.device(self._device):
+                torch.cuda.manual_seed(chances[0])
         alone = dict[str, Tensor](self._views[0].named_parameters())
         self._leaves = alone if self.fused is None else self._stacked_leaves()
         if self.fused is None and len(seeds) > 1:

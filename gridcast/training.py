@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -61,6 +61,11 @@ class TrainingData:
     def num_regions(self) -> int:
         """How many regions there are."""
         return len(self.first_step_R)
+
+    def on(self, device: torch.device) -> TrainingData:
+        """The same on another device."""
+        tensors = ("x_TF", "target_T", "is_train_T", "first_step_R")
+        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
 
     def region_of(self, steps: Tensor) -> Tensor:
         """The number of the region in which each step lies."""
@@ -179,23 +184,32 @@ def train_models(
     config: Config,
     models: Sequence[tuple[Cell, int]],
     on_progress: Callable[[Cell, int, Progress], None],
+    beside: Sequence[torch.device] = (),
 ) -> dict[tuple[Cell, int], TrainedModel | NotFiniteError]:
     """Fit several forecasters (cell, seed) on one device, as many at a time as pays.
 
     With our GPU kernels the seeds of a cell share one pass, and the cells run side by side. Without
     them each is trained by itself, two side by side where the library's dropout, which draws from
     PyTorch's own generator, is not used. Whatever the company, each comes out as it does alone (to
-    rounding, with our kernels).
+    rounding, with our kernels). Devices ``beside`` share each batch with that of the data; cells
+    are then trained one after the other.
 
     Raises:
         UsageError: the training part is too short for a batch in each pass.
     """
     is_fused = fused_type(config, data.x_TF.device) is not None
     has_own_chance = is_fused or config.model.dropout == 0 or config.model.num_layers == 1
-    at_once = _SIDE_BY_SIDE if data.x_TF.device.type == "cuda" and has_own_chance else 1
+    can_share = data.x_TF.device.type == "cuda" and has_own_chance and not beside
+    at_once = _SIDE_BY_SIDE if can_share else 1
+    replicas = [data.on(device) for device in beside]
     waiting = [
         Training(
-            data, config=config, cell=cell, seeds=seeds, on_progress=partial(on_progress, cell)
+            data,
+            config=config,
+            cell=cell,
+            seeds=seeds,
+            on_progress=partial(on_progress, cell),
+            beside=replicas,
         )
         for cell, seeds in _stacks(models, most=_MOST_SEEDS if is_fused else 1)
     ]
@@ -261,6 +275,8 @@ def _stream(device: torch.device, place: int) -> torch.cuda.Stream:  # noqa: ARG
 class Training:
     """The training of one cell with one or more seeds, all in one pass.
 
+    ``beside`` is the data on further devices, which share each batch with that of ``data``.
+
     ``outcomes`` has each seed's model, or why there is none: a loss that is not finite ends the
     training of its seed alone.
     """
@@ -273,12 +289,14 @@ class Training:
         cell: Cell,
         seeds: Sequence[int],
         on_progress: Callable[[int, Progress], None],
+        beside: Sequence[TrainingData] = (),
     ) -> None:
         self.outcomes: dict[int, TrainedModel | NotFiniteError] = {}
         self.device = data.x_TF.device
         self.validation_seconds = 0.0
         self.cell = cell
         self._data, self._config, self._seeds = data, config, tuple(seeds)
+        self._beside = tuple(beside)
         self._starts_N = train_starts(data.steps, config.windows)
         self._validation = plan_scoring(data, VALIDATION, config)
         self._passes = plan_passes(
@@ -291,7 +309,11 @@ class Training:
         """Train, giving way after each step."""
         data, config, clock = self._data, self._config, self._clock
         stack = ForecasterStack(data, config, cell=self.cell, seeds=self._seeds)
-        update = TrainingStep(stack, data, config, clock.num_steps)
+        others = [
+            (ForecasterStack(each, config, cell=self.cell, seeds=self._seeds, share=share), each)
+            for share, each in enumerate(self._beside, start=1)
+        ]
+        update = TrainingStep(stack, data, config, clock.num_steps, others)
         size = config.training.batch_size
         for pass_number, num_batches in enumerate(self._passes, start=1):
             update.begin_pass()

@@ -50,6 +50,29 @@ def find_devices(profile: str, overrides: tuple[str, ...]) -> Devices:
     return Devices(tuple(names if ":" not in wanted else [wanted]), num_cores or 1)
 
 
+def leading_devices(devices: Devices, *, split_over: int) -> tuple[str, ...]:
+    """The devices to which jobs are given; each leads the ``split_over - 1`` that come after it.
+
+    Raises:
+        ConfigError: there are fewer GPUs than are to share a batch.
+    """
+    num_gpus = 0 if devices.device_type == "cpu" else len(devices.names)
+    if 1 < split_over > num_gpus:
+        raise ConfigError(
+            where="configuration",
+            key="training.split_over",
+            found=split_over,
+            expected=f"at most the number of GPUs, here {num_gpus}, or 1",
+        )
+    return devices.names[: len(devices.names) - split_over + 1 : split_over]
+
+
+def devices_beside(device: str, *, split_over: int) -> list[str]:
+    """Those that share each batch with ``device``: the next ones."""
+    kind, _, number = device.partition(":")
+    return [f"{kind}:{int(number) + more}" for more in range(1, split_over)]
+
+
 @cache
 def num_cuda_devices() -> int:
     """How many CUDA devices torch can use; 0 at once where the machine has no CUDA driver."""

@@ -29,7 +29,7 @@ from gridcast.planning import (
 )
 from gridcast.quality import flag_readings
 from gridcast.windows import Steps
-from tasks.devices import find_devices, resolve_precision
+from tasks.devices import find_devices, leading_devices, resolve_precision
 from tasks.measure import measure
 from tasks.slots import jobs_per_device
 from tasks.snapshots import read_current
@@ -122,13 +122,18 @@ def _plan(
     num_features = len(names_of_features(config.features))
     pairs = [(cell, seed) for seed in config.training.seeds for cell in config.model.cells]
     threads = config.training.threads or max(1, devices.num_cores // len(pairs))
+    leading = leading_devices(devices, split_over=config.training.split_over)
+    its_share = config.training.batch_size // config.training.split_over
+    shared = config.with_values(
+        {"training.batch_size": its_share, "training.split_over": 1}, where=profile
+    )
     measured = {
-        cell: measure(config, counts, cell=cell, device=devices.names[0], threads=threads)
+        cell: measure(shared, counts, cell=cell, device=leading[0], threads=threads)
         for cell in config.model.cells
     }
     jobs: list[JobPlan] = []
     for number, (cell, seed) in enumerate(pairs):
-        device = devices.names[number % len(devices.names)]
+        device = leading[number % len(leading)]
         jobs.append(
             plan_job(
                 counts, measured[cell], config, cell=cell, seed=seed, device=device,

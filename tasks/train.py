@@ -14,7 +14,7 @@ from prefect.futures import PrefectFuture
 
 from gridcast.errors import TooLongError, TrainingJobError
 from gridcast.planning import estimate_cpu_seconds
-from tasks.devices import Devices, find_devices, resolve_precision
+from tasks.devices import Devices, find_devices, leading_devices, resolve_precision
 from tasks.owned_process import Work, run_owned
 from tasks.progress import board, describe
 from tasks.records import Features, Job, TrainedJob
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 _CODE = (
     "gridcast.adam",
     "gridcast.cpu_gru",
+    "gridcast.gradients",
     "gridcast.metrics",
     "gridcast.models",
     "gridcast.kernels",
     "gridcast.optimization",
+    "gridcast.recording",
     "gridcast.recurrence",
     "gridcast.scoring",
     "gridcast.stack",
@@ -78,9 +80,10 @@ def _plan(
 
     pairs = [(cell, seed) for seed in config.training.seeds for cell in config.model.cells]
     threads = config.training.threads or max(1, devices.num_cores // len(pairs))
+    leading = leading_devices(devices, split_over=config.training.split_over)
     jobs = []
     for number, (cell, seed) in enumerate(pairs):
-        device = devices.names[number % len(devices.names)]
+        device = leading[number % len(leading)]
         parts = {
             "features": features.key,
             "file": features.file_sha256,
@@ -160,7 +163,8 @@ def train_model(run: Run, job: Job, tried: dict[str, str] | None = None) -> Trai
         return unchanged(trained)
     devices = find_devices(run.profile, run.overrides)
     at_once = jobs_per_device(run.config.training, devices)
-    with slots.held(devices.names, jobs_per_device=at_once) as device:
+    leading = leading_devices(devices, split_over=run.config.training.split_over)
+    with slots.held(leading, jobs_per_device=at_once) as device:
         job = _placed(job, device)
         _log.info("%s: training on %s, CPU threads: %d", job.name, job.device, job.threads)
         (Path(job.folder) / "result.json").unlink(missing_ok=True)

@@ -28,6 +28,7 @@ from gridcast.models import LastStep, weights_sha256
 from gridcast.scoring import score
 from gridcast.splits import PARTS, TEST
 from gridcast.training import TrainedModel, TrainingData, collect_training_data, train_models
+from tasks.devices import devices_beside
 from tasks.owned_process import end_with_owner, tell
 from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
 
@@ -82,7 +83,11 @@ def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
     def say(cell: Cell, seed: int, progress: Progress) -> None:
         tell("progress", job=names[cell, seed], **asdict(progress))
 
-    outcomes = train_models(data, config=config, models=list(names), on_progress=say)
+    others = devices_beside(job["device"], split_over=config.training.split_over)
+    outcomes = train_models(
+        data, config=config, models=list(names), on_progress=say,
+        beside=[torch.device(other) for other in others],
+    )  # fmt: skip
     failed = {}
     for each, folder in zip(jobs, folders, strict=True):
         outcome = outcomes[each["cell"], each["seed"]]

@@ -6,7 +6,6 @@ Legend: ``S`` models, ``B`` windows, ``L`` lookback, ``F`` features, ``U`` units
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -61,8 +60,7 @@ CASES = [
 
 
 def on_gpu(data: TrainingData) -> TrainingData:
-    tensors = ("x_TF", "target_T", "is_train_T", "first_step_R")
-    return replace(data, **{name: getattr(data, name).cuda() for name in tensors})
+    return data.on(torch.device("cuda:0"))
 
 
 def relative_error(found: Tensor, exact: Tensor) -> float:
@@ -237,3 +235,37 @@ def test_cells_side_by_side_give_what_each_gives_alone_bit_for_bit() -> None:
         ]
 
     assert train("gru", "lstm") == [*train("gru"), *train("lstm")]
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.gpu
+@pytest.mark.parametrize("recurrence", ["auto", "library"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("cell", NETWORKS)
+def test_two_gpus_that_share_each_batch_train_what_one_trains(
+    cell: Cell, precision: str, recurrence: str
+) -> None:
+    from tests.test_training import make_data
+
+    config = make_config(
+        "base",
+        windows={"lookback": 48, "warmup": 8, "horizon": 1, "stride": 1},
+        model={"hidden_size": 64, "num_layers": 2, "dropout": 0.0},
+        training={"passes": 2, "batch_size": 64, "precision": precision, "recurrence": recurrence},
+        features={"lags_hours": [24]},
+    )
+    data = on_gpu(make_data(config))
+
+    def train(seed: int, *beside: TrainingData) -> Tensor:
+        training = Training(
+            data, config=config, cell=cell, seeds=(seed,), on_progress=lambda *_: None,
+            beside=beside,
+        )  # fmt: skip
+        run_together([training])
+        model = training.outcomes[seed]
+        assert isinstance(model, TrainedModel)
+        return nn.utils.parameters_to_vector(model.forecaster.parameters())
+
+    alone, shared = train(0), train(0, data.on(torch.device("cuda:1")))
+    assert relative_error(shared, alone) < 0.02
+    assert relative_error(train(1), alone) > 0.5  # which is what that says

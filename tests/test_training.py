@@ -20,13 +20,21 @@ from torch import Tensor, nn
 from gridcast import optimization
 from gridcast.adam import StackedAdam
 from gridcast.config import Cell, Config
-from gridcast.errors import NotFiniteError, UsageError
+from gridcast.errors import ConfigError, NotFiniteError, UsageError
 from gridcast.features import build_features
+from gridcast.gradients import BatchGradient
 from gridcast.models import RecurrentForecaster, weights_sha256
-from gridcast.optimization import TrainingStep, averaging_shares
+from gridcast.optimization import averaging_shares
 from gridcast.splits import TRAIN
 from gridcast.stack import ForecasterStack
-from gridcast.training import Progress, TrainedModel, TrainingData, train_model
+from gridcast.training import (
+    Progress,
+    TrainedModel,
+    Training,
+    TrainingData,
+    run_together,
+    train_model,
+)
 from gridcast.windows import Ints, cut_pass, train_starts
 from tests.builders import make_config, make_load, make_load_frame, make_training_data
 
@@ -79,6 +87,44 @@ def weights_of(config: Config, data: TrainingData | None = None, **job: Any) -> 
 @cache
 def reference_weights(cell: Cell = "gru") -> str:
     return weights_of(tiny(), cell=cell)
+
+
+# -- the same, on several devices -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_devices", [2, 4])
+@pytest.mark.parametrize(
+    ("profile", "cell", "changes"),
+    [
+        ("base", "gru", {}),
+        ("base", "lstm", {"average_last": 0.5, "clip_norm": 0.1}),
+        ("seed", "gru", {"learning_rate": 1e-2}),
+    ],
+    ids=["gru", "averaged_and_clipped_lstm", "the_articles_carried_state"],
+)
+def test_devices_that_share_each_batch_train_what_one_trains(
+    num_devices: int, profile: str, cell: Cell, changes: Mapping[str, object]
+) -> None:
+    config = tiny(profile, training={"schedule": "constant", **changes}, model={"dropout": 0.0})
+    data = make_data(config)
+    alone = train(config, data, cell=cell)
+    training = Training(
+        data, config=config, cell=cell, seeds=[0], on_progress=lambda *_: None,
+        beside=[data.on(torch.device("cpu")) for _ in range(num_devices - 1)],
+    )  # fmt: skip
+    run_together([training])
+    shared = training.outcomes[0]
+    assert isinstance(shared, TrainedModel)
+    assert shared.num_steps == alone.num_steps > 5
+    start = vector_of(train(tiny(profile, training={"max_steps": 1}), data, cell=cell).forecaster)
+    found, expected = vector_of(shared.forecaster), vector_of(alone.forecaster)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    assert float((expected - start).abs().max()) > 100 * float((found - expected).abs().max())
+
+
+def test_a_batch_that_devices_cannot_share_alike_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"batch_size a multiple of split_over \(3\)"):
+        Config.load("base", overrides=("training.split_over=3",))
 
 
 # -- the same again ------------------------------------------------------------------------------
@@ -229,8 +275,8 @@ def test_the_loss_is_the_mean_over_the_training_labels_of_the_batch(
                     if data.is_train_T[label]:
                         errors.append(float(y_OH[origin - 4, ahead - 1] - data.target_T[label]))
         stack = ForecasterStack(data, config, cell="gru", seeds=[0])
-        stack.weights_SP[0] = torch.nn.utils.parameters_to_vector(forecaster.parameters())
-        found = float(TrainingStep(stack, data, config, 1)._forward(starts_B[None])[0])
+        stack.weights_SP[0] = vector_of(forecaster)
+    found = float(BatchGradient(stack, data, config)(starts_B[None], torch.ones(1))[0])
     each = np.abs(errors) if loss == "l1" else np.square(errors)
     assert found == pytest.approx(each.mean(), rel=1e-5)
 
