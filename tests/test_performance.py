@@ -28,6 +28,7 @@ from benchmarks.write_performance import (
     accuracy_section,
     gpus_section,
     limits,
+    pace_section,
     page,
     performance_page,
     pipeline_section,
@@ -96,7 +97,7 @@ def test_the_page_is_what_the_kept_figures_make() -> None:
 def test_what_no_file_tells_of_is_said_to_be_not_measured() -> None:
     text = page(lambda _: [])
     headings = re.findall(r"^## .+$", text, re.MULTILINE)
-    assert len(headings) == text.count("\n\nNot measured.") == 9
+    assert len(headings) == text.count("\n\nNot measured.") == 11
 
 
 def test_make_bench_runs_what_measures_and_nothing_else() -> None:
@@ -213,6 +214,16 @@ def test_regions_won_against_lightgbm_are_counted_for_the_best_network_and_the_m
     assert "Against LightGBM, region by region: not measured." in without
 
 
+def test_the_soonest_training_that_reaches_the_articles_best_is_named() -> None:
+    rows = [
+        {"contestant": "gru", "num_layers": 1, "hidden_size": 64, "passes": passes,
+         "train_seconds": seconds, "smape": error, "validation_smape": error}
+        for passes, seconds, error in ((1, 0.1, 1.2), (2, 0.25, 1.05), (3, 0.4, 0.9))
+    ]  # fmt: skip
+    assert "is reached after 0.25 s of training" in pace_section(make_kept(*rows))
+    assert "is reached after – of training" in pace_section(make_kept(rows[0]))
+
+
 # -- size, stages, GPUs, seeds -------------------------------------------------------------------
 
 
@@ -234,11 +245,15 @@ def test_a_stage_that_has_come_since_has_its_line() -> None:
 
 
 def test_further_gpus_are_set_against_linear_and_seeds_against_one_by_one() -> None:
-    gpus = [{"num_gpus": number, "num_jobs": 4, "wall_seconds": seconds}
+    sizes = {"num_layers": 2, "hidden_size": 256, "num_regions": 100, "num_hours": 8760}
+    gpus = [sizes | {"num_gpus": number, "num_jobs": 4, "wall_seconds": seconds + 10,
+                     "longest_train_seconds": seconds, "batch_size": 1024}
             for number, seconds in ((1, 40.0), (2, 20.0), (4, 16.0))]  # fmt: skip
     section = gpus_section(make_kept(*gpus))
-    assert cells_of(section, "2 GPUs") == ["4", "20.0 s", "2.00 ×", "100 %"]
-    assert cells_of(section, "4 GPUs")[-1] == "62 %"
+    assert cells_of(section, "2 GPUs") == [
+        "4", "20.0 s", "**2.00 ×**", "100 %", "30.0 s", "1.67 ×"
+    ]  # fmt: skip
+    assert cells_of(section, "4 GPUs")[2:4] == ["**2.50 ×**", "62 %"]
     seeds = [{"contestant": "gru", "num_seeds": number, "train_seconds": seconds}
              for number, seconds in ((1, 10.0), (5, 20.0))]  # fmt: skip
     assert seeds_section(make_kept(*seeds)).splitlines()[-1] == (
