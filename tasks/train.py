@@ -14,7 +14,13 @@ from prefect.futures import PrefectFuture
 
 from gridcast.errors import TooLongError, TrainingJobError
 from gridcast.planning import estimate_cpu_seconds
-from tasks.devices import Devices, find_devices, leading_devices, resolve_precision
+from tasks.devices import (
+    Devices,
+    devices_beside,
+    find_devices,
+    leading_devices,
+    resolve_precision,
+)
 from tasks.owned_process import Work, run_owned
 from tasks.progress import board, describe
 from tasks.records import Features, Job, TrainedJob
@@ -63,7 +69,9 @@ def plan_trial(
 ) -> list[Job]:
     """One of ``at_once`` trials: its jobs on one device, which score the validation part alone."""
     found = find_devices(run.profile, run.overrides)
-    devices = Devices((device or found.names[0],), max(1, found.num_cores // at_once))
+    first = device or found.names[0]
+    beside = devices_beside(first, split_over=run.config.training.split_over)
+    devices = Devices((first, *beside), max(1, found.num_cores // at_once))
     config = resolve_precision(run.config, devices.device_type)
     return _plan(run, config, features, devices, scored=("validation",))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.config import Config
 from gridcast.errors import ConfigError, NoTrialError
 from gridcast.tuning import profile_of, smape_of_mean_forecast
-from tasks.devices import find_devices
+from tasks.devices import find_devices, leading_devices
 from tasks.records import StudyRecord, TrainedJob, TrialRecord, best_first, best_of, shown
 from tasks.storage import (
     key_of,
@@ -66,7 +67,9 @@ def open_study(run: Run, ingestion: Ingestion, jobs: list[Job]) -> Iterator[Stud
 
     ``jobs`` are those of the settings as they are: what they depend on, all trials depend on.
     """
-    devices = find_devices(run.profile, run.overrides)
+    found = find_devices(run.profile, run.overrides)
+    leading = leading_devices(found, split_over=run.config.training.split_over)
+    devices = replace(found, names=leading)
     parts = _parts(run, jobs)
     name = f"{ingestion.dataset}-{key_of(**parts)[:12]}"
     _tell_if_new(run, name, ingestion.dataset, parts)

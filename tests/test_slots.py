@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from tasks.devices import Devices
+from gridcast.errors import ConfigError
+from tasks.devices import Devices, devices_beside, leading_devices
 from tasks.slots import Slots, jobs_per_device
 from tests.builders import make_config
 
@@ -57,3 +58,31 @@ def test_a_gpu_takes_two_jobs_and_a_cpu_one_a_core_unless_set(
 ) -> None:
     training = make_config(training={"jobs_per_device": setting}).training
     assert jobs_per_device(training, Devices(names, num_cores=6)) == expected
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "split_over", "leading"),
+    [(4, 1, [0, 1, 2, 3]), (4, 2, [0, 2]), (5, 2, [0, 2]), (4, 3, [0]), (4, 4, [0])],
+)
+def test_jobs_that_share_gpus_are_given_to_the_first_of_each_group(
+    num_gpus: int, split_over: int, leading: list[int]
+) -> None:
+    devices = Devices(tuple(f"cuda:{number}" for number in range(num_gpus)), num_cores=8)
+    found = leading_devices(devices, split_over=split_over)
+    assert found == tuple(f"cuda:{number}" for number in leading)
+    groups = [[first, *devices_beside(first, split_over=split_over)] for first in found]
+    used = [each for group in groups for each in group]
+    assert len(used) == len(set(used)) == len(leading) * split_over
+    assert set(used) <= set(devices.names)
+
+
+@pytest.mark.parametrize("names", [("cpu",), ("cuda:0",), ("cuda:0", "cuda:1")], ids=len)
+def test_more_gpus_to_a_job_than_there_are_is_refused(names: tuple[str, ...]) -> None:
+    number = 0 if names == ("cpu",) else len(names)
+    with pytest.raises(ConfigError, match=rf"training\.split_over: found 3, .* here {number}"):
+        leading_devices(Devices(names, num_cores=8), split_over=3)
+
+
+def test_a_cpu_leads_nothing() -> None:
+    assert leading_devices(Devices(("cpu",), num_cores=8), split_over=1) == ("cpu",)
+    assert devices_beside("cpu", split_over=1) == []
