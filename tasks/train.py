@@ -48,6 +48,7 @@ _CODE = (
     "gridcast.stack",
     "gridcast.training",
     "gridcast.windows",
+    "tasks.model_file",
     "tasks.training_process",
 )
 _log = logging.getLogger("gridcast.train")

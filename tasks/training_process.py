@@ -12,7 +12,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +23,12 @@ import torch
 
 from gridcast.config import Config
 from gridcast.errors import GridcastError
-from gridcast.models import LastStep, weights_sha256
+from gridcast.models import weights_sha256
 from gridcast.scoring import score
 from gridcast.splits import PARTS, TEST
 from gridcast.training import TrainedModel, TrainingData, collect_training_data, train_models
 from tasks.devices import devices_beside
+from tasks.model_file import export_model
 from tasks.owned_process import end_with_owner, tell
 from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from gridcast.training import Progress
 
 JOB, RESULT, MODEL, FORECASTS = "job.json", "result.json", "model.pt2", "forecasts.parquet"
-# Two windows: torch.export would take a batch of one for a constant.
-_EXAMPLE_BATCH = 2
 
 
 def main(folders: list[Path]) -> int:
@@ -111,7 +109,10 @@ def finish(
     peak = peak_memory_bytes(data.x_TF.device)
     files = [FORECASTS]
     if TEST in parts:
-        export_model(folder / MODEL, trained, data, lookback=config.windows.lookback)
+        export_model(
+            folder / MODEL, trained.forecaster, num_features=data.x_TF.shape[1],
+            lookback=config.windows.lookback,
+        )  # fmt: skip
         files.append(MODEL)
     return {
         "num_parameters": trained.forecaster.num_parameters,
@@ -161,21 +162,6 @@ def write_forecasts(path: Path, scored: dict[int, Scored]) -> None:
             writer.write_table(table)
         if writer is not None:
             writer.close()
-
-
-def export_model(path: Path, trained: TrainedModel, data: TrainingData, *, lookback: int) -> None:
-    """``torch.export`` in eval mode (in train mode dropout is baked in), any number of windows."""
-    model = LastStep(trained.forecaster, lookback=lookback).cpu().eval()
-    has_region = trained.forecaster.config.region_units > 0  # its number is a window's last column
-    example_BLF = torch.zeros(_EXAMPLE_BATCH, lookback, data.x_TF.shape[1] + has_region)
-    with warnings.catch_warnings():  # nn.RNN keeps its weights twice, which export remarks upon
-        warnings.filterwarnings("ignore", message="The tensor attributes .*_flat_weights")
-        program = torch.export.export(
-            model, (example_BLF,), dynamic_shapes=({0: torch.export.Dim("batch")},)
-        )
-    program.example_inputs = None  # they alone would be stored as a pickle
-    with publishing(path) as temporary, temporary.open("wb") as file:
-        torch.export.save(program, file)
 
 
 def set_fp32_precision(device: torch.device, precision: str) -> None:

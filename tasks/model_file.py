@@ -1,0 +1,92 @@
+"""A trained forecaster as a file that PyTorch alone can run: ``model.pt2``."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gridcast.models import LastStep
+from tasks.storage import publishing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from gridcast.models import RecurrentForecaster
+
+# Two windows: torch.export would take a batch of one for a constant.
+_EXAMPLE_BATCH = 2
+_LAYERS = (torch.ops.aten.gru.input, torch.ops.aten.lstm.input)
+
+
+def export_model(
+    path: Path, forecaster: RecurrentForecaster, *, num_features: int, lookback: int
+) -> None:
+    """``torch.export`` in eval mode (in train mode dropout is baked in), any number of windows."""
+    model = LastStep(forecaster, lookback=lookback).cpu().eval()
+    has_region = forecaster.config.region_units > 0  # its number is a window's last column
+    example_BLF = torch.zeros(_EXAMPLE_BATCH, lookback, num_features + has_region)
+    with warnings.catch_warnings(), shapes_alone():
+        # nn.RNN keeps its weights twice, which export remarks upon.
+        warnings.filterwarnings("ignore", message="The tensor attributes .*_flat_weights")
+        program = torch.export.export(
+            model, (example_BLF,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+    program.example_inputs = None  # they alone would be stored as a pickle
+    with publishing(path) as temporary, temporary.open("wb") as file:
+        torch.export.save(program, file)
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Recurrent layers tell the shapes of what they give, and compute nothing.
+
+    In an exported program a layer is one operation. To learn its shape, ``torch.export`` runs it
+    on tensors without data, step by step: with 168 steps that takes 5 to 10 s, far longer than all
+    else. A PyTorch that keeps its rules elsewhere is left to do so.
+    """
+    with ExitStack() as replaced:
+        for layer in _LAYERS:
+            replaced.enter_context(_replaced(layer))
+        yield
+
+
+@contextmanager
+def _replaced(layer: Any) -> Iterator[None]:  # noqa: ANN401 - PyTorch does not name the type
+    kernels = getattr(layer, "py_kernels", {})
+    kept = {key: kernel for key, kernel in kernels.items() if _is_step_by_step(kernel)}
+    kernels.update(dict.fromkeys(kept, _shapes_of))
+    _forget_choices(layer)
+    try:
+        yield
+    finally:
+        kernels.update(kept)
+        _forget_choices(layer)
+
+
+def _forget_choices(layer: Any) -> None:  # noqa: ANN401
+    """Which kernel a call takes is looked up once and remembered."""
+    getattr(layer, "_dispatch_cache", {}).clear()
+
+
+def _is_step_by_step(kernel: object) -> bool:
+    return getattr(kernel, "__module__", "") == "torch._decomp.decompositions"
+
+
+def _shapes_of(
+    x_BLF: Tensor,
+    begin: Tensor | Sequence[Tensor],
+    params: Sequence[Tensor],
+    has_biases: bool,  # noqa: FBT001 - PyTorch's own signature
+    *rest: Any,  # noqa: ANN401
+) -> tuple[Tensor, ...]:
+    """What a layer with ``batch_first`` gives: states of all steps, and the last ones."""
+    del params, has_biases, rest
+    ends = [begin] if isinstance(begin, Tensor) else list(begin)
+    batch, lookback, _ = x_BLF.shape
+    out_LBU = x_BLF.new_empty(lookback, batch, ends[0].shape[-1])
+    return out_LBU.transpose(0, 1), *(torch.empty_like(end) for end in ends)
