@@ -168,13 +168,18 @@ def run_section(kept: Json) -> str:
     return "\n\n".join(parts)
 
 
-def averaged_section(groups: Groups) -> list[str]:
-    """The same trainings, scored with their averaged weights; nothing where none were kept."""
+def averaged_groups(groups: Groups) -> Groups:
+    """The same trainings with the error of their averaged weights, where it was kept."""
     kept = {
         key: [{**row, "smape": row["averaged_smape"]} for row in runs if "averaged_smape" in row]
         for key, runs in groups.items()
     }
-    averaged = {key: runs for key, runs in kept.items() if runs}
+    return {key: runs for key, runs in kept.items() if runs}
+
+
+def averaged_section(groups: Groups) -> list[str]:
+    """The same trainings, scored with their averaged weights; nothing where none were kept."""
+    averaged = averaged_groups(groups)
     if not averaged:
         return []
     head = ["", "seeds", "sMAPE, mean ± deviation", "lowest to highest", "of the last step"]
@@ -191,6 +196,7 @@ def averaged_section(groups: Groups) -> list[str]:
         table(head, rows),
         precision_table(averaged),
         cells_table(averaged),
+        cells_verdict(averaged),
     ]
 
 
@@ -338,6 +344,8 @@ def models_block(files: Sequence[Json]) -> str:
         if kept["benchmark"] == "article":
             groups = grouped(kept["rows"])
             parts += [f"On {kept['device']}:", cells_table(groups), cells_verdict(groups)]
+            if averaged := averaged_groups(groups):
+                parts += [_AVERAGED, cells_table(averaged), cells_verdict(averaged)]
     if not parts:
         parts = [f"On the article's protocol: {NOT_MEASURED}.", cells_table({})]
     return "\n\n".join(parts)
