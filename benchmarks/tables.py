@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,3 +67,26 @@ def met(ratio: float, bar: float) -> str:
 def kept_files(pattern: str, folder: Path = RESULTS) -> list[Json]:
     """What benchmarks have left there, by name."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(pattern))]
+
+
+def device_type(kept: Json) -> str:
+    """``cpu`` or ``cuda``, of the file's device."""
+    return "cpu" if kept["device"] == "cpu" else "cuda"
+
+
+def grouped(rows: Iterable[Json], field: str) -> dict[Any, list[Json]]:
+    """The rows by the value of a field, in the order in which the values come first."""
+    groups: dict[Any, list[Json]] = {}
+    for row in rows:
+        groups.setdefault(row.get(field), []).append(row)
+    return groups
+
+
+def mean_of(rows: Iterable[Json], field: str) -> float:
+    """Mean of a field."""
+    return mean(float(row[field]) for row in rows)
+
+
+def cell_of(value: float | None, form: str) -> str:
+    """A figure as a cell of a table, a dash where there is none."""
+    return NOTHING if value is None else form.format(value)

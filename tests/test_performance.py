@@ -20,22 +20,18 @@ from torch import nn
 
 from benchmarks import rivals
 from benchmarks.ceilings import step_need
-from benchmarks.rivals import Turn, Way, check_networks, contests, train_ours, verdicts, ways
-from benchmarks.tables import aligned, table
-from benchmarks.turns import Clock
-from benchmarks.write_performance import (
-    PAGE,
-    accuracy_section,
+from benchmarks.performance_accuracy import accuracy_section, pace_section
+from benchmarks.performance_scale import (
     gpus_section,
-    limits,
-    pace_section,
-    page,
-    performance_page,
     pipeline_section,
-    rivals_section,
     seeds_section,
     size_section,
 )
+from benchmarks.performance_speed import limits, rivals_section
+from benchmarks.rivals import Turn, Way, check_networks, contests, train_ours, verdicts, ways
+from benchmarks.tables import aligned, table
+from benchmarks.turns import Clock
+from benchmarks.write_performance import PAGE, page, performance_page
 from gridcast.config import Cell
 from gridcast.splits import TRAIN
 from gridcast.synthetic import csv_bytes, synthesize
