@@ -31,11 +31,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.jobs import Json, num_cores, train, write_job, write_table
 from gridcast.config import Config
+from tasks.devices import dealt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_NUM_SEEDS = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,10 +86,11 @@ def _row(
     folder: Path, features: Json, config: Config, devices: list[str], options: argparse.Namespace
 ) -> Json:
     """All jobs on these devices: from the start of the first to the end of the last."""
-    seeds_and_cells = list(product(range(_NUM_SEEDS), config.model.cells))[: options.jobs]
+    num_seeds = options.jobs // len(config.model.cells)
+    seeds_and_cells = product(range(num_seeds), config.model.cells)
+    placed = dealt(num_seeds, len(config.model.cells), devices)  # as a run deals them out
     jobs: dict[str, list[Path]] = {device: [] for device in devices}
-    for number, (seed, cell) in enumerate(seeds_and_cells):
-        device = devices[number % len(devices)]  # as a run deals them out
+    for (seed, cell), device in zip(seeds_and_cells, placed, strict=True):
         job = write_job(
             folder / f"{cell}-seed{seed}", features, config, cell=cell, seed=seed, device=device,
             threads=max(1, num_cores() // len(devices)),
@@ -119,7 +119,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--gpus", nargs="+", type=int, default=[], help="numbers of GPUs: 1 2 4 8, as there are")
-    add("--jobs", type=int, default=8)
+    add("--jobs", type=int, default=8, help="half of them GRUs, half LSTMs")
     add("--regions", type=int, default=100)
     add("--hours", type=int, default=3 * 8760, help="of each region")
     add("--passes", type=int, default=200)

@@ -47,10 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replicas = [on_device(table, device) for device in devices]
     kept = envelope("split", devices[0])
     path = Path(options.output) / f"split-{slug(devices[0])}.json"
-    # What is loaded once is in no one's time.
-    _train_seconds(
-        replicas, _config(options, options.batch_sizes[0], PRECISION[on_cuda]), options.cells[0], 3
-    )
     for cell in options.cells:
         for batch_size in options.batch_sizes:
             config = _config(options, batch_size, PRECISION[on_cuda])
@@ -71,10 +67,13 @@ def _config(options: argparse.Namespace, batch_size: int, precision: str) -> Con
 
 
 def _measure(replicas: Sequence[TrainingData], config: Config, cell: Cell, num_steps: int) -> Json:
-    """A training of a few steps, and one of some more: the difference is theirs alone."""
-    few, many = (
+    """A training of a few steps, and one of some more: the difference is theirs alone.
+
+    Before them one that loads what these devices need for this size.
+    """
+    _, few, many = (
         _train_seconds(replicas, config, cell, max_steps)
-        for max_steps in (_FIRST_STEPS, _FIRST_STEPS + num_steps)
+        for max_steps in (_FIRST_STEPS, _FIRST_STEPS, _FIRST_STEPS + num_steps)
     )
     return {
         "contestant": cell,

@@ -139,12 +139,14 @@ class Measurement(Record):
 
     ``idle_bytes`` is the process with its libraries between two steps, without the data (0 on a
     GPU), ``step_bytes`` what one step adds at most (on a GPU with weights and optimizer), and
-    ``device_bytes`` all that the device has.
+    ``device_bytes`` all that the device has. ``first_seconds`` is what the first steps of a process
+    took longer than later ones: on a GPU, compiling the kernels.
     """
 
     idle_bytes: int
     step_bytes: int
     device_bytes: int
+    first_seconds: float
     step_seconds: float
     tile_seconds: float
     start_seconds: float
@@ -213,8 +215,8 @@ def peak_memory_bytes(
     return measured.idle_bytes + held + measured.step_bytes + passing
 
 
-# Export of the model and the end of the process (two cores: 2 to 4 s).
-_END_SECONDS = 3.0
+# Export of the model and the end of the process.
+_END_SECONDS = 1.0
 
 
 def plan_job(
@@ -235,7 +237,7 @@ def plan_job(
     passes = plan_passes(counts.num_by_phase_S, config.windows, config.training)
     num_steps = min(sum(passes), config.training.max_steps or sum(passes))
     num_validations = int(np.searchsorted(np.cumsum(passes), num_steps)) + 1
-    train_seconds = num_steps * measured.step_seconds
+    train_seconds = measured.first_seconds + num_steps * measured.step_seconds
     num_tiles = counts.num_tiles
     at_the_end = measured.tile_seconds * (num_tiles[VALIDATION] + num_tiles[TEST])
     between = measured.tile_seconds * num_tiles[VALIDATION] * num_validations

@@ -8,10 +8,13 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gridcast.config import Config
 from gridcast.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,21 @@ def leading_devices(devices: Devices, *, split_over: int) -> tuple[str, ...]:
     return devices.names[: len(devices.names) - split_over + 1 : split_over]
 
 
+def dealt(num_seeds: int, num_cells: int, devices: Sequence[str]) -> list[str]:
+    """The device of each job: all cells of the first seed, then of the second, and so on.
+
+    Where the seeds come out even, each device has all cells of its seeds: dealt out by cell, eight
+    jobs on two GPUs were done only 1.2 times as soon as on one.
+    """
+    by_seed = num_seeds % len(devices) == 0
+    numbers = [
+        seed if by_seed else seed * num_cells + cell
+        for seed in range(num_seeds)
+        for cell in range(num_cells)
+    ]
+    return [devices[number % len(devices)] for number in numbers]
+
+
 def devices_beside(device: str, *, split_over: int) -> list[str]:
     """Those that share each batch with ``device``: the next ones."""
     kind, _, number = device.partition(":")
@@ -86,16 +104,21 @@ def num_cuda_devices() -> int:
 
 
 def resolve_precision(config: Config, device_type: str) -> Config:
-    """``precision: auto`` as it will be: bf16 on a GPU and on a CPU that has it, else fp32."""
+    """``precision: auto`` as it will be: bf16 on a GPU and on a CPU where it pays, else fp32."""
     if config.training.precision != "auto":
         return config
-    precision = "bf16" if device_type == "cuda" or _cpu_has_bf16() else "fp32"
+    precision = "bf16" if device_type == "cuda" or _cpu_gains_by_bf16() else "fp32"
     training = config.training.model_copy(update={"precision": precision})
     return config.model_copy(update={"training": training})
 
 
-def _cpu_has_bf16() -> bool:
+def _cpu_gains_by_bf16() -> bool:
+    """Whether products of 16-bit numbers are faster there, in networks as small as a CPU trains.
+
+    The LSTM of the profile ``base`` took 0.7 times its fp32 time on an AMD EPYC with AVX-512, and
+    1.7 times on an Intel Xeon with AMX, whose tiles want larger products.
+    """
     with contextlib.suppress(OSError):
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-        return "avx512_bf16" in flags or "amx_bf16" in flags
+        return "avx512_bf16" in flags and "amx_bf16" not in flags
     return False

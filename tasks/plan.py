@@ -29,7 +29,7 @@ from gridcast.planning import (
 )
 from gridcast.quality import flag_readings
 from gridcast.windows import Steps
-from tasks.devices import find_devices, leading_devices, resolve_precision
+from tasks.devices import dealt, find_devices, leading_devices, resolve_precision
 from tasks.measure import measure
 from tasks.slots import jobs_per_device
 from tasks.snapshots import read_current
@@ -132,8 +132,8 @@ def _plan(
         for cell in config.model.cells
     }
     jobs: list[JobPlan] = []
-    for number, (cell, seed) in enumerate(pairs):
-        device = leading[number % len(leading)]
+    placed = dealt(len(config.training.seeds), len(config.model.cells), leading)
+    for (cell, seed), device in zip(pairs, placed, strict=True):
         jobs.append(
             plan_job(
                 counts, measured[cell], config, cell=cell, seed=seed, device=device,

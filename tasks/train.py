@@ -16,6 +16,7 @@ from gridcast.errors import TooLongError, TrainingJobError
 from gridcast.planning import estimate_cpu_seconds
 from tasks.devices import (
     Devices,
+    dealt,
     devices_beside,
     find_devices,
     leading_devices,
@@ -90,9 +91,9 @@ def _plan(
     pairs = [(cell, seed) for seed in config.training.seeds for cell in config.model.cells]
     threads = config.training.threads or max(1, devices.num_cores // len(pairs))
     leading = leading_devices(devices, split_over=config.training.split_over)
+    placed = dealt(len(config.training.seeds), len(config.model.cells), leading)
     jobs = []
-    for number, (cell, seed) in enumerate(pairs):
-        device = leading[number % len(leading)]
+    for (cell, seed), device in zip(pairs, placed, strict=True):
         parts = {
             "features": features.key,
             "file": features.file_sha256,

@@ -75,13 +75,13 @@ def test_the_steps_of_a_plan_are_those_that_a_training_takes(more: dict[str, Any
         device="cpu", num_features=12,
     )  # fmt: skip
     assert plan.num_steps == trained.num_steps
-    assert plan.train_seconds == pytest.approx(0.5 * trained.num_steps)
+    assert plan.train_seconds == pytest.approx(3.0 + 0.5 * trained.num_steps)
 
 
 def make_measurement() -> Measurement:
     return Measurement(
-        idle_bytes=400, step_bytes=50, device_bytes=10**9, step_seconds=0.5, tile_seconds=0.0,
-        start_seconds=1.0,
+        idle_bytes=400, step_bytes=50, device_bytes=10**9, first_seconds=3.0, step_seconds=0.5,
+        tile_seconds=0.0, start_seconds=1.0,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from gridcast.errors import ConfigError
-from tasks.devices import Devices, devices_beside, leading_devices
+from tasks.devices import Devices, dealt, devices_beside, leading_devices
 from tasks.slots import Slots, jobs_per_device
 from tests.builders import make_config
 
@@ -74,6 +74,21 @@ def test_jobs_that_share_gpus_are_given_to_the_first_of_each_group(
     used = [each for group in groups for each in group]
     assert len(used) == len(set(used)) == len(leading) * split_over
     assert set(used) <= set(devices.names)
+
+
+@pytest.mark.parametrize(
+    ("num_seeds", "num_gpus", "expected"),
+    [
+        pytest.param(4, 2, "00110011", id="both_cells_of_a_seed_share_a_gpu"),
+        pytest.param(4, 4, "00112233", id="a_seed_a_gpu"),
+        pytest.param(1, 2, "01", id="one_seed_takes_both_gpus"),
+        pytest.param(3, 2, "010101", id="seeds_that_do_not_come_out_even"),
+        pytest.param(2, 1, "0000", id="one_gpu"),
+    ],
+)
+def test_jobs_are_dealt_out_evenly(num_seeds: int, num_gpus: int, expected: str) -> None:
+    found = dealt(num_seeds, 2, [str(number) for number in range(num_gpus)])
+    assert "".join(found) == expected
 
 
 @pytest.mark.parametrize("names", [("cpu",), ("cuda:0",), ("cuda:0", "cuda:1")], ids=len)
