@@ -26,26 +26,50 @@ Json = dict[str, Any]
 
 
 def accuracy_section(kept: Json, files: Sequence[Json] = ()) -> str:
-    """Each contestant's error and cost, then by region against LightGBM.
+    """Each contestant's error and cost, by region against LightGBM, and with other settings.
 
     Where it was not fitted on the same device, its errors (not its cost) are those of another file.
     """
     elsewhere = [row for each in files for row in each["rows"] if row["contestant"] == LIGHTGBM]
-    profiles = {(row["profile"], *row["settings"]) for row in kept["rows"]}
     parts = [about(kept)]
-    for profile, *settings in sorted(profiles):
-        rows = [
-            row
-            for row in kept["rows"]
-            if (row["profile"], *row["settings"]) == (profile, *settings)
-        ]
-        changed = "".join(f", `{setting}`" for setting in settings)
-        parts += [
-            f"### Profile `{profile}`{changed}",
-            accuracy_table(rows),
-            *_by_region(rows, elsewhere),
-        ]
+    for profile, rows in sorted(grouped(kept["rows"], "profile").items()):
+        plain = [row for row in rows if not row["settings"]]
+        changed = [row for row in rows if row["settings"]]
+        boosted = [row for row in plain if row["contestant"] == LIGHTGBM]
+        has_networks = any(row["contestant"] in NETWORKS for row in plain)
+        others = list(_by_settings(changed).values())
+        compared = plain if has_networks or not others else [*boosted, *others[-1]]
+        parts += [f"### Profile `{profile}`"]
+        if plain:
+            parts.append(accuracy_table(plain))
+        if others:
+            parts.append(settings_table(changed))
+        parts += _by_region(compared, elsewhere)
     return "\n\n".join(parts)
+
+
+def _by_settings(rows: Iterable[Json]) -> dict[str, list[Json]]:
+    groups: dict[str, list[Json]] = {}
+    for row in rows:
+        groups.setdefault(", ".join(row["settings"]), []).append(row)
+    return groups
+
+
+def settings_table(rows: Iterable[Json]) -> str:
+    """The same contestants with settings other than the profile's."""
+    lines = [
+        [
+            f"{name}, `{settings}`",
+            str(len(each)),
+            f"{mean_of(each, 'smape'):.3f} %",
+            f"{mean_of(each, 'validation_smape'):.3f} %",
+            f"{mean_of(each, 'train_seconds'):,.1f} s",
+        ]
+        for settings, group in _by_settings(rows).items()
+        for name, each in grouped(group, "contestant").items()
+    ]
+    head = ["with other settings", "seeds", "sMAPE, test", "sMAPE, validation", "fitted in"]
+    return table(head, lines)
 
 
 def accuracy_table(rows: Iterable[Json]) -> str:

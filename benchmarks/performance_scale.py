@@ -139,7 +139,8 @@ def split_section(kept: Json) -> str:
         f"`training.split_over`: {sizes['num_layers']} × {sizes['hidden_size']} units,"
         f" {sizes['lookback']} steps, {sizes['precision']}. Each GPU takes its part of the windows,"
         " the first adds the gradients up and hands the new weights on. The recurrence takes its"
-        " steps one after the other however few windows there are, so small batches gain nothing."
+        " steps one after the other however few windows there are: the smaller the batch, the less"
+        " is gained."
     )
     return "\n\n".join([about(kept), table(head, lines), note])
 
