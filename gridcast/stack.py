@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from gridcast.cpu_gru import run_gru
+from gridcast.cpu_recurrence import is_faster, run_gru
 from gridcast.models import RecurrentForecaster, RunLayers, State, add_last_load, with_region
 from gridcast.recurrence import Layer, can_fuse, run_fused
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from gridcast.config import Cell, Config
     from gridcast.training import TrainingData
 
-# Windows times units of a CPU's step, up to which what lies between operations costs most.
-_SMALL = 1 << 14
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -73,11 +71,16 @@ class ForecasterStack:
 
     @property
     def _run_layers(self) -> RunLayers | None:
-        """What is faster than PyTorch's layers: our GRU, on a CPU and small batches."""
+        """What is faster than PyTorch's layers: on a CPU, our GRU."""
         recurrent, training = self._views[0].recurrent, self._config.training
-        is_small = training.batch_size * recurrent.hidden_size <= _SMALL
-        is_ours = training.recurrence == "auto" and self._device.type == "cpu" and is_small
-        return partial(run_gru, recurrent) if is_ours and isinstance(recurrent, nn.GRU) else None
+        is_wanted = training.recurrence == "auto" and self._device.type == "cpu"
+        if (
+            isinstance(recurrent, nn.GRU)
+            and is_wanted
+            and is_faster(recurrent, training.batch_size)
+        ):
+            return partial(run_gru, recurrent)
+        return None
 
     @property
     def leaves(self) -> list[Tensor]:

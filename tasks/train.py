@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _CODE = (
     "gridcast.adam",
-    "gridcast.cpu_gru",
+    "gridcast.cpu_kernels",
+    "gridcast.cpu_recurrence",
     "gridcast.metrics",
     "gridcast.models",
     "gridcast.kernels",
