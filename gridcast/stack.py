@@ -10,24 +10,23 @@ units, ``O`` origins, ``H`` horizon, ``R`` regions.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from gridcast.cpu_gru import run_gru
+from gridcast.cpu_recurrence import is_faster, run_gru
 from gridcast.models import RecurrentForecaster, RunLayers, State, add_last_load, with_region
 from gridcast.recurrence import Layer, can_fuse, run_fused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gridcast.config import Cell, Config
     from gridcast.training import TrainingData
 
-# Windows times units of a CPU's step, up to which what lies between operations costs most.
-_SMALL = 1 << 14
 _NEXT_SHARE = 1 << 32  # from the random numbers of one device's share of a batch to the next one's
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -55,21 +54,18 @@ class ForecasterStack:
         share: int = 0,
     ) -> None:
         self._config, self._device = config, data.x_TF.device
-
-        def build() -> RecurrentForecaster:
-            return RecurrentForecaster(
+        rows = []
+        for seed in seeds:
+            torch.manual_seed(seed)
+            drawn = RecurrentForecaster(
                 config.model,
                 cell=cell,
                 num_features=data.x_TF.shape[1],
                 horizon=config.windows.horizon,
                 num_regions=data.num_regions,
             )
-
-        self._build: Callable[[], RecurrentForecaster] = build
-        rows = []
-        for seed in seeds:
-            torch.manual_seed(seed)
-            rows.append(nn.utils.parameters_to_vector(build().parameters()).detach())
+            rows.append(nn.utils.parameters_to_vector(drawn.parameters()).detach())
+        self._pattern = drawn.to(self._device)
         self.weights_SP = torch.stack(rows).to(self._device)
         self._views = [self._view_of(row_P) for row_P in self.weights_SP]
         averages = config.training.average_last > 0
@@ -90,11 +86,16 @@ class ForecasterStack:
 
     @property
     def _run_layers(self) -> RunLayers | None:
-        """What is faster than PyTorch's layers: our GRU, on a CPU and small batches."""
+        """What is faster than PyTorch's layers: on a CPU, our GRU."""
         recurrent, training = self._views[0].recurrent, self._config.training
-        is_small = training.batch_size * recurrent.hidden_size <= _SMALL
-        is_ours = training.recurrence == "auto" and self._device.type == "cpu" and is_small
-        return partial(run_gru, recurrent) if is_ours and isinstance(recurrent, nn.GRU) else None
+        is_wanted = training.recurrence == "auto" and self._device.type == "cpu"
+        if (
+            isinstance(recurrent, nn.GRU)
+            and is_wanted
+            and is_faster(recurrent, training.batch_size)
+        ):
+            return partial(run_gru, recurrent)
+        return None
 
     @property
     def leaves(self) -> list[Tensor]:
@@ -107,21 +108,13 @@ class ForecasterStack:
         It has the mean of its weights over the last steps where ``training.average_last`` asks for
         it, unless ``last_step`` wants those of the last step.
         """
-        copy = self._empty()
-        copy.load_state_dict((self._views if last_step else self._served)[number].state_dict())
-        return copy
+        return deepcopy((self._views if last_step else self._served)[number])
 
     @torch.no_grad()
     def average(self, share: Tensor) -> None:
         """Let the present weights count for ``share`` in what is served."""
         if self._served_SP is not self.weights_SP:
             self._served_SP.lerp_(self.weights_SP, share)
-
-    def _empty(self) -> RecurrentForecaster:
-        """A forecaster whose weights are still to come; nothing is drawn for them."""
-        with torch.device("meta"):
-            forecaster = self._build()
-        return forecaster.to_empty(device=self._device)
 
     def run(
         self, x_SBLF: Tensor, region_SB: Tensor, warmup: int, state: State | None
@@ -163,7 +156,7 @@ class ForecasterStack:
 
     def _view_of(self, row_P: Tensor) -> RecurrentForecaster:
         """A forecaster whose parameters are places in ``row_P``."""
-        forecaster, first = self._empty(), 0
+        forecaster, first = deepcopy(self._pattern), 0
         for parameter in forecaster.parameters():
             parameter.data = row_P[first : first + parameter.numel()].view_as(parameter)
             first += parameter.numel()

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 _CODE = (
     "gridcast.adam",
-    "gridcast.cpu_gru",
+    "gridcast.cpu_kernels",
+    "gridcast.cpu_recurrence",
     "gridcast.gradients",
     "gridcast.metrics",
     "gridcast.models",
