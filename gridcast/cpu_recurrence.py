@@ -3,6 +3,7 @@
 On small batches PyTorch's own GRU spends most of its time between operations: some forty a step,
 there and back, and each costs more than its arithmetic. What comes out here is what it gives, to
 rounding, in 32 bits. (For the LSTM PyTorch has a fused layer, which is as fast as ours would be.)
+PyTorch's threads each take some of the windows.
 
 Legend: ``L`` steps, ``B`` windows, ``F`` features, ``U`` units, ``G`` gates (r, z, n); ``V`` and
 ``X`` are ``U`` and ``F`` filled up as the kernels want it; ``4``: see there.
@@ -10,21 +11,26 @@ Legend: ``L`` steps, ``B`` windows, ``F`` features, ``U`` units, ``G`` gates (r,
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
-# Windows times units, up to which one thread of ours is faster than several of PyTorch's.
-_SMALL = 1 << 14
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+# Windows of a thread at least, and in steps of as many: what the kernels' tiles hold.
+_WINDOWS = 4
 
 
-def is_faster(recurrent: nn.GRU, batch_size: int) -> bool:
-    """Whether to take ``run_gru`` on a CPU: where numba is there, on one thread at every size."""
-    is_small = batch_size * recurrent.hidden_size <= _SMALL
-    return find_spec("numba") is not None and (is_small or torch.get_num_threads() == 1)
+def is_available() -> bool:
+    """Whether ``run_gru`` can be taken: it needs numba."""
+    return find_spec("numba") is not None
 
 
 def run_gru(recurrent: nn.GRU, x_BLF: Tensor, begin: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -74,12 +80,23 @@ class _Gru(torch.autograd.Function):
         w_ih_GFV, w_hh_GUV = (
             _filled(each.view(3, units, -1).transpose(1, 2)) for each in (weight_ih, weight_hh)
         )
-        gates_L4BV = x_LBF.new_empty(lookback, *bias_4BV.shape)
-        hidden_LBV = torch.empty_like(gates_L4BV[:, 0], memory_format=torch.contiguous_format)
-        kept = _filled(begin_BU), gates_L4BV, hidden_LBV
-        gru_forward(*_arrays(x_LBF, w_ih_GFV, w_hh_GUV, bias_4BV, *kept))
-        ctx.save_for_backward(x_LBF, weight_ih, weight_hh, *kept)
-        return hidden_LBV[..., :units]
+        begin_BV = _filled(begin_BU)
+        parts = ctx.parts = _parts(batch)
+        kept = []
+        for part in parts:
+            gates_L4BV = x_LBF.new_empty(lookback, *bias_4BV[:, part].shape)
+            hidden_LBV = torch.empty_like(gates_L4BV[:, 0], memory_format=torch.contiguous_format)
+            kept.append((begin_BV[part], gates_L4BV, hidden_LBV))
+        _on_threads(
+            gru_forward,
+            [
+                _arrays(x_LBF[:, part], w_ih_GFV, w_hh_GUV, bias_4BV[:, part].contiguous(), *each)
+                for part, each in zip(parts, kept, strict=True)
+            ],
+        )
+        ctx.save_for_backward(x_LBF, weight_ih, weight_hh, *chain.from_iterable(kept))
+        hidden = [hidden_LBV for _, _, hidden_LBV in kept]
+        return (hidden[0] if len(parts) == 1 else torch.cat(hidden, 1))[..., :units]
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
@@ -87,24 +104,59 @@ class _Gru(torch.autograd.Function):
         from gridcast.cpu_kernels import gru_backward
 
         x_LBF, weight_ih, weight_hh, *kept = ctx.saved_tensors
-        (lookback, batch, num_features), units = x_LBF.shape, weight_hh.shape[1]
+        (lookback, _, num_features), units = x_LBF.shape, weight_hh.shape[1]
         w_ih_GUX, w_hh_GUV = (_filled(each.view(3, units, -1)) for each in (weight_ih, weight_hh))
-        num_filled = w_hh_GUV.shape[2]
-        x_LBX = x_LBF.new_zeros(
-            lookback if ctx.needs_input_grad[0] else 0, batch, w_ih_GUX.shape[2]
-        )
-        w_ih_GFV = x_LBF.new_zeros(3, num_features, num_filled)
-        w_hh_GVV = x_LBF.new_zeros(3, num_filled, num_filled)
-        bias_4BV = x_LBF.new_zeros(4, batch, num_filled)
-        sums = x_LBX, w_ih_GFV, w_hh_GVV, bias_4BV
-        gru_backward(*_arrays(_filled(grads[0]), x_LBF, w_ih_GUX, w_hh_GUV, *kept, *sums))
+        num_filled, grad_LBV = w_hh_GUV.shape[2], _filled(grads[0])
+        num_x_steps = lookback if ctx.needs_input_grad[0] else 0
+        sums, calls = [], []
+        for number, part in enumerate(ctx.parts):
+            of_part = kept[3 * number : 3 * number + 3]
+            sums.append((
+                x_LBF.new_zeros(num_x_steps, len(of_part[0]), w_ih_GUX.shape[2]),
+                x_LBF.new_zeros(3, num_features, num_filled),
+                x_LBF.new_zeros(3, num_filled, num_filled),
+                x_LBF.new_zeros(4, len(of_part[0]), num_filled),
+            ))  # fmt: skip
+            calls.append(
+                _arrays(grad_LBV[:, part].contiguous(), x_LBF[:, part], w_ih_GUX, w_hh_GUV,
+                        *of_part, *sums[-1])
+            )  # fmt: skip
+        _on_threads(gru_backward, calls)
+        x_parts, w_ih_parts, w_hh_parts, bias_parts = zip(*sums, strict=True)
+        x_LBX, bias_4BV = torch.cat(x_parts, 1), torch.cat(bias_parts, 1)
+        w_ih_GFV, w_hh_GVV = sum(w_ih_parts[1:], w_ih_parts[0]), sum(w_hh_parts[1:], w_hh_parts[0])
         bias_4U = bias_4BV.sum(1)[:, :units]
         return (
-            x_LBX[..., :num_features] if len(x_LBX) else None,
+            x_LBX[..., :num_features] if num_x_steps else None,
             w_ih_GFV[..., :units].transpose(1, 2).flatten(0, 1),
             w_hh_GVV[:, :units, :units].transpose(1, 2).flatten(0, 1),
             bias_4U[:3].flatten(), bias_4U[[0, 1, 3]].flatten(), None,
         )  # fmt: skip
+
+
+def _parts(num_windows: int) -> list[slice]:
+    """The windows of each thread, as alike in number as tiles let them be."""
+    num_tiles = -(-num_windows // _WINDOWS)
+    num_parts = min(torch.get_num_threads(), num_tiles)
+    bounds = [
+        min(num_windows, _WINDOWS * (num_tiles * number // num_parts))
+        for number in range(num_parts + 1)
+    ]
+    return [slice(first, end) for first, end in pairwise(bounds)]
+
+
+def _on_threads(kernel: Callable[..., None], calls: Iterable[list[Any]]) -> None:
+    """Each call on a thread of its own; the kernels leave Python's lock to others."""
+    first, *others = calls
+    waiting = [_pool(len(others)).submit(kernel, *each) for each in others]
+    kernel(*first)
+    for each in waiting:
+        each.result()
+
+
+@cache
+def _pool(num_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(num_threads)
 
 
 def _filled(tensor: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from gridcast.cpu_recurrence import is_faster, run_gru
+from gridcast import cpu_recurrence
 from gridcast.models import RecurrentForecaster, RunLayers, State, add_last_load, with_region
 from gridcast.recurrence import Layer, can_fuse, run_fused
 
@@ -87,14 +87,10 @@ class ForecasterStack:
     @property
     def _run_layers(self) -> RunLayers | None:
         """What is faster than PyTorch's layers: on a CPU, our GRU."""
-        recurrent, training = self._views[0].recurrent, self._config.training
-        is_wanted = training.recurrence == "auto" and self._device.type == "cpu"
-        if (
-            isinstance(recurrent, nn.GRU)
-            and is_wanted
-            and is_faster(recurrent, training.batch_size)
-        ):
-            return partial(run_gru, recurrent)
+        recurrent = self._views[0].recurrent
+        is_wanted = self._config.training.recurrence == "auto" and self._device.type == "cpu"
+        if isinstance(recurrent, nn.GRU) and is_wanted and cpu_recurrence.is_available():
+            return partial(cpu_recurrence.run_gru, recurrent)
         return None
 
     @property

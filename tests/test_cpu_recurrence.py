@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from gridcast import cpu_kernels, cpu_recurrence
 from gridcast.cpu_kernels import LANES, add_product, take_sigmoid, take_tanh
-from gridcast.cpu_recurrence import is_faster, run_gru
+from gridcast.cpu_recurrence import run_gru
 from tests.pipelines import ROOT, clean_environment
 from tests.test_training import make_data, tiny, train, weights_of
 
@@ -37,25 +37,44 @@ def derived(network: nn.GRU, x_BLF: Tensor, begin: Tensor | None, *, is_ours: bo
 
 @settings(max_examples=60, deadline=None)
 @given(
-    batch=st.integers(1, 9),
+    batch=st.integers(1, 17),
     lookback=st.integers(1, 12),
     num_features=st.integers(1, 20),
     units=st.integers(1, 70),
     num_layers=st.integers(1, 2),
     is_carried=st.booleans(),
+    num_threads=st.integers(1, 3),
     seed=st.integers(0, 9),
 )
 def test_states_and_gradients_are_those_of_pytorch(
     *, batch: int, lookback: int, num_features: int, units: int, num_layers: int,
-    is_carried: bool, seed: int,
+    is_carried: bool, num_threads: int, seed: int,
 ) -> None:  # fmt: skip
     torch.manual_seed(seed)
     network = nn.GRU(num_features, units, num_layers, batch_first=True)
     x_BLF = torch.randn(batch, lookback, num_features)
     begin = torch.randn(num_layers, batch, units) if is_carried else None
     theirs = derived(network, x_BLF, begin, is_ours=False)
-    for found, wanted in zip(derived(network, x_BLF, begin, is_ours=True), theirs, strict=True):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: num_threads)
+        ours = derived(network, x_BLF, begin, is_ours=True)
+    for found, wanted in zip(ours, theirs, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 5, 16])
+@pytest.mark.parametrize("num_windows", [1, 4, 9, 16, 1000])
+def test_each_window_is_one_threads_and_threads_have_about_as_many(
+    num_windows: int, num_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
+    parts = cpu_recurrence._parts(num_windows)
+    windows = [each for part in parts for each in range(num_windows)[part]]
+    assert windows == list(range(num_windows))
+    sizes = [part.stop - part.start for part in parts]
+    assert 0 < len(parts) <= num_threads
+    assert min(sizes) > 0
+    assert max(sizes) - min(sizes) < 8
 
 
 @pytest.mark.parametrize(("batch", "lookback", "units"), [(16, 168, 64), (3, 20, 100)])
@@ -129,16 +148,6 @@ def test_half_precision_leaves_the_states_in_32_bits() -> None:
 
 
 # -- when it is taken ------------------------------------------------------------------------------
-
-
-def test_it_is_left_where_pytorchs_layer_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = nn.GRU(1, 64), nn.GRU(1, 256)
-    assert is_faster(small, 16)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert is_faster(large, 1024)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert is_faster(small, 16)
-    assert not is_faster(large, 1024)
 
 
 def test_without_numba_pytorchs_layer_trains(monkeypatch: pytest.MonkeyPatch) -> None:
