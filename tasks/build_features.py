@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,10 @@ def make_features(
         for name in contents
     }
     code = code_sha256(*(f"gridcast.{module}" for module in _CODE), "tasks.feature_table")
-    parts = {"regions": contents, "config": config, "rules": rules, "code": code}
+    parts = {
+        "regions": contents, "config": config, "rules": rules, "code": code,
+        "holidays": version("holidays"),
+    }  # fmt: skip
     key = key_of(**parts)
     path = run.artifacts / "features" / f"{key[:16]}.parquet"
     known = read_json(path.with_suffix(".json"))

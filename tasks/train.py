@@ -104,6 +104,7 @@ def _plan(
             "device": devices.device_type,
             "scored": list(scored),
             "torch": version("torch"),
+            "numba": version("numba") if devices.device_type == "cpu" else None,
             "code": code_sha256(*_CODE),
         }
         key = key_of(**parts)
