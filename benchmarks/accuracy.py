@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gridcast.features import FeatureTable
-    from gridcast.training import TrainingData
+    from gridcast.training_data import TrainingData
 
 NETWORKS: tuple[Cell, ...] = get_args(Cell)
 FITTED: tuple[Fitted, ...] = get_args(Fitted)

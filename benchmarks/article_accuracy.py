@@ -38,7 +38,8 @@ from benchmarks.regions import on_device, read_features
 from gridcast.config import Cell, Config
 from gridcast.scoring import score
 from gridcast.splits import TEST
-from gridcast.training import TrainingData, train_model
+from gridcast.training import train_model
+from gridcast.training_data import TrainingData
 from gridcast.windows import scored_origins, train_starts
 from tasks.training_process import peak_memory_bytes, set_fp32_precision
 

@@ -56,7 +56,7 @@ from gridcast.models import RecurrentForecaster
 from gridcast.optimization import TrainingStep
 from gridcast.splits import TEST
 from gridcast.stack import ForecasterStack
-from gridcast.training import TrainingData, training_data
+from gridcast.training_data import TrainingData, training_data
 from gridcast.windows import train_starts
 from tasks.training_process import peak_memory_bytes, set_fp32_precision
 

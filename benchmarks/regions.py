@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from gridcast.features import FeatureTable, build_features
 from gridcast.parsing import parse_region, region_of
 from gridcast.quality import flag_readings
-from gridcast.training import TrainingData, training_data
+from gridcast.training_data import TrainingData, training_data
 from gridcast.windows import cut_pass, train_starts
 
 if TYPE_CHECKING:

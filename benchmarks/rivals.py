@@ -57,7 +57,7 @@ from gridcast.features import FEATURE_PREFIX
 from gridcast.optimization import TrainingStep
 from gridcast.splits import VALIDATION
 from gridcast.stack import ForecasterStack
-from gridcast.training import TrainingData, training_data
+from gridcast.training_data import TrainingData, training_data
 from gridcast.windows import train_starts
 from tasks.training_process import set_fp32_precision
 

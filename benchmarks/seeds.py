@@ -30,7 +30,8 @@ from benchmarks.regions import on_device, read_features
 from gridcast.config import Cell, Config
 from gridcast.scoring import score
 from gridcast.splits import VALIDATION
-from gridcast.training import TrainedModel, Training, TrainingData, run_together
+from gridcast.training import TrainedModel, Training, run_together
+from gridcast.training_data import TrainingData
 from tasks.training_process import peak_memory_bytes
 
 if TYPE_CHECKING:

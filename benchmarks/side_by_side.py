@@ -28,7 +28,7 @@ from benchmarks.regions import batches_of, on_device, read_features
 from gridcast.config import Cell, Config
 from gridcast.optimization import TrainingStep
 from gridcast.stack import ForecasterStack
-from gridcast.training import TrainingData
+from gridcast.training_data import TrainingData
 from tasks.training_process import set_fp32_precision
 
 if TYPE_CHECKING:

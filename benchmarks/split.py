@@ -26,7 +26,7 @@ from gridcast.training import TrainedModel, Training, run_together
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gridcast.training import TrainingData
+    from gridcast.training_data import TrainingData
 
 PRECISION = {True: "fp16", False: "fp32"}
 _FIRST_STEPS = 10  # run eagerly, or record the step

@@ -30,7 +30,7 @@ from tasks.training_process import set_fp32_precision
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gridcast.training import TrainingData
+    from gridcast.training_data import TrainingData
 
 ARTICLES_BEST = 1.08  # percent
 BAR_SECONDS = 1.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gridcast.config import Config
     from gridcast.models import State
     from gridcast.stack import ForecasterStack
-    from gridcast.training import TrainingData
+    from gridcast.training_data import TrainingData
 
 
 class BatchGradient:

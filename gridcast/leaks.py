@@ -17,7 +17,8 @@ from gridcast.models import weights_sha256
 from gridcast.quality import flag_readings
 from gridcast.splits import TEST
 from gridcast.summary import Record
-from gridcast.training import train_model, training_data
+from gridcast.training import train_model
+from gridcast.training_data import training_data
 
 if TYPE_CHECKING:
     from gridcast.config import Cell, Config

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gridcast.config import Config, TrainingConfig
     from gridcast.stack import ForecasterStack
-    from gridcast.training import TrainingData
+    from gridcast.training_data import TrainingData
 
 
 class TrainingStep:

@@ -17,7 +17,7 @@ from gridcast.windows import Bools, Ints, Tiles, scored_origins, tile_origins
 if TYPE_CHECKING:
     from gridcast.config import Config, WindowsConfig
     from gridcast.models import RecurrentForecaster
-    from gridcast.training import TrainingData
+    from gridcast.training_data import TrainingData
 
 _STEPS_AT_ONCE = 1 << 16
 

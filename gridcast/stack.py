@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gridcast.config import Cell, Config
-    from gridcast.training import TrainingData
+    from gridcast.training_data import TrainingData
 
 _NEXT_SHARE = 1 << 32  # from the random numbers of one device's share of a batch to the next one's
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
-from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,121 +17,22 @@ import torch
 from torch import Tensor
 
 from gridcast.errors import NotFiniteError
-from gridcast.features import FEATURE_PREFIX
 from gridcast.optimization import TrainingStep
 from gridcast.scoring import plan_scoring, score_planned
-from gridcast.splits import TRAIN, VALIDATION
+from gridcast.splits import VALIDATION
 from gridcast.stack import ForecasterStack, fused_type
-from gridcast.windows import Steps, count_phases, cut_pass, plan_passes, train_starts
+from gridcast.training_clock import Clock, Progress
+from gridcast.windows import count_phases, cut_pass, plan_passes, train_starts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import pandas as pd
+    from collections.abc import Callable, Iterator, Sequence
 
     from gridcast.config import Cell, Config
     from gridcast.models import RecurrentForecaster
+    from gridcast.training_data import TrainingData
 
-_REPORT_EVERY_SECONDS = 1.0
 _SIDE_BY_SIDE = 2  # trainings on one GPU: more gain nothing
 _MOST_SEEDS = 16  # of one pass: the memory of its states grows with them
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingData:
-    """The steps of all regions, end to end, on one device."""
-
-    steps: Steps
-    x_TF: Tensor  # scaled features, float32
-    target_T: Tensor  # scaled load, float32
-    is_train_T: Tensor  # float32: 1 where the step is a training label
-    first_step_R: Tensor  # int64: where each region begins
-    load_mw_T: np.ndarray  # MW, NaN where missing
-    offset_mw_R: np.ndarray  # MW, of each region
-    scale_mw_R: np.ndarray  # MW, of each region
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory of what lies on the device."""
-        tensors = (self.x_TF, self.target_T, self.is_train_T)
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-    @property
-    def num_regions(self) -> int:
-        """How many regions there are."""
-        return len(self.first_step_R)
-
-    def on(self, device: torch.device) -> TrainingData:
-        """The same on another device."""
-        tensors = ("x_TF", "target_T", "is_train_T", "first_step_R")
-        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
-
-    def region_of(self, steps: Tensor) -> Tensor:
-        """The number of the region in which each step lies."""
-        return torch.bucketize(steps, self.first_step_R, right=True) - 1
-
-
-def training_data(
-    frame: pd.DataFrame, scales: Mapping[str, tuple[float, float]], device: torch.device
-) -> TrainingData:
-    """``FeatureTable.frame`` on a device; ``scales`` is each region's offset and scale (MW)."""
-    return collect_training_data([frame], scales, device, num_steps=len(frame))
-
-
-def collect_training_data(
-    frames: Iterable[pd.DataFrame],
-    scales: Mapping[str, tuple[float, float]],
-    device: torch.device,
-    *,
-    num_steps: int,
-) -> TrainingData:
-    """The same of a table that comes piece by piece: at no time is there more of it than a piece.
-
-    The pieces are in order; ``num_steps`` is their length in all.
-    """
-    regions = sorted(scales)
-    region_T, part_T = np.empty(num_steps, np.int32), np.empty(num_steps, np.int8)
-    is_input_T, load_mw_T = np.empty(num_steps, np.bool_), np.empty(num_steps)
-    target_T, x_TF = np.empty(num_steps, np.float32), np.empty((num_steps, 0), np.float32)
-    end = 0
-    for frame in frames:
-        names = [name for name in frame.columns if name.startswith(FEATURE_PREFIX)]
-        if not end:
-            x_TF = np.empty((num_steps, len(names)), np.float32)
-        begin, end = end, end + len(frame)
-        region_T[begin:end] = frame["region"].cat.set_categories(regions).cat.codes
-        part_T[begin:end], is_input_T[begin:end] = frame["part"], frame["is_input"]
-        load_mw_T[begin:end], target_T[begin:end] = frame["load_mw"], frame["target"]
-        for number, name in enumerate(names):
-            x_TF[begin:end, number] = frame[name]
-    scale_R2 = np.array([scales[region] for region in regions])
-    first_step_R = np.searchsorted(region_T, np.arange(len(regions)))
-    return TrainingData(
-        steps=Steps(region_T, part_T, is_input_T),
-        x_TF=torch.from_numpy(x_TF).to(device),
-        target_T=torch.from_numpy(target_T).to(device),
-        is_train_T=torch.from_numpy((part_T == TRAIN).astype(np.float32)).to(device),
-        first_step_R=torch.from_numpy(first_step_R).to(device),
-        load_mw_T=load_mw_T,
-        offset_mw_R=scale_R2[:, 0],
-        scale_mw_R=scale_R2[:, 1],
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a training stands. ``validation_smape`` (percent) comes at the end of each pass."""
-
-    pass_number: int
-    num_passes: int
-    step: int
-    num_steps: int
-    loss: float
-    steps_per_second: float
-    seconds_left: float
-    elapsed_seconds: float
-    pass_seconds: float  # training alone, of this pass so far
-    validation_smape: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +203,7 @@ class Training:
             count_phases(self._starts_N, config.windows), config.windows, config.training
         )
         num_steps = min(sum(self._passes), config.training.max_steps or sum(self._passes))
-        self._clock = _Clock(len(self._passes), num_steps, self._seeds, on_progress)
+        self._clock = Clock(len(self._passes), num_steps, self._seeds, on_progress)
 
     def steps(self) -> Iterator[None]:
         """Train, giving way after each step."""
@@ -373,73 +273,3 @@ class Training:
             )
             found.append(scored.mean_smape() if len(scored.origins_O) else None)
         return found
-
-
-class _Clock:
-    """Counts steps, times the passes (without validation) and tells how long it will take."""
-
-    def __init__(
-        self,
-        num_passes: int,
-        num_steps: int,
-        seeds: Sequence[int],
-        on_progress: Callable[[int, Progress], None],
-    ) -> None:
-        self.step, self.num_steps = 0, num_steps
-        self.histories: list[list[Progress]] = [[] for _ in seeds]
-        self.train_seconds = 0.0
-        self._num_passes, self._seeds, self._tell = num_passes, seeds, on_progress
-        self._begun = self._resumed = self._told = time.perf_counter()
-        self._pass_seconds = 0.0
-        self._losses: list[Tensor] = []
-
-    def tick(self, pass_number: int, loss_S: Tensor) -> None:
-        self.step += 1
-        self._losses.append(loss_S)
-        now = time.perf_counter()
-        if now - self._told >= _REPORT_EVERY_SECONDS:
-            self._told = now
-            self._pass_seconds = now - self._resumed
-            for seed, loss in zip(self._seeds, loss_S.tolist(), strict=True):
-                self._tell(seed, self._progress(pass_number, loss, now))
-
-    def wait(self, seconds: float) -> None:
-        self._resumed += seconds
-
-    def finish_pass(self) -> Tensor:
-        """The losses of the pass, a row a batch; waits for the device, so that the time is true."""
-        loss_BS = torch.stack(self._losses).cpu()
-        self._losses.clear()
-        self._pass_seconds = time.perf_counter() - self._resumed
-        self.train_seconds += self._pass_seconds
-        return loss_BS
-
-    def validated(
-        self, pass_number: int, loss_S: Sequence[float], validation_S: Sequence[float | None]
-    ) -> None:
-        self._resumed = self._told = time.perf_counter()
-        for number, (loss, validation) in enumerate(zip(loss_S, validation_S, strict=True)):
-            if not isfinite(loss):
-                continue
-            progress = self._progress(pass_number, loss, self._resumed, validation)
-            self.histories[number].append(progress)
-            self._tell(self._seeds[number], progress)
-
-    def _progress(
-        self, pass_number: int, loss: float, now: float, validation_smape: float | None = None
-    ) -> Progress:
-        elapsed = now - self._begun
-        rate = self.step / elapsed if elapsed > 0 else 0.0
-        left = (self.num_steps - self.step) / rate if rate else 0.0
-        return Progress(
-            pass_number=pass_number,
-            num_passes=self._num_passes,
-            step=self.step,
-            num_steps=self.num_steps,
-            loss=loss,
-            steps_per_second=rate,
-            seconds_left=left,
-            elapsed_seconds=elapsed,
-            pass_seconds=self._pass_seconds,
-            validation_smape=validation_smape,
-        )

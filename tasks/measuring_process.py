@@ -38,7 +38,8 @@ from tasks.training_process import (
 
 if TYPE_CHECKING:
     from gridcast.config import Cell
-    from gridcast.training import TrainedModel, TrainingData
+    from gridcast.training import TrainedModel
+    from gridcast.training_data import TrainingData
 
 # The first steps load libraries and compile kernels; a second look goes on for about so long.
 _FIRST_STEPS, _MOST_STEPS, _SECONDS = 4, 200, 2.0

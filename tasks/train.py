@@ -49,6 +49,8 @@ _CODE = (
     "gridcast.scoring",
     "gridcast.stack",
     "gridcast.training",
+    "gridcast.training_clock",
+    "gridcast.training_data",
     "gridcast.windows",
     "tasks.model_file",
     "tasks.training_process",

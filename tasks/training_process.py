@@ -26,7 +26,8 @@ from gridcast.errors import GridcastError
 from gridcast.models import weights_sha256
 from gridcast.scoring import score
 from gridcast.splits import PARTS, TEST
-from gridcast.training import TrainedModel, TrainingData, collect_training_data, train_models
+from gridcast.training import TrainedModel, train_models
+from gridcast.training_data import TrainingData, collect_training_data
 from tasks.devices import devices_beside
 from tasks.model_file import export_model
 from tasks.owned_process import end_with_owner, tell
@@ -35,7 +36,7 @@ from tasks.storage import file_sha256, publishing, read_json, require_sha256, wr
 if TYPE_CHECKING:
     from gridcast.config import Cell
     from gridcast.scoring import Scored
-    from gridcast.training import Progress
+    from gridcast.training_clock import Progress
 
 JOB, RESULT, MODEL, FORECASTS = "job.json", "result.json", "model.pt2", "forecasts.parquet"
 

@@ -21,7 +21,7 @@ from gridcast.windows import Steps
 
 if TYPE_CHECKING:
     from gridcast.features import FeatureTable
-    from gridcast.training import TrainingData
+    from gridcast.training_data import TrainingData
 
 EASTERN = ZoneInfo("America/New_York")
 HOUR = timedelta(hours=1)
@@ -136,7 +136,7 @@ def make_training_data(table: FeatureTable) -> TrainingData:
     """The table as a training process holds it, on the CPU."""
     import torch
 
-    from gridcast.training import training_data
+    from gridcast.training_data import training_data
 
     scales = {name: (scale.offset_mw, scale.scale_mw) for name, scale in table.scales.items()}
     return training_data(table.frame, scales, torch.device("cpu"))

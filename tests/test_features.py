@@ -22,7 +22,7 @@ from gridcast.config import Config
 from gridcast.features import LOAD_FEATURE, FeatureTable, build_features, names_of_features
 from gridcast.holiday_dates import holiday_dates
 from gridcast.splits import NO_PART, TEST, TRAIN
-from gridcast.training import collect_training_data
+from gridcast.training_data import collect_training_data
 from gridcast.windows import count_windows, steps_of
 from tasks.feature_table import write_features
 from tests.builders import EASTERN, HOUR, make_config, make_load, make_load_frame

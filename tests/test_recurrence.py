@@ -14,13 +14,8 @@ from torch import Tensor, nn
 
 from gridcast.config import Cell
 from gridcast.recurrence import Layer, can_fuse, run_fused
-from gridcast.training import (
-    TrainedModel,
-    Training,
-    TrainingData,
-    run_together,
-    train_model,
-)
+from gridcast.training import TrainedModel, Training, run_together, train_model
+from gridcast.training_data import TrainingData
 from tests.builders import make_config
 
 gpu = pytest.mark.skipif(

@@ -18,7 +18,7 @@ from gridcast.features import build_features
 from gridcast.models import RecurrentForecaster
 from gridcast.scoring import Scored, score
 from gridcast.splits import TEST, TRAIN, VALIDATION
-from gridcast.training import TrainingData
+from gridcast.training_data import TrainingData
 from gridcast.windows import scored_origins, tile_origins
 from tests.builders import make_config, make_load, make_load_frame, make_training_data
 

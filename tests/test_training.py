@@ -27,14 +27,9 @@ from gridcast.models import RecurrentForecaster, weights_sha256
 from gridcast.optimization import averaging_shares
 from gridcast.splits import TRAIN
 from gridcast.stack import ForecasterStack
-from gridcast.training import (
-    Progress,
-    TrainedModel,
-    Training,
-    TrainingData,
-    run_together,
-    train_model,
-)
+from gridcast.training import TrainedModel, Training, run_together, train_model
+from gridcast.training_clock import Progress
+from gridcast.training_data import TrainingData
 from gridcast.windows import Ints, cut_pass, train_starts
 from tests.builders import make_config, make_load, make_load_frame, make_training_data
 

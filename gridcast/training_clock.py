@@ -1,0 +1,108 @@
+"""Where a training stands, and how long it will take.
+
+Legend: ``B`` batches of a pass, ``S`` seeds.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_REPORT_EVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands. ``validation_smape`` (percent) comes at the end of each pass."""
+
+    pass_number: int
+    num_passes: int
+    step: int
+    num_steps: int
+    loss: float
+    steps_per_second: float
+    seconds_left: float
+    elapsed_seconds: float
+    pass_seconds: float  # training alone, of this pass so far
+    validation_smape: float | None = None
+
+
+class Clock:
+    """Counts steps, times the passes (without validation) and tells how long it will take."""
+
+    def __init__(
+        self,
+        num_passes: int,
+        num_steps: int,
+        seeds: Sequence[int],
+        on_progress: Callable[[int, Progress], None],
+    ) -> None:
+        self.step, self.num_steps = 0, num_steps
+        self.histories: list[list[Progress]] = [[] for _ in seeds]
+        self.train_seconds = 0.0
+        self._num_passes, self._seeds, self._tell = num_passes, seeds, on_progress
+        self._begun = self._resumed = self._told = time.perf_counter()
+        self._pass_seconds = 0.0
+        self._losses: list[Tensor] = []
+
+    def tick(self, pass_number: int, loss_S: Tensor) -> None:
+        """A step was put on its way; who asked hears of it about once a second."""
+        self.step += 1
+        self._losses.append(loss_S)
+        now = time.perf_counter()
+        if now - self._told >= _REPORT_EVERY_SECONDS:
+            self._told = now
+            self._pass_seconds = now - self._resumed
+            for seed, loss in zip(self._seeds, loss_S.tolist(), strict=True):
+                self._tell(seed, self._progress(pass_number, loss, now))
+
+    def wait(self, seconds: float) -> None:
+        """Leave out so many seconds, in which another training had the device."""
+        self._resumed += seconds
+
+    def finish_pass(self) -> Tensor:
+        """The losses of the pass, a row a batch; waits for the device, so that the time is true."""
+        loss_BS = torch.stack(self._losses).cpu()
+        self._losses.clear()
+        self._pass_seconds = time.perf_counter() - self._resumed
+        self.train_seconds += self._pass_seconds
+        return loss_BS
+
+    def validated(
+        self, pass_number: int, loss_S: Sequence[float], validation_S: Sequence[float | None]
+    ) -> None:
+        """The pass is over: each seed's mean loss and validation error (percent)."""
+        self._resumed = self._told = time.perf_counter()
+        for number, (loss, validation) in enumerate(zip(loss_S, validation_S, strict=True)):
+            if not isfinite(loss):
+                continue
+            progress = self._progress(pass_number, loss, self._resumed, validation)
+            self.histories[number].append(progress)
+            self._tell(self._seeds[number], progress)
+
+    def _progress(
+        self, pass_number: int, loss: float, now: float, validation_smape: float | None = None
+    ) -> Progress:
+        elapsed = now - self._begun
+        rate = self.step / elapsed if elapsed > 0 else 0.0
+        left = (self.num_steps - self.step) / rate if rate else 0.0
+        return Progress(
+            pass_number=pass_number,
+            num_passes=self._num_passes,
+            step=self.step,
+            num_steps=self.num_steps,
+            loss=loss,
+            steps_per_second=rate,
+            seconds_left=left,
+            elapsed_seconds=elapsed,
+            pass_seconds=self._pass_seconds,
+            validation_smape=validation_smape,
+        )
