@@ -95,7 +95,7 @@ def test_the_marker_says_that_labels_are_utc_and_what_is_held_of_each_region(
 
 
 def test_the_folder_is_read_as_one_of_utc_labels(server: EiaServer, tmp_path: Path) -> None:
-    from tasks.sources import list_sources
+    from tasks.regional_csvs import list_sources
 
     assert server.loads
     fetch(tmp_path)
@@ -369,7 +369,7 @@ def test_a_file_that_is_a_link_is_not_followed(server: EiaServer, tmp_path: Path
 def test_a_marker_that_cannot_be_read_is_refused_rather_than_guessed(
     server: EiaServer, tmp_path: Path
 ) -> None:
-    from tasks.sources import list_sources
+    from tasks.regional_csvs import list_sources
 
     assert server.loads
     fetch(tmp_path)
