@@ -24,7 +24,7 @@ from gridcast.leaks import (
 )
 from gridcast.splits import TEST
 from tests.builders import make_config, make_load, make_load_frame
-from tests.pipelines import gridcast, settings, small_data
+from tests.pipelines import gridcast, on_a_server, settings, small_data
 
 NUM = 1500
 REGIONS = {"AEP": 10_000.0, "DOM": 500.0}
@@ -182,6 +182,7 @@ def test_the_command_passes_the_base_profile_and_names_the_leak_of_the_articles(
     result = gridcast(
         "check-leaks", "--data", small_data(), "--artifacts", artifacts, "--profile", profile,
         *settings("training.max_steps=1", "model.cells=[lstm]"), timeout=240,
+        environment=on_a_server(),
     )  # fmt: skip
     assert "Leaks" in result.stdout
     if profile == "base":
