@@ -176,6 +176,14 @@ def alive(processes: Iterable[psutil.Process]) -> list[str]:
     return lines
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command and arguments; none if it has ended since it was found."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie too
+        return []
+
+
 def wait_for(what: str, condition: Callable[[], Any], *, seconds: float) -> Any:  # noqa: ANN401
     """The first true value of ``condition``; fails naming ``what`` after ``seconds``."""
     deadline = time.monotonic() + seconds

@@ -19,6 +19,7 @@ from tests.pipelines import (
     GRIDCAST,
     SMALL_MODEL,
     Command,
+    command_of,
     copy_artifacts,
     first_run,
     on_a_server,
@@ -59,7 +60,7 @@ def done() -> Done:
     with started(*command, log=log, environment=on_a_server()) as run:
 
         def boosting() -> list[psutil.Process]:
-            return [each for each in run.children(recursive=True) if is_boosting(each.cmdline())]
+            return [each for each in run.children(recursive=True) if is_boosting(command_of(each))]
 
         (process,) = wait_for("the process that boosts", boosting, seconds=90)
         process.kill()

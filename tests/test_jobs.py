@@ -31,6 +31,7 @@ from tests.pipelines import (
     Command,
     alive,
     clean_environment,
+    command_of,
     copy_artifacts,
     first_run,
     kill_tree,
@@ -136,7 +137,7 @@ def jobs_of(process: psutil.Popen) -> dict[str, psutil.Process]:
     """Its training processes, by name of the job."""
     found = {}
     for each in process.children(recursive=True):
-        with_arguments = each.cmdline()
+        with_arguments = command_of(each)
         if PROCESS in with_arguments:
             name = re.search(r"/jobs/(\w+-seed\d+)-", with_arguments[-1])
             assert name is not None
@@ -227,7 +228,7 @@ class Hanging(threading.Thread):
 
     def run(self) -> None:
         def process() -> list[psutil.Process]:
-            return [each for each in psutil.Process().children() if self.folder in each.cmdline()]
+            return [each for each in psutil.Process().children() if self.folder in command_of(each)]
 
         self.found = wait_for("the training process", process, seconds=10)
         for each in self.found:
