@@ -55,7 +55,7 @@ ui: setup ## Open the Prefect and MLflow pages on this machine
 	$(VENV)/bin/gridcast ui $(if $(ARTIFACTS),--artifacts "$$ARTIFACTS") $(ARGS)
 
 test: setup ## All tests, the slow ones too, on two cores
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-core: setup ## The tests that need neither Prefect nor patience
 	$(VENV)/bin/python -m pytest -m "not prefect and not slow" $(ARGS)

@@ -156,7 +156,7 @@ def synthesize(
     from gridcast.config import Config
 
     def write() -> None:
-        from tasks.sources import write_synthetic
+        from tasks.regional_csvs import write_synthetic
 
         config = Config.load(profile, overrides=tuple(settings or ())).synthetic
         write_synthetic(folder, config)
@@ -375,7 +375,7 @@ def _plan(
         _check_early(artifacts, profile, settings)
         if of_run:
             from gridcast.config import Config
-            from tasks.sources import sources_of
+            from tasks.regional_csvs import sources_of
 
             limits = Config.load(profile, overrides=overrides)
             sources = sources_of(data, artifacts.absolute(), limits)
@@ -421,7 +421,7 @@ def _check_early(artifacts: Path, profile: str, settings: list[str] | None) -> N
 def _check_data(data: Path | None, profile: str, settings: list[str] | None) -> None:
     if data is not None:
         from gridcast.config import Config
-        from tasks.sources import check_data
+        from tasks.regional_csvs import check_data
 
         check_data(data, Config.load(profile, overrides=tuple(settings or ())).archives)
 

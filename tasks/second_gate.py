@@ -40,9 +40,11 @@ def require_expectations(run: Run, load: RegionLoad, *, file: str) -> None:
 
 def refused_of_added(run: Run, added: Sequence[pd.DataFrame]) -> frozenset[str]:
     """Hold what was added to several regions against their rules at once; the regions that fail."""
+    if not added:
+        return frozenset()
     from tasks.added_rows import refused_regions
 
-    return refused_regions(added, _docs_of(run)) if added else frozenset()
+    return refused_regions(added, _docs_of(run))
 
 
 def build_docs(run: Run) -> str | None:

@@ -1,8 +1,11 @@
-"""What all tests share: how Hypothesis searches, and where the real data lie."""
+"""What all tests share: how Hypothesis searches, where the real data lie, one folder, an order."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,21 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 NEIGHBOUR = Path(__file__).resolve().parents[2] / "shared" / "data" / "pjm"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of what the tests share; it goes with the process that starts the others."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix="gridcast-tests-")
+        config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+        os.environ["TESTS_FOLDER"] = folder
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On several cores begin with the files that start commands: the quick ones fill up the end."""
+    if hasattr(config, "workerinput"):
+        long = {item.path for item in items if item.get_closest_marker("prefect")}
+        items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")

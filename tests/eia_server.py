@@ -119,7 +119,7 @@ def eia_server() -> Iterator[EiaServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     state.address = f"http://127.0.0.1:{server.server_port}/v2"
     try:
         yield state

@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from filelock import FileLock
 
-from tests.pipelines import GRIDCAST, ROOT, clean_environment, gridcast, read_json, settings
+from tests.pipelines import ROOT, gridcast, on_a_server, read_json, settings
 from tests.test_archives import make_archive
 
 if TYPE_CHECKING:
@@ -32,22 +33,39 @@ REGION_FILE = "AEP_hourly.csv"
 # -- help ----------------------------------------------------------------------------------------
 
 
+class Help(NamedTuple):
+    """What ``--help`` shows, and its CPU seconds: the clock depends on who else works here."""
+
+    shown: str
+    seconds: float
+
+
+@cache
+def help_of(*command: str, attempt: int = 1) -> Help:
+    assert attempt > 0
+    before = os.times()
+    result = gridcast(*command, "--help")
+    after = os.times()
+    assert result.returncode == 0
+    seconds = after.children_user + after.children_system
+    return Help(result.stdout, seconds - (before.children_user + before.children_system))
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_examples(command: str) -> None:
-    result = gridcast(command, "--help")
-    assert result.returncode == 0
-    assert "Examples:" in result.stdout
-    assert f"gridcast {command}" in result.stdout
+    shown = help_of(command).shown
+    assert "Examples:" in shown
+    assert f"gridcast {command}" in shown
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_help_of_fetch_shows_examples(source: str) -> None:
-    assert f"gridcast fetch {source}" in gridcast("fetch", source, "--help").stdout
-    assert source in gridcast("fetch", "--help").stdout
+    assert f"gridcast fetch {source}" in help_of("fetch", source).shown
+    assert source in help_of("fetch").shown
 
 
 def test_help_lists_all_commands_and_the_exit_statuses() -> None:
-    shown = gridcast("--help").stdout
+    shown = help_of().shown
     assert all(re.search(rf"\b{command}\b", shown) for command in COMMANDS)
     assert all(status in shown for status in ("0 all done", "1 part", "2 wrong", "75 another"))
 
@@ -59,20 +77,7 @@ def test_no_arguments_show_the_help() -> None:
 
 @pytest.mark.parametrize("command", [(), *((each,) for each in COMMANDS)], ids=" ".join)
 def test_help_comes_within_a_second(command: tuple[str, ...]) -> None:
-    seconds = min(_seconds_of(*command, "--help") for _ in range(3))
-    assert seconds < 1.0
-
-
-def _seconds_of(*arguments: str) -> float:
-    """CPU seconds of the command: those of the clock depend on who else works on this machine."""
-    before = os.times()
-    subprocess.run([GRIDCAST, *arguments], env=clean_environment(), capture_output=True, check=True)
-    after = os.times()
-    return (
-        after.children_user
-        + after.children_system
-        - (before.children_user + before.children_system)
-    )
+    assert any(help_of(*command, attempt=each).seconds < 1.0 for each in (1, 2, 3))
 
 
 # -- usage ---------------------------------------------------------------------------------------
@@ -152,7 +157,9 @@ def test_an_archive_is_ingested_as_the_folder_in_it_is(tmp_path: Path) -> None:
     gridcast("fetch", "synthetic", "--to", folder, *settings("synthetic.num_hours=3000"))
     archive = shutil.make_archive(str(tmp_path / "load"), "zip", tmp_path, "csv")
     for data in (folder, archive):
-        result = gridcast("ingest", "--data", data, "--artifacts", artifacts)
+        result = gridcast(
+            "ingest", "--data", data, "--artifacts", artifacts, environment=on_a_server()
+        )
         assert result.returncode == 0, result.stderr
         summary = read_json(artifacts / "runs" / "latest" / "summary.json")
         assert (summary["data"]["folder"], summary["data"]["kind"]) == (str(data), "synthetic")

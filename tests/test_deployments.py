@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,13 @@ import yaml
 from gridcast.config import Config
 from gridcast.summary import Summary
 from tests.pipelines import (
+    PREFECT,
     ROOT,
     SMALL_MODEL,
     clean_environment,
     copy_artifacts,
     free_port,
+    prefect_server,
     session_folder,
     small_data,
     started,
@@ -31,7 +32,6 @@ from tests.pipelines import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PREFECT = Path(sys.executable).with_name("prefect")
 DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
 DEPLOYMENTS: dict[str, dict[str, Any]] = {each["name"]: each for each in DECLARED["deployments"]}
 NAMES = ("hourly", "nightly", "weekly")
@@ -114,6 +114,7 @@ def operation() -> Iterator[Operation]:
         PREFECT_HOME=str(home),
         PREFECT_API_URL=f"http://127.0.0.1:{port}/api",
         PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        PREFECT_WORKER_QUERY_SECONDS="1",
     )
 
     def prefect(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -124,24 +125,13 @@ def operation() -> Iterator[Operation]:
         assert result.returncode == 0 or not check, result.stdout + result.stderr
         return result
 
-    server = (PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port))
     worker = (PREFECT, "worker", "start", "--pool", "gridcast")
     parameters = {"data": str(small_data()), "artifacts": str(artifacts),
                   "overrides": list(SMALL_MODEL)}  # fmt: skip
-    with started(*server, log=home / "server.txt", environment=environment) as process:
-
-        def is_up() -> bool:
-            assert process.poll() is None, (home / "server.txt").read_text("utf-8")
-            try:
-                urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
-            except OSError:
-                return False
-            return True
-
-        wait_for("Prefect's server", is_up, seconds=90)
+    with prefect_server(port, log=home / "server.txt", environment=environment):
         prefect("work-pool", "create", "gridcast", "--type", "process")
-        prefect("deploy", "--all")
         with started(*worker, log=home / "worker.txt", environment=environment):
+            prefect("deploy", "--all")
             run = prefect(
                 "deployment", "run", "run-pipeline/nightly", "--params", json.dumps(parameters),
                 "--watch", "--watch-interval", "1", check=False,

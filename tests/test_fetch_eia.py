@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -23,11 +23,19 @@ from gridcast.archive import MARKER
 from gridcast.errors import EXIT_USAGE, FetchError, LockHeldError, UsageError
 from tests.builders import make_config
 from tests.eia_server import KEY, EiaServer, Reply, eia_server, error_body, periods
-from tests.pipelines import ROOT, clean_environment, gridcast, read_json, settings
+from tests.pipelines import (
+    ROOT,
+    clean_environment,
+    copy_artifacts,
+    gridcast,
+    on_a_server,
+    read_json,
+    settings,
+)
 
 pytestmark = pytest.mark.prefect  # tasks.fetch_eia imports it, which takes seconds
 
-SOON = {"backoff_seconds": 0.01, "requests_per_second": 5.0, "timeout_seconds": 2.0}
+SOON = {"backoff_seconds": 0.01, "timeout_seconds": 2.0}
 FIRST = "2026-01-01T00"
 UNTIL = "2026-01-31T23"
 HOURS = periods(FIRST, 31 * 24)
@@ -56,6 +64,9 @@ def fetch(
     from tasks.fetch_plan import plan_fetch
 
     config = make_config(eia={**SOON, **eia})
+    if "requests_per_second" not in eia:  # no setting allows it: this server needs no mercy
+        hasty = config.eia.model_copy(update={"requests_per_second": 1000.0})
+        config = config.model_copy(update={"eia": hasty})
     plan = plan_fetch(str(folder), since=since, until=until, regions=[region])
     with open_fetch(plan, config) as client:
         return fetch_region.fn(client, plan, region, config)
@@ -95,7 +106,7 @@ def test_the_marker_says_that_labels_are_utc_and_what_is_held_of_each_region(
 
 
 def test_the_folder_is_read_as_one_of_utc_labels(server: EiaServer, tmp_path: Path) -> None:
-    from tasks.sources import list_sources
+    from tasks.regional_csvs import list_sources
 
     assert server.loads
     fetch(tmp_path)
@@ -369,7 +380,7 @@ def test_a_file_that_is_a_link_is_not_followed(server: EiaServer, tmp_path: Path
 def test_a_marker_that_cannot_be_read_is_refused_rather_than_guessed(
     server: EiaServer, tmp_path: Path
 ) -> None:
-    from tasks.sources import list_sources
+    from tasks.regional_csvs import list_sources
 
     assert server.loads
     fetch(tmp_path)
@@ -423,8 +434,14 @@ def test_the_key_is_in_no_address_log_line_error_or_file(
 # -- the command ---------------------------------------------------------------------------------
 
 
-def fetched(server: EiaServer, tmp_path: Path, *arguments: str, key: str | None = KEY) -> Any:  # noqa: ANN401
-    environment = clean_environment(EIA_API_URL=server.address)
+def fetched(
+    server: EiaServer,
+    tmp_path: Path,
+    *arguments: str,
+    key: str | None = KEY,
+    prefect: Mapping[str, str] | None = None,
+) -> Any:  # noqa: ANN401
+    environment = {**(prefect or on_a_server()), "EIA_API_URL": server.address}
     environment.pop("EIA_API_KEY", None)
     if key is not None:
         environment["EIA_API_KEY"] = key
@@ -463,7 +480,10 @@ def test_what_was_fetched_is_ingested_hour_by_hour_over_the_autumn_change(
     hours = periods("2025-10-01T05", 1200)
     server.loads["AEP"] = {hour: str(14000 + i % 24) for i, hour in enumerate(hours)}
     fetch(tmp_path / "eia", since="2025-10-01", until="2025-12-31")
-    result = gridcast("ingest", "--data", tmp_path / "eia", "--artifacts", tmp_path / "a")
+    result = gridcast(
+        "ingest", "--data", tmp_path / "eia", "--artifacts", tmp_path / "a",
+        environment=on_a_server(),
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     summary = read_json(tmp_path / "a" / "runs" / "latest" / "summary.json")
     assert (summary["data"]["labels"], summary["data"]["source"]) == ("utc", "eia")
@@ -491,13 +511,15 @@ def test_without_a_key_the_command_says_where_it_looks_for_one(
 def test_the_key_may_lie_in_a_secret_block_of_prefect(server: EiaServer, tmp_path: Path) -> None:
     from tasks.servers import local_settings
 
+    artifacts = copy_artifacts(tmp_path / "artifacts")  # with Prefect's database
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^python -c '(from prefect.blocks.*)'$", runbook, re.MULTILINE)
     subprocess.run(
         [sys.executable, "-c", command], input=KEY, text=True, check=True, capture_output=True,
-        env=clean_environment(**local_settings(tmp_path / "artifacts")), timeout=150,
+        env=clean_environment(**local_settings(artifacts)), timeout=150,
     )  # fmt: skip
-    result = fetched(server, tmp_path, "--since", "2026-01-30", "--region", "AEP", key=None)
+    command = ("--since", "2026-01-30", "--region", "AEP")
+    result = fetched(server, tmp_path, *command, key=None, prefect=clean_environment())
     assert result.returncode == 0, result.stderr
     assert len(lines(tmp_path / "eia")) == 1 + 48
     assert KEY not in result.stdout + result.stderr

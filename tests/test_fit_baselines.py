@@ -18,8 +18,11 @@ from gridcast.summary import Summary
 from tests.pipelines import (
     GRIDCAST,
     SMALL_MODEL,
+    Command,
+    command_of,
     copy_artifacts,
     first_run,
+    on_a_server,
     read_json,
     session_folder,
     settings,
@@ -53,10 +56,11 @@ class Done(NamedTuple):
 def done() -> Done:
     """``gridcast train``: the models are there, linear is fitted, boosting is killed."""
     artifacts, log = copy_artifacts(session_folder() / "baselines"), session_folder() / "fits.txt"
-    with started(GRIDCAST, "train", "--artifacts", artifacts, *settings(*WANTED), log=log) as run:
+    command: Command = (GRIDCAST, "train", "--artifacts", artifacts, *settings(*WANTED))
+    with started(*command, log=log, environment=on_a_server()) as run:
 
         def boosting() -> list[psutil.Process]:
-            return [each for each in run.children(recursive=True) if is_boosting(each.cmdline())]
+            return [each for each in run.children(recursive=True) if is_boosting(command_of(each))]
 
         (process,) = wait_for("the process that boosts", boosting, seconds=90)
         process.kill()
@@ -168,7 +172,7 @@ def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, BaselineJob]:
 
     path = next((done().artifacts / "features").glob("*.json"))
     features = Features.model_validate(read_json(path))
-    wanted = ("training.device=cpu", "baselines.fitted=[linear]", *overrides)
+    wanted = (*WANTED, "baselines.fitted=[linear]", "training.threads=null", *overrides)
     config = Config.load(overrides=wanted)
     run = Run("", "", done().artifacts, None, "base", wanted, config, fresh=False)
     (job,) = plan_baselines.fn(run, features, num_beside=num_beside)

@@ -28,11 +28,14 @@ from tests.pipelines import (
     NUM_REGIONS,
     ROOT,
     SMALL_MODEL,
+    Command,
     alive,
     clean_environment,
+    command_of,
     copy_artifacts,
     first_run,
     kill_tree,
+    on_a_server,
     read_json,
     session_folder,
     settings,
@@ -42,14 +45,14 @@ from tests.pipelines import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 PROCESS = "tasks.training_process"
-ENDLESS = ("training.passes=3000", "model.hidden_size=8", "training.device=cpu")
+ENDLESS = (*SMALL_MODEL, "training.passes=3000")
 NO_NUMBER = {"learning_rate": 1e30, "clip_norm": None, "schedule": "constant"}
 
 
@@ -121,11 +124,12 @@ def test_a_table_of_features_that_was_changed_is_refused_before_it_is_read(
 
 
 @contextmanager
-def training(artifacts: Path, log: Path, *overrides: str) -> Iterator[psutil.Popen]:
+def training(
+    artifacts: Path, log: Path, *overrides: str, environment: Mapping[str, str] | None = None
+) -> Iterator[psutil.Popen]:
     """``gridcast train`` on what the first run ingested."""
-    with started(
-        GRIDCAST, "train", "--artifacts", artifacts, *settings(*overrides), log=log
-    ) as process:
+    command: Command = (GRIDCAST, "train", "--artifacts", artifacts, *settings(*overrides))
+    with started(*command, log=log, environment=environment) as process:
         yield process
 
 
@@ -133,7 +137,7 @@ def jobs_of(process: psutil.Popen) -> dict[str, psutil.Process]:
     """Its training processes, by name of the job."""
     found = {}
     for each in process.children(recursive=True):
-        with_arguments = each.cmdline()
+        with_arguments = command_of(each)
         if PROCESS in with_arguments:
             name = re.search(r"/jobs/(\w+-seed\d+)-", with_arguments[-1])
             assert name is not None
@@ -224,7 +228,7 @@ class Hanging(threading.Thread):
 
     def run(self) -> None:
         def process() -> list[psutil.Process]:
-            return [each for each in psutil.Process().children() if self.folder in each.cmdline()]
+            return [each for each in psutil.Process().children() if self.folder in command_of(each)]
 
         self.found = wait_for("the training process", process, seconds=10)
         for each in self.found:
@@ -238,7 +242,8 @@ def killed() -> tuple[Summary, str, Path]:
     log = session_folder() / "killed.txt"
     two_jobs = settings(*SMALL_MODEL, "model.cells=[gru]", "training.seeds=[0, 1]")
     folders = ("--data", small_data(), "--artifacts", artifacts)
-    with started(GRIDCAST, "run", "--fresh", *folders, *two_jobs, log=log) as process:
+    command: Command = (GRIDCAST, "run", "--fresh", *folders, *two_jobs)
+    with started(*command, log=log, environment=on_a_server()) as process:
         jobs = wait_for(
             "two jobs", lambda: len(jobs_of(process)) == 2 and jobs_of(process), seconds=90
         )
@@ -279,7 +284,8 @@ def test_when_all_jobs_fail_nothing_of_them_is_logged_and_the_run_has_failed(
     before = mlflow_runs(artifacts)
     overrides = [f"training.{key}={json.dumps(value)}" for key, value in NO_NUMBER.items()]
     log = tmp_path / "log.txt"
-    with training(artifacts, log, *SMALL_MODEL, *overrides) as process:
+    given = (*SMALL_MODEL, *overrides)
+    with training(artifacts, log, *given, environment=on_a_server()) as process:
         assert process.wait(60) == 1, log.read_text("utf-8")
     summary = latest_summary(artifacts)
     assert summary.status == "failed"

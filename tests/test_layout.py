@@ -80,6 +80,16 @@ def test_the_training_process_imports_no_orchestrator_tracker_or_validator() -> 
     assert imported.isdisjoint({"prefect", "mlflow", "great_expectations", "sqlalchemy", "fastapi"})
 
 
+def test_what_looks_at_the_data_before_a_run_does_not_wait_for_prefect() -> None:
+    assert "prefect" not in imported_by("import tasks.regional_csvs")
+
+
+def test_an_ingestion_with_nothing_to_validate_does_not_wait_for_great_expectations() -> None:
+    nothing = "refused_of_added(None, [])"
+    code = f"from tasks.second_gate import refused_of_added\nassert {nothing} == frozenset()"
+    assert "great_expectations" not in imported_by(code)
+
+
 @pytest.mark.slow
 def test_the_process_that_fits_a_baseline_does_not_wait_for_torch_either() -> None:
     imported = imported_by("import tasks.fitting_process")

@@ -29,6 +29,7 @@ from tests.pipelines import (
     copy_artifacts,
     first_run,
     gridcast,
+    on_a_server,
     read_json,
     run_flow,
     session_folder,
@@ -278,7 +279,7 @@ def test_the_logged_model_forecasts_what_the_jobs_program_does(
 
 def _input_shape(client: MlflowClient, run_id: str) -> tuple[int, int]:
     facts = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/model_input.json"))
-    assert facts["lookback_steps"] == Config.load().windows.lookback
+    assert facts["lookback_steps"] == Config.load(overrides=SMALL_MODEL).windows.lookback
     assert facts["scales"].keys() == first_run().summary.regions.keys()
     assert client.get_run(run_id).info.run_id == run_id
     return facts["lookback_steps"], len(facts["feature_names"])
@@ -354,8 +355,7 @@ def test_a_second_run_logs_no_new_mlflow_run(second_run: PipelineRun) -> None:
 
 
 def test_training_where_nothing_was_ingested_says_what_to_do_first(tmp_path: Path) -> None:
-    shutil.copytree(first_run().artifacts / "prefect", tmp_path / "prefect")
-    result = gridcast("train", "--artifacts", tmp_path)
+    result = gridcast("train", "--artifacts", tmp_path, environment=on_a_server())
     assert result.returncode == 2
     assert "run `gridcast ingest` first" in result.stderr
 
@@ -399,7 +399,7 @@ def faulty_run() -> PipelineRun:
     change_lines(csv("DEOK"), L1="date,DEOK_MW")
     csv("DOM").write_text("Datetime,DOM_MW\n", encoding="utf-8")
     change_lines(csv("DUQ"), L51=f"{label_of(csv('DUQ'), 50)},1500.0")
-    return run_flow("ingest", data, artifacts)
+    return run_flow("ingest", data, artifacts, environment=on_a_server())
 
 
 def error_lines(run: PipelineRun, region: str) -> list[str]:

@@ -14,7 +14,7 @@ from gridcast.summary import WindowsRecord
 from gridcast.windows import steps_of
 from tasks.measure import measure
 from tests.builders import make_config
-from tests.pipelines import SMALL_MODEL, first_run, gridcast, settings, small_data
+from tests.pipelines import SMALL_MODEL, copy_artifacts, first_run, gridcast, settings, small_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,13 +45,14 @@ def test_the_plan_of_a_run_has_its_windows_steps_and_memory_and_publishes_nothin
 
 def test_the_plan_of_a_training_is_for_people_and_needs_something_published(tmp_path: Path) -> None:
     options = settings(*SMALL_MODEL, "model.cells=[gru]")
-    result = gridcast("train", "--plan", "--artifacts", first_run().artifacts, *options)
+    artifacts = copy_artifacts(tmp_path / "artifacts")
+    result = gridcast("train", "--plan", "--artifacts", artifacts, *options)
     assert result.returncode == 0, result.stderr
     windows = first_run().summary.windows
     assert windows is not None
     assert f"windows: {windows.train:,} train" in result.stdout
     assert "gru-seed0" in result.stdout
-    empty = gridcast("train", "--plan", "--artifacts", tmp_path, *options)
+    empty = gridcast("train", "--plan", "--artifacts", tmp_path / "empty", *options)
     assert empty.returncode == 2
     assert "found nothing published" in empty.stderr
 

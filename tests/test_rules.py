@@ -13,7 +13,7 @@ import pytest
 
 from gridcast.summary import RegionRecord
 from tests.builders import make_csv, make_load, make_rows
-from tests.pipelines import PipelineRun, run_flow, session_folder, settings
+from tests.pipelines import PipelineRun, on_a_server, run_flow, session_folder, settings
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]  # two ingestions of 13 s
 
@@ -45,14 +45,16 @@ def first() -> PipelineRun:
     write_region(data, "FLAT", flat)
     write_region(data, "STUCK", stuck)
     write_region(data, "BAD", make_load(NUM), **{f"L{n}": cell for n, cell in BAD_CELLS.items()})
-    return run_flow("ingest", data, data.parent / "artifacts")
+    return run_flow("ingest", data, data.parent / "artifacts", environment=on_a_server())
 
 
 @pytest.fixture(scope="module")
 def second(first: PipelineRun) -> PipelineRun:
     """The same files, with one rule for one region, and one for a region that is not there."""
     rules = ("rules.regions.STUCK.required.max_flagged_share=0.2", "rules.regions.STICK={}")
-    return run_flow("ingest", first.data, first.artifacts, *settings(*rules))
+    return run_flow(
+        "ingest", first.data, first.artifacts, *settings(*rules), environment=on_a_server()
+    )
 
 
 def rows_of(run: PipelineRun, record: RegionRecord) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import pytest
 from tests.pipelines import (
     GRIDCAST,
     alive,
+    copy_artifacts,
     first_run,
     free_port,
     gridcast,
@@ -54,12 +55,11 @@ def ask(address: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN40
 
 @pytest.fixture(scope="module")
 def pages() -> Iterator[Pages]:
-    """`gridcast ui` on the first run's artifacts; Ctrl-C stops it in the last test."""
+    """`gridcast ui` on what the first run left; Ctrl-C stops it in the last test."""
     log, ports = session_folder() / "ui.txt", (free_port(), free_port())
+    artifacts = copy_artifacts(session_folder() / "shown")
     options = ("--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]))
-    with started(
-        GRIDCAST, "ui", "--artifacts", first_run().artifacts, *options, log=log
-    ) as process:
+    with started(GRIDCAST, "ui", "--artifacts", artifacts, *options, log=log) as process:
 
         def is_up() -> bool:
             assert process.poll() is None, log.read_text("utf-8")

@@ -9,25 +9,12 @@ import pytest
 from gridcast.config import SyntheticConfig
 from gridcast.errors import EXIT_USAGE, UsageError
 from gridcast.parsing import parse_region
-from tasks.records import Sources
+from tasks import regional_csvs
+from tasks.regional_csvs import check_data, list_sources, write_synthetic
 from tests.builders import make_config, make_csv
 from tests.test_archives import make_archive
 
-pytestmark = pytest.mark.prefect  # tasks.sources imports it, which takes seconds: so not up here
-
 SYNTHETIC = SyntheticConfig(num_regions=12, num_hours=1440, seed=3)
-
-
-def list_sources(folder: Path) -> Sources:
-    from tasks import sources
-
-    return sources.list_sources(folder)
-
-
-def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
-    from tasks import sources
-
-    sources.write_synthetic(folder, config)
 
 
 def make_folder(folder: Path, *names: str) -> Path:
@@ -114,27 +101,23 @@ def test_the_data_set_is_the_folders_name_made_fit_for_a_path(
 def test_an_archive_is_unpacked_once_for_the_same_bytes_and_read_as_a_folder(
     tmp_path: Path,
 ) -> None:
-    from tasks import sources
-
     archive = make_archive(tmp_path / "load.zip", {"x/AEP_hourly.csv": make_csv(), "y.txt": b""})
     limits = make_config().archives
-    found = sources._unpacked(archive, tmp_path / "sources", limits)
+    found = regional_csvs._unpacked(archive, tmp_path / "sources", limits)
     assert (found.folder, found.dataset, found.source) == (archive, "load.zip", "archive")
     (file,) = found.files
     assert (file.region, file.path.read_bytes()) == ("AEP", make_csv())
     assert found.skipped == {"y.txt": "not named <REGION>_hourly.csv"}
     before = file.path.stat().st_mtime_ns
-    assert sources._unpacked(archive, tmp_path / "sources", limits) == found
+    assert regional_csvs._unpacked(archive, tmp_path / "sources", limits) == found
     assert file.path.stat().st_mtime_ns == before
     make_archive(archive, {"AEP_hourly.csv": make_csv() * 2})
-    (other,) = sources._unpacked(archive, tmp_path / "sources", limits).files
+    (other,) = regional_csvs._unpacked(archive, tmp_path / "sources", limits).files
     assert other.path.parent != file.path.parent
     assert len(list((tmp_path / "sources").iterdir())) == 2
 
 
 def test_an_archive_is_checked_before_a_run_begins(tmp_path: Path) -> None:
-    from tasks.sources import check_data
-
     archive = make_archive(tmp_path / "load.tar.gz", {"../../etc/x_hourly.csv": b""})
     with pytest.raises(UsageError, match="a path that leads out of the archive"):
         check_data(archive, make_config().archives)

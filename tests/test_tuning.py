@@ -20,6 +20,7 @@ from tests.pipelines import (
     PipelineRun,
     copy_artifacts,
     kill_tree,
+    on_a_server,
     read_json,
     run_flow,
     session_folder,
@@ -34,7 +35,7 @@ pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 SMALL = (
     "model.cells=[gru]", "model.hidden_size=8",
     "training.device=cpu", "training.passes=2", "training.threads=1",
-    "tuning.space.windows.lookback=[72, 168]", "tuning.space.model=null",
+    "tuning.space.windows.lookback=[48, 72]", "tuning.space.model=null",
     "tuning.space.training={batch_size: null, weight_decay: null}", "tuning.random_trials=1",
     "tuning.objective=mean_forecast", "tuning.prune_from=null",
 )  # fmt: skip
@@ -156,7 +157,10 @@ def test_the_best_settings_are_a_profile_that_says_where_it_comes_from_and_runs(
     assert config.training.learning_rate == best.settings["training.learning_rate"]
     assert config.windows.lookback == best.settings["windows.lookback"]
     assert yaml.safe_load(text)["model"]["cells"] == ["gru"]
-    run = run_flow("train", small_data(), searched.run.artifacts, "--profile", study.profile)
+    run = run_flow(
+        "train", small_data(), searched.run.artifacts, "--profile", study.profile,
+        environment=on_a_server(),
+    )  # fmt: skip
     assert run.result.returncode == 0, run.result.stderr
     model = run.summary.models["gru-seed0"]
     assert model.validation_smape == pytest.approx(best.validation_smape)
