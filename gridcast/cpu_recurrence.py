@@ -3,7 +3,7 @@
 On small batches PyTorch's own GRU spends most of its time between operations: some forty a step,
 there and back, and each costs more than its arithmetic. What comes out here is what it gives, to
 rounding, in 32 bits. (For the LSTM PyTorch has a fused layer, which is as fast as ours would be.)
-PyTorch's threads each take some of the windows.
+The windows are shared out to threads of our own.
 
 Legend: ``L`` steps, ``B`` windows, ``F`` features, ``U`` units, ``G`` gates (r, z, n); ``V`` and
 ``X`` are ``U`` and ``F`` filled up as the kernels want it; ``4``: see there.
@@ -12,6 +12,7 @@ Legend: ``L`` steps, ``B`` windows, ``F`` features, ``U`` units, ``G`` gates (r,
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from itertools import chain, pairwise
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 # Windows of a thread at least, and in steps of as many: what the kernels' tiles hold.
 _WINDOWS = 4
@@ -33,11 +34,28 @@ def is_available() -> bool:
     return find_spec("numba") is not None
 
 
-def run_gru(recurrent: nn.GRU, x_BLF: Tensor, begin: Tensor | None) -> tuple[Tensor, Tensor]:
+@contextmanager
+def pytorch_on_one_thread() -> Iterator[None]:
+    """Leave the other cores to threads of our own.
+
+    After an operation PyTorch's threads wait for the next one by going round in circles.
+    """
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def run_gru(
+    recurrent: nn.GRU, x_BLF: Tensor, begin: Tensor | None, *, num_threads: int = 1
+) -> tuple[Tensor, Tensor]:
     """What ``recurrent`` gives (``batch_first``): hidden states ``(B, L, U)``, and the last ones.
 
     The hidden states before are ``begin``, ``(layers, B, U)``, or zeros; they get no gradient.
     """
+    parts = _parts(len(x_BLF), num_threads)
     x_LBF = x_BLF.transpose(0, 1)
     ends = []
     for number in range(recurrent.num_layers):
@@ -47,7 +65,7 @@ def run_gru(recurrent: nn.GRU, x_BLF: Tensor, begin: Tensor | None) -> tuple[Ten
         ]
         first = x_LBF.new_zeros(x_LBF.shape[1], recurrent.hidden_size)
         apply: Any = _Gru.apply
-        x_LBF = apply(x_LBF, *weights, first if begin is None else begin[number])
+        x_LBF = apply(x_LBF, *weights, first if begin is None else begin[number], parts)
         ends.append(x_LBF[-1])
         if number < recurrent.num_layers - 1:
             x_LBF = dropout(x_LBF, recurrent.dropout, recurrent.training)
@@ -69,6 +87,7 @@ class _Gru(torch.autograd.Function):
         bias_ih: Tensor,
         bias_hh: Tensor,
         begin_BU: Tensor,
+        parts: list[slice],
     ) -> Tensor:
         from gridcast.cpu_kernels import gru_forward
 
@@ -81,8 +100,7 @@ class _Gru(torch.autograd.Function):
             _filled(each.view(3, units, -1).transpose(1, 2)) for each in (weight_ih, weight_hh)
         )
         begin_BV = _filled(begin_BU)
-        parts = ctx.parts = _parts(batch)
-        kept = []
+        ctx.parts, kept = parts, []
         for part in parts:
             gates_L4BV = x_LBF.new_empty(lookback, *bias_4BV[:, part].shape)
             hidden_LBV = torch.empty_like(gates_L4BV[:, 0], memory_format=torch.contiguous_format)
@@ -130,14 +148,14 @@ class _Gru(torch.autograd.Function):
             x_LBX[..., :num_features] if num_x_steps else None,
             w_ih_GFV[..., :units].transpose(1, 2).flatten(0, 1),
             w_hh_GVV[:, :units, :units].transpose(1, 2).flatten(0, 1),
-            bias_4U[:3].flatten(), bias_4U[[0, 1, 3]].flatten(), None,
+            bias_4U[:3].flatten(), bias_4U[[0, 1, 3]].flatten(), None, None,
         )  # fmt: skip
 
 
-def _parts(num_windows: int) -> list[slice]:
+def _parts(num_windows: int, num_threads: int) -> list[slice]:
     """The windows of each thread, as alike in number as tiles let them be."""
     num_tiles = -(-num_windows // _WINDOWS)
-    num_parts = min(torch.get_num_threads(), num_tiles)
+    num_parts = min(num_threads, num_tiles)
     bounds = [
         min(num_windows, _WINDOWS * (num_tiles * number // num_parts))
         for number in range(num_parts + 1)

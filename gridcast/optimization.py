@@ -93,7 +93,8 @@ class TrainingStep:
             self._starts_SB = starts_SB.clone()
         for other in self._others:
             other.run(self._starts_SB)
-        given = self._update()
+        with self._stack.on_its_threads():
+            given = self._update()
         if not self._others:
             return given.clone()
         self._sum_SQ.copy_(given)

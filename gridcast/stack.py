@@ -10,6 +10,7 @@ units, ``O`` origins, ``H`` horizon, ``R`` regions.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from gridcast.recurrence import Layer, can_fuse, run_fused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from gridcast.config import Cell, Config
     from gridcast.training_data import TrainingData
@@ -54,6 +56,7 @@ class ForecasterStack:
         share: int = 0,
     ) -> None:
         self._config, self._device = config, data.x_TF.device
+        self._num_threads = torch.get_num_threads()
         rows = []
         for seed in seeds:
             torch.manual_seed(seed)
@@ -90,8 +93,12 @@ class ForecasterStack:
         recurrent = self._views[0].recurrent
         is_wanted = self._config.training.recurrence == "auto" and self._device.type == "cpu"
         if isinstance(recurrent, nn.GRU) and is_wanted and cpu_recurrence.is_available():
-            return partial(cpu_recurrence.run_gru, recurrent)
+            return partial(cpu_recurrence.run_gru, recurrent, num_threads=self._num_threads)
         return None
+
+    def on_its_threads(self) -> AbstractContextManager[None]:
+        """Where a step of it is to be taken: our GRU on a CPU has threads of its own."""
+        return cpu_recurrence.pytorch_on_one_thread() if self._run_layers else nullcontext()
 
     @property
     def leaves(self) -> list[Tensor]:

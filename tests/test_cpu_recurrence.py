@@ -26,10 +26,16 @@ from tests.test_training import make_data, tiny, train, weights_of
 ROUNDING = 3e-7  # of 32 bits, in a sum of few
 
 
-def derived(network: nn.GRU, x_BLF: Tensor, begin: Tensor | None, *, is_ours: bool) -> list[Tensor]:
+def derived(
+    network: nn.GRU, x_BLF: Tensor, begin: Tensor | None, *, is_ours: bool, num_threads: int = 1
+) -> list[Tensor]:
     """Hidden states, the last ones, and the gradients of a sum of the former, with weights."""
     x_BLF = x_BLF.clone().requires_grad_()
-    hidden, end = run_gru(network, x_BLF, begin) if is_ours else network(x_BLF, begin)
+    hidden, end = (
+        run_gru(network, x_BLF, begin, num_threads=num_threads)
+        if is_ours
+        else network(x_BLF, begin)
+    )
     weight = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1)).to(hidden)
     grads = torch.autograd.grad((hidden * weight).sum(), [x_BLF, *network.parameters()])
     return [each.detach() for each in (hidden, end, *grads)]
@@ -55,9 +61,7 @@ def test_states_and_gradients_are_those_of_pytorch(
     x_BLF = torch.randn(batch, lookback, num_features)
     begin = torch.randn(num_layers, batch, units) if is_carried else None
     theirs = derived(network, x_BLF, begin, is_ours=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "get_num_threads", lambda: num_threads)
-        ours = derived(network, x_BLF, begin, is_ours=True)
+    ours = derived(network, x_BLF, begin, is_ours=True, num_threads=num_threads)
     for found, wanted in zip(ours, theirs, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
@@ -65,10 +69,9 @@ def test_states_and_gradients_are_those_of_pytorch(
 @pytest.mark.parametrize("num_threads", [1, 2, 5, 16])
 @pytest.mark.parametrize("num_windows", [1, 4, 9, 16, 1000])
 def test_each_window_is_one_threads_and_threads_have_about_as_many(
-    num_windows: int, num_threads: int, monkeypatch: pytest.MonkeyPatch
+    num_windows: int, num_threads: int
 ) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
-    parts = cpu_recurrence._parts(num_windows)
+    parts = cpu_recurrence._parts(num_windows, num_threads)
     windows = [each for part in parts for each in range(num_windows)[part]]
     assert windows == list(range(num_windows))
     sizes = [part.stop - part.start for part in parts]
