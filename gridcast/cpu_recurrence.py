@@ -124,7 +124,7 @@ class _Gru(torch.autograd.Function):
         x_LBF, weight_ih, weight_hh, *kept = ctx.saved_tensors
         (lookback, _, num_features), units = x_LBF.shape, weight_hh.shape[1]
         w_ih_GUX, w_hh_GUV = (_filled(each.view(3, units, -1)) for each in (weight_ih, weight_hh))
-        num_filled, grad_LBV = w_hh_GUV.shape[2], _filled(grads[0])
+        num_filled, grad_LBU = w_hh_GUV.shape[2], grads[0]
         num_x_steps = lookback if ctx.needs_input_grad[0] else 0
         sums, calls = [], []
         for number, part in enumerate(ctx.parts):
@@ -136,7 +136,7 @@ class _Gru(torch.autograd.Function):
                 x_LBF.new_zeros(4, len(of_part[0]), num_filled),
             ))  # fmt: skip
             calls.append(
-                _arrays(grad_LBV[:, part].contiguous(), x_LBF[:, part], w_ih_GUX, w_hh_GUV,
+                _arrays(_filled(grad_LBU[:, part]), x_LBF[:, part], w_ih_GUX, w_hh_GUV,
                         *of_part, *sums[-1])
             )  # fmt: skip
         _on_threads(gru_backward, calls)
@@ -181,7 +181,8 @@ def _filled(tensor: Tensor) -> Tensor:
     """With zeros at the end of each row, as many as the kernels want."""
     from gridcast.cpu_kernels import LANES
 
-    return pad(tensor, (0, -tensor.shape[-1] % LANES)).contiguous()
+    missing = -tensor.shape[-1] % LANES
+    return (pad(tensor, (0, missing)) if missing else tensor).contiguous()
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:
