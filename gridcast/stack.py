@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gridcast.config import Cell, Config
     from gridcast.training_data import TrainingData
 
+_SMALL = 1 << 14  # windows times units of a step
 _NEXT_SHARE = 1 << 32  # from the random numbers of one device's share of a batch to the next one's
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -97,8 +98,14 @@ class ForecasterStack:
         return None
 
     def on_its_threads(self) -> AbstractContextManager[None]:
-        """Where a step of it is to be taken: our GRU on a CPU has threads of its own."""
-        return cpu_recurrence.pytorch_on_one_thread() if self._run_layers else nullcontext()
+        """Where a step of it is to be taken: our GRU on a CPU has threads of its own.
+
+        Of large batches PyTorch's operations between the layers are worth its threads as well.
+        """
+        is_small = self._config.training.batch_size * self._config.model.hidden_size <= _SMALL
+        if is_small and self._run_layers:
+            return cpu_recurrence.pytorch_on_one_thread()
+        return nullcontext()
 
     @property
     def leaves(self) -> list[Tensor]:
