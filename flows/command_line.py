@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -339,13 +340,17 @@ def _start(
         _prepare_surroundings(artifacts)
         _check_data(data, profile, settings)
         start_embedded_prefect()
-        _load_flow(flow)(
-            data=None if data is None else str(data),
-            artifacts=str(artifacts),
-            profile=profile,
-            overrides=settings,
-            fresh=fresh,
-        )
+        try:
+            _load_flow(flow)(
+                data=None if data is None else str(data),
+                artifacts=str(artifacts),
+                profile=profile,
+                overrides=settings,
+                fresh=fresh,
+            )
+        except Exception as error:
+            _end_if_interrupted(error)
+            raise
 
     latest = artifacts / "runs" / "latest"
     before = latest.resolve()
@@ -355,6 +360,16 @@ def _start(
 
         show_summary(latest.resolve() / "summary.json")
     raise typer.Exit(code)
+
+
+def _end_if_interrupted(error: Exception) -> None:
+    """Exit as an interruption asks for, where the error came up on the way out."""
+    from tasks.runs import interruption_of
+
+    interruption = interruption_of(error)
+    if interruption is not None:
+        number = getattr(interruption, "signal", signal.SIGINT)  # Prefect's TerminationSignal
+        raise SystemExit(128 + number) from error
 
 
 def _plan(

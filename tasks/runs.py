@@ -170,9 +170,22 @@ def _owned(run: Run) -> Iterator[Run]:
 
 def _told(error: BaseException) -> str:
     """The error as the summary tells it; an interruption has no words of its own."""
-    if isinstance(error, Exception):
+    interruption = interruption_of(error)
+    if interruption is None:
         return str(error) or type(error).__name__
-    return f"The run was interrupted ({type(error).__name__}) before it ended"
+    return f"The run was interrupted ({type(interruption).__name__}) before it ended"
+
+
+def interruption_of(error: BaseException) -> BaseException | None:
+    """What Ctrl-C or SIGTERM raised: the error itself, or what it came up in the handling of.
+
+    Who ends a service tells all of its processes, Prefect's embedded server too. A run that is on
+    its way out then stumbles on the server that it still has to report to.
+    """
+    each: BaseException | None = error
+    while isinstance(each, Exception):
+        each = each.__cause__ or each.__context__
+    return each
 
 
 def _failures(run: Run) -> list[str]:

@@ -323,3 +323,19 @@ def test_an_interrupted_run_ends_within_15_seconds_with_all_its_processes_and_a_
     summary = latest_summary(artifacts)
     assert (summary.status, summary.exit_code, summary.models) == ("failed", 1, {})
     assert list((artifacts / "jobs").glob("*/*-tmp")) == []
+
+
+def test_a_run_whose_prefect_server_is_told_to_end_as_well_still_says_that_it_was_interrupted(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.txt"
+    with training(artifacts, log, *ENDLESS) as process:
+        wait_for_training(process, log)
+        family = process.children(recursive=True)
+        os.killpg(process.pid, signal.SIGTERM)  # as systemd does, and `timeout`
+        assert process.wait(60) == 128 + signal.SIGTERM, log.read_text("utf-8")
+        psutil.wait_procs(family, timeout=5)
+        assert alive(family) == []
+    summary = latest_summary(artifacts)
+    assert (summary.status, summary.exit_code) == ("failed", 1)
+    assert summary.errors == ["The run was interrupted (TerminationSignal) before it ended"]
