@@ -367,6 +367,8 @@ def _end_if_interrupted(error: Exception) -> None:
     from tasks.runs import interruption_of
 
     interruption = interruption_of(error)
+    if isinstance(interruption, SystemExit):
+        raise interruption
     if interruption is not None:
         number = getattr(interruption, "signal", signal.SIGINT)  # Prefect's TerminationSignal
         raise SystemExit(128 + number) from error

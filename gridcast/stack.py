@@ -57,7 +57,6 @@ class ForecasterStack:
         share: int = 0,
     ) -> None:
         self._config, self._device = config, data.x_TF.device
-        self._num_threads = torch.get_num_threads()
         rows = []
         for seed in seeds:
             torch.manual_seed(seed)
@@ -72,6 +71,7 @@ class ForecasterStack:
         self._pattern = drawn.to(self._device)
         self.weights_SP = torch.stack(rows).to(self._device)
         self._views = [self._view_of(row_P) for row_P in self.weights_SP]
+        self._run_layers = self._faster_layers()
         averages = config.training.average_last > 0
         self._served_SP = self.weights_SP.clone() if averages else self.weights_SP
         self._served = [self._view_of(row_P) for row_P in self._served_SP]
@@ -88,13 +88,13 @@ class ForecasterStack:
             message = f"{len(seeds)} forecasters in one pass need our GPU kernels"
             raise ValueError(message)
 
-    @property
-    def _run_layers(self) -> RunLayers | None:
+    def _faster_layers(self) -> RunLayers | None:
         """What is faster than PyTorch's layers: on a CPU, our GRU."""
         recurrent = self._views[0].recurrent
         is_wanted = self._config.training.recurrence == "auto" and self._device.type == "cpu"
         if isinstance(recurrent, nn.GRU) and is_wanted and cpu_recurrence.is_available():
-            return partial(cpu_recurrence.run_gru, recurrent, num_threads=self._num_threads)
+            num_threads = torch.get_num_threads()
+            return partial(cpu_recurrence.run_gru, recurrent, num_threads=num_threads)
         return None
 
     def on_its_threads(self) -> AbstractContextManager[None]:
@@ -103,7 +103,7 @@ class ForecasterStack:
         Of large batches PyTorch's operations between the layers are worth its threads as well.
         """
         is_small = self._config.training.batch_size * self._config.model.hidden_size <= _SMALL
-        if is_small and self._run_layers:
+        if is_small and self._run_layers is not None:
             return cpu_recurrence.pytorch_on_one_thread()
         return nullcontext()
 

@@ -8,9 +8,9 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from gridcast.config import Config
+from gridcast.config import Cell, Config
 from gridcast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,6 +83,33 @@ def dealt(num_seeds: int, num_cells: int, devices: Sequence[str]) -> list[str]:
         for cell in range(num_cells)
     ]
     return [devices[number % len(devices)] for number in numbers]
+
+
+class Placed(NamedTuple):
+    """A job, and where it is to be trained."""
+
+    cell: Cell
+    seed: int
+    device: str
+
+
+def placed_jobs(config: Config, devices: Devices) -> list[Placed]:
+    """One job a cell and seed, dealt out to the devices.
+
+    Raises:
+        ConfigError: as :func:`leading_devices`.
+    """
+    cells, training = config.model.cells, config.training
+    leading = leading_devices(devices, split_over=training.split_over)
+    pairs = ((cell, seed) for seed in training.seeds for cell in cells)
+    given = dealt(len(training.seeds), len(cells), leading)
+    return [Placed(*pair, device) for pair, device in zip(pairs, given, strict=True)]
+
+
+def threads_of_a_job(config: Config, devices: Devices) -> int:
+    """CPU threads: ``training.threads``, or the cores shared out between the jobs."""
+    num_jobs = len(config.training.seeds) * len(config.model.cells)
+    return config.training.threads or max(1, devices.num_cores // num_jobs)
 
 
 def devices_beside(device: str, *, split_over: int) -> list[str]:

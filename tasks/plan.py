@@ -20,7 +20,6 @@ from gridcast.features import labelled_steps, names_of_features
 from gridcast.parsing import parse_region
 from gridcast.planning import (
     DataCounts,
-    JobPlan,
     Plan,
     broken_rule,
     count_data,
@@ -29,7 +28,12 @@ from gridcast.planning import (
 )
 from gridcast.quality import flag_readings
 from gridcast.windows import Steps
-from tasks.devices import dealt, find_devices, leading_devices, resolve_precision
+from tasks.devices import (
+    find_devices,
+    placed_jobs,
+    resolve_precision,
+    threads_of_a_job,
+)
 from tasks.measure import measure
 from tasks.slots import jobs_per_device
 from tasks.snapshots import read_current
@@ -120,26 +124,22 @@ def _plan(
     if not counts.num_regions:
         raise UsageError(where="data", found="no region that passes", expected="at least one")
     num_features = len(names_of_features(config.features))
-    pairs = [(cell, seed) for seed in config.training.seeds for cell in config.model.cells]
-    threads = config.training.threads or max(1, devices.num_cores // len(pairs))
-    leading = leading_devices(devices, split_over=config.training.split_over)
+    placed, threads = placed_jobs(config, devices), threads_of_a_job(config, devices)
     its_share = config.training.batch_size // config.training.split_over
     shared = config.with_values(
         {"training.batch_size": its_share, "training.split_over": 1}, where=profile
     )
     measured = {
-        cell: measure(shared, counts, cell=cell, device=leading[0], threads=threads)
+        cell: measure(shared, counts, cell=cell, device=placed[0].device, threads=threads)
         for cell in config.model.cells
     }
-    jobs: list[JobPlan] = []
-    placed = dealt(len(config.training.seeds), len(config.model.cells), leading)
-    for (cell, seed), device in zip(pairs, placed, strict=True):
-        jobs.append(
-            plan_job(
-                counts, measured[cell], config, cell=cell, seed=seed, device=device,
-                num_features=num_features,
-            )
-        )  # fmt: skip
+    jobs = [
+        plan_job(
+            counts, measured[cell], config, cell=cell, seed=seed, device=device,
+            num_features=num_features,
+        )
+        for cell, seed, device in placed
+    ]  # fmt: skip
     at_once = jobs_per_device(config.training, devices)
     return make_plan(
         counts, jobs, measured, profile=profile, at_once=at_once, prepares_data=prepares_data

@@ -182,10 +182,18 @@ def interruption_of(error: BaseException) -> BaseException | None:
     Who ends a service tells all of its processes, Prefect's embedded server too. A run that is on
     its way out then stumbles on the server that it still has to report to.
     """
+    if not isinstance(error, Exception):
+        return error
     each: BaseException | None = error
-    while isinstance(each, Exception):
+    while each is not None and not _is_interruption(each):
         each = each.__cause__ or each.__context__
     return each
+
+
+def _is_interruption(error: BaseException) -> bool:
+    """Not all that is no Exception: a timeout is raised in the handling of a cancelled task."""
+    is_prefects = not isinstance(error, Exception) and hasattr(error, "signal")
+    return is_prefects or isinstance(error, KeyboardInterrupt | SystemExit)
 
 
 def _failures(run: Run) -> list[str]:

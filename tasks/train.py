@@ -16,11 +16,12 @@ from gridcast.errors import TooLongError, TrainingJobError
 from gridcast.planning import estimate_cpu_seconds
 from tasks.devices import (
     Devices,
-    dealt,
     devices_beside,
     find_devices,
     leading_devices,
+    placed_jobs,
     resolve_precision,
+    threads_of_a_job,
 )
 from tasks.owned_process import Work, run_owned
 from tasks.progress import board, describe
@@ -91,12 +92,9 @@ def _plan(
 ) -> list[Job]:
     from importlib.metadata import version
 
-    pairs = [(cell, seed) for seed in config.training.seeds for cell in config.model.cells]
-    threads = config.training.threads or max(1, devices.num_cores // len(pairs))
-    leading = leading_devices(devices, split_over=config.training.split_over)
-    placed = dealt(len(config.training.seeds), len(config.model.cells), leading)
+    threads = threads_of_a_job(config, devices)
     jobs = []
-    for (cell, seed), device in zip(pairs, placed, strict=True):
+    for cell, seed, device in placed_jobs(config, devices):
         parts = {
             "features": features.key,
             "file": features.file_sha256,

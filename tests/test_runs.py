@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from gridcast.errors import LockHeldError, PartialFailureError, UsageError
-from tasks.runs import Run, open_run, read_summary
+from tasks.runs import Run, interruption_of, open_run, read_summary
 
 
 def opened(artifacts: Path, run_id: str | None = None) -> AbstractContextManager[Run]:
@@ -71,3 +72,35 @@ def test_a_flow_takes_part_in_the_run_it_is_given_without_a_summary_of_its_own(
 def test_a_run_id_that_names_no_run_is_refused(tmp_path: Path, run_id: str) -> None:
     with pytest.raises(UsageError, match="run_id"), opened(tmp_path, run_id):
         pass
+
+
+class ToldToEnd(BaseException):
+    """As Prefect's TerminationSignal: no Exception, and it knows the signal."""
+
+    signal = 15
+
+
+def raised_while_handling(first: BaseException) -> Exception:
+    """An error that came up on the way out, as a client tells it."""
+    refused, told = OSError("refused"), ConnectionError("no answer")
+    refused.__context__, told.__cause__ = first, refused
+    return told
+
+
+@pytest.mark.parametrize(
+    ("first", "is_one"),
+    [
+        (KeyboardInterrupt(), True),
+        (SystemExit(143), True),
+        (ToldToEnd(), True),
+        (CancelledError(), False),  # of asyncio: what a timeout is made of
+        (ValueError(), False),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_error_on_the_way_out_of_an_interruption_is_told_from_others(
+    first: BaseException, *, is_one: bool
+) -> None:
+    error = raised_while_handling(first)
+    assert interruption_of(error) is (first if is_one else None)
+    assert interruption_of(KeyboardInterrupt()) is not None
