@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
@@ -37,41 +37,23 @@ BAR_SECONDS = 1.0
 PASSES = (1, 2, 3, 5, 10, 20, 40, 60)
 
 Json = dict[str, Any]
+DeviceType = Literal["cpu", "cuda"]
 
 
-class Size(NamedTuple):
-    """A network, and how it is trained."""
-
-    name: str
-    num_layers: int
-    hidden_size: int
-    dropout: float
-    batch_size: int
-    learning_rate: float
-
-    def settings(self) -> tuple[str, ...]:
-        """As ``--set`` takes them."""
-        return (
-            f"model.num_layers={self.num_layers}", f"model.hidden_size={self.hidden_size}",
-            f"model.dropout={self.dropout}", f"training.batch_size={self.batch_size}",
-            f"training.learning_rate={self.learning_rate}",
-        )  # fmt: skip
-
-
-# Those of the profiles base and gpu.
-SIZES = (Size("base", 1, 64, 0.0, 16, 8e-3), Size("gpu", 2, 256, 0.2, 128, 4e-3))
+# Networks as they are trained on a CPU (profile base), and on a GPU (gpu laid over it).
+SIZES: dict[str, DeviceType] = {"base": "cpu", "gpu": "cuda"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, keep; the exit status tells whether a GPU meets the bar."""
     options = _options(arguments)
     on_cuda = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
-    device_type: Literal["cpu", "cuda"] = "cuda" if on_cuda else "cpu"
+    device_type: DeviceType = "cuda" if on_cuda else "cpu"
     device = torch.device(device_type)
-    data = on_device(read_features(_config(SIZES[0], 1, options, device_type)), device)
+    data = on_device(read_features(_config(options.sizes[0], 1, options, device_type)), device)
     kept = envelope("time-to-accuracy", device)
     path = Path(options.output) / f"time-to-accuracy-{slug(device)}.json"
-    for size in (each for each in SIZES if each.name in options.sizes):
+    for size in options.sizes:
         for cell in options.cells:
             _measure(data, size, 1, cell, options, device_type)  # loads the libraries
             for passes in options.passes:
@@ -79,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 kept["rows"].append(row)
                 write_kept(path, kept)
                 print(
-                    f"{cell:4s} {size.num_layers} x {size.hidden_size}, {passes:3d} passes: "
+                    f"{cell:4s} {row['num_layers']} x {row['hidden_size']}, {passes:3d} passes: "
                     f"{row['train_seconds']:7.2f} s, sMAPE {row['smape']:.3f} % "
                     f"(validation {row['validation_smape']:.3f} %)",
                     flush=True,
@@ -94,20 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(
     data: TrainingData,
-    size: Size,
+    size: str,
     passes: int,
     cell: Cell,
     options: argparse.Namespace,
-    device_type: Literal["cpu", "cuda"],
+    device_type: DeviceType,
 ) -> Json:
     config = _config(size, passes, options, device_type)
     set_fp32_precision(data.x_TF.device, config.training.precision)
     trained = train_model(data, config=config, cell=cell, seed=0, on_progress=lambda _: None)
     return {
         "contestant": cell,
-        "profile": size.name,
-        "num_layers": size.num_layers,
-        "hidden_size": size.hidden_size,
+        "profile": size,
+        "num_layers": config.model.num_layers,
+        "hidden_size": config.model.hidden_size,
         "precision": config.training.precision,
         "passes": passes,
         "num_steps": trained.num_steps,
@@ -117,11 +99,10 @@ def _measure(
     }
 
 
-def _config(
-    size: Size, passes: int, options: argparse.Namespace, device_type: Literal["cpu", "cuda"]
-) -> Config:
-    overrides = (*size.settings(), f"training.passes={passes}", *options.set)
-    config = Config.load("base", overrides=overrides, device_type=device_type)
+def _config(size: str, passes: int, options: argparse.Namespace, device_type: DeviceType) -> Config:
+    precision = "fp16" if device_type == "cuda" else "auto"
+    overrides = (f"training.passes={passes}", f"training.precision={precision}", *options.set)
+    config = Config.load("base", overrides=overrides, device_type=SIZES[size])
     return resolve_precision(config, device_type)
 
 
@@ -129,7 +110,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--passes", nargs="+", type=int, default=PASSES)
-    add("--sizes", nargs="+", choices=[size.name for size in SIZES], default=["base"])
+    add("--sizes", nargs="+", choices=list(SIZES), default=["base"])
     add("--cells", nargs="+", choices=get_args(Cell), default=get_args(Cell))
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the profile")
