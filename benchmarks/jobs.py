@@ -103,7 +103,7 @@ def finish(process: subprocess.Popen[bytes], folders: Sequence[Path]) -> list[Js
     code = process.wait()
     if process.stdin is not None:
         process.stdin.close()
-    if code:
+    if code or not all((each / "result.json").exists() for each in folders):
         sys.exit(f"ERROR {folder}: ended with status {code}\n{_tail(folder / 'log.txt')}")
     return [json.loads((each / "result.json").read_bytes()) for each in folders]
 

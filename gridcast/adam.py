@@ -2,16 +2,20 @@
 
 PyTorch's optimizers and its ``GradScaler`` share one count of steps and one sign of overflow among
 all parameters; here each row has its own, so that a network in a stack is trained as it is alone.
+``adam.cu`` does on a GPU what is said here in PyTorch.
 
 Legend: ``S`` networks, ``P`` parameters.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from gridcast.nvrtc import Kernel, can_compile, compiled
 
 if TYPE_CHECKING:
     from gridcast.config import TrainingConfig
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 _FIRST_SCALE, _STEPS_TO_GROW = 2.0**16, 2000
 _CLIP_EPSILON = 1e-6
+# On a GPU: of a block, and the most blocks of a network.
+_THREADS, _MOST_BLOCKS, _WEIGHTS_OF_BLOCK = 256, 256, 1024
 
 
 class LossScale:
@@ -28,17 +34,17 @@ class LossScale:
     def __init__(self, num_networks: int, device: torch.device, *, is_on: bool) -> None:
         self.is_on = is_on
         self.scale_S = torch.full((num_networks,), _FIRST_SCALE if is_on else 1.0, device=device)
-        self._good_S = torch.zeros(num_networks, device=device)
+        self.good_S = torch.zeros(num_networks, device=device)
 
     def update(self, is_finite_S: Tensor) -> None:
         """Halve where a gradient was not finite; double after 2000 steps where all were."""
         if not self.is_on:
             return
-        self._good_S.add_(1.0).mul_(is_finite_S)
-        has_grown_S = self._good_S >= _STEPS_TO_GROW
+        self.good_S.add_(1.0).mul_(is_finite_S)
+        has_grown_S = self.good_S >= _STEPS_TO_GROW
         factor_S = torch.where(is_finite_S, torch.where(has_grown_S, 2.0, 1.0), 0.5)
         self.scale_S.mul_(factor_S)
-        self._good_S.masked_fill_(has_grown_S, 0.0)
+        self.good_S.masked_fill_(has_grown_S, 0.0)
 
 
 class StackedAdam:
@@ -59,6 +65,9 @@ class StackedAdam:
 
         A network whose gradient overflowed in fp16 is left as it is.
         """
+        if can_compile(grad_SP.device):
+            self._step_on_gpu(grad_SP, rate)
+            return
         grad_SP, is_used_S = self._prepared(grad_SP)
         used_S1 = is_used_S[:, None].to(grad_SP.dtype)
         self._count_S += used_S1[:, 0]
@@ -92,3 +101,30 @@ class StackedAdam:
         if config.clip_value is not None:
             grad_SP = grad_SP.clamp(-config.clip_value, config.clip_value)
         return grad_SP, is_finite_S
+
+    def _step_on_gpu(self, grad_SP: Tensor, rate: Tensor) -> None:
+        """The same in three kernels."""
+        config, (num_networks, num_weights) = self._config, grad_SP.shape
+        device = grad_SP.device.index
+        square_sums, update, account = (
+            Kernel(compiled("adam.cu", name, device), _THREADS)
+            for name in ("square_sums", "update", "account")
+        )
+        grid = (min(_MOST_BLOCKS, -(-num_weights // _WEIGHTS_OF_BLOCK)), num_networks)
+        grad_SP = grad_SP.contiguous()
+        sums, is_used_S = grad_SP.new_empty(grid[::-1]), grad_SP.new_empty(num_networks)
+        scale, has_scale = self.loss_scale, int(self.loss_scale.is_on)
+        square_sums.launch(grid, [grad_SP, sums], num_weights)
+        update.launch(
+            grid,
+            [self._weights_SP, self._mean_SP, self._square_SP, grad_SP, sums, rate, scale.scale_S,
+             self._count_S, is_used_S],
+            num_weights, has_scale, int(config.optimizer == "adamw"), float(config.weight_decay),
+            inf if config.clip_norm is None else float(config.clip_norm),
+            inf if config.clip_value is None else float(config.clip_value),
+            _BETA_1, _BETA_2, 1 - _BETA_1, 1 - _BETA_2, _EPSILON, _CLIP_EPSILON,
+        )  # fmt: skip
+        account.launch(
+            (1, 1), [self._count_S, scale.scale_S, scale.good_S, is_used_S],
+            num_networks, has_scale, float(_STEPS_TO_GROW),
+        )  # fmt: skip

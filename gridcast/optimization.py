@@ -67,9 +67,7 @@ class TrainingStep:
         self._sum_SQ = stack.weights_SP.new_zeros(
             len(stack.weights_SP), stack.weights_SP.shape[1] + 1
         )
-        self._update = Recorded(
-            self._own_sum if beside else self._whole_step, self._device, stack.generators
-        )
+        self._update = Recorded(self._own_sum if beside else self._whole_step, self._device)
         self._apply = Recorded(self._apply_sum, self._device)
 
     def begin_pass(self) -> None:
@@ -134,7 +132,7 @@ class _Other:
         self._stack = stack
         self._scale_S = torch.ones(len(stack.weights_SP), device=device)
         self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=device)
-        self._run = Recorded(self._own_sum, device, stack.generators)
+        self._run = Recorded(self._own_sum, device)
 
     def run(self, starts_SB: Tensor) -> None:
         """Its part of the gradient of the batch, without waiting for it."""

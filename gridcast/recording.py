@@ -6,6 +6,8 @@ On a CPU it always runs as it stands.
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
 _EAGER_CALLS = 3
 
@@ -21,13 +23,8 @@ _EAGER_CALLS = 3
 class Recorded:
     """``function``, which reads tensors that stay where they are; gives the same ones each time."""
 
-    def __init__(
-        self,
-        function: Callable[[], Tensor],
-        device: torch.device,
-        generators: Sequence[torch.Generator] = (),
-    ) -> None:
-        self._function, self._device, self._generators = function, device, generators
+    def __init__(self, function: Callable[[], Tensor], device: torch.device) -> None:
+        self._function, self._device = function, device
         self._num_calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._given = torch.empty(0)
@@ -48,16 +45,27 @@ class Recorded:
     def _record(self) -> torch.cuda.CUDAGraph:
         """Nothing runs: weights, moments and random numbers stay as they are."""
         graph = torch.cuda.CUDAGraph()
-        for generator in self._generators:
-            graph.register_generator_state(generator)
         # On this training's own stream if it has one: cuBLAS keeps a workspace a stream, and graphs
         # that were recorded on one stream would share it when they run side by side.
         stream = torch.cuda.current_stream()
         if stream == torch.cuda.default_stream():
             stream = _recording_stream(self._device)
-        with torch.cuda.graph(graph, stream=stream):
+        with _no_garbage_collected(), torch.cuda.graph(graph, stream=stream):
             self._given = self._function()
         return graph
+
+
+@contextmanager
+def _no_garbage_collected() -> Iterator[None]:
+    """An old graph that is freed while another is recorded spoils the recording."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @cache

@@ -12,17 +12,18 @@ units, ``G`` gates, ``O`` steps from the warm-up on, ``N`` = ``L B``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from gridcast.nvrtc import can_compile
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gridcast.kernels import Kind
+    from gridcast.recurrence_kernels import Kind
 
 _UNITS = (64, 128, 256)
 _HOPPER = 9  # the compute capability on which this was tried
@@ -42,12 +43,10 @@ class Layer(NamedTuple):
 def can_fuse(num_units: int, device: torch.device, dtype: torch.dtype | None) -> bool:
     """Whether the kernels run this network: on a Hopper GPU, 16 bits, 64, 128 or 256 units."""
     return (
-        device.type == "cuda"
+        can_compile(device)
         and dtype in (torch.float16, torch.bfloat16)
         and num_units in _UNITS
         and torch.cuda.get_device_capability(device)[0] == _HOPPER
-        and find_spec("cuda") is not None
-        and find_spec("cuda.bindings") is not None
     )
 
 
@@ -57,7 +56,7 @@ def run_fused(
     begin: tuple[Tensor, ...] | None,
     *,
     warmup: int,
-    drop: Callable[[Tensor], Tensor],
+    drop: Callable[[Tensor, int], Tensor],
     dtype: torch.dtype,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Hidden states of the last layer from step ``warmup`` on, and the state at the end.
@@ -67,7 +66,8 @@ def run_fused(
         x_SBLF: features.
         begin: ``(h,)`` or ``(h, c)``, each ``(layers, S, B, U)``, or None for zeros.
         warmup: steps whose hidden states are not asked for.
-        drop: what lies between two layers, ``(S, L, B, U)`` to the same: dropout, or nothing.
+        drop: what lies between two layers, ``(S, L, B, U)`` to the same: dropout, or nothing; it is
+            told the number of the layer before.
         dtype: of products, ``float16`` or ``bfloat16``.
 
     Returns:
@@ -82,7 +82,7 @@ def run_fused(
         apply: Any = _Recurrence.apply
         x_SLBF, *end = apply(x_SLBF, *layer, *states, warmup if is_last else 0)
         if not is_last:
-            x_SLBF = drop(x_SLBF)
+            x_SLBF = drop(x_SLBF, number)
         ends.append(end)
     return x_SLBF.transpose(1, 2), tuple(torch.stack(each) for each in zip(*ends, strict=True))
 
@@ -108,7 +108,7 @@ class _Recurrence(torch.autograd.Function):
         w_ih = nn.functional.pad(weight_ih.detach().to(x_SLBF.dtype), padding)
         w_hh = weight_hh.detach().to(x_SLBF.dtype)
         x_SNF = x_SLBF.view(num_models, -1, num_features)
-        gates_SNG = torch.bmm(x_SNF, w_ih.transpose(1, 2))
+        gates_SNG = torch.bmm(x_SNF, _by_pair(w_ih, plan.units).transpose(1, 2))
         hidden_SLBU = x_SLBF.new_empty((num_models, lookback, batch, plan.units))
         ends = [
             x_SLBF.new_empty((num_models, batch, plan.units), dtype=torch.float32)
@@ -155,6 +155,18 @@ class _Recurrence(torch.autograd.Function):
         return x_grad, weight_ih, weight_hh, bias_ih, bias_hh, None, None, None
 
 
+def _by_pair(weights_SGF: Tensor, units: int) -> Tensor:
+    """Rows gate by gate → four of each pair of units, as a thread of the kernel takes them.
+
+    The fourth gate of a GRU is none: zeros.
+    """
+    num_models, num_rows, num_columns = weights_SGF.shape
+    num_gates = num_rows // units
+    pairs = weights_SGF.view(num_models, num_gates, units // 2, 2, num_columns).transpose(1, 2)
+    padded = nn.functional.pad(pairs, (0, 0, 0, 0, 0, _LSTM_GATES - num_gates))
+    return padded.reshape(num_models, _LSTM_GATES * units, num_columns)
+
+
 def _outer(grad_SNG: Tensor, x_SNF: Tensor) -> Tensor:
     """Sum over ``N`` of the outer products, in 32 bits: ``(S, G, F)``."""
     return torch.bmm(grad_SNG.transpose(1, 2), x_SNF, out_dtype=torch.float32)
@@ -198,26 +210,26 @@ class _Plan:
     @property
     def kept_shape(self) -> tuple[int, ...]:
         """In the threads' own order, which the kernels alone know."""
-        from gridcast.kernels import KEPT, THREADS
+        from gridcast.recurrence_kernels import KEPT, THREADS
 
         return self.lookback, self.num_blocks, KEPT, self.kind.tiles, THREADS, 4
 
     def launch_forward(self, tensors: list[Tensor | None]) -> None:
-        from gridcast.kernels import kernel
+        from gridcast.recurrence_kernels import kernel
 
         numbers = [self.lookback, self.batch, self.rows]
-        kernel("forward", self.kind, self.device).launch(self.num_blocks, tensors, numbers)
+        kernel("forward", self.kind, self.device).launch((self.num_blocks, 1), tensors, *numbers)
 
     def launch_backward(self, tensors: list[Tensor | None], first: int) -> None:
-        from gridcast.kernels import kernel
+        from gridcast.recurrence_kernels import kernel
 
         numbers = [self.lookback, self.batch, self.rows, first]
-        kernel("backward", self.kind, self.device).launch(self.num_blocks, tensors, numbers)
+        kernel("backward", self.kind, self.device).launch((self.num_blocks, 1), tensors, *numbers)
 
 
 def _plan(weight_hh: Tensor, x_SLBF: Tensor) -> _Plan:
     """As few windows a cluster as let all clusters be on the chip at once, or the most."""
-    from gridcast.kernels import MOST_TILES, TILE, Kind, clusters_at_once
+    from gridcast.recurrence_kernels import MOST_TILES, TILE, Kind, clusters_at_once
 
     num_models, lookback, batch, _ = x_SLBF.shape
     units, device = weight_hh.shape[2], x_SLBF.device.index

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from gridcast import cpu_recurrence
+from gridcast.dropout import Dropout
 from gridcast.models import RecurrentForecaster, RunLayers, State, add_last_load, with_region
 from gridcast.recurrence import Layer, can_fuse, run_fused
 
@@ -76,9 +77,8 @@ class ForecasterStack:
         self._served_SP = self.weights_SP.clone() if averages else self.weights_SP
         self._served = [self._view_of(row_P) for row_P in self._served_SP]
         self.fused = fused_type(config, self._device)
-        # Of our own dropout: other trainings on this GPU draw from PyTorch's generator too.
         chances = [seed + share * _NEXT_SHARE for seed in seeds]
-        self.generators = [torch.Generator(self._device).manual_seed(each) for each in chances]
+        self._drop = Dropout(config.model.dropout, chances, self._device)  # between our own layers
         if share and self._device.type == "cuda":  # PyTorch's layers draw from the device's own
             with torch.cuda.device(self._device):
                 torch.cuda.manual_seed(chances[0])
@@ -136,6 +136,7 @@ class ForecasterStack:
             )
             return y_BOH[None], state
         model, weights = self._config.model, self._leaves
+        self._drop.next_step()
         inputs_SBLF = x_SBLF
         if model.region_units:
             inputs_SBLF = with_region(x_SBLF, region_SB, weights["region_RD"])
@@ -153,16 +154,6 @@ class ForecasterStack:
             Layer(*(self._leaves[f"recurrent.{name}_l{number}"] for name in Layer._fields))
             for number in range(self._config.model.num_layers)
         ]
-
-    def _drop(self, x_SLBU: Tensor) -> Tensor:
-        """Dropout between two layers; each forecaster draws what it would draw alone."""
-        share = self._config.model.dropout
-        if not share:
-            return x_SLBU
-        kept_SLBU = torch.empty_like(x_SLBU)
-        for kept_LBU, generator in zip(kept_SLBU, self.generators, strict=True):
-            kept_LBU.bernoulli_(1 - share, generator=generator)
-        return x_SLBU * kept_SLBU.div_(1 - share)
 
     def _view_of(self, row_P: Tensor) -> RecurrentForecaster:
         """A forecaster whose parameters are places in ``row_P``."""

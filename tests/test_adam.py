@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gridcast.adam import LossScale, StackedAdam
+from gridcast.nvrtc import can_compile
 from tests.builders import make_config
 
 
@@ -87,3 +88,42 @@ def test_the_loss_scale_moves_as_pytorch_s_grad_scaler() -> None:
             scaler.update()
     assert ours.scale_S.tolist() == [scaler.get_scale() for scaler in theirs]
     assert ours.scale_S.tolist()[1] == 2.0**18
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("clips", [{}, {"clip_norm": 1.0}, {"clip_value": 0.3}])
+def test_the_gpu_s_kernels_do_what_is_said_in_pytorch(
+    optimizer: str, precision: str, clips: dict[str, float]
+) -> None:
+    settings = {"optimizer": optimizer, "weight_decay": 0.1, "precision": precision}
+    config = make_config(training={**settings, **clips}).training
+    shape, device = (3, 5_001), torch.device("cuda")
+    weights = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    on_gpu = weights.to(device)
+    assert can_compile(device)
+    one, other = StackedAdam(weights, config), StackedAdam(on_gpu, config)
+    for number, grad_SP in enumerate(gradients(20, shape)):
+        scaled_SP = grad_SP * one.loss_scale.scale_S[:, None]
+        if precision == "fp16" and number % 7 == 3:
+            scaled_SP[1, 17] = torch.inf  # an overflow of one network
+        rate = torch.tensor(0.01 * (1 + number % 3))
+        one.step(scaled_SP, rate)
+        other.step(scaled_SP.to(device), rate.to(device))
+        assert one.loss_scale.scale_S.tolist() == other.loss_scale.scale_S.tolist()
+    torch.testing.assert_close(on_gpu.cpu(), weights, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_loss_scale_grows_after_2000_good_steps() -> None:
+    config = make_config(training={"precision": "fp16"}).training
+    adam = StackedAdam(torch.zeros((2, 8), device="cuda"), config)
+    grad_SP, rate = torch.ones((2, 8), device="cuda"), torch.tensor(1e-3, device="cuda")
+    overflow_SP = grad_SP.clone()
+    overflow_SP[1] = torch.nan
+    for number in range(2_000):
+        adam.step(overflow_SP if number == 5 else grad_SP, rate)
+    assert adam.loss_scale.scale_S.tolist() == [2.0**17, 2.0**15]

@@ -6,6 +6,7 @@ Legend: ``S`` models, ``B`` windows, ``L`` lookback, ``F`` features, ``U`` units
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gridcast.config import Cell
+from gridcast.nvrtc import Kernel, checked, compiled
 from gridcast.recurrence import Layer, can_fuse, run_fused
 from gridcast.training import TrainedModel, Training, run_together, train_model
 from gridcast.training_data import TrainingData
@@ -101,7 +103,7 @@ def test_states_and_gradients_are_those_of_the_library_in_64_bits(cell: Cell, ca
         begin = tuple(0.5 * torch.randn(state, device=device) for _ in range(num_states))
 
     y_SBOU, end = run_fused(
-        layers, x_SBLF, begin, warmup=case.first, drop=lambda x: x, dtype=case.dtype
+        layers, x_SBLF, begin, warmup=case.first, drop=lambda x, _: x, dtype=case.dtype
     )
     grad = torch.randn_like(y_SBOU.float())
     torch.autograd.backward((y_SBOU.float() * grad).sum())
@@ -122,6 +124,45 @@ def test_states_and_gradients_are_those_of_the_library_in_64_bits(cell: Cell, ca
                 wanted = getattr(exact, f"{name}_l{number}").grad
                 errors[f"{name}_l{number}"] = relative_error(parameter.grad[model], wanted)
         assert max(errors.values()) < bound, errors
+
+
+def poison_shared_memory() -> None:
+    from cuda.bindings import driver
+
+    num_bytes, num_blocks = 200 * 1024, 4 * 132
+    function = compiled(str(Path(__file__).with_name("poison.cu")), "poison", 0)
+    most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    checked(driver.cuFuncSetAttribute(function, most, num_bytes))
+    seen = torch.zeros(num_blocks, dtype=torch.int32, device="cuda")
+    Kernel(function, 256, num_bytes).launch((num_blocks, 1), [seen], num_bytes // 4)
+    assert bool((seen == 0x7E007E00).all())
+
+
+@gpu
+@pytest.mark.gpu
+@pytest.mark.parametrize("batch", [41, 1024])
+@pytest.mark.parametrize("cell", NETWORKS)
+def test_what_others_left_in_shared_memory_gets_into_no_gradient(cell: Cell, batch: int) -> None:
+    """The last cluster has fewer windows than room; what lies there must count for nothing."""
+    torch.manual_seed(0)
+    num_gates = 4 if cell == "lstm" else 3
+    sizes = [(num_gates * 256, 8), (num_gates * 256, 256), (num_gates * 256,), (num_gates * 256,)]
+    layer = Layer(
+        *((0.1 * torch.randn((1, *size), device="cuda")).requires_grad_() for size in sizes)
+    )
+    x_SBLF = torch.randn((1, batch, 9, 8), device="cuda")
+
+    def gradients() -> list[Tensor]:
+        poison_shared_memory()
+        y_SBOU, _ = run_fused(
+            [layer], x_SBLF, None, warmup=0, drop=lambda x, _: x, dtype=torch.float16
+        )
+        poison_shared_memory()
+        return list(torch.autograd.grad(y_SBOU.float().sum(), layer))
+
+    first, again = gradients(), gradients()
+    assert all(bool(each.isfinite().all()) for each in first)
+    assert all(map(torch.equal, first, again))
 
 
 @gpu
