@@ -11,8 +11,9 @@
 // Equations (PyTorch's): GRU  r, z = sigmoid(a_r, a_z); n = tanh(a_n + r * q); h' = (1 - z) n + z h,
 // with q the hidden side of n; LSTM  i, f, o = sigmoid, g = tanh; c' = f c + i g; h' = o tanh(c').
 //
-// Compiled at run time with: LSTM (0 or 1), UNITS (64, 128 or 256), TILES (1 to 3: 16 windows each),
-// BF16 (0: fp16). Legend: S models, T steps, B windows, U units, G gates, D = 4.
+// Compiled at run time, one direction at a time (BACKWARD: 0 or 1), with: LSTM (0 or 1), UNITS (64, 128
+// or 256), TILES (1 to 3: 16 windows each), BF16 (0: fp16), INSIDE (so many times 16 features are
+// multiplied with their weights here; 0: outside). Legend: S models, T steps, B windows, U units, G gates, D = 4.
 //
 // Fragments are those of mma.m16n8k16: thread (group = lane / 4, pair = lane % 4) holds the rows
 // group and group + 8 of a tile and the columns 2 pair, 2 pair + 1.
@@ -198,14 +199,18 @@ __device__ __forceinline__ void clear(u16* place, int length) {
   for (int i = threadIdx.x; i < length / 2; i += blockDim.x) reinterpret_cast<u32*>(place)[i] = 0;
 }
 
+#if !BACKWARD
+
 // -- forward ---------------------------------------------------------------------------------------
 
-// input: (S, T, B, U / 2, 4, 2) 16 bits, the input side of the gates of each pair of units without
-// biases, GRU r, z, n and zeros; weights: (S, G U, U) 16
+// input: with INSIDE the features, (S, T, B, 16 INSIDE) 16 bits, and of_input their weights, (S, G U,
+// 16 INSIDE) 16 bits; else (S, T, B, U / 2, 4, 2) 16 bits, the input side of the gates of each pair of
+// units without biases, GRU r, z, n and zeros, and of_input null; weights: (S, G U, U) 16
 // bits; biases: (S, 4, U) fp32, GRU r, z, n, q, LSTM i, f, g, o; begin_h, begin_c: (S, B, U) fp32, or
 // null for zeros. hidden: (S, T, B, U) 16 bits; end_h, end_c: as begin_h; kept: see kept_at.
 extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(256, 1)
-forward(const u16* __restrict__ input, const u16* __restrict__ weights,
+forward(const u16* __restrict__ input, const u16* __restrict__ of_input,
+        const u16* __restrict__ weights,
         const float* __restrict__ biases, const float* __restrict__ begin_h,
         const float* __restrict__ begin_c, u16* __restrict__ hidden, float* __restrict__ end_h,
         float* __restrict__ end_c, uint2* __restrict__ kept, int T, int B, int rows) {
@@ -214,7 +219,7 @@ forward(const u16* __restrict__ input, const u16* __restrict__ weights,
   constexpr int STATE = 16 * UNITS;
   __shared__ u64 barriers[TILES][2];
   const Place at(B, rows);
-  input += (u64)at.model * T * B * 4 * UNITS;
+  input += (u64)at.model * T * B * (INSIDE ? 16 * INSIDE : 4 * UNITS);
   hidden += (u64)at.model * T * B * UNITS;
 
   u32 w[GATES][UNITS / 16][2];
@@ -228,6 +233,19 @@ forward(const u16* __restrict__ input, const u16* __restrict__ weights,
         w[q][k][half] = *reinterpret_cast<const u32*>(
             weights + row * UNITS + 16 * k + 8 * half + 2 * at.pair);
       }
+#if INSIDE
+  u32 w_input[GATES][INSIDE][2];
+#pragma unroll
+  for (int q = 0; q < GATES; q++)
+#pragma unroll
+    for (int k = 0; k < INSIDE; k++)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const u64 row = (u64)at.model * GATES * UNITS + q * UNITS + at.block * OWN + at.warp * 8 + at.group;
+        w_input[q][k][half] = *reinterpret_cast<const u32*>(
+            of_input + row * 16 * INSIDE + 16 * k + 8 * half + 2 * at.pair);
+      }
+#endif
   float bias[4][2];
 #pragma unroll
   for (int q = 0; q < 4; q++)
@@ -249,7 +267,19 @@ forward(const u16* __restrict__ input, const u16* __restrict__ weights,
   const auto expect = [&](int m, int t) {  // a tile's state before a step, from all blocks
     if (threadIdx.x == 0) arrivals(m).expect(t & 1, at.num_rows(m) * UNITS * 2);
   };
-  uint4 next[TILES][2];  // the inputs of the thread's two rows
+#if INSIDE
+  u32 next[TILES][INSIDE][4] = {};  // the features of the thread's two rows
+  const auto fetch = [&](int m, int t) {
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+#pragma unroll
+      for (int k = 0; k < 2 * INSIDE; k++)
+        if (at.has(16 * m + 8 * r))
+          next[m][k / 2][k % 2 * 2 + r] = __ldg(reinterpret_cast<const u32*>(
+              input + ((u64)t * B + at.row + 16 * m + 8 * r) * 16 * INSIDE + 8 * k + 2 * at.pair));
+  };
+#else
+  uint4 next[TILES][2] = {};  // the inputs of the thread's two rows
   const auto fetch = [&](int m, int t) {
 #pragma unroll
     for (int r = 0; r < 2; r++)
@@ -257,6 +287,7 @@ forward(const u16* __restrict__ input, const u16* __restrict__ weights,
         next[m][r] = __ldcs(reinterpret_cast<const uint4*>(input)
                             + ((u64)t * B + at.row + 16 * m + 8 * r) * (UNITS / 2) + at.unit / 2);
   };
+#endif
 
   // The new hidden state of a tile: 16 bytes of a row a thread, the first two threads of a group to
   // half of the cluster's blocks, the others to the other half. That of the last step goes too, for
@@ -289,7 +320,6 @@ forward(const u16* __restrict__ input, const u16* __restrict__ weights,
 #pragma unroll
   for (int m = 0; m < TILES; m++) {
     if (at.num_rows(m) <= 0) break;
-    next[m][0] = next[m][1] = make_uint4(0, 0, 0, 0);
     fetch(m, 0);
     if (threadIdx.x == 0) arrivals(m).begin();
     expect(m, 0);
@@ -307,17 +337,32 @@ forward(const u16* __restrict__ input, const u16* __restrict__ weights,
     for (int m = 0; m < TILES; m++) {
       if (at.num_rows(m) <= 0) break;
       float acc[GATES][4], fresh[4], before[4];
+      // GRU: r multiplies the hidden side of n alone, the input side waits in `fresh`.
+      const auto of_gate = [&](int q) -> float(&)[4] {
+        return LSTM || q < 2 ? acc[q % GATES] : q == 2 ? fresh : acc[2];
+      };
+#pragma unroll
+      for (int q = 0; q < 4; q++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) of_gate(q)[e] = bias[q][e & 1];
+#if INSIDE
+#pragma unroll
+      for (int k = 0; k < INSIDE; k++)
+#pragma unroll
+        for (int q = 0; q < GATES; q++)
+          multiply_add(of_gate(q), next[m][k], w_input[q][k][0], w_input[q][k][1]);
+#else
 #pragma unroll
       for (int r = 0; r < 2; r++) {
         const u32 inputs[4] = {next[m][r].x, next[m][r].y, next[m][r].z, next[m][r].w};
 #pragma unroll
-        for (int q = 0; q < 4; q++) {  // GRU: r multiplies the hidden side of n alone
-          float(&into)[4] = LSTM || q < 2 ? acc[q % GATES] : q == 2 ? fresh : acc[2];
+        for (int q = 0; q < 4; q++) {
           float low, high;
           unpack(inputs[q], low, high);
-          into[2 * r] = low + bias[q][0], into[2 * r + 1] = high + bias[q][1];
+          of_gate(q)[2 * r] += low, of_gate(q)[2 * r + 1] += high;
         }
       }
+#endif
       if (t + 1 < T) fetch(m, t + 1);
       // All have sent their parts of this state only after reading the one before: its room is free.
       arrivals(m).wait(t & 1, t / 2);
@@ -366,6 +411,8 @@ forward(const u16* __restrict__ input, const u16* __restrict__ weights,
     }
   }
 }
+
+#else
 
 // -- backward --------------------------------------------------------------------------------------
 
@@ -568,3 +615,5 @@ backward(const u16* __restrict__ hidden_grad, uint2* __restrict__ kept,
       if (at.group == 0) biases_grad[((u64)at.cluster * PARTS + place) * UNITS + at.unit + c] = sum;
     }
 }
+
+#endif

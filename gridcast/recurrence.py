@@ -73,7 +73,7 @@ def run_fused(
     Returns:
         ``(S, B, O, U)`` of ``dtype``, and ``(h,)`` or ``(h, c)`` like ``begin``, without gradients.
     """
-    padding = (0, -x_SBLF.shape[-1] % _ALIGNED)
+    padding = (0, -x_SBLF.shape[-1] % _multiple(x_SBLF.shape[-1]))
     x_SLBF = nn.functional.pad(x_SBLF.transpose(1, 2).to(dtype), padding).contiguous()
     ends = []
     for number, layer in enumerate(layers):
@@ -87,8 +87,18 @@ def run_fused(
     return x_SLBF.transpose(1, 2), tuple(torch.stack(each) for each in zip(*ends, strict=True))
 
 
+def _multiple(num_features: int) -> int:
+    """To which multiple the features of a window are filled up with zeros."""
+    from gridcast.recurrence_kernels import FEATURES, MOST_INSIDE
+
+    return FEATURES if num_features <= MOST_INSIDE * FEATURES else _ALIGNED
+
+
 class _Recurrence(torch.autograd.Function):
-    """One layer over all steps: one product with the inputs, then the kernel."""
+    """One layer over all steps: the product with many inputs, then the kernel.
+
+    Of few inputs the kernel makes the product itself.
+    """
 
     @staticmethod
     def forward(  # noqa: PLR0913, PLR0917 - autograd takes tensors one by one
@@ -108,7 +118,9 @@ class _Recurrence(torch.autograd.Function):
         w_ih = nn.functional.pad(weight_ih.detach().to(x_SLBF.dtype), padding)
         w_hh = weight_hh.detach().to(x_SLBF.dtype)
         x_SNF = x_SLBF.view(num_models, -1, num_features)
-        gates_SNG = torch.bmm(x_SNF, _by_pair(w_ih, plan.units).transpose(1, 2))
+        given: list[Tensor | None] = [x_SNF, w_ih]
+        if not plan.kind.inside:
+            given = [torch.bmm(x_SNF, _by_pair(w_ih, plan.units).transpose(1, 2)), None]
         hidden_SLBU = x_SLBF.new_empty((num_models, lookback, batch, plan.units))
         ends = [
             x_SLBF.new_empty((num_models, batch, plan.units), dtype=torch.float32)
@@ -118,7 +130,7 @@ class _Recurrence(torch.autograd.Function):
         biases = _join_biases(bias_ih, bias_hh, is_lstm=plan.kind.is_lstm)
         end_h, end_c = (*ends, None)[:2]
         plan.launch_forward(
-            [gates_SNG, w_hh, biases, begin_h, begin_c, hidden_SLBU, end_h, end_c, kept]
+            [*given, w_hh, biases, begin_h, begin_c, hidden_SLBU, end_h, end_c, kept]
         )
         ctx.save_for_backward(x_SNF, w_ih, w_hh, hidden_SLBU, kept, begin_h)
         ctx.plan, ctx.first, ctx.num_features = plan, first, weight_ih.shape[2]
@@ -229,9 +241,16 @@ class _Plan:
 
 def _plan(weight_hh: Tensor, x_SLBF: Tensor) -> _Plan:
     """As few windows a cluster as let all clusters be on the chip at once, or the most."""
-    from gridcast.recurrence_kernels import MOST_TILES, TILE, Kind, clusters_at_once
+    from gridcast.recurrence_kernels import (
+        FEATURES,
+        MOST_INSIDE,
+        MOST_TILES,
+        TILE,
+        Kind,
+        clusters_at_once,
+    )
 
-    num_models, lookback, batch, _ = x_SLBF.shape
+    num_models, lookback, batch, num_features = x_SLBF.shape
     units, device = weight_hh.shape[2], x_SLBF.device.index
     is_lstm = weight_hh.shape[1] == _LSTM_GATES * units
     kind = Kind(is_lstm, units, 1, x_SLBF.dtype == torch.bfloat16)
@@ -240,5 +259,6 @@ def _plan(weight_hh: Tensor, x_SLBF: Tensor) -> _Plan:
     if num_models * ceil(batch / TILE) * kind.blocks > processors // 2:
         room = clusters_at_once(kind._replace(tiles=MOST_TILES), device) // num_models
         rows = min(MOST_TILES * TILE, max(TILE, ceil(batch / max(1, room))))
-    kind = kind._replace(tiles=ceil(rows / TILE))
+    inside = num_features // FEATURES if num_features <= MOST_INSIDE * FEATURES else 0
+    kind = kind._replace(tiles=ceil(rows / TILE), inside=inside)
     return _Plan(kind, device, num_models, lookback, batch, rows)

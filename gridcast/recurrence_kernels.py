@@ -13,6 +13,8 @@ TILE = 16  # windows
 MOST_TILES = 3  # of a cluster: more leave no registers
 PARTS = 4  # gradients that the backward kernel gives
 KEPT = 5  # quantities that the forward kernel keeps
+FEATURES = 16  # that it multiplies at once
+MOST_INSIDE = 2  # times as many it multiplies itself
 
 
 class Kind(NamedTuple):
@@ -22,6 +24,7 @@ class Kind(NamedTuple):
     units: int
     tiles: int
     is_bf16: bool
+    inside: int = 0  # times ``FEATURES`` that the forward kernel multiplies itself
 
     @property
     def blocks(self) -> int:
@@ -38,15 +41,17 @@ def kernel(direction: Literal["forward", "backward"], kind: Kind, device: int) -
     """
     from cuda.bindings import driver
 
+    is_backward = direction == "backward"
     function = compiled(
-        "recurrence.cu", direction, device,
-        LSTM=int(kind.is_lstm), UNITS=kind.units, TILES=kind.tiles, BF16=int(kind.is_bf16),
+        "recurrence.cu", direction, device, BACKWARD=int(is_backward), LSTM=int(kind.is_lstm),
+        UNITS=kind.units, TILES=kind.tiles, BF16=int(kind.is_bf16),
+        INSIDE=0 if is_backward else kind.inside,
     )  # fmt: skip
-    if direction == "forward":
-        shared_bytes = 2 * kind.tiles * TILE * kind.units * 2
-    else:
+    if is_backward:
         sums = 4096 if kind.blocks == 1 else kind.blocks * 2048
         shared_bytes = 2 * kind.tiles * sums + 2 * TILE * (PARTS * OWN_UNITS + 8) * 2
+    else:
+        shared_bytes = 2 * kind.tiles * TILE * kind.units * 2
     most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
     checked(driver.cuFuncSetAttribute(function, most, shared_bytes))
     return Kernel(function, THREADS, shared_bytes)
