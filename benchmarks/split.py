@@ -12,6 +12,8 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
@@ -19,17 +21,21 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
-from benchmarks.regions import on_device, read_features
+from benchmarks.regions import batches_of, on_device, read_features
 from gridcast.config import Cell, Config
-from gridcast.training import TrainedModel, Training, run_together
+from gridcast.optimization import TrainingStep
+from gridcast.stack import ForecasterStack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
 
     from gridcast.training_data import TrainingData
 
 PRECISION = {True: "fp16", False: "fp32"}
-_FIRST_STEPS = 10  # run eagerly, or record the step
+_FIRST_STEPS = 10
+_REPETITIONS = 5  # whose median counts
 
 Json = dict[str, Any]
 
@@ -67,14 +73,19 @@ def _config(options: argparse.Namespace, batch_size: int, precision: str) -> Con
 
 
 def _measure(replicas: Sequence[TrainingData], config: Config, cell: Cell, num_steps: int) -> Json:
-    """A training of a few steps, and one of some more: the difference is theirs alone.
-
-    Before them one that loads what these devices need for this size.
-    """
-    _, few, many = (
-        _train_seconds(replicas, config, cell, max_steps)
-        for max_steps in (_FIRST_STEPS, _FIRST_STEPS, _FIRST_STEPS + num_steps)
+    """Steps of a training, one after the other, after some that load libraries and record them."""
+    data, *others = replicas
+    stack, *beside = (
+        ForecasterStack(each, config, cell=cell, seeds=[0], share=share)
+        for share, each in enumerate(replicas)
     )
+    total = _FIRST_STEPS + _REPETITIONS * num_steps
+    step = TrainingStep(stack, data, config, total, list(zip(beside, others, strict=True)))
+    batches = batches_of(data, config)
+    _seconds(step, batches, replicas, _FIRST_STEPS)
+    seconds = median(
+        _seconds(step, batches, replicas, num_steps) for _ in range(_REPETITIONS)
+    )  # fmt: skip
     return {
         "contestant": cell,
         "num_gpus": len(replicas),
@@ -84,28 +95,21 @@ def _measure(replicas: Sequence[TrainingData], config: Config, cell: Cell, num_s
         "lookback": config.windows.lookback,
         "precision": config.training.precision,
         "num_steps": num_steps,
-        "step_seconds": (many - few) / num_steps,
-        "windows_per_second": num_steps * config.training.batch_size / (many - few),
+        "step_seconds": seconds / num_steps,
+        "windows_per_second": num_steps * config.training.batch_size / seconds,
     }
 
 
-def _train_seconds(
-    replicas: Sequence[TrainingData], config: Config, cell: Cell, max_steps: int
+def _seconds(
+    step: TrainingStep, batches: Iterator[Tensor], replicas: Sequence[TrainingData], num_steps: int
 ) -> float:
-    data, *others = replicas
-    training = Training(
-        data,
-        config=config.with_values({"training.max_steps": max_steps}, where="benchmark"),
-        cell=cell,
-        seeds=[0],
-        on_progress=lambda *_: None,
-        beside=others,
-    )
-    run_together([training])
-    outcome = training.outcomes[0]
-    if not isinstance(outcome, TrainedModel):
-        raise outcome
-    return outcome.train_seconds
+    begun = perf_counter()
+    for _ in range(num_steps):
+        step(next(batches))
+    for each in replicas:
+        if each.x_TF.is_cuda:
+            torch.cuda.synchronize(each.x_TF.device)
+    return perf_counter() - begun
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -114,7 +118,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--gpus", nargs="+", type=int, default=[1, 2, 4])
     add("--batch-sizes", nargs="+", type=int, default=[1024, 4096, 16384])
     add("--cells", nargs="+", choices=get_args(Cell), default=["gru"])
-    add("--steps", type=int, default=200)
+    add("--steps", type=int, default=50, help="timed at once, five times")
     add("--device", choices=("cuda", "cpu"), default="cuda")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the profile")
     add("--output", default=str(RESULTS), help="folder of the JSON file")
