@@ -155,7 +155,7 @@ def run_section(kept: Json) -> str:
     parts = [
         about(kept),
         table(head, rows),
-        _memory_note(kept),
+        _memory_note(kept) + _times_note(groups),
         "### Precision, paired by seed",
         precision_table(groups),
         "### GRU against LSTM",
@@ -352,17 +352,39 @@ def models_block(files: Sequence[Json]) -> str:
 
 
 def _run_cells(rows: Sequence[Json]) -> list[str]:
-    errors, seconds = [row["smape"] for row in rows], [row["train_seconds"] for row in rows]
-    passes = [each for row in rows for each in row["pass_seconds"]]
+    timed = _measured_last(rows)
+    seconds = [row["train_seconds"] for row in timed]
+    passes = [each for row in timed for each in row["pass_seconds"]]
     return [
         str(len(rows)),
-        *_error_cells(errors),
-        f"{mean(seconds):.1f} s" + (f" ± {stdev(seconds):.1f}" if len(rows) > 1 else ""),
+        *_error_cells([row["smape"] for row in rows]),
+        f"{mean(seconds):.1f} s" + (f" ± {stdev(seconds):.1f}" if len(timed) > 1 else ""),
         f"{mean(passes):.2f} s",
-        f"{mean(row['windows_per_second'] for row in rows):,.0f}",
-        f"{mean(row['evaluation_seconds'] for row in rows):.2f} s",
-        f"{max(row['peak_memory_bytes'] for row in rows) / 2**20:,.0f} MiB",
+        f"{mean(row['windows_per_second'] for row in timed):,.0f}",
+        f"{mean(row['evaluation_seconds'] for row in timed):.2f} s",
+        f"{max(row['peak_memory_bytes'] for row in timed) / 2**20:,.0f} MiB",
     ]
+
+
+def _measured_last(rows: Sequence[Json]) -> list[Json]:
+    """Those of the commit that was measured last: an older one's speed is not that of the code."""
+    last = rows[-1].get("commit") if rows else None
+    return [row for row in rows if row.get("commit") == last]
+
+
+def _times_note(groups: Groups) -> str:
+    """Which times are of fewer seeds than the errors."""
+    fewer = [
+        f"{_name(*key)}: {len(timed)} of {len(rows)}"
+        for key, rows in groups.items()
+        if len(timed := _measured_last(rows)) < len(rows)
+    ]
+    if not fewer:
+        return ""
+    return (
+        " Errors are those of all seeds; times and memory are those of the seeds measured last,"
+        f" with the code as it is ({', '.join(fewer)})."
+    )
 
 
 def _error_cells(errors: Sequence[float]) -> list[str]:
@@ -409,9 +431,11 @@ def _by_seed(rows: Iterable[Json], field: str) -> dict[int, float]:
 
 
 def _time_ratio(first: Sequence[Json], second: Sequence[Json]) -> float:
-    """Of the mean training times over the seeds that both have."""
-    ours, theirs = _by_seed(first, "train_seconds"), _by_seed(second, "train_seconds")
-    seeds = ours.keys() & theirs.keys()
+    """Of the mean training times over the seeds that both have, measured last if that can be."""
+    ours, theirs = (_by_seed(_measured_last(rows), "train_seconds") for rows in (first, second))
+    if not (seeds := ours.keys() & theirs.keys()):
+        ours, theirs = _by_seed(first, "train_seconds"), _by_seed(second, "train_seconds")
+        seeds = ours.keys() & theirs.keys()
     return mean(ours[seed] for seed in seeds) / mean(theirs[seed] for seed in seeds)
 
 
