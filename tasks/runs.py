@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from gridcast.errors import (
 )
 from gridcast.summary import Record, Status, Summary
 from tasks.devices import find_devices
+from tasks.stale_runs import REASON, crash_flow_runs, own_flow_run
 from tasks.storage import (
     check_folder,
     key_of,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+_OPENED = "opened"
 _log = logging.getLogger("gridcast.run")
 
 
@@ -112,8 +114,8 @@ def open_run(
 ) -> Iterator[Run]:
     """Open a run, or take part in the one named ``run_id``.
 
-    The one who opens it holds the artifacts folder's lock, and on the way out writes the summary,
-    whatever happened, and fails if part of the work did.
+    The one who opens it holds the artifacts folder's lock, closes runs that were killed there, and
+    on the way out writes the summary, whatever happened, and fails if part of the work did.
 
     Raises:
         ConfigError, UsageError: before anything is done.
@@ -141,7 +143,9 @@ def open_run(
     check_folder(folder)
     with held_lock(folder):
         remove_leftovers(folder)
+        _close_stale_runs(run)
         run.folder.mkdir(parents=True)
+        _leave_opened(run)
         yield from _owned(run)
 
 
@@ -151,6 +155,48 @@ def _require_open_run(run: Run) -> None:
         where = f"run_id {run.run_id!r}"
         expected = "none: a flow that is started by itself has a run of its own"
         raise UsageError(where, found="no run of that id", expected=expected)
+
+
+def _leave_opened(run: Run) -> None:
+    """What closes the run should its process be killed."""
+    opened = {
+        "flow": run.flow,
+        "profile": run.profile,
+        "overrides": list(run.overrides),
+        "config_sha256": _config_sha256(run),
+        "flow_run_id": own_flow_run(),
+        "begun": time.time(),
+    }
+    run.leave(_OPENED, opened)
+
+
+def _close_stale_runs(run: Run) -> None:
+    """Runs whose process was killed: a summary for each, and a last state of their flow runs."""
+    flow_runs = []
+    for folder in sorted((run.artifacts / "runs").glob("*")):
+        stale = replace(run, run_id=folder.name)
+        opened = stale.find(_OPENED)
+        if folder.is_symlink() or not opened or stale.summary_path.exists():
+            continue
+        stale = replace(
+            stale,
+            flow=opened["flow"],
+            profile=opened["profile"],
+            overrides=tuple(opened["overrides"]),
+        )
+        ended = max(path.stat().st_mtime for path in folder.iterdir())  # the last word it left
+        _summarize(
+            stale, max(0.0, ended - opened["begun"]), "failed", EXIT_PARTIAL, [REASON],
+            config_sha256=opened["config_sha256"],
+        )  # fmt: skip
+        _log.warning("%s: %s", stale.run_id, REASON)
+        flow_runs += [opened["flow_run_id"]] if opened["flow_run_id"] else []
+    if flow_runs:
+        crash_flow_runs(flow_runs)
+
+
+def _config_sha256(run: Run) -> str:
+    return key_of(config=run.config.model_dump(mode="json"))
 
 
 def _owned(run: Run) -> Iterator[Run]:
@@ -202,8 +248,24 @@ def _failures(run: Run) -> list[str]:
 
 
 def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[str]) -> None:
+    seconds = time.perf_counter() - begun
+    _summarize(run, seconds, status, exit_code, errors, config_sha256=_config_sha256(run))
+    with publishing(run.artifacts / "runs" / "latest") as link:
+        link.symlink_to(run.run_id)
+    _log.info("Summary: %s", run.summary_path)
+
+
+def _summarize(
+    run: Run,
+    seconds: float,
+    status: Status,
+    exit_code: int,
+    errors: list[str],
+    *,
+    config_sha256: str,
+) -> None:
+    """What the stages left becomes the summary, and the folder is sealed."""
     ingestion, jobs, evaluation = (run.find(part) for part in ("ingestion", "jobs", "evaluation"))
-    total = round(time.perf_counter() - begun, 3)
     summary = Summary(
         run_id=run.run_id,
         flow=run.flow,
@@ -220,10 +282,10 @@ def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[
         failed_jobs=jobs.get("failed_jobs", {}),
         baselines=evaluation.get("baselines", {}),
         preferred=evaluation.get("preferred"),
-        timings={**run.find("timings"), "total": total},
+        timings={**run.find("timings"), "total": round(seconds, 3)},
         errors=errors,
         code_version=version("gridcast"),
-        config_sha256=key_of(config=run.config.model_dump(mode="json")),
+        config_sha256=config_sha256,
         report=evaluation.get("report"),
         data_docs=ingestion.get("data_docs"),
         snapshot=ingestion.get("snapshot"),
@@ -231,9 +293,6 @@ def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[
     )
     run.leave("summary", summary)
     seal_folder(run.folder)
-    with publishing(run.artifacts / "runs" / "latest") as link:
-        link.symlink_to(run.run_id)
-    _log.info("Summary: %s", run.summary_path)
 
 
 @contextmanager

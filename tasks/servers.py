@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from gridcast.errors import GridcastError, UsageError
+from tasks import end_with
 from tasks.storage import check_folder
 
 if TYPE_CHECKING:
@@ -53,16 +55,31 @@ def start_embedded_prefect() -> None:
 
     A terminal sends Ctrl-C to all that it started, and a run that is interrupted still reports to
     its server, for minutes if that is gone: what is started here inherits a deaf ear. SIGTERM is
-    made an ordinary exit, at which Prefect stops its server.
+    made an ordinary exit, at which Prefect stops its server; after SIGKILL ``end_with.py`` does.
     """
     from prefect import get_client
+    from prefect.server.api.server import SubprocessASGIServer
 
     signal.signal(signal.SIGTERM, _exit)
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         get_client(sync_client=True)
+        server = SubprocessASGIServer().server_process
+        if server is not None:
+            _end_with_this_process(server.pid)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
+def _end_with_this_process(process_id: int) -> None:
+    watcher = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", end_with.__name__, str(process_id)], stdin=subprocess.PIPE
+    )
+
+    def leave_to_prefect() -> None:
+        watcher.communicate(end_with.DONE)
+
+    atexit.register(leave_to_prefect)  # before Prefect's own, which was registered earlier
 
 
 def serve_pages(artifacts: Path, *, prefect_port: int, mlflow_port: int) -> None:

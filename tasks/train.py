@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gridcast.config import Config
     from tasks.runs import Run
 
-_CODE = (
+CODE = (  # that a model depends on, and so its key
     "gridcast.adam",
     "gridcast.cpu_kernels",
     "gridcast.cpu_recurrence",
@@ -107,7 +107,7 @@ def _plan(
             "scored": list(scored),
             "torch": version("torch"),
             "numba": version("numba") if devices.device_type == "cpu" else None,
-            "code": code_sha256(*_CODE),
+            "code": code_sha256(*CODE),
         }
         key = key_of(**parts)
         name = f"{cell}-seed{seed}"

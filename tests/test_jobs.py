@@ -16,13 +16,15 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from gridcast.summary import Summary
+from tasks.stale_runs import REASON
+from tasks.train import CODE
 from tests.pipelines import (
     GRIDCAST,
     NUM_REGIONS,
@@ -34,6 +36,7 @@ from tests.pipelines import (
     command_of,
     copy_artifacts,
     first_run,
+    gridcast,
     kill_tree,
     on_a_server,
     read_json,
@@ -339,3 +342,51 @@ def test_a_run_whose_prefect_server_is_told_to_end_as_well_still_says_that_it_wa
     summary = latest_summary(artifacts)
     assert (summary.status, summary.exit_code) == ("failed", 1)
     assert summary.errors == ["The run was interrupted (TerminationSignal) before it ended"]
+
+
+def test_a_run_that_is_killed_leaves_no_process_and_the_next_one_closes_it(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.txt"
+    with training(artifacts, log, *ENDLESS) as process:
+        wait_for_training(process, log)
+        family = process.children(recursive=True)
+        assert any("uvicorn" in command_of(each) for each in family)
+        process.kill()  # it alone: SIGKILL of a person, or of a kernel short of memory
+        process.wait(10)
+        psutil.wait_procs(family, timeout=15)
+        assert alive(family) == []
+    (killed,) = (
+        path for path in (artifacts / "runs").iterdir() if not (path / "summary.json").exists()
+    )
+    again = gridcast("train", "--artifacts", artifacts, *settings(*SMALL_MODEL))
+    assert again.returncode == 0, again.stderr
+    summary = Summary.model_validate_json((killed / "summary.json").read_bytes())
+    assert (summary.status, summary.errors) == ("failed", [REASON])
+    with closing(sqlite3.connect(artifacts / "prefect" / "prefect.db")) as database:
+        flow_run = read_json(killed / "opened.json")["flow_run_id"]
+        states = dict(database.execute("SELECT id, state_type FROM flow_run").fetchall())
+        assert states[flow_run] == "CRASHED"
+        assert set(states.values()) <= {"COMPLETED", "FAILED", "CRASHED"}
+        running = "SELECT count(*) FROM task_run WHERE state_type IN ('RUNNING', 'PENDING')"
+        assert database.execute(running).fetchone() == (0,)
+
+
+# Of what the process imports. Their values are in the key, or they make the table of features,
+# whose own key is; or they do not touch a model.
+_NOT_OF_A_MODEL = {
+    "gridcast.config", "gridcast.errors", "gridcast.features", "gridcast.holiday_dates",
+    "gridcast.quality", "gridcast.scaling", "gridcast.series", "gridcast.space", "gridcast.splits",
+    "gridcast.summary", "tasks.devices", "tasks.owned_process", "tasks.storage",
+}  # fmt: skip
+
+
+def test_all_code_that_trains_a_model_is_part_of_its_key() -> None:
+    """A model is not trained anew while its key stands: no module may be missing there."""
+    where_needed = "gridcast.cpu_kernels, gridcast.recurrence_kernels"
+    code = f"import sys, tasks.training_process, {where_needed}; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    modules = {
+        name for name in told.stdout.decode().split() if re.match(r"(gridcast|tasks)\.", name)
+    }
+    assert modules - _NOT_OF_A_MODEL == set(CODE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from asyncio import CancelledError
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from gridcast.errors import LockHeldError, PartialFailureError, UsageError
 from tasks.runs import Run, interruption_of, open_run, read_summary
+from tasks.stale_runs import REASON
 
 
 def opened(artifacts: Path, run_id: str | None = None) -> AbstractContextManager[Run]:
@@ -104,3 +106,30 @@ def test_an_error_on_the_way_out_of_an_interruption_is_told_from_others(
     error = raised_while_handling(first)
     assert interruption_of(error) is (first if is_one else None)
     assert interruption_of(KeyboardInterrupt()) is not None
+
+
+def test_a_run_that_was_killed_is_closed_by_the_next_one_and_is_not_the_latest(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path) as first:
+        first.leave("timings", {"prepare_data": 1.5})
+        shutil.copytree(first.folder, tmp_path / "kept")
+    killed = tmp_path / "runs" / "20260101T000000Z-0000"
+    shutil.copytree(tmp_path / "kept", killed)  # as SIGKILL leaves it: without a summary
+    unknown = tmp_path / "runs" / "not-ours"
+    unknown.mkdir()
+    with opened(tmp_path) as second:
+        pass
+    summary = read_summary(killed / "summary.json")
+    assert (summary.run_id, summary.status, summary.exit_code) == (killed.name, "failed", 1)
+    assert (summary.flow, summary.profile) == ("train-models", "base")
+    assert summary.overrides == ["training.device=cpu"]
+    assert summary.errors == [REASON]
+    assert summary.timings["prepare_data"] == 1.5
+    assert summary.config_sha256 == read_summary(second.summary_path).config_sha256
+    assert (tmp_path / "runs" / "latest").resolve().name == second.run_id
+    assert list(unknown.iterdir()) == []
+    before = (killed / "summary.json").read_bytes()
+    with opened(tmp_path):
+        pass
+    assert (killed / "summary.json").read_bytes() == before

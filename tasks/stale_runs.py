@@ -1,0 +1,68 @@
+"""What a run left that was killed: the next one on its folder closes it.
+
+SIGKILL, a crash of the machine and an exhausted memory leave a run no last word. Who holds the lock
+of the artifacts folder knows that no other run works there: a run without a summary has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import State
+
+REASON = "The run was killed before it ended: its process is gone, and it left no summary"
+_log = logging.getLogger("gridcast.run")
+
+
+def own_flow_run() -> str | None:
+    """The id of the Prefect flow run that asks; none outside of one."""
+    import sys
+
+    if "prefect" not in sys.modules:  # it takes seconds to import, and no flow runs without it
+        return None
+    from prefect.runtime import flow_run
+
+    return str(flow_run.id) if flow_run.id else None
+
+
+def crash_flow_runs(ids: Sequence[str]) -> None:
+    """Tell Prefect that these flow runs, and what runs in them, have crashed.
+
+    Another server may have been told of their begin; those that this one does not know stay out.
+    """
+    from prefect import get_client
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Crashed
+
+    state: State[None] = Crashed(message=REASON)
+    with get_client(sync_client=True) as client:
+        for flow_run_id in ids:
+            try:
+                _crash(client, UUID(flow_run_id), state)
+            except ObjectNotFound:
+                _log.info("Prefect's server does not know the flow run %s", flow_run_id)
+
+
+def _crash(client: SyncPrefectClient, flow_run_id: UUID, state: State[None]) -> None:
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterId,
+        FlowRunFilterParentFlowRunId,
+    )
+
+    above = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[flow_run_id]))
+    own = client.read_flow_run(flow_run_id)
+    for inside in client.read_flow_runs(flow_run_filter=above):
+        _crash(client, inside.id, state)
+    in_it = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    for task_run in client.read_task_runs(flow_run_filter=in_it):
+        if task_run.state is None or not task_run.state.is_final():
+            client.set_task_run_state(task_run.id, state, force=True)
+    if own.state is None or not own.state.is_final():
+        client.set_flow_run_state(flow_run_id, state, force=True)
