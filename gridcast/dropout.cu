@@ -21,7 +21,8 @@ __device__ __forceinline__ uint4 philox(uint4 counter, uint2 key) {
   return counter;
 }
 
-// A pair of 16-bit numbers times `factor`, or zero where the random number's 24 bits are not below `kept`.
+// A pair of 16-bit numbers times `factor`, or zero where the random number's upper 24 bits are not
+// below `kept`.
 __device__ __forceinline__ u32 drop_pair(u32 pair, u32 random_low, u32 random_high, u32 kept,
                                          float factor) {
   float low, high;

@@ -1,19 +1,21 @@
 // One recurrent layer (GRU or LSTM) over all steps in one kernel, forward and backward.
 //
-// A cluster of UNITS / 64 thread blocks owns ROWS windows from the first step to the last. Each block
+// A cluster of UNITS / 64 thread blocks owns some windows from the first step to the last. Each block
 // owns 64 units and keeps their recurrent weights in its registers the whole time; the state stays in
 // registers too (32 bits), and what the blocks tell each other at each step goes through distributed
-// shared memory: forward the new hidden state, backward partial sums of its gradient (16 bits each). The idea of keeping the weights on the chip is Diamos et al. 2016, "Persistent RNNs".
+// shared memory: forward the new hidden state, backward partial sums of its gradient (16 bits each).
+// The idea of keeping the weights on the chip is Diamos et al. 2016, "Persistent RNNs".
 //
-// A cluster's windows are tiles of 16 that go through the steps by themselves, in turn: while what
-// the blocks say of one tile is on its way, they work on the next.
+// A cluster's windows are tiles of 16 that go through the steps by themselves, in turn: while what the
+// blocks say of one tile is on its way, they work on the next. Why it is as it is, and what was tried
+// besides: docs/adr/0010 and 0015.
 //
 // Equations (PyTorch's): GRU  r, z = sigmoid(a_r, a_z); n = tanh(a_n + r * q); h' = (1 - z) n + z h,
 // with q the hidden side of n; LSTM  i, f, o = sigmoid, g = tanh; c' = f c + i g; h' = o tanh(c').
 //
 // Compiled at run time, one direction at a time (BACKWARD: 0 or 1), with: LSTM (0 or 1), UNITS (64, 128
-// or 256), TILES (1 to 3: 16 windows each), BF16 (0: fp16), INSIDE (so many times 16 features are
-// multiplied with their weights here; 0: outside). Legend: S models, T steps, B windows, U units, G gates, D = 4.
+// or 256), TILES (1 to 3), BF16 (0: fp16), INSIDE (so many times 16 features are multiplied with their
+// weights here; 0: outside). Legend: S models, T steps, B windows, U units, G gates.
 //
 // Fragments are those of mma.m16n8k16: thread (group = lane / 4, pair = lane % 4) holds the rows
 // group and group + 8 of a tile and the columns 2 pair, 2 pair + 1.
@@ -24,7 +26,6 @@ typedef unsigned long long u64;
 
 #define GATES (LSTM ? 4 : 3)
 #define BLOCKS (UNITS / 64)    // of a cluster
-#define ROWS (16 * TILES)      // most windows of a cluster
 #define OWN 64                 // units of a block
 #define KEPT 5                 // quantities kept for the way back
 #define PARTS 4                // gradients given out: GRU n, r, z, q; LSTM i, f, g, o
@@ -204,16 +205,16 @@ __device__ __forceinline__ void clear(u16* place, int length) {
 // -- forward ---------------------------------------------------------------------------------------
 
 // input: with INSIDE the features, (S, T, B, 16 INSIDE) 16 bits, and of_input their weights, (S, G U,
-// 16 INSIDE) 16 bits; else (S, T, B, U / 2, 4, 2) 16 bits, the input side of the gates of each pair of
-// units without biases, GRU r, z, n and zeros, and of_input null; weights: (S, G U, U) 16
-// bits; biases: (S, 4, U) fp32, GRU r, z, n, q, LSTM i, f, g, o; begin_h, begin_c: (S, B, U) fp32, or
-// null for zeros. hidden: (S, T, B, U) 16 bits; end_h, end_c: as begin_h; kept: see kept_at.
+// 16 INSIDE) 16 bits; else the input side of the gates of each pair of units without biases, (S, T, B,
+// U / 2, 4, 2) 16 bits, GRU r, z, n and zeros, and of_input null. weights: (S, G U, U) 16 bits; biases:
+// (S, 4, U) fp32, GRU r, z, n, q, LSTM i, f, g, o; begin_h, begin_c: (S, B, U) fp32, or null for zeros.
+// hidden: (S, T, B, U) 16 bits; end_h, end_c: as begin_h; kept: see kept_at.
 extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(256, 1)
 forward(const u16* __restrict__ input, const u16* __restrict__ of_input,
-        const u16* __restrict__ weights,
-        const float* __restrict__ biases, const float* __restrict__ begin_h,
-        const float* __restrict__ begin_c, u16* __restrict__ hidden, float* __restrict__ end_h,
-        float* __restrict__ end_c, uint2* __restrict__ kept, int T, int B, int rows) {
+        const u16* __restrict__ weights, const float* __restrict__ biases,
+        const float* __restrict__ begin_h, const float* __restrict__ begin_c,
+        u16* __restrict__ hidden, float* __restrict__ end_h, float* __restrict__ end_c,
+        uint2* __restrict__ kept, int T, int B, int rows) {
   // (tiles, 2 steps, UNITS / 8, 16, 8): what a warp sends at once lies together, no banks conflict
   extern __shared__ __align__(16) u16 state[];
   constexpr int STATE = 16 * UNITS;
@@ -459,11 +460,11 @@ __device__ __forceinline__ void read_sums(float (&v)[4], const u16* sums, int bl
 
 #endif
 
-// hidden_grad: (S, T - first, B, U) 16 bits, of the hidden states from step first on; kept: of
-// forward; weights: (S, U, G U) 16 bits, transposed. gates_grad: (S, T, B, 4, U)
-// 16 bits, of the gates before their functions, GRU n, r, z, q, LSTM i, f, g, o; biases_grad:
-// (clusters, 4, U) fp32, its sum over the cluster's steps and windows. The gradient of the beginning
-// state is not given: what training carries is detached.
+// hidden_grad: (S, T - first, B, U) 16 bits, of the hidden states from step first on; kept: of forward;
+// weights: (S, U, G U) 16 bits, transposed. gates_grad: (S, T, B, 4, U) 16 bits, of the gates before
+// their functions, GRU n, r, z, q, LSTM i, f, g, o; biases_grad: (clusters, 4, U) fp32, its sum over the
+// cluster's steps and windows. The gradient of the beginning state is not given: what training carries
+// is detached.
 extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(256, 1)
 backward(const u16* __restrict__ hidden_grad, uint2* __restrict__ kept,
          const u16* __restrict__ weights, u16* __restrict__ gates_grad,
