@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from gridcast.synthetic import synthesize_readings, synthetic_regions  # noqa: E402
 from tasks.feature_table import write_features  # noqa: E402
+from tasks.owned_process import numerical_environment  # noqa: E402
 from tasks.storage import file_sha256, write_json  # noqa: E402
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def start(folders: Sequence[Path]) -> subprocess.Popen[bytes]:
     """The training process of some jobs of a device; its standard input has to stay open."""
     folder = folders[0]
     threads = json.loads((folder / "job.json").read_bytes())["threads"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    environment = numerical_environment(threads)  # as a run starts it
     with (folder / "log.txt").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "tasks.training_process", *map(str, folders)],

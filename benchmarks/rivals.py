@@ -14,8 +14,9 @@ after the warm-up). Network, inputs, window and batch are the same for all. A wi
 went through the network forward and backward, whatever labels it has (of ``base``: 120 with us,
 all 168 with darts, 120 with neuralforecast's GRU and one with its LSTM). On a CPU all train in
 fp32; on a GPU in fp16 (the rivals: mixed, by PyTorch's autocast) and in tf32 (the rivals: PyTorch's
-own setting, which is TF32 in recurrent layers). A turn's speed is that of all its timed steps on a
-GPU, and of their median on a CPU.
+own setting, which is TF32 in recurrent layers). Ours runs in the environment of a run's training
+process (``numerical_environment``), the rivals in that of the shell. A turn's speed is that of all
+its timed steps on a GPU, and of their median on a CPU.
 
 - windows, bytes: what is kept of data and windows. Ours: the series on the device, the index of all
   windows and a pass's order of it, twice. neuralforecast: its table, a step's padded series and the
@@ -59,6 +60,7 @@ from gridcast.splits import VALIDATION
 from gridcast.stack import ForecasterStack
 from gridcast.training_data import TrainingData, training_data
 from gridcast.windows import train_starts
+from tasks.owned_process import numerical_environment
 from tasks.training_process import set_fp32_precision
 
 if TYPE_CHECKING:
@@ -388,10 +390,10 @@ class Rivals:
 
     def __init__(self, python: Path, options: argparse.Namespace) -> None:
         self._python = python
-        self._ours, self._theirs = dict(os.environ), dict(os.environ)
+        threads = options.threads or torch.get_num_threads()
+        self._ours, self._theirs = numerical_environment(threads), dict(os.environ)
         if options.threads:
-            for environment in (self._ours, self._theirs):
-                environment["OMP_NUM_THREADS"] = str(options.threads)
+            self._theirs["OMP_NUM_THREADS"] = str(options.threads)
         if options.rivals_path:
             folder = str(Path(options.rivals_path).resolve())
             known = os.environ.get("PYTHONPATH")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import gridcast
 from gridcast.errors import MeasuringError
 from gridcast.features import names_of_features
 from gridcast.planning import DataCounts, Measurement
+from tasks.owned_process import numerical_environment
 
 if TYPE_CHECKING:
     from gridcast.config import Cell, Config
@@ -38,7 +38,7 @@ def measure(
     result = subprocess.run(
         [sys.executable, "-m", "tasks.measuring_process"],
         cwd=root,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(root)},
+        env=numerical_environment(threads),
         input=json.dumps(specification),
         capture_output=True,
         text=True,

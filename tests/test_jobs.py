@@ -23,6 +23,7 @@ import psutil
 import pytest
 
 from gridcast.summary import Summary
+from tasks.owned_process import numerical_environment
 from tasks.stale_runs import REASON
 from tasks.train import CODE
 from tests.pipelines import (
@@ -390,3 +391,14 @@ def test_all_code_that_trains_a_model_is_part_of_its_key() -> None:
         name for name in told.stdout.decode().split() if re.match(r"(gridcast|tasks)\.", name)
     }
     assert modules - _NOT_OF_A_MODEL == set(CODE)
+
+
+def test_a_process_that_computes_keeps_its_memory_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4096")
+    environment = numerical_environment(3)
+    assert environment["OMP_NUM_THREADS"] == "3"
+    assert int(environment["MALLOC_TRIM_THRESHOLD_"]) >= 2**30
+    assert environment["MALLOC_MMAP_THRESHOLD_"] == "4096"
