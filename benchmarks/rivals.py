@@ -322,7 +322,7 @@ def contest_rows(contest: Contest) -> list[list[str]]:
         if each is not ours:
             ratios = [
                 f"{ours['windows_per_second'] / each['windows_per_second']:.2f} ×",
-                f"{each['data_bytes'] / ours['data_bytes']:.1f} × less",
+                less_or_more(each["data_bytes"] / ours["data_bytes"], "×"),
             ]
         on_gpu = each["peak_device_bytes"]
         lines.append([
@@ -338,6 +338,11 @@ def contest_rows(contest: Contest) -> list[list[str]]:
     return lines
 
 
+def less_or_more(ratio: float, times: str) -> str:
+    """``2.0 × less``, or of what is larger ``2.0 × more``."""
+    return f"{ratio:.1f} {times} less" if ratio >= 1 else f"{1 / ratio:.1f} {times} more"
+
+
 def verdicts(contest: Contest, device_type: str) -> list[str]:
     """Whether the bars are met against each rival, in its faster way."""
     ours, bar = contest.ours, SPEED_BARS[device_type]
@@ -347,7 +352,7 @@ def verdicts(contest: Contest, device_type: str) -> list[str]:
         less = each["data_bytes"] / ours["data_bytes"]
         lines.append(
             f"{each['contestant']}: {speed:.2f} times the speed (bar {bar:g}: {met(speed, bar)}),"
-            f" {less:.1f} times less for windows (bar {MEMORY_BAR:g}: {met(less, MEMORY_BAR)})"
+            f" {less_or_more(less, 'times')} for windows (bar {MEMORY_BAR:g}: {met(less, MEMORY_BAR)})"
         )
     return lines
 
