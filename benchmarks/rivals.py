@@ -352,7 +352,8 @@ def verdicts(contest: Contest, device_type: str) -> list[str]:
         less = each["data_bytes"] / ours["data_bytes"]
         lines.append(
             f"{each['contestant']}: {speed:.2f} times the speed (bar {bar:g}: {met(speed, bar)}),"
-            f" {less_or_more(less, 'times')} for windows (bar {MEMORY_BAR:g}: {met(less, MEMORY_BAR)})"
+            f" {less_or_more(less, 'times')} for windows"
+            f" (bar {MEMORY_BAR:g}: {met(less, MEMORY_BAR)})"
         )
     return lines
 
