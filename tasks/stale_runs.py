@@ -7,6 +7,7 @@ of the artifacts folder knows that no other run works there: a run without a sum
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -22,8 +23,6 @@ _log = logging.getLogger("gridcast.run")
 
 def own_flow_run() -> str | None:
     """The id of the Prefect flow run that asks; none outside of one."""
-    import sys
-
     if "prefect" not in sys.modules:  # it takes seconds to import, and no flow runs without it
         return None
     from prefect.runtime import flow_run
