@@ -12,8 +12,6 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
@@ -22,20 +20,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.regions import batches_of, on_device, read_features
+from benchmarks.turns import Clock
 from gridcast.config import Cell, Config
 from gridcast.optimization import TrainingStep
 from gridcast.stack import ForecasterStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import Tensor
+    from collections.abc import Sequence
 
     from gridcast.training_data import TrainingData
 
 PRECISION = {True: "fp16", False: "fp32"}
 _FIRST_STEPS = 10
-_REPETITIONS = 5  # whose median counts
 
 Json = dict[str, Any]
 
@@ -79,13 +75,15 @@ def _measure(replicas: Sequence[TrainingData], config: Config, cell: Cell, num_s
         ForecasterStack(each, config, cell=cell, seeds=[0], share=share)
         for share, each in enumerate(replicas)
     )
-    total = _FIRST_STEPS + _REPETITIONS * num_steps
+    total = _FIRST_STEPS + num_steps
     step = TrainingStep(stack, data, config, total, list(zip(beside, others, strict=True)))
+    # The first device ends a step last: it adds up what the others send.
     batches = batches_of(data, config)
-    _seconds(step, batches, replicas, _FIRST_STEPS)
-    seconds = median(
-        _seconds(step, batches, replicas, num_steps) for _ in range(_REPETITIONS)
-    )  # fmt: skip
+    clock = Clock(data.x_TF.device, warm_steps=_FIRST_STEPS, steps=num_steps)
+    for _ in range(total):
+        step(next(batches))
+        clock.tick()
+    seconds = clock.step_seconds()
     return {
         "contestant": cell,
         "num_gpus": len(replicas),
@@ -95,21 +93,9 @@ def _measure(replicas: Sequence[TrainingData], config: Config, cell: Cell, num_s
         "lookback": config.windows.lookback,
         "precision": config.training.precision,
         "num_steps": num_steps,
-        "step_seconds": seconds / num_steps,
-        "windows_per_second": num_steps * config.training.batch_size / seconds,
+        "step_seconds": seconds,
+        "windows_per_second": config.training.batch_size / seconds,
     }
-
-
-def _seconds(
-    step: TrainingStep, batches: Iterator[Tensor], replicas: Sequence[TrainingData], num_steps: int
-) -> float:
-    begun = perf_counter()
-    for _ in range(num_steps):
-        step(next(batches))
-    for each in replicas:
-        if each.x_TF.is_cuda:
-            torch.cuda.synchronize(each.x_TF.device)
-    return perf_counter() - begun
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -118,7 +104,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--gpus", nargs="+", type=int, default=[1, 2, 4])
     add("--batch-sizes", nargs="+", type=int, default=[1024, 4096, 16384])
     add("--cells", nargs="+", choices=get_args(Cell), default=["gru"])
-    add("--steps", type=int, default=50, help="timed at once, five times")
+    add("--steps", type=int, default=250)
     add("--device", choices=("cuda", "cpu"), default="cuda")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the profile")
     add("--output", default=str(RESULTS), help="folder of the JSON file")

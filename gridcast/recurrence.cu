@@ -204,6 +204,22 @@ __device__ __forceinline__ void clear(u16* place, int length) {
 
 // -- forward ---------------------------------------------------------------------------------------
 
+// The thread's part of the weights of its warp's units: (S, G U, 16 K) of 16 bits.
+template <int K>
+__device__ __forceinline__ void load_weights(u32 (&w)[GATES][K][2], const u16* weights,
+                                             const Place& at) {
+#pragma unroll
+  for (int q = 0; q < GATES; q++)
+#pragma unroll
+    for (int k = 0; k < K; k++)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const u64 row = ((u64)at.model * GATES + q) * UNITS + at.block * OWN + at.warp * 8 + at.group;
+        w[q][k][half] = *reinterpret_cast<const u32*>(
+            weights + row * 16 * K + 16 * k + 8 * half + 2 * at.pair);
+      }
+}
+
 // input: with INSIDE the features, (S, T, B, 16 INSIDE) 16 bits, and of_input their weights, (S, G U,
 // 16 INSIDE) 16 bits; else the input side of the gates of each pair of units without biases, (S, T, B,
 // U / 2, 4, 2) 16 bits, GRU r, z, n and zeros, and of_input null. weights: (S, G U, U) 16 bits; biases:
@@ -224,28 +240,10 @@ forward(const u16* __restrict__ input, const u16* __restrict__ of_input,
   hidden += (u64)at.model * T * B * UNITS;
 
   u32 w[GATES][UNITS / 16][2];
-#pragma unroll
-  for (int q = 0; q < GATES; q++)
-#pragma unroll
-    for (int k = 0; k < UNITS / 16; k++)
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const u64 row = (u64)at.model * GATES * UNITS + q * UNITS + at.block * OWN + at.warp * 8 + at.group;
-        w[q][k][half] = *reinterpret_cast<const u32*>(
-            weights + row * UNITS + 16 * k + 8 * half + 2 * at.pair);
-      }
+  load_weights(w, weights, at);
 #if INSIDE
   u32 w_input[GATES][INSIDE][2];
-#pragma unroll
-  for (int q = 0; q < GATES; q++)
-#pragma unroll
-    for (int k = 0; k < INSIDE; k++)
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const u64 row = (u64)at.model * GATES * UNITS + q * UNITS + at.block * OWN + at.warp * 8 + at.group;
-        w_input[q][k][half] = *reinterpret_cast<const u32*>(
-            of_input + row * 16 * INSIDE + 16 * k + 8 * half + 2 * at.pair);
-      }
+  load_weights(w_input, of_input, at);
 #endif
   float bias[4][2];
 #pragma unroll

@@ -89,9 +89,9 @@ def run_fused(
 
 def _multiple(num_features: int) -> int:
     """To which multiple the features of a window are filled up with zeros."""
-    from gridcast.recurrence_kernels import FEATURES, MOST_INSIDE
+    from gridcast.recurrence_kernels import FEATURES, times_inside
 
-    return FEATURES if num_features <= MOST_INSIDE * FEATURES else _ALIGNED
+    return FEATURES if times_inside(num_features) else _ALIGNED
 
 
 class _Recurrence(torch.autograd.Function):
@@ -242,12 +242,11 @@ class _Plan:
 def _plan(weight_hh: Tensor, x_SLBF: Tensor) -> _Plan:
     """As few windows a cluster as let all clusters be on the chip at once, or the most."""
     from gridcast.recurrence_kernels import (
-        FEATURES,
-        MOST_INSIDE,
         MOST_TILES,
         TILE,
         Kind,
         clusters_at_once,
+        times_inside,
     )
 
     num_models, lookback, batch, num_features = x_SLBF.shape
@@ -259,6 +258,5 @@ def _plan(weight_hh: Tensor, x_SLBF: Tensor) -> _Plan:
     if num_models * ceil(batch / TILE) * kind.blocks > processors // 2:
         room = clusters_at_once(kind._replace(tiles=MOST_TILES), device) // num_models
         rows = min(MOST_TILES * TILE, max(TILE, ceil(batch / max(1, room))))
-    inside = num_features // FEATURES if num_features <= MOST_INSIDE * FEATURES else 0
-    kind = kind._replace(tiles=ceil(rows / TILE), inside=inside)
+    kind = kind._replace(tiles=ceil(rows / TILE), inside=times_inside(num_features))
     return _Plan(kind, device, num_models, lookback, batch, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from math import ceil
 from typing import Literal, NamedTuple
 
 from gridcast.nvrtc import Kernel, checked, compiled
@@ -32,6 +33,12 @@ class Kind(NamedTuple):
         return self.units // OWN_UNITS
 
 
+def times_inside(num_features: int) -> int:
+    """How many times ``FEATURES`` the forward kernel multiplies itself; 0: there are too many."""
+    times = ceil(num_features / FEATURES)
+    return times if times <= MOST_INSIDE else 0
+
+
 @cache
 def kernel(direction: Literal["forward", "backward"], kind: Kind, device: int) -> Kernel:
     """The kernel of one direction on that device (the first time up to 3 s).
@@ -48,7 +55,7 @@ def kernel(direction: Literal["forward", "backward"], kind: Kind, device: int) -
         INSIDE=0 if is_backward else kind.inside,
     )  # fmt: skip
     if is_backward:
-        sums = 4096 if kind.blocks == 1 else kind.blocks * 2048
+        sums = 4096 if kind.blocks == 1 else kind.blocks * 2048  # SUMS of the source, in bytes
         shared_bytes = 2 * kind.tiles * sums + 2 * TILE * (PARTS * OWN_UNITS + 8) * 2
     else:
         shared_bytes = 2 * kind.tiles * TILE * kind.units * 2

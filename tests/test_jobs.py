@@ -163,6 +163,19 @@ def wait_for_training(process: psutil.Popen, log: Path) -> dict[str, psutil.Proc
     return jobs
 
 
+@contextmanager
+def endless_training(
+    artifacts: Path, log: Path, *, seconds_to_die: float
+) -> Iterator[tuple[psutil.Popen, list[psutil.Process]]]:
+    """A training under way and what it started; once the body has ended it, all of that is gone."""
+    with training(artifacts, log, *ENDLESS) as process:
+        wait_for_training(process, log)
+        family = process.children(recursive=True)
+        yield process, family
+        psutil.wait_procs(family, timeout=seconds_to_die)
+        assert alive(family) == []
+
+
 def latest_summary(artifacts: Path) -> Summary:
     return Summary.model_validate_json((artifacts / "runs/latest/summary.json").read_bytes())
 
@@ -312,9 +325,7 @@ def test_an_interrupted_run_ends_within_15_seconds_with_all_its_processes_and_a_
     artifacts: Path, tmp_path: Path, number: signal.Signals, *, to_all: bool, status: int
 ) -> None:
     log = tmp_path / "log.txt"
-    with training(artifacts, log, *ENDLESS) as process:
-        wait_for_training(process, log)
-        family = process.children(recursive=True)
+    with endless_training(artifacts, log, seconds_to_die=5) as (process, _):
         begun = time.monotonic()
         if to_all:
             os.killpg(process.pid, number)
@@ -322,8 +333,6 @@ def test_an_interrupted_run_ends_within_15_seconds_with_all_its_processes_and_a_
             process.send_signal(number)
         assert process.wait(60) == status, log.read_text("utf-8")
         assert time.monotonic() - begun < 15
-        psutil.wait_procs(family, timeout=5)
-        assert alive(family) == []
     summary = latest_summary(artifacts)
     assert (summary.status, summary.exit_code, summary.models) == ("failed", 1, {})
     assert list((artifacts / "jobs").glob("*/*-tmp")) == []
@@ -333,13 +342,9 @@ def test_a_run_whose_prefect_server_is_told_to_end_as_well_still_says_that_it_wa
     artifacts: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log.txt"
-    with training(artifacts, log, *ENDLESS) as process:
-        wait_for_training(process, log)
-        family = process.children(recursive=True)
+    with endless_training(artifacts, log, seconds_to_die=5) as (process, _):
         os.killpg(process.pid, signal.SIGTERM)  # as systemd does, and `timeout`
         assert process.wait(60) == 128 + signal.SIGTERM, log.read_text("utf-8")
-        psutil.wait_procs(family, timeout=5)
-        assert alive(family) == []
     summary = latest_summary(artifacts)
     assert (summary.status, summary.exit_code) == ("failed", 1)
     assert summary.errors == ["The run was interrupted (TerminationSignal) before it ended"]
@@ -349,14 +354,10 @@ def test_a_run_that_is_killed_leaves_no_process_and_the_next_one_closes_it(
     artifacts: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log.txt"
-    with training(artifacts, log, *ENDLESS) as process:
-        wait_for_training(process, log)
-        family = process.children(recursive=True)
+    with endless_training(artifacts, log, seconds_to_die=15) as (process, family):
         assert any("uvicorn" in command_of(each) for each in family)
         process.kill()  # it alone: SIGKILL of a person, or of a kernel short of memory
         process.wait(10)
-        psutil.wait_procs(family, timeout=15)
-        assert alive(family) == []
     (killed,) = (
         path for path in (artifacts / "runs").iterdir() if not (path / "summary.json").exists()
     )
