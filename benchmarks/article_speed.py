@@ -51,7 +51,7 @@ from benchmarks.article_accuracy import (
 )
 from benchmarks.regions import batches_of, on_device, read_features
 from gridcast.config import Cell, Config
-from gridcast.features import FEATURE_PREFIX
+from gridcast.feature_columns import feature_columns
 from gridcast.models import RecurrentForecaster
 from gridcast.optimization import TrainingStep
 from gridcast.splits import TEST
@@ -221,7 +221,7 @@ def _contest(options: argparse.Namespace) -> Json:
         trainer = _ours(data, config, cell, options.warmup + options.steps)
     else:
         torch.manual_seed(0)
-        num_features = sum(name.startswith(FEATURE_PREFIX) for name in frame.columns)
+        num_features = len(feature_columns(frame.columns))
         forecaster = RecurrentForecaster(
             config.model, cell=cell, num_features=num_features, horizon=config.windows.horizon
         ).to(device)
@@ -297,7 +297,7 @@ def _materialise(
     frame: pd.DataFrame, lookback: int
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """All windows as float64, a region after another, and the test windows (views, as there)."""
-    names = [name for name in frame.columns if name.startswith(FEATURE_PREFIX)]
+    names = feature_columns(frame.columns)
     train_x, train_y = np.zeros((0, lookback, len(names))), np.zeros((0, 1))
     held_out = []
     for _, region in frame.groupby("region", observed=True):

@@ -1,7 +1,7 @@
 """Eight jobs on one, two and four GPUs: how much sooner they are done.
 
 ``python benchmarks/gpus.py`` trains the article's comparison, GRU and LSTM with four seeds each (2
-x 256 units, windows of 90 steps, 1024 of them a step, five passes, in fp16), on synthetic regions
+x 256 units, windows of 90 steps, 1024 of them a step, ten passes, in fp16), on synthetic regions
 as many and as long as PJM's, in the pipeline's own training processes, one a GPU, on more and more
 GPUs. It writes ``benchmarks/results/gpus-<device>.json``. It needs two GPUs at least; ``--device
 cpu`` tries it out on none.
@@ -123,7 +123,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--jobs", type=int, default=8, help="half of them GRUs, half LSTMs")
     add("--regions", type=int, default=12)
     add("--hours", type=int, default=90_000, help="of each region")
-    add("--passes", type=int, default=5)
+    add("--passes", type=int, default=10)
     add("--batch-size", type=int, default=1024, help="windows a step")
     add("--device", choices=("cuda", "cpu"), default="cuda")
     add("--profile", default="seed")

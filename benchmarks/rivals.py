@@ -54,7 +54,6 @@ from benchmarks.regions import batches_of, read_features
 from benchmarks.tables import NOTHING, RESULTS, aligned, mebibytes, met
 from benchmarks.turns import Clock, forget_peak, peak_bytes, resident_bytes
 from gridcast.config import Cell, Config
-from gridcast.features import FEATURE_PREFIX
 from gridcast.optimization import TrainingStep
 from gridcast.splits import VALIDATION
 from gridcast.stack import ForecasterStack
@@ -195,7 +194,7 @@ def _hand_over(shape: Shape, folder: Path) -> int:
     table.frame.to_parquet(folder / _FRAME)
     scales = {name: (each.offset_mw, each.scale_mw) for name, each in table.scales.items()}
     (folder / _SCALES).write_text(json.dumps(scales), encoding="utf-8")
-    names = [name for name in table.frame.columns if name.startswith(FEATURE_PREFIX)]
+    names = table.feature_names
     training = table.frame[table.frame["part"] < VALIDATION]
     regions = {
         str(region): each[names].to_numpy("float32")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import MinMaxScaler
 
+from gridcast.feature_columns import LOAD_FEATURE, feature_columns
 from gridcast.holiday_dates import holiday_dates
 from gridcast.scaling import LoadScale, fit_scale
 from gridcast.series import to_steps
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from gridcast.config import Config, FeaturesConfig
 
-# The prediction adds to this input (see models.py), so it is always the first.
-LOAD_FEATURE = "x_load"
-FEATURE_PREFIX = "x_"
 _ORDINALS = ("x_hour", "x_day_of_week", "x_month", "x_day_of_year")
 
 
@@ -44,7 +42,7 @@ class FeatureTable:
     @property
     def feature_names(self) -> list[str]:
         """The features' columns, in the network's order."""
-        return [name for name in self.frame.columns if name.startswith(FEATURE_PREFIX)]
+        return feature_columns(self.frame.columns)
 
 
 def build_features(

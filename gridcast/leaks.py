@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 
 from gridcast.comparison import first_difference
-from gridcast.features import FEATURE_PREFIX, FeatureTable, build_features
+from gridcast.feature_columns import FEATURE_PREFIX
+from gridcast.features import FeatureTable, build_features
 from gridcast.models import weights_sha256
 from gridcast.quality import flag_readings
 from gridcast.splits import TEST

@@ -18,7 +18,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from gridcast.features import FEATURE_PREFIX, LOAD_FEATURE
+from gridcast.feature_columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.splits import PARTS, TEST, TRAIN, VALIDATION
 from gridcast.windows import scored_origins, steps_of
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gridcast.features import FEATURE_PREFIX
+from gridcast.feature_columns import feature_columns
 from gridcast.splits import TRAIN
 from gridcast.windows import Steps
 
@@ -80,7 +80,7 @@ def collect_training_data(
     target_T, x_TF = np.empty(num_steps, np.float32), np.empty((num_steps, 0), np.float32)
     end = 0
     for frame in frames:
-        names = [name for name in frame.columns if name.startswith(FEATURE_PREFIX)]
+        names = feature_columns(frame.columns)
         if not end:
             x_TF = np.empty((num_steps, len(names)), np.float32)
         begin, end = end, end + len(frame)

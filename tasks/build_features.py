@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 
     from tasks.runs import Run
 
-_CODE = ("features", "holiday_dates", "quality", "scaling", "series", "splits", "windows")
+_CODE = (
+    "feature_columns",
+    "features",
+    "holiday_dates",
+    "quality",
+    "scaling",
+    "series",
+    "splits",
+    "windows",
+)
 _CONFIG: Any = {
     "ingestion": {"timezone"}, "features": True, "scaling": True, "split": True, "windows": True,
 }  # fmt: skip

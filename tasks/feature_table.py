@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gridcast.features import FEATURE_PREFIX, region_features
+from gridcast.feature_columns import feature_columns
+from gridcast.features import region_features
 from gridcast.summary import WindowsRecord
 from gridcast.windows import count_windows, steps_of
 
@@ -52,7 +53,7 @@ def write_features(
             scales[region] = (scale.offset_mw, scale.scale_mw)
             imputed[region] = int(frame["is_imputed"].sum())
             windows = windows.plus(count_windows(steps_of(frame), config.windows))
-            names = [name for name in frame.columns if name.startswith(FEATURE_PREFIX)]
+            names = feature_columns(frame.columns)
     return Built(scales, names, windows, imputed)
 
 

@@ -23,7 +23,7 @@ import torch
 
 from gridcast.config import Config
 from gridcast.errors import GridcastError
-from gridcast.features import FEATURE_PREFIX, LOAD_FEATURE
+from gridcast.feature_columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.planning import Measurement, count_data, held_bytes
 from gridcast.scoring import score, tiles_at_once
 from gridcast.splits import TEST, TRAIN, VALIDATION

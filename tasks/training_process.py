@@ -24,7 +24,7 @@ import torch
 from gridcast.config import Config
 from gridcast.errors import GridcastError
 from gridcast.models import weights_sha256
-from gridcast.scoring import score
+from gridcast.scoring import plan_scoring, score_planned
 from gridcast.splits import PARTS, TEST
 from gridcast.training import TrainedModel, train_models
 from gridcast.training_data import TrainingData, collect_training_data
@@ -35,7 +35,7 @@ from tasks.storage import file_sha256, publishing, read_json, require_sha256, wr
 
 if TYPE_CHECKING:
     from gridcast.config import Cell
-    from gridcast.scoring import Scored
+    from gridcast.scoring import Scored, ScoringPlan
     from gridcast.training_clock import Progress
 
 JOB, RESULT, MODEL, FORECASTS = "job.json", "result.json", "model.pt2", "forecasts.parquet"
@@ -87,29 +87,36 @@ def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
         data, config=config, models=list(names), on_progress=say,
         beside=[torch.device(other) for other in others],
     )  # fmt: skip
+    plans = {part: plan_scoring(data, part, config) for part in map(PARTS.index, job["scored"])}
     failed = {}
     for each, folder in zip(jobs, folders, strict=True):
         outcome = outcomes[each["cell"], each["seed"]]
         if isinstance(outcome, TrainedModel):
-            write_json(folder / RESULT, finish(each, folder, outcome, data, config))
+            write_json(folder / RESULT, finish(each, folder, outcome, data, config, plans))
         else:
             failed[each["name"]] = str(outcome)
     return failed
 
 
 def finish(
-    job: dict[str, Any], folder: Path, trained: TrainedModel, data: TrainingData, config: Config
+    job: dict[str, Any],
+    folder: Path,
+    trained: TrainedModel,
+    data: TrainingData,
+    config: Config,
+    plans: dict[int, ScoringPlan],
 ) -> dict[str, Any]:
-    """Trained model → its file, its forecasts, and what they cost."""
+    """Trained model → its file, its forecasts of the parts in ``plans``, and what they cost."""
     begun = time.perf_counter()
-    parts = [PARTS.index(name) for name in job["scored"]]
-    scored = {part: score(trained.forecaster, data, part, config) for part in parts}
+    scored = {
+        part: score_planned(trained.forecaster, data, plan, config) for part, plan in plans.items()
+    }
     evaluation_seconds = time.perf_counter() - begun
     tell("scored", job=job["name"], seconds=evaluation_seconds)
     write_forecasts(folder / FORECASTS, scored)
     peak = peak_memory_bytes(data.x_TF.device)
     files = [FORECASTS]
-    if TEST in parts:
+    if TEST in plans:
         export_model(
             folder / MODEL, trained.forecaster, num_features=data.x_TF.shape[1],
             lookback=config.windows.lookback,

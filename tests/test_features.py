@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler
 
 from gridcast.config import Config
-from gridcast.features import LOAD_FEATURE, FeatureTable, build_features, names_of_features
+from gridcast.feature_columns import LOAD_FEATURE
+from gridcast.features import FeatureTable, build_features, names_of_features
 from gridcast.holiday_dates import holiday_dates
 from gridcast.splits import NO_PART, TEST, TRAIN
 from gridcast.training_data import collect_training_data
