@@ -58,7 +58,6 @@ class Recorded:
 @contextmanager
 def _no_garbage_collected() -> Iterator[None]:
     """An old graph that is freed while another is recorded spoils the recording."""
-    gc.collect()
     was_on = gc.isenabled()
     gc.disable()
     try:
