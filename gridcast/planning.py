@@ -8,6 +8,7 @@ Legend: ``S`` phases of the stride.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -140,9 +141,11 @@ class Measurement(Record):
     ``idle_bytes`` is the process with its libraries between two steps, without the data (0 on a
     GPU), ``step_bytes`` what one step adds at most (on a GPU with weights and optimizer), and
     ``device_bytes`` all that the device has. ``first_seconds`` is what the first steps of a process
-    took longer than later ones: on a GPU, compiling the kernels.
+    took longer than later ones: on a GPU, compiling the kernels. A step is one of ``num_together``
+    seeds, which shared a pass as they will in a run; ``tile_seconds`` are of one of them.
     """
 
+    num_together: int
     idle_bytes: int
     step_bytes: int
     device_bytes: int
@@ -155,17 +158,21 @@ class Measurement(Record):
 class JobPlan(Record):
     """What one job will take: steps, bytes, seconds.
 
-    ``shared_bytes`` is the part of the peak that jobs of one process have once.
+    The ``num_together`` seeds of a cell that share a pass have its peak and its ``train_seconds``
+    once. ``shared_bytes`` is the part of the peak that all jobs of one process have once, and
+    ``start_seconds`` are such a part of ``seconds``.
     """
 
     name: str
     cell: str
     seed: int
     device: str
+    num_together: int
     num_steps: int
     data_bytes: int
     peak_memory_bytes: int
     shared_bytes: int
+    start_seconds: float
     train_seconds: float
     evaluation_seconds: float
     seconds: float
@@ -247,12 +254,14 @@ def plan_job(
         cell=cell,
         seed=seed,
         device=device,
+        num_together=measured.num_together,
         num_steps=num_steps,
         data_bytes=data_bytes(counts.num_steps, num_features=num_features),
         peak_memory_bytes=peak_memory_bytes(
             counts, measured, config, num_features=num_features, device_type=device_type
         ),
         shared_bytes=held_bytes(counts, num_features=num_features, device_type=device_type),
+        start_seconds=measured.start_seconds,
         train_seconds=train_seconds,
         evaluation_seconds=at_the_end,
         seconds=measured.start_seconds + train_seconds + between + at_the_end + _END_SECONDS,
@@ -345,20 +354,37 @@ def make_plan(
 
 def _device_plan(jobs: Sequence[JobPlan], *, at_once: int, has: int) -> DevicePlan:
     """Memory of the largest jobs: on a CPU a process each, on a GPU one process for all."""
-    largest = sorted(jobs, key=lambda job: job.peak_memory_bytes, reverse=True)[:at_once]
-    peak = sum(job.peak_memory_bytes for job in largest)
-    if largest[0].device != "cpu":
-        peak -= sum(job.shared_bytes for job in largest[1:])
-    return DevicePlan(num_at_once=len(largest), peak_memory_bytes=peak, device_bytes=has)
+    if jobs[0].device == "cpu":
+        largest = sorted((job.peak_memory_bytes for job in jobs), reverse=True)[:at_once]
+        return DevicePlan(
+            num_at_once=len(largest), peak_memory_bytes=sum(largest), device_bytes=has
+        )
+    own = sum(job.peak_memory_bytes - job.shared_bytes for job in _passes(jobs))
+    peak = own + max(job.shared_bytes for job in jobs)
+    return DevicePlan(num_at_once=len(jobs), peak_memory_bytes=peak, device_bytes=has)
+
+
+def _passes(jobs: Sequence[JobPlan]) -> list[JobPlan]:
+    """One job of each pass: the seeds of a cell, so many together."""
+    num_of: Counter[str] = Counter()
+    first = []
+    for job in jobs:
+        if num_of[job.cell] % job.num_together == 0:
+            first.append(job)
+        num_of[job.cell] += 1
+    return first
 
 
 def _makespan(jobs: Sequence[JobPlan], at_once: int) -> float:
     """Seconds until the last job of a device has ended.
 
-    On a CPU each has its own cores; on a GPU they share it, which is taken to win nothing.
+    On a CPU each has its own cores and process. On a GPU they share both; that cells are trained
+    side by side there is taken to win nothing.
     """
     if any(job.device != "cpu" for job in jobs):
-        return sum(job.seconds for job in jobs)
+        training = sum(job.train_seconds for job in _passes(jobs))
+        other = sum(job.seconds - job.start_seconds - job.train_seconds for job in jobs)
+        return max(job.start_seconds for job in jobs) + training + other
     free = [0.0] * at_once
     for job in jobs:
         free[free.index(min(free))] += job.seconds

@@ -111,7 +111,7 @@ def train_models(
             on_progress=partial(on_progress, cell),
             beside=replicas,
         )
-        for cell, seeds in _stacks(models, most=_MOST_SEEDS if is_fused else 1)
+        for cell, seeds in _stacks(models, most=most_seeds_of_a_pass(config, data.x_TF.device))
     ]
     outcomes = {}
     for first in range(0, len(waiting), at_once):
@@ -120,6 +120,11 @@ def train_models(
         for seed, outcome in training.outcomes.items():
             outcomes[training.cell, seed] = outcome
     return outcomes
+
+
+def most_seeds_of_a_pass(config: Config, device: torch.device) -> int:
+    """How many seeds of a cell are trained in one pass, at most."""
+    return _MOST_SEEDS if fused_type(config, device) is not None else 1
 
 
 def _stacks(models: Sequence[tuple[Cell, int]], *, most: int) -> list[tuple[Cell, list[int]]]:

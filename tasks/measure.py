@@ -19,9 +19,17 @@ if TYPE_CHECKING:
 
 
 def measure(
-    config: Config, counts: DataCounts, *, cell: Cell, device: str, threads: int
+    config: Config,
+    counts: DataCounts,
+    *,
+    cell: Cell,
+    device: str,
+    threads: int,
+    num_seeds: int = 1,
 ) -> Measurement:
     """A short training of that cell, in a process like that of training.
+
+    It has as many of the ``num_seeds`` that the device is given as share a pass there.
 
     Raises:
         MeasuringError: it failed.
@@ -30,6 +38,7 @@ def measure(
     specification = {
         "config": config.model_dump(mode="json"),
         "cell": cell,
+        "num_seeds": num_seeds,
         "device": device,
         "threads": threads,
         "num_features": len(names_of_features(config.features)),

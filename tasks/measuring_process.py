@@ -22,12 +22,12 @@ import pandas as pd
 import torch
 
 from gridcast.config import Config
-from gridcast.errors import GridcastError
+from gridcast.errors import GridcastError, NotFiniteError
 from gridcast.feature_columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.planning import Measurement, count_data, held_bytes
 from gridcast.scoring import score, tiles_at_once
 from gridcast.splits import TEST, TRAIN, VALIDATION
-from gridcast.training import train_model
+from gridcast.training import most_seeds_of_a_pass, train_models
 from tasks.storage import file_sha256
 from tasks.training_process import (
     peak_memory_bytes,
@@ -52,6 +52,7 @@ class Specification:
 
     config: Config
     cell: Cell
+    num_seeds: int
     device: str
     threads: int
     num_features: int
@@ -106,6 +107,7 @@ def measure(wanted: Specification, *, start_seconds: float) -> Measurement:
     gc.collect()
     idle_bytes = 0 if device_type == "cuda" else max(0, resident_bytes() - held)
     return Measurement(
+        num_together=trained.num_together,
         idle_bytes=idle_bytes,
         step_bytes=max(0, peak_memory_bytes(device) - idle_bytes - held),
         device_bytes=device_bytes(device),
@@ -136,12 +138,18 @@ def _time_steps(wanted: Specification, data: TrainingData) -> tuple[TrainedModel
 
 
 def _train(wanted: Specification, data: TrainingData, num_steps: int) -> TrainedModel:
-    """One pass that is stopped early."""
+    """One pass that is stopped early, of as many seeds as will share it; the first one's model."""
     config = wanted.config
     training = config.training.model_copy(update={"max_steps": num_steps, "passes": 1})
     windows = config.windows.model_copy(update={"stride": 1})  # as many windows in fewer steps
     config = config.model_copy(update={"training": training, "windows": windows})
-    return train_model(data, config=config, cell=wanted.cell, seed=0, on_progress=lambda _: None)
+    num_together = min(wanted.num_seeds, most_seeds_of_a_pass(config, data.x_TF.device))
+    models = [(wanted.cell, seed) for seed in range(num_together)]
+    outcomes = train_models(data, config=config, models=models, on_progress=lambda *_: None)
+    first = outcomes[wanted.cell, 0]
+    if isinstance(first, NotFiniteError):
+        raise first
+    return first
 
 
 def _forget_peak(device: torch.device) -> None:

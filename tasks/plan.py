@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -129,10 +130,14 @@ def _plan(
     shared = config.with_values(
         {"training.batch_size": its_share, "training.split_over": 1}, where=profile
     )
+    num_jobs = Counter((job.cell, job.device) for job in placed)
     measured = {
-        cell: measure(shared, counts, cell=cell, device=placed[0].device, threads=threads)
+        cell: measure(
+            shared, counts, cell=cell, device=placed[0].device, threads=threads,
+            num_seeds=max(num for (of_cell, _), num in num_jobs.items() if of_cell == cell),
+        )
         for cell in config.model.cells
-    }
+    }  # fmt: skip
     jobs = [
         plan_job(
             counts, measured[cell], config, cell=cell, seed=seed, device=device,

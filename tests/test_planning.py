@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -78,10 +79,10 @@ def test_the_steps_of_a_plan_are_those_that_a_training_takes(more: dict[str, Any
     assert plan.train_seconds == pytest.approx(3.0 + 0.5 * trained.num_steps)
 
 
-def make_measurement() -> Measurement:
+def make_measurement(*, num_together: int = 1) -> Measurement:
     return Measurement(
-        idle_bytes=400, step_bytes=50, device_bytes=10**9, first_seconds=3.0, step_seconds=0.5,
-        tile_seconds=0.0, start_seconds=1.0,
+        num_together=num_together, idle_bytes=400, step_bytes=50, device_bytes=10**9,
+        first_seconds=3.0, step_seconds=0.5, tile_seconds=0.0, start_seconds=1.0,
     )  # fmt: skip
 
 
@@ -103,7 +104,9 @@ def test_a_cpu_trains_jobs_side_by_side_and_a_gpu_shares_itself_among_them(
     ]  # fmt: skip
     plan = make_plan(counts, jobs, {"gru": measured}, profile="base", at_once=at_once,
                      prepares_data=False)  # fmt: skip
-    assert plan.seconds["train_models"] == pytest.approx(rounds * jobs[0].seconds)
+    starts = 1 if devices == ["cpu"] else rounds  # a process each, or one for all of a device
+    wanted = rounds * jobs[0].seconds - (starts - 1) * measured.start_seconds
+    assert plan.seconds["train_models"] == pytest.approx(wanted)
     assert plan.seconds["total"] == pytest.approx(
         sum(each for name, each in plan.seconds.items() if name != "total")
     )
@@ -115,6 +118,25 @@ def test_a_cpu_trains_jobs_side_by_side_and_a_gpu_shares_itself_among_them(
     else:  # one process for all jobs of a GPU: the series is there once
         assert device.peak_memory_bytes == shared + 4 // len(devices) * (peak - shared)
         assert 0 < shared < peak
+
+
+def test_seeds_that_share_a_pass_take_its_time_and_its_memory_once() -> None:
+    config = make_config()
+    counts = count_data(make_table(config)[1], config.windows)
+    measured = make_measurement(num_together=3)
+    cells: list[Cell] = ["gru", "lstm"]
+    jobs = [
+        plan_job(counts, measured, config, cell=cell, seed=seed, num_features=12, device="cuda:0")
+        for seed, cell in product(range(4), cells)
+    ]
+    plan = make_plan(counts, jobs, dict.fromkeys(cells, measured), profile="base", at_once=2,
+                     prepares_data=False)  # fmt: skip
+    one, num_passes = jobs[0], 4  # of each cell three seeds, and the fourth
+    beside_training = one.seconds - one.start_seconds - one.train_seconds
+    wanted = one.start_seconds + num_passes * one.train_seconds + 8 * beside_training
+    assert plan.seconds["train_models"] == pytest.approx(wanted)
+    of_a_pass = one.peak_memory_bytes - one.shared_bytes
+    assert plan.devices["cuda:0"].peak_memory_bytes == one.shared_bytes + num_passes * of_a_pass
 
 
 @pytest.mark.parametrize(
