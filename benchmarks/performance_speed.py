@@ -104,8 +104,8 @@ def limits(ceilings: dict[str, Json], measured: Iterable[Json]) -> list[str]:
         lines = [
             line
             for each in files
-            if _ceilings_of(each["device"], ceilings) == device
-            for line in shares(each, kept["rows"], on=device)
+            if each["device"] == device
+            for line in shares(each, kept["rows"])
         ]
         head = [
             "", "a step", "arithmetic", "of the matrix rate", "bytes", "of the copy rate",
@@ -115,20 +115,11 @@ def limits(ceilings: dict[str, Json], measured: Iterable[Json]) -> list[str]:
     return text
 
 
-def _ceilings_of(device: str, ceilings: dict[str, Json]) -> str | None:
-    """Its own; else those of another GPU of the kind, which the line then says."""
-    if device in ceilings or device == "cpu":
-        return device
-    return next((each for each in ceilings if each != "cpu"), None)
-
-
 _SHARES = (
     "Arithmetic: 6 operations a recurrent weight, step of the window and window. Bytes: what one"
     " batch has to move at the least (`step_need` in `benchmarks/ceilings.py` says what is"
     " counted). A matrix product of thousands of rows is the ceiling; a recurrence multiplies a"
-    " batch by its weights once an hour of the window, one hour after the other. A step that was"
-    " measured on another GPU than the ceilings says so: an H200 has an H100's processors and more"
-    " memory bandwidth."
+    " batch by its weights once an hour of the window, one hour after the other."
 )
 
 
@@ -144,9 +135,8 @@ def ceilings_table(rows: Iterable[Json]) -> str:
     return table(["", "at best"], lines)
 
 
-def shares(kept: Json, ceilings: Sequence[Json], *, on: str) -> list[list[str]]:
-    """One line for each network of ours that a file has, against the ceilings of ``on``."""
-    where = "" if kept["device"] == on else f", on {kept['device']}"
+def shares(kept: Json, ceilings: Sequence[Json]) -> list[list[str]]:
+    """One line for each network of ours that a file has."""
     rates = {row.get("precision"): row.get("flops_per_second") for row in ceilings}
     copied = next(row["bytes_per_second"] for row in ceilings if row["contestant"] == "copy")
     turns = [row for row in kept["rows"] if row["contestant"] == "ours"]
@@ -161,7 +151,7 @@ def shares(kept: Json, ceilings: Sequence[Json], *, on: str) -> list[list[str]]:
         )
         reached, moved = need.flops / seconds, need.num_bytes / seconds
         lines.append([
-            f"{cell.upper()}, {precision}, the shape of {shape} ({kept['benchmark']}{where})",
+            f"{cell.upper()}, {precision}, the shape of {shape} ({kept['benchmark']})",
             f"{1000 * seconds:,.2f} ms",
             f"{reached / 1e12:,.3f} TFLOP/s",
             f"{100 * reached / rate:.1f} %" if rate else NOT_MEASURED,

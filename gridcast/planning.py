@@ -359,13 +359,13 @@ def _device_plan(jobs: Sequence[JobPlan], *, at_once: int, has: int) -> DevicePl
         return DevicePlan(
             num_at_once=len(largest), peak_memory_bytes=sum(largest), device_bytes=has
         )
-    own = sum(job.peak_memory_bytes - job.shared_bytes for job in _passes(jobs))
+    own = sum(job.peak_memory_bytes - job.shared_bytes for job in _one_of_each_stack(jobs))
     peak = own + max(job.shared_bytes for job in jobs)
     return DevicePlan(num_at_once=len(jobs), peak_memory_bytes=peak, device_bytes=has)
 
 
-def _passes(jobs: Sequence[JobPlan]) -> list[JobPlan]:
-    """One job of each pass: the seeds of a cell, so many together."""
+def _one_of_each_stack(jobs: Sequence[JobPlan]) -> list[JobPlan]:
+    """The first of each ``num_together`` seeds of a cell, which share a pass."""
     num_of: Counter[str] = Counter()
     first = []
     for job in jobs:
@@ -382,7 +382,7 @@ def _makespan(jobs: Sequence[JobPlan], at_once: int) -> float:
     side by side there is taken to win nothing.
     """
     if any(job.device != "cpu" for job in jobs):
-        training = sum(job.train_seconds for job in _passes(jobs))
+        training = sum(job.train_seconds for job in _one_of_each_stack(jobs))
         other = sum(job.seconds - job.start_seconds - job.train_seconds for job in jobs)
         return max(job.start_seconds for job in jobs) + training + other
     free = [0.0] * at_once
