@@ -1,16 +1,16 @@
 """Eight jobs on one, two and four GPUs: how much sooner they are done.
 
 ``python benchmarks/gpus.py`` trains the article's comparison, GRU and LSTM with four seeds each (2
-x 256 units, windows of 90 steps, 1024 of them a step, ten passes, in fp16), on synthetic regions
-as many and as long as PJM's, in the pipeline's own training processes, one a GPU, on more and more
-GPUs. It writes ``benchmarks/results/gpus-<device>.json``. It needs two GPUs at least; ``--device
-cpu`` tries it out on none.
+x 256 units, windows of 90 steps, ten passes, in fp16), with 1024 windows a step as the article does
+and with 4096, on synthetic regions as many and as long as PJM's, in the pipeline's own training
+processes, one a GPU, on more and more GPUs. It writes ``benchmarks/results/gpus-<device>.json``. It
+needs two GPUs at least; ``--device cpu`` tries it out on none.
 
 ``wall_seconds`` runs from the start of the first process to the end of the last one, with imports,
 reading the data, compiling the kernels and scoring. ``longest_train_seconds`` is the training
 alone: of a GPU's jobs, which run side by side, the longest. Seeds of a cell on one GPU share a
-pass, which fills it better than one of them does; ten small networks on one GPU take hardly longer
-than one (``benchmarks/seeds.py``), and more GPUs are of no use to them.
+pass, which fills it better than one of them does with 1024 windows; ten small networks on one GPU
+take hardly longer than one (``benchmarks/seeds.py``), and more GPUs are of no use to them.
 """
 
 from __future__ import annotations
@@ -48,18 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Not run: found {num_gpus} GPUs, expected {min(options.gpus, default=2)} at least.")
         return 0
     device = torch.device("cuda:0" if on_cuda else "cpu")
-    config = Config.load(
-        options.profile,
-        overrides=(
-            f"training.passes={options.passes}", f"training.batch_size={options.batch_size}",
-            "training.precision=fp16", *options.set,
-        ),
-        device_type="cuda" if on_cuda else "cpu",
-    )  # fmt: skip
-    if not on_cuda:
-        config = config.model_copy(
-            update={"training": config.training.model_copy(update={"precision": "fp32"})}
-        )
+    config = _config(options, on_cuda=on_cuda)
     kept, path = envelope("gpus", device), Path(options.output) / f"gpus-{slug(device)}.json"
     with tempfile.TemporaryDirectory() as folder:
         features = write_table(
@@ -67,20 +56,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
             num_regions=options.regions, num_hours=options.hours, config=config,
         )  # fmt: skip
         every = [f"cuda:{number}" for number in range(num_gpus)] if on_cuda else ["cpu"]
-        few = config.model_copy(
-            update={"training": config.training.model_copy(update={"max_steps": 5})}
-        )
+        few = _config(options, "training.max_steps=5", on_cuda=on_cuda)
         _row(Path(folder) / "first", features, few, every, options)  # what a disk is slow with once
-        for num in numbers:
-            row = _row(Path(folder) / str(num), features, config, every[:num], options)
-            first = (kept["rows"] or [row])[0]
-            row["speedup"] = first["wall_seconds"] / row["wall_seconds"]
-            row["training_speedup"] = first["longest_train_seconds"] / row["longest_train_seconds"]
-            kept["rows"].append(row)
-            write_kept(path, kept)
-            print(json.dumps(kept["rows"][-1]), flush=True)
+        for size in options.batch_size:
+            config = _config(options, f"training.batch_size={size}", on_cuda=on_cuda)
+            first: Json = {}
+            for num in numbers:
+                own = Path(folder) / f"{size}-{num}"
+                row = _row(own, features, config, every[:num], options)
+                first = first or row
+                for name, seconds in (("", "wall"), ("training_", "longest_train")):
+                    row[f"{name}speedup"] = first[f"{seconds}_seconds"] / row[f"{seconds}_seconds"]
+                kept["rows"].append(row)
+                write_kept(path, kept)
+                print(json.dumps(kept["rows"][-1]), flush=True)
     print(path)
     return 0
+
+
+def _config(options: argparse.Namespace, *overrides: str, on_cuda: bool) -> Config:
+    precision = "fp16" if on_cuda else "fp32"
+    own = (f"training.passes={options.passes}", f"training.precision={precision}")
+    return Config.load(
+        options.profile,
+        overrides=(*own, *options.set, *overrides),
+        device_type="cuda" if on_cuda else "cpu",
+    )
 
 
 def _row(
@@ -124,7 +125,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--regions", type=int, default=12)
     add("--hours", type=int, default=90_000, help="of each region")
     add("--passes", type=int, default=10)
-    add("--batch-size", type=int, default=1024, help="windows a step")
+    add("--batch-size", nargs="+", type=int, default=[1024, 4096], help="windows a step")
     add("--device", choices=("cuda", "cpu"), default="cuda")
     add("--profile", default="seed")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the profile")

@@ -106,7 +106,9 @@ def _row(
         device, options, f"model.hidden_size={hidden_size}", f"training.passes={passes}"
     )
     threads = options.threads or num_cores()
-    measured = measure(config, counts, cell=cell, device=str(device), threads=threads)
+    # The first process on a machine compiles the kernels; later ones find them on its disk.
+    for _ in range(2 if device.type == "cuda" else 1):
+        measured = measure(config, counts, cell=cell, device=str(device), threads=threads)
     plan = plan_job(
         counts, measured, config, cell=cell, seed=0, device=str(device),
         num_features=len(features["feature_names"]),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gridcast.models import RecurrentForecaster
     from gridcast.training_data import TrainingData
 
-_STEPS_AT_ONCE = 1 << 16
+_STEPS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 17}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def score_planned(
     steps_L = torch.arange(windows.lookback, device=device)
     y_scaled = np.zeros((int(tiles.num_origins_N.sum()), windows.horizon), dtype=np.float32)
     reach = np.arange(windows.lookback - windows.warmup)
-    batch = tiles_at_once(windows)
+    batch = tiles_at_once(windows, device)
     done = 0
     for first in range(0, len(tiles.starts_N), batch):
         starts = torch.as_tensor(tiles.starts_N[first : first + batch], device=device)
@@ -96,6 +96,6 @@ def score_planned(
     return Scored(origins, region_O, data.load_mw_T[ahead_OH], y_pred)
 
 
-def tiles_at_once(windows: WindowsConfig) -> int:
+def tiles_at_once(windows: WindowsConfig, device: torch.device) -> int:
     """How many windows are scored together."""
-    return max(1, _STEPS_AT_ONCE // windows.lookback)
+    return max(1, _STEPS_AT_ONCE[device.type] // windows.lookback)

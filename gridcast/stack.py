@@ -118,7 +118,9 @@ class ForecasterStack:
         It has the mean of its weights over the last steps where ``training.average_last`` asks for
         it, unless ``last_step`` wants those of the last step.
         """
-        return deepcopy((self._views if last_step else self._served)[number])
+        forecaster = deepcopy((self._views if last_step else self._served)[number])
+        forecaster.recurrent.flatten_parameters()  # else cuDNN does so in each call
+        return forecaster
 
     @torch.no_grad()
     def average(self, share: Tensor) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 from gridcast.config import Config
 from gridcast.errors import GridcastError
 from gridcast.regression import fit_regression, forecast_parts, lag_features
-from tasks.owned_process import end_with_owner, tell
+from tasks.owned_process import end_with_owner, leave, tell
 from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
 
 _FORECASTS = "forecasts.parquet"
@@ -68,4 +68,4 @@ def _read_table(features: dict[str, Any]) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    leave(main(Path(sys.argv[1])))

@@ -28,6 +28,7 @@ from gridcast.planning import Measurement, count_data, held_bytes
 from gridcast.scoring import score, tiles_at_once
 from gridcast.splits import TEST, TRAIN, VALIDATION
 from gridcast.training import most_seeds_of_a_pass, train_models
+from tasks.owned_process import leave
 from tasks.storage import file_sha256
 from tasks.training_process import (
     peak_memory_bytes,
@@ -166,7 +167,7 @@ def _random_data(wanted: Specification, folder: Path, device: torch.device) -> T
     reach = windows.lookback - windows.warmup
     num_train = wanted.config.training.batch_size * (_FIRST_STEPS + _MOST_STEPS)
     num_train += windows.lookback + windows.horizon
-    most = tiles_at_once(windows)
+    most = tiles_at_once(windows, device)
     num_scored = {
         part: reach * min(most, num) + windows.horizon for part, num in wanted.num_tiles.items()
     }
@@ -228,4 +229,4 @@ def _born_at() -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

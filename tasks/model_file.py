@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 # Two windows: torch.export would take a batch of one for a constant.
 _EXAMPLE_BATCH = 2
 _LAYERS = (torch.ops.aten.gru.input, torch.ops.aten.lstm.input)
+# What the first `torch.export.export` of a process imports; a PyTorch without them does so itself.
+_IMPORTED = ("torch._dynamo", "torch.export._trace", "torch._export.non_strict_utils")
+_SWITCH_SECONDS = 5e-4
 
 
 def export_model(
@@ -28,6 +35,7 @@ def export_model(
 ) -> None:
     """``torch.export`` in eval mode (in train mode dropout is baked in), any number of windows."""
     model = LastStep(forecaster, lookback=lookback).cpu().eval()
+    importing_export().join()
     has_region = forecaster.config.region_units > 0  # its number is a window's last column
     example_BLF = torch.zeros(_EXAMPLE_BATCH, lookback, num_features + has_region)
     with warnings.catch_warnings(), shapes_alone():
@@ -39,6 +47,26 @@ def export_model(
     program.example_inputs = None  # they alone would be stored as a pickle
     with publishing(path) as temporary, temporary.open("wb") as file:
         torch.export.save(program, file)
+
+
+@cache
+def importing_export() -> Thread:
+    """The thread that imports what an export needs, which takes 1 to 2 s; begun once."""
+    thread = Thread(target=_import_for_export, daemon=True)
+    thread.start()
+    return thread
+
+
+def _import_for_export() -> None:
+    """Other threads get Python's lock often: one that trains must not wait 5 ms at each step."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        for name in _IMPORTED:
+            with suppress(ImportError):
+                import_module(name)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @contextmanager

@@ -29,8 +29,8 @@ from gridcast.splits import PARTS, TEST
 from gridcast.training import TrainedModel, train_models
 from gridcast.training_data import TrainingData, collect_training_data
 from tasks.devices import devices_beside
-from tasks.model_file import export_model
-from tasks.owned_process import end_with_owner, tell
+from tasks.model_file import export_model, importing_export
+from tasks.owned_process import end_with_owner, leave, tell
 from tasks.storage import file_sha256, publishing, read_json, require_sha256, write_json
 
 if TYPE_CHECKING:
@@ -78,9 +78,12 @@ def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
     data = read_training_data(job, device)
     tell("loaded", seconds=time.perf_counter() - begun)
     names = {(each["cell"], each["seed"]): each["name"] for each in jobs}
+    exports = PARTS[TEST] in job["scored"]
 
     def say(cell: Cell, seed: int, progress: Progress) -> None:
         tell("progress", job=names[cell, seed], **asdict(progress))
+        if device.type == "cuda" and exports:
+            importing_export()  # while the GPU trains, Python has little to do
 
     others = devices_beside(job["device"], split_over=config.training.split_over)
     outcomes = train_models(
@@ -199,4 +202,4 @@ def _fail(reason: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main([Path(folder) for folder in sys.argv[1:]]))
+    leave(main([Path(folder) for folder in sys.argv[1:]]))

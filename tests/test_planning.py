@@ -105,7 +105,7 @@ def test_a_cpu_trains_jobs_side_by_side_and_a_gpu_shares_itself_among_them(
     plan = make_plan(counts, jobs, {"gru": measured}, profile="base", at_once=at_once,
                      prepares_data=False)  # fmt: skip
     starts = 1 if devices == ["cpu"] else rounds  # a process each, or one for all of a device
-    wanted = rounds * jobs[0].seconds - (starts - 1) * measured.start_seconds
+    wanted = rounds * jobs[0].seconds - (starts - 1) * jobs[0].start_seconds
     assert plan.seconds["train_models"] == pytest.approx(wanted)
     assert plan.seconds["total"] == pytest.approx(
         sum(each for name, each in plan.seconds.items() if name != "total")

@@ -89,7 +89,7 @@ def test_where_a_window_holds_one_origin_each_forecast_is_that_of_its_own_window
 def test_a_tile_gives_each_of_its_origins_what_reading_up_to_it_gives(
     horizon: int, steps_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "_STEPS_AT_ONCE", steps_at_once)
+    monkeypatch.setattr(scoring, "_STEPS_AT_ONCE", {"cpu": steps_at_once})
     config, data = make_setup(horizon=horizon)
     forecaster = make_forecaster(config, data)
     scored = score(forecaster, data, TEST, config)
