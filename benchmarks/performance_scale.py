@@ -90,8 +90,8 @@ def ingestion_section(kept: Json) -> str:
 
 def gpus_section(kept: Json) -> str:
     """The same jobs on more GPUs: medians, and what of each further GPU arrives."""
-    lines = []
-    for num_jobs, rows in grouped(kept["rows"], "num_jobs").items():
+    lines, is_more = [], False
+    for size, rows in sorted(grouped(kept["rows"], "batch_size").items()):
         by_number = dict(sorted(grouped(rows, "num_gpus").items()))
         walls = [median(row["wall_seconds"] for row in group) for group in by_number.values()]
         trainings = [
@@ -100,9 +100,10 @@ def gpus_section(kept: Json) -> str:
         fewest = min(by_number)
         for number, wall, training in zip(by_number, walls, trainings, strict=True):
             faster = trainings[0] / training
+            is_more |= faster > 1.02 * number / fewest
             lines.append([
-                f"{number} GPU{'s' if number > 1 else ''}",
-                str(num_jobs),
+                f"{size:,} windows a step, {number} GPU{'s' if number > 1 else ''}",
+                str(rows[0]["num_jobs"]),
                 f"{training:,.1f} s",
                 f"**{faster:.2f} ×**",
                 f"{100 * faster * fewest / number:.0f} %",
@@ -113,11 +114,13 @@ def gpus_section(kept: Json) -> str:
     sizes = kept["rows"][0]
     note = (
         f"{sizes['num_layers']} × {sizes['hidden_size']} units, {sizes['num_regions']:,} regions of"
-        f" {sizes['num_hours']:,} hours, {sizes['batch_size']:,} windows a step. Imports, reading"
-        " the data, compiling the kernels and scoring are in the time from start to end, and no"
-        " shorter on more GPUs. Trainings of small batches share one GPU so well that more GPUs"
-        " gain little (see below)."
+        f" {sizes['num_hours']:,} hours. Imports, reading the data, loading the kernels and scoring"
+        " are in the time from start to end, and hardly shorter on more GPUs. The seeds of a cell"
+        " on one GPU share a pass, which fills it better than a small batch alone does: the smaller"
+        " the batches, the less more GPUs gain (see below)."
     )
+    if is_more:
+        note += " More than linear: a pass that large batches share cost more than one for each."
     return "\n\n".join([about(kept), table(head, lines), note])
 
 

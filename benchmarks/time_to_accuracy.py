@@ -50,10 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     on_cuda = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
     device_type: DeviceType = "cuda" if on_cuda else "cpu"
     device = torch.device(device_type)
-    data = on_device(read_features(_config(options.sizes[0], 1, options, device_type)), device)
+    sizes = options.sizes or (list(SIZES) if on_cuda else ["base"])
+    data = on_device(read_features(_config(sizes[0], 1, options, device_type)), device)
     kept = envelope("time-to-accuracy", device)
     path = Path(options.output) / f"time-to-accuracy-{slug(device)}.json"
-    for size in options.sizes:
+    for size in sizes:
         for cell in options.cells:
             _measure(data, size, 1, cell, options, device_type)  # loads the libraries
             for passes in options.passes:
@@ -110,7 +111,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--passes", nargs="+", type=int, default=PASSES)
-    add("--sizes", nargs="+", choices=list(SIZES), default=["base"])
+    add("--sizes", nargs="+", choices=list(SIZES), default=[], help="base; on a GPU both")
     add("--cells", nargs="+", choices=get_args(Cell), default=get_args(Cell))
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the profile")

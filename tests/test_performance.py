@@ -246,10 +246,10 @@ def test_further_gpus_are_set_against_linear_and_seeds_against_one_by_one() -> N
                      "longest_train_seconds": seconds, "batch_size": 1024}
             for number, seconds in ((1, 40.0), (2, 20.0), (4, 16.0))]  # fmt: skip
     section = gpus_section(make_kept(*gpus))
-    assert cells_of(section, "2 GPUs") == [
+    assert cells_of(section, "1,024 windows a step, 2 GPUs") == [
         "4", "20.0 s", "**2.00 ×**", "100 %", "30.0 s", "1.67 ×"
     ]  # fmt: skip
-    assert cells_of(section, "4 GPUs")[2:4] == ["**2.50 ×**", "62 %"]
+    assert cells_of(section, "1,024 windows a step, 4 GPUs")[2:4] == ["**2.50 ×**", "62 %"]
     seeds = [{"contestant": "gru", "num_seeds": number, "train_seconds": seconds}
              for number, seconds in ((1, 10.0), (5, 20.0))]  # fmt: skip
     assert seeds_section(make_kept(*seeds)).splitlines()[-1] == (
