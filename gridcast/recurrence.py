@@ -187,8 +187,8 @@ def _outer(grad_SNG: Tensor, x_SNF: Tensor) -> Tensor:
     (the step of four models of 2 x 256 units takes a tenth less so; small ones go together).
     """
     if len(grad_SNG) > 1 and grad_SNG[0].numel() * x_SNF.shape[2] >= _LARGE_SUM:
-        pairs = zip(grad_SNG.split(1), x_SNF.split(1), strict=True)
-        return torch.cat([_outer(*pair) for pair in pairs])
+        models = [slice(number, number + 1) for number in range(len(grad_SNG))]
+        return torch.cat([_outer(grad_SNG[model], x_SNF[model]) for model in models])
     return torch.bmm(grad_SNG.transpose(1, 2), x_SNF, out_dtype=torch.float32)
 
 
