@@ -1,4 +1,4 @@
-"""A GRU layer over all its steps, each way one loop, compiled for the CPU at hand.
+"""A GRU or LSTM layer over all its steps, each way one loop, compiled for the CPU at hand.
 
 On small matrices the time goes into what lies between operations, and libraries for matrices are
 made for large ones. So a step is one piece of code here, its products included. ``numba`` compiles
@@ -8,9 +8,10 @@ of it, so it is imported where it is used.
 Units are filled up to a multiple of ``LANES``, so that a product has no remainder: weights that are
 zero keep the states of those added zero. No sum depends on how many windows there are.
 
-Legend: ``L`` steps, ``B`` windows, ``F`` features, ``U`` units, ``G`` gates (r, z, n of the GRU);
-``V`` and ``X`` are ``U`` and ``F`` filled up, ``N = B V``. ``4`` stands for r, z, the input side of
-n and its hidden side (``q``).
+Legend: ``L`` steps, ``B`` windows, ``F`` features, ``U`` units, ``G`` gates (r, z, n of the GRU; i,
+f, g, o of the LSTM); ``V`` and ``X`` are ``U`` and ``F`` filled up, ``N = B V``. ``4`` stands for
+the LSTM's gates, or for the GRU's r, z, the input side of n and its hidden side (``q``). ``C`` are
+steps whose gradients are added to those of the weights together, ``M = C B``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 LANES = 16  # a register of AVX-512; where they are shorter the compiler takes several
+# Windows, step by step, that are summed up in registers for a weight's gradient: while they last
+# nothing of it is read or written, and they lie in the first-level cache.
+_SUMMED = 64
 # A tile of sums that stays in registers, of which AVX-512 has 32 long ones.
 _ROWS, _VECTORS = 4, 4 if binding.get_host_cpu_features().get("avx512f") else 1
 
@@ -167,7 +171,13 @@ def take_sigmoid(values: Array) -> None:
         values[i] = _HALF + _HALF * values[i]
 
 
-@_compiled(_ANY_3, _3, _3, _3, _2, _4, _3)
+@_compiled(_1, _1)
+def _add(sums: Array, values: Array) -> None:
+    for i in range(len(sums)):
+        sums[i] += values[i]
+
+
+@_compiled(_3, _3, _3, _3, _2, _4, _3)
 def gru_forward(
     x_LBF: Array, w_ih_GFV: Array, w_hh_GUV: Array, bias_4BV: Array, begin_BV: Array,
     gates_L4BV: Array, hidden_LBV: Array,
@@ -218,7 +228,28 @@ def _take_through_gates(
         state[i] *= z[i]
 
 
-@_compiled(_3, _ANY_3, _3, _3, _2, _4, _3, _3, _3, _3, _3)
+@_compiled(_3, _3, _3, _3, _2, _3, types.int64, types.int64)
+def _add_to_weights(
+    grad_w_ih_GFV: Array, grad_w_hh_GVV: Array, grad_4MV: Array, x_LBF: Array, begin_BV: Array,
+    hidden_LBV: Array, first: int, end: int,
+) -> None:  # fmt: skip
+    """Add to the first two what the gradients of the steps from ``first`` to ``end`` give."""
+    batch, num_gates = len(begin_BV), len(grad_w_ih_GFV)
+    num = (end - first) * batch
+    x_NF, hidden_NV = x_LBF.reshape(-1, x_LBF.shape[2]), hidden_LBV.reshape(-1, begin_BV.shape[1])
+    for gate in range(num_gates):
+        of_input = grad_4MV[gate][:num]
+        of_state = grad_4MV[3 if gate == num_gates - 1 else gate][:num]
+        add_product(grad_w_ih_GFV[gate], x_NF[first * batch : end * batch].T, of_input)
+        if first:
+            before_NV = hidden_NV[(first - 1) * batch : (end - 1) * batch]
+            add_product(grad_w_hh_GVV[gate], before_NV.T, of_state)
+        else:
+            add_product(grad_w_hh_GVV[gate], begin_BV.T, of_state[:batch])
+            add_product(grad_w_hh_GVV[gate], hidden_NV[: num - batch].T, of_state[batch:])
+
+
+@_compiled(_3, _3, _3, _3, _2, _4, _3, _3, _3, _3, _3)
 def gru_backward(
     grad_LBV: Array, x_LBF: Array, w_ih_GUX: Array, w_hh_GUV: Array, begin_BV: Array,
     gates_L4BV: Array, hidden_LBV: Array,
@@ -228,23 +259,132 @@ def gru_backward(
 
     Where ``grad_x_LBX`` has no steps, nobody asks for it.
     """
-    num_steps = len(x_LBF)
+    num_steps, (batch, filled) = len(x_LBF), begin_BV.shape
     gates_L4N, hidden_LN = gates_L4BV.reshape(num_steps, 4, -1), hidden_LBV.reshape(num_steps, -1)
     given_LN, begin = grad_LBV.reshape(num_steps, -1), begin_BV.reshape(-1)
-    state_BV, grad_4BV = np.zeros_like(begin_BV), np.zeros_like(grad_bias_4BV)
-    state, grad_N, bias_N = state_BV.reshape(-1), grad_4BV.reshape(-1), grad_bias_4BV.reshape(-1)
-    grad_4N = grad_4BV.reshape(4, -1)
-    dr, dz, dn, dq = grad_4N[0], grad_4N[1], grad_4N[2], grad_4N[3]
-    for step in range(num_steps - 1, -1, -1):
-        before_BV = hidden_LBV[step - 1] if step else begin_BV
-        before, given = hidden_LN[step - 1] if step else begin, given_LN[step]
-        r, z, n, q = gates_L4N[step, 0], gates_L4N[step, 1], gates_L4N[step, 2], gates_L4N[step, 3]
-        _take_through_gates(state, given, r, z, n, q, before, dr, dz, dn, dq)
-        for i in range(len(grad_N)):
-            bias_N[i] += grad_N[i]
-        for gate, hidden_gate in enumerate((0, 1, 3)):
-            add_product(grad_w_ih_GFV[gate], x_LBF[step].T, grad_4BV[gate])
-            if len(grad_x_LBX):
-                add_product(grad_x_LBX[step], grad_4BV[gate], w_ih_GUX[gate])
-            add_product(grad_w_hh_GVV[gate], before_BV.T, grad_4BV[hidden_gate])
-            add_product(state_BV, grad_4BV[hidden_gate], w_hh_GUV[gate])
+    state_BV, num_together = np.zeros_like(begin_BV), max(1, _SUMMED // batch)
+    grad_4CBV = np.zeros((4, num_together, batch, filled), np.float32)
+    grad_4CN, grad_4MV = grad_4CBV.reshape(4, num_together, -1), grad_4CBV.reshape(4, -1, filled)
+    state, bias_4N = state_BV.reshape(-1), grad_bias_4BV.reshape(4, -1)
+    for end in range(num_steps, 0, -num_together):
+        first = max(0, end - num_together)
+        for step in range(end - 1, first - 1, -1):
+            place = step - first
+            _take_through_gates(
+                state, given_LN[step],
+                gates_L4N[step, 0], gates_L4N[step, 1], gates_L4N[step, 2], gates_L4N[step, 3],
+                hidden_LN[step - 1] if step else begin,
+                grad_4CN[0, place], grad_4CN[1, place], grad_4CN[2, place], grad_4CN[3, place],
+            )  # fmt: skip
+            for gate in range(4):
+                _add(bias_4N[gate], grad_4CN[gate, place])
+            for gate, hidden_gate in enumerate((0, 1, 3)):
+                if len(grad_x_LBX):
+                    add_product(grad_x_LBX[step], grad_4CBV[gate, place], w_ih_GUX[gate])
+                add_product(state_BV, grad_4CBV[hidden_gate, place], w_hh_GUV[gate])
+        _add_to_weights(
+            grad_w_ih_GFV, grad_w_hh_GVV, grad_4MV, x_LBF, begin_BV, hidden_LBV, first, end
+        )
+
+
+@_compiled(_3, _3, _3, _3, _2, _2, _4, _3, _3)
+def lstm_forward(
+    x_LBF: Array, w_ih_GFV: Array, w_hh_GUV: Array, bias_4BV: Array,
+    begin_BV: Array, begin_cell_BV: Array,
+    gates_L4BV: Array, hidden_LBV: Array, cell_LBV: Array,
+) -> None:  # fmt: skip
+    """Fill the last three: the gates of each step, the hidden states, and the cells'."""
+    num_steps = len(x_LBF)
+    gates_L4N, bias_N = gates_L4BV.reshape(num_steps, 4, -1), bias_4BV.reshape(-1)
+    hidden_LN, cell_LN = hidden_LBV.reshape(num_steps, -1), cell_LBV.reshape(num_steps, -1)
+    before_BV, before = begin_BV, begin_cell_BV.reshape(-1)
+    for step in range(num_steps):
+        gates_4BV, gates_N = gates_L4BV[step], gates_L4BV[step].reshape(-1)
+        hidden, cell = hidden_LN[step], cell_LN[step]
+        for i in range(len(bias_N)):
+            gates_N[i] = bias_N[i]
+        for gate in range(4):
+            add_product(gates_4BV[gate], x_LBF[step], w_ih_GFV[gate])
+            add_product(gates_4BV[gate], before_BV, w_hh_GUV[gate])
+        enter, keep = gates_L4N[step, 0], gates_L4N[step, 1]
+        new, show = gates_L4N[step, 2], gates_L4N[step, 3]
+        take_sigmoid(enter)
+        take_sigmoid(keep)
+        take_tanh(new)
+        take_sigmoid(show)
+        for i in range(len(cell)):
+            cell[i] = keep[i] * before[i] + enter[i] * new[i]
+        for i in range(len(cell)):
+            hidden[i] = cell[i]
+        take_tanh(hidden)
+        for i in range(len(cell)):
+            hidden[i] *= show[i]
+        before_BV, before = hidden_LBV[step], cell
+
+
+@_compiled(*[_1] * 14)
+def _take_through_cell(
+    state: Array, cell_state: Array, given: Array,
+    enter: Array, keep: Array, new: Array, show: Array, before: Array, cell: Array,
+    tanh_cell: Array, d_enter: Array, d_keep: Array, d_new: Array, d_show: Array,
+) -> None:  # fmt: skip
+    """Fill the last five, from ``state``, ``cell_state`` and ``given``.
+
+    These are the gradients by a hidden state and by a cell's, and what of the former comes from
+    above. The first two become those by the states before, but for what comes through the products.
+    """
+    for i in range(len(cell)):
+        tanh_cell[i] = cell[i]
+    take_tanh(tanh_cell)
+    for i in range(len(cell)):
+        state[i] += given[i]
+    for i in range(len(cell)):
+        d_show[i] = state[i] * tanh_cell[i] * show[i] * (_ONE - show[i])
+    for i in range(len(cell)):
+        cell_state[i] += state[i] * show[i] * (_ONE - tanh_cell[i] * tanh_cell[i])
+    for i in range(len(cell)):
+        d_enter[i] = cell_state[i] * new[i] * enter[i] * (_ONE - enter[i])
+    for i in range(len(cell)):
+        d_new[i] = cell_state[i] * enter[i] * (_ONE - new[i] * new[i])
+    for i in range(len(cell)):
+        d_keep[i] = cell_state[i] * before[i] * keep[i] * (_ONE - keep[i])
+    for i in range(len(cell)):
+        cell_state[i] *= keep[i]
+    for i in range(len(cell)):
+        state[i] = 0
+
+
+@_compiled(_3, _3, _3, _3, _2, _2, _4, _3, _3, _3, _3, _3, _3)
+def lstm_backward(
+    grad_LBV: Array, x_LBF: Array, w_ih_GUX: Array, w_hh_GUV: Array,
+    begin_BV: Array, begin_cell_BV: Array,
+    gates_L4BV: Array, hidden_LBV: Array, cell_LBV: Array,
+    grad_x_LBX: Array, grad_w_ih_GFV: Array, grad_w_hh_GVV: Array, grad_bias_4BV: Array,
+) -> None:  # fmt: skip
+    """As ``gru_backward``."""
+    num_steps, (batch, filled) = len(x_LBF), begin_BV.shape
+    gates_L4N, cell_LN = gates_L4BV.reshape(num_steps, 4, -1), cell_LBV.reshape(num_steps, -1)
+    given_LN, begin = grad_LBV.reshape(num_steps, -1), begin_cell_BV.reshape(-1)
+    state_BV, num_together = np.zeros_like(begin_BV), max(1, _SUMMED // batch)
+    grad_4CBV = np.zeros((4, num_together, batch, filled), np.float32)
+    grad_4CN, grad_4MV = grad_4CBV.reshape(4, num_together, -1), grad_4CBV.reshape(4, -1, filled)
+    state, bias_4N = state_BV.reshape(-1), grad_bias_4BV.reshape(4, -1)
+    tanh_cell, cell_state = np.zeros_like(begin), np.zeros_like(begin)
+    for end in range(num_steps, 0, -num_together):
+        first = max(0, end - num_together)
+        for step in range(end - 1, first - 1, -1):
+            place = step - first
+            _take_through_cell(
+                state, cell_state, given_LN[step],
+                gates_L4N[step, 0], gates_L4N[step, 1], gates_L4N[step, 2], gates_L4N[step, 3],
+                cell_LN[step - 1] if step else begin, cell_LN[step], tanh_cell,
+                grad_4CN[0, place], grad_4CN[1, place], grad_4CN[2, place], grad_4CN[3, place],
+            )  # fmt: skip
+            for gate in range(4):
+                _add(bias_4N[gate], grad_4CN[gate, place])
+                if len(grad_x_LBX):
+                    add_product(grad_x_LBX[step], grad_4CBV[gate, place], w_ih_GUX[gate])
+                add_product(state_BV, grad_4CBV[gate, place], w_hh_GUV[gate])
+        _add_to_weights(
+            grad_w_ih_GFV, grad_w_hh_GVV, grad_4MV, x_LBF, begin_BV, hidden_LBV, first, end
+        )

@@ -1,12 +1,12 @@
-"""A GRU layer on a CPU, compiled: ``cpu_kernels.py``, in PyTorch.
+"""GRU and LSTM layers on a CPU, compiled: ``cpu_kernels.py``, in PyTorch.
 
 On small batches PyTorch's own GRU spends most of its time between operations: some forty a step,
-there and back, and each costs more than its arithmetic. What comes out here is what it gives, to
-rounding, in 32 bits. (For the LSTM PyTorch has a fused layer, which is as fast as ours would be.)
-The windows are shared out to threads of our own.
+there and back, and each costs more than its arithmetic. Its LSTM is one operation, which is fast
+with some 16 windows and a quarter as fast with 64. What comes out here is what PyTorch's layers
+give, to rounding, in 32 bits. The windows are shared out to threads of our own.
 
-Legend: ``L`` steps, ``B`` windows, ``F`` features, ``U`` units, ``G`` gates (r, z, n); ``V`` and
-``X`` are ``U`` and ``F`` filled up as the kernels want it; ``4``: see there.
+Legend: ``L`` steps, ``B`` windows, ``F`` features, ``U`` units, ``G`` gates (r, z, n; i, f, g, o);
+``V`` and ``X`` are ``U`` and ``F`` filled up as the kernels want it; ``4``: see there.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+T = TypeVar("T")
+States = Tensor | tuple[Tensor, ...]
+_LSTM_GATES = 4
 # Windows of a thread at least, and in steps of as many: what the kernels' tiles hold.
 _WINDOWS = 4
 
 
 def is_available() -> bool:
-    """Whether ``run_gru`` can be taken: it needs numba."""
+    """Whether ``run_layers`` can be taken: it needs numba."""
     return find_spec("numba") is not None
 
 
@@ -48,32 +51,52 @@ def pytorch_on_one_thread() -> Iterator[None]:
         torch.set_num_threads(num_threads)
 
 
-def run_gru(
-    recurrent: nn.GRU, x_BLF: Tensor, begin: Tensor | None, *, num_threads: int = 1
-) -> tuple[Tensor, Tensor]:
+def run_layers(
+    recurrent: nn.GRU | nn.LSTM,
+    x_BLF: Tensor,
+    own_BD: Tensor | None,
+    begin: States | None,
+    *,
+    num_threads: int = 1,
+) -> tuple[Tensor, States]:
     """What ``recurrent`` gives (``batch_first``): hidden states ``(B, L, U)``, and the last ones.
 
-    The hidden states before are ``begin``, ``(layers, B, U)``, or zeros; they get no gradient.
+    ``own_BD`` are further features, after those of ``x_BLF``, which stay the same in all steps of a
+    window: to the gates they are a bias of the window, and cost next to nothing. The states before
+    are ``begin``, ``(layers, B, U)`` (of an LSTM two of them, hidden and cell), or zeros; they get
+    no gradient.
     """
+    is_lstm = isinstance(recurrent, nn.LSTM)
     parts = _parts(len(x_BLF), num_threads)
     x_LBF = x_BLF.transpose(0, 1)
+    firsts = (begin,) if isinstance(begin, Tensor) else begin
     ends = []
     for number in range(recurrent.num_layers):
         weights = [
             getattr(recurrent, f"{name}_l{number}")
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         ]
-        first = x_LBF.new_zeros(x_LBF.shape[1], recurrent.hidden_size)
-        apply: Any = _Gru.apply
-        x_LBF = apply(x_LBF, *weights, first if begin is None else begin[number], parts)
-        ends.append(x_LBF[-1])
+        if number == 0 and own_BD is not None:
+            weight_ih, num_features = weights[0], x_BLF.shape[2]
+            weights[0] = weight_ih[:, :num_features]
+            weights[2] = weights[2] + own_BD @ weight_ih[:, num_features:].T
+        zeros = x_LBF.new_zeros(x_LBF.shape[1], recurrent.hidden_size)
+        first = (zeros,) * (1 + is_lstm) if firsts is None else [each[number] for each in firsts]
+        apply: Any = _Layer.apply
+        x_LBF, *cell = apply(x_LBF, *weights, parts, *first)
+        ends.append((x_LBF[-1], *cell))
         if number < recurrent.num_layers - 1:
             x_LBF = dropout(x_LBF, recurrent.dropout, recurrent.training)
-    return x_LBF.transpose(0, 1), torch.stack(ends)
+    end = tuple(torch.stack(each) for each in zip(*ends, strict=True))
+    return x_LBF.transpose(0, 1), end if is_lstm else end[0]
 
 
-class _Gru(torch.autograd.Function):
-    """One layer over all steps, in 32 bits also where half as many are asked for."""
+class _Layer(torch.autograd.Function):
+    """One layer over all steps, in 32 bits also where half as many are asked for.
+
+    ``bias_ih`` is ``(G U,)``, or ``(B, G U)``: one for each window. Of an LSTM the states of its
+    cells at the end come too; they give no gradient.
+    """
 
     @staticmethod
     @torch.amp.custom_fwd(  # type: ignore[untyped-decorator]
@@ -86,70 +109,102 @@ class _Gru(torch.autograd.Function):
         weight_hh: Tensor,
         bias_ih: Tensor,
         bias_hh: Tensor,
-        begin_BU: Tensor,
         parts: list[slice],
-    ) -> Tensor:
-        from gridcast.cpu_kernels import gru_forward
+        *begin: Tensor,
+    ) -> tuple[Tensor, ...]:
+        from gridcast.cpu_kernels import gru_forward, lstm_forward
 
-        lookback, batch, _ = x_LBF.shape
-        units = weight_hh.shape[1]
-        of_input_GU, of_state_GU = bias_ih.view(3, units), bias_hh.view(3, units)
-        bias_4U = torch.cat([of_input_GU[:2] + of_state_GU[:2], of_input_GU[2:], of_state_GU[2:]])
-        bias_4BV = _filled(bias_4U)[:, None].expand(-1, batch, -1).contiguous()
+        units, is_lstm = weight_hh.shape[1], len(begin) > 1
+        of_input_GBU, of_state_GBU = (_by_gate(each, units) for each in (bias_ih, bias_hh))
+        of_input_GBU = of_input_GBU.expand(-1, x_LBF.shape[1], -1)
+        bias_4BV = _filled(_join_biases(of_input_GBU, of_state_GBU, is_lstm=is_lstm))
         w_ih_GFV, w_hh_GUV = (
-            _filled(each.view(3, units, -1).transpose(1, 2)) for each in (weight_ih, weight_hh)
+            _filled(each.view(-1, units, each.shape[1]).transpose(1, 2))
+            for each in (weight_ih, weight_hh)
         )
-        begin_BV = _filled(begin_BU)
-        ctx.parts, kept = parts, []
-        for part in parts:
-            gates_L4BV = x_LBF.new_empty(lookback, *bias_4BV[:, part].shape)
-            hidden_LBV = torch.empty_like(gates_L4BV[:, 0], memory_format=torch.contiguous_format)
-            kept.append((begin_BV[part], gates_L4BV, hidden_LBV))
-        _on_threads(
-            gru_forward,
-            [
-                _arrays(x_LBF[:, part], w_ih_GFV, w_hh_GUV, bias_4BV[:, part].contiguous(), *each)
-                for part, each in zip(parts, kept, strict=True)
-            ],
-        )
-        ctx.save_for_backward(x_LBF, weight_ih, weight_hh, *chain.from_iterable(kept))
-        hidden = [hidden_LBV for _, _, hidden_LBV in kept]
-        return (hidden[0] if len(parts) == 1 else torch.cat(hidden, 1))[..., :units]
+        begin_BV = [_filled(each) for each in begin]
+        kernel = lstm_forward if is_lstm else gru_forward
+
+        def run(part: slice) -> list[Tensor]:
+            of_part_LBF, of_part_4BV = x_LBF[:, part].contiguous(), bias_4BV[:, part].contiguous()
+            gates_L4BV = x_LBF.new_empty(len(x_LBF), *of_part_4BV.shape)
+            states = [x_LBF.new_empty(len(x_LBF), *of_part_4BV.shape[1:]) for _ in begin]
+            filled = [*(each[part] for each in begin_BV), gates_L4BV, *states]
+            kernel(*_arrays(of_part_LBF, w_ih_GFV, w_hh_GUV, of_part_4BV, *filled))
+            return [of_part_LBF, *filled]
+
+        kept = _on_threads(run, parts)
+        ctx.parts, ctx.is_bias_of_window = parts, bias_ih.dim() > 1
+        ctx.save_for_backward(weight_ih, weight_hh, *chain.from_iterable(kept))
+        states = zip(*(of_part[-len(begin) :] for of_part in kept), strict=True)
+        hidden_LBV, *cells = (_joined(each, 1) for each in states)
+        ends = [cell_LBV[-1, :, :units] for cell_LBV in cells]
+        ctx.mark_non_differentiable(*ends)
+        return hidden_LBV[..., :units], *ends
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        from gridcast.cpu_kernels import gru_backward
+        from gridcast.cpu_kernels import gru_backward, lstm_backward
 
-        x_LBF, weight_ih, weight_hh, *kept = ctx.saved_tensors
-        (lookback, _, num_features), units = x_LBF.shape, weight_hh.shape[1]
-        w_ih_GUX, w_hh_GUV = (_filled(each.view(3, units, -1)) for each in (weight_ih, weight_hh))
+        weight_ih, weight_hh, *kept = ctx.saved_tensors
+        units, num_features = weight_hh.shape[1], weight_ih.shape[1]
+        num_gates, num_kept = len(weight_hh) // units, len(kept) // len(ctx.parts)
+        is_lstm = num_gates == _LSTM_GATES
+        w_ih_GUX, w_hh_GUV = (
+            _filled(each.view(num_gates, units, -1)) for each in (weight_ih, weight_hh)
+        )
         num_filled, grad_LBU = w_hh_GUV.shape[2], grads[0]
-        num_x_steps = lookback if ctx.needs_input_grad[0] else 0
-        sums, calls = [], []
-        for number, part in enumerate(ctx.parts):
-            of_part = kept[3 * number : 3 * number + 3]
-            sums.append((
-                x_LBF.new_zeros(num_x_steps, len(of_part[0]), w_ih_GUX.shape[2]),
-                x_LBF.new_zeros(3, num_features, num_filled),
-                x_LBF.new_zeros(3, num_filled, num_filled),
-                x_LBF.new_zeros(4, len(of_part[0]), num_filled),
-            ))  # fmt: skip
-            calls.append(
-                _arrays(_filled(grad_LBU[:, part]), x_LBF[:, part], w_ih_GUX, w_hh_GUV,
-                        *of_part, *sums[-1])
-            )  # fmt: skip
-        _on_threads(gru_backward, calls)
-        x_parts, w_ih_parts, w_hh_parts, bias_parts = zip(*sums, strict=True)
-        x_LBX, bias_4BV = torch.cat(x_parts, 1), torch.cat(bias_parts, 1)
+        num_x_steps = len(grad_LBU) if ctx.needs_input_grad[0] else 0
+        kernel = lstm_backward if is_lstm else gru_backward
+
+        def run(number: int) -> list[Tensor]:
+            x_LBF, *filled = kept[num_kept * number : num_kept * (number + 1)]
+            num_windows = x_LBF.shape[1]
+            sums = [
+                x_LBF.new_zeros(num_x_steps, num_windows, w_ih_GUX.shape[2]),
+                x_LBF.new_zeros(num_gates, num_features, num_filled),
+                x_LBF.new_zeros(num_gates, num_filled, num_filled),
+                x_LBF.new_zeros(4, num_windows, num_filled),
+            ]
+            given_LBV = _filled(grad_LBU[:, ctx.parts[number]])
+            kernel(*_arrays(given_LBV, x_LBF, w_ih_GUX, w_hh_GUV, *filled, *sums))
+            return sums
+
+        sums = zip(*_on_threads(run, range(len(ctx.parts))), strict=True)
+        x_parts, w_ih_parts, w_hh_parts, bias_parts = sums
         w_ih_GFV, w_hh_GVV = sum(w_ih_parts[1:], w_ih_parts[0]), sum(w_hh_parts[1:], w_hh_parts[0])
-        bias_4U = bias_4BV.sum(1)[:, :units]
+        bias_4BU = _joined(bias_parts, 1)[..., :units]
+        bias_4U = bias_4BU.sum(1)
+        bias_ih = bias_4U[:num_gates].flatten()
+        if ctx.is_bias_of_window:
+            bias_ih = bias_4BU[:num_gates].transpose(0, 1).flatten(1)
         return (
-            x_LBX[..., :num_features] if num_x_steps else None,
+            _joined(x_parts, 1)[..., :num_features] if num_x_steps else None,
             w_ih_GFV[..., :units].transpose(1, 2).flatten(0, 1),
             w_hh_GVV[:, :units, :units].transpose(1, 2).flatten(0, 1),
-            bias_4U[:3].flatten(), bias_4U[[0, 1, 3]].flatten(), None, None,
+            bias_ih,
+            bias_4U[[0, 1, 2, 3] if is_lstm else [0, 1, 3]].flatten(),
+            *[None] * (2 + is_lstm),
         )  # fmt: skip
+
+
+def _by_gate(bias: Tensor, units: int) -> Tensor:
+    """``(G, B, U)``, or one for all windows."""
+    return bias.reshape(-1, bias.shape[-1] // units, units).transpose(0, 1)
+
+
+def _join_biases(of_input_GBU: Tensor, of_state_GBU: Tensor, *, is_lstm: bool) -> Tensor:
+    """What is added to each of the 4; the second has one for all windows."""
+    if is_lstm:
+        return of_input_GBU + of_state_GBU
+    both, of_new = of_input_GBU[:2] + of_state_GBU[:2], of_state_GBU[2:].expand_as(of_input_GBU[2:])
+    return torch.cat([both, of_input_GBU[2:], of_new])
+
+
+def _joined(parts: Sequence[Tensor], dimension: int) -> Tensor:
+    """The parts of all threads; what one thread has is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dimension)
 
 
 def _parts(num_windows: int, num_threads: int) -> list[slice]:
@@ -163,13 +218,12 @@ def _parts(num_windows: int, num_threads: int) -> list[slice]:
     return [slice(first, end) for first, end in pairwise(bounds)]
 
 
-def _on_threads(kernel: Callable[..., None], calls: Iterable[list[Any]]) -> None:
-    """Each call on a thread of its own; the kernels leave Python's lock to others."""
-    first, *others = calls
-    waiting = [_pool(len(others)).submit(kernel, *each) for each in others]
-    kernel(*first)
-    for each in waiting:
-        each.result()
+def _on_threads(run: Callable[[T], list[Tensor]], parts: Sequence[T]) -> list[list[Tensor]]:
+    """What comes of each part, on a thread of its own; kernels leave Python's lock to others."""
+    first, *others = parts
+    run = torch.no_grad()(run)  # which each thread has to be told
+    waiting = [_pool(len(others)).submit(run, each) for each in others]
+    return [run(first), *(each.result() for each in waiting)]
 
 
 @cache

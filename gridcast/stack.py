@@ -89,16 +89,15 @@ class ForecasterStack:
             raise ValueError(message)
 
     def _faster_layers(self) -> RunLayers | None:
-        """What is faster than PyTorch's layers: on a CPU, our GRU."""
-        recurrent = self._views[0].recurrent
+        """What is faster than PyTorch's layers: on a CPU, ours."""
         is_wanted = self._config.training.recurrence == "auto" and self._device.type == "cpu"
-        if isinstance(recurrent, nn.GRU) and is_wanted and cpu_recurrence.is_available():
-            num_threads = torch.get_num_threads()
-            return partial(cpu_recurrence.run_gru, recurrent, num_threads=num_threads)
+        if is_wanted and cpu_recurrence.is_available():
+            recurrent, num_threads = self._views[0].recurrent, torch.get_num_threads()
+            return partial(cpu_recurrence.run_layers, recurrent, num_threads=num_threads)
         return None
 
     def on_its_threads(self) -> AbstractContextManager[None]:
-        """Where a step of it is to be taken: our GRU on a CPU has threads of its own.
+        """Where a step of it is to be taken: our layers on a CPU have threads of their own.
 
         Of large batches PyTorch's operations between the layers are worth its threads as well.
         """
