@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gridcast.config import Cell, Config
@@ -132,21 +130,9 @@ def num_cuda_devices() -> int:
 
 
 def resolve_precision(config: Config, device_type: str) -> Config:
-    """``precision: auto`` as it will be: bf16 on a GPU and on a CPU where it pays, else fp32."""
+    """``precision: auto`` as it will be: bf16 on a GPU, fp32 on a CPU."""
     if config.training.precision != "auto":
         return config
-    precision = "bf16" if device_type == "cuda" or _cpu_gains_by_bf16() else "fp32"
+    precision = "bf16" if device_type == "cuda" else "fp32"
     training = config.training.model_copy(update={"precision": precision})
     return config.model_copy(update={"training": training})
-
-
-def _cpu_gains_by_bf16() -> bool:
-    """Whether products of 16-bit numbers are faster there, in networks as small as a CPU trains.
-
-    The LSTM of the profile ``base`` took 0.7 times its fp32 time on an AMD EPYC with AVX-512, and
-    1.7 times on an Intel Xeon with AMX, whose tiles want larger products.
-    """
-    with contextlib.suppress(OSError):
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-        return "avx512_bf16" in flags and "amx_bf16" not in flags
-    return False

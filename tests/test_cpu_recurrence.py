@@ -1,4 +1,4 @@
-"""Our GRU on a CPU is ``torch.nn.GRU``: states and gradients; its kernels are what they are named.
+"""Our layers on a CPU are PyTorch's: states and gradients; the kernels are what they are named.
 
 Legend: ``B`` windows, ``L`` steps, ``F`` features, ``U`` units; ``M``, ``K``, ``N`` of a product.
 """
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from copy import deepcopy
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,33 +20,49 @@ from torch import Tensor, nn
 
 from gridcast import cpu_kernels, cpu_recurrence
 from gridcast.cpu_kernels import LANES, add_product, take_sigmoid, take_tanh
-from gridcast.cpu_recurrence import run_gru
+from gridcast.cpu_recurrence import run_layers
+from gridcast.models import beside, weights_sha256
 from tests.pipelines import ROOT, clean_environment
 from tests.test_training import make_data, tiny, train, weights_of
 
+if TYPE_CHECKING:
+    from gridcast.config import Cell
+
 ROUNDING = 3e-7  # of 32 bits, in a sum of few
+BOTH = pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
 
 
 def derived(
-    network: nn.GRU, x_BLF: Tensor, begin: Tensor | None, *, is_ours: bool, num_threads: int = 1
+    network: nn.GRU | nn.LSTM,
+    x_BLF: Tensor,
+    begin: Tensor | tuple[Tensor, ...] | None,
+    *,
+    is_ours: bool,
+    own_BD: Tensor | None = None,
+    num_threads: int = 1,
 ) -> list[Tensor]:
     """Hidden states, the last ones, and the gradients of a sum of the former, with weights."""
     x_BLF = x_BLF.clone().requires_grad_()
+    leaves = [x_BLF, *network.parameters()]
+    if own_BD is not None:
+        own_BD = own_BD.clone().requires_grad_()
+        leaves.append(own_BD)
     hidden, end = (
-        run_gru(network, x_BLF, begin, num_threads=num_threads)
+        run_layers(network, x_BLF, own_BD, begin, num_threads=num_threads)
         if is_ours
-        else network(x_BLF, begin)
+        else network(x_BLF if own_BD is None else beside(x_BLF, own_BD), begin)
     )
     weight = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1)).to(hidden)
-    grads = torch.autograd.grad((hidden * weight).sum(), [x_BLF, *network.parameters()])
-    return [each.detach() for each in (hidden, end, *grads)]
+    grads = torch.autograd.grad((hidden * weight).sum(), leaves)
+    ends = (end,) if isinstance(end, Tensor) else end
+    return [each.detach() for each in (hidden, *ends, *grads)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
-    batch=st.integers(1, 17),
-    lookback=st.integers(1, 12),
-    num_features=st.integers(1, 20),
+    kind=st.sampled_from([nn.GRU, nn.LSTM]),
+    shape=st.tuples(st.integers(1, 17), st.integers(1, 12), st.integers(1, 20)),
+    num_own=st.integers(0, 3),
     units=st.integers(1, 70),
     num_layers=st.integers(1, 2),
     is_carried=st.booleans(),
@@ -53,15 +70,22 @@ def derived(
     seed=st.integers(0, 9),
 )
 def test_states_and_gradients_are_those_of_pytorch(
-    *, batch: int, lookback: int, num_features: int, units: int, num_layers: int,
-    is_carried: bool, num_threads: int, seed: int,
+    *, kind: type[nn.GRU | nn.LSTM], shape: tuple[int, int, int], num_own: int, units: int,
+    num_layers: int, is_carried: bool, num_threads: int, seed: int,
 ) -> None:  # fmt: skip
     torch.manual_seed(seed)
-    network = nn.GRU(num_features, units, num_layers, batch_first=True)
-    x_BLF = torch.randn(batch, lookback, num_features)
-    begin = torch.randn(num_layers, batch, units) if is_carried else None
-    theirs = derived(network, x_BLF, begin, is_ours=False)
-    ours = derived(network, x_BLF, begin, is_ours=True, num_threads=num_threads)
+    batch, _, num_features = shape
+    network = kind(num_features + num_own, units, num_layers, batch_first=True)
+    x_BLF = torch.randn(shape)
+    own_BD = torch.randn(batch, num_own) if num_own else None
+    begin: Tensor | tuple[Tensor, ...] | None = None
+    if is_carried:
+        begin = torch.randn(num_layers, batch, units)
+        begin = begin if kind is nn.GRU else (begin, torch.randn(num_layers, batch, units))
+    theirs = derived(network, x_BLF, begin, is_ours=False, own_BD=own_BD)
+    ours = derived(
+        network, x_BLF, begin, is_ours=True, own_BD=own_BD, num_threads=num_threads
+    )  # fmt: skip
     for found, wanted in zip(ours, theirs, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
@@ -80,11 +104,14 @@ def test_each_window_is_one_threads_and_threads_have_about_as_many(
     assert max(sizes) - min(sizes) < 8
 
 
+@BOTH
 @pytest.mark.parametrize(("batch", "lookback", "units"), [(16, 168, 64), (3, 20, 100)])
 @pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])  # with the last, gates are nearly shut or open
-def test_it_is_as_exact_as_pytorch(batch: int, lookback: int, units: int, scale: float) -> None:
+def test_it_is_as_exact_as_pytorch(
+    kind: type[nn.GRU | nn.LSTM], batch: int, lookback: int, units: int, scale: float
+) -> None:
     torch.manual_seed(0)
-    network = nn.GRU(45, units, batch_first=True)
+    network = kind(45, units, batch_first=True)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(scale)
@@ -98,22 +125,31 @@ def test_it_is_as_exact_as_pytorch(batch: int, lookback: int, units: int, scale:
         assert error < max(3 * their_error, ROUNDING)
 
 
-def test_the_same_again_is_the_same_to_the_bit() -> None:
+@BOTH
+def test_the_same_again_is_the_same_to_the_bit(kind: type[nn.GRU | nn.LSTM]) -> None:
     torch.manual_seed(0)
-    network, x_BLF = nn.GRU(45, 24, 2, batch_first=True), torch.randn(7, 30, 45)
+    network, x_BLF = kind(45, 24, 2, batch_first=True), torch.randn(7, 30, 45)
     first, again = (derived(network, x_BLF, None, is_ours=True) for _ in range(2))
     assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
 
 
+@BOTH
 @pytest.mark.parametrize("units", [8, 64, 100])
-def test_a_window_comes_out_the_same_in_any_company(units: int) -> None:
+def test_a_window_comes_out_the_same_in_any_company(
+    kind: type[nn.GRU | nn.LSTM], units: int
+) -> None:
     torch.manual_seed(0)
-    network, x_BLF = nn.GRU(45, units, batch_first=True), torch.randn(11, 30, 45)
-    together, ends = run_gru(network, x_BLF, None)
+    network, x_BLF = kind(45, units, batch_first=True), torch.randn(11, 30, 45)
+    together, ends = run_layers(network, x_BLF, None, None)
     for some in (slice(0, 1), slice(3, 10), slice(10, 11)):
-        hidden, end = run_gru(network, x_BLF[some], None)
+        hidden, end = run_layers(network, x_BLF[some], None, None)
         assert torch.equal(hidden, together[some])
-        assert torch.equal(end, ends[:, some])
+        for one, all_ends in zip(_states(end), _states(ends), strict=True):
+            assert torch.equal(one, all_ends[:, some])
+
+
+def _states(end: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (end,) if isinstance(end, Tensor) else end
 
 
 def test_dropout_lies_between_the_layers_and_only_in_training() -> None:
@@ -124,18 +160,19 @@ def test_dropout_lies_between_the_layers_and_only_in_training() -> None:
     for layer, each in product((0, 1), ("weight_ih", "weight_hh", "bias_ih", "bias_hh")):
         setattr(layers[layer], f"{each}_l0", getattr(network, f"{each}_l{layer}"))
     torch.manual_seed(1)
-    found = run_gru(network, x_BLF, None)[0]
+    found = run_layers(network, x_BLF, None, None)[0]
     torch.manual_seed(1)
     between_LBU = nn.functional.dropout(layers[0](x_BLF)[0].transpose(0, 1), 0.5)
     torch.testing.assert_close(found, layers[1](between_LBU.transpose(0, 1))[0])
-    torch.testing.assert_close(run_gru(network.eval(), x_BLF, None)[0], network(x_BLF)[0])
+    torch.testing.assert_close(run_layers(network.eval(), x_BLF, None, None)[0], network(x_BLF)[0])
 
 
-def test_a_training_ends_where_that_of_the_library_ends() -> None:
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_training_ends_where_that_of_the_library_ends(cell: Cell) -> None:
     config, data = tiny(), make_data(tiny())
     library = tiny(training={"recurrence": "library"})
-    assert weights_of(config, data) != weights_of(library, data)  # else nothing is compared
-    ours, theirs = (train(each, data).forecaster for each in (config, library))
+    ours, theirs = (train(each, data, cell=cell).forecaster for each in (config, library))
+    assert weights_sha256(ours) != weights_sha256(theirs)  # else nothing is compared
     for found, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
 
@@ -144,7 +181,7 @@ def test_half_precision_leaves_the_states_in_32_bits() -> None:
     network = nn.GRU(5, 8, batch_first=True)
     x_BLF = torch.randn(3, 6, 5)
     with torch.autocast("cpu", torch.bfloat16):
-        hidden, _ = run_gru(network, x_BLF, None)
+        hidden, _ = run_layers(network, x_BLF, None, None)
         torch.autograd.backward(hidden.sum())
     assert hidden.dtype == torch.float32
     torch.testing.assert_close(hidden, network(x_BLF)[0])
@@ -159,7 +196,7 @@ def test_without_numba_pytorchs_layer_trains(monkeypatch: pytest.MonkeyPatch) ->
     assert weights_of(tiny()) == weights_of(library)
 
 
-def test_numba_is_not_imported_before_a_gru_runs() -> None:
+def test_numba_is_not_imported_before_a_layer_runs() -> None:
     code = "import sys, gridcast.training, gridcast.stack\nassert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), check=True)
 
