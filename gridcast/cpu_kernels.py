@@ -46,24 +46,25 @@ _B2, _B3 = np.float32(1.18534705686654e-4), np.float32(1.19825839466702e-6)
 _HALF, _ONE = np.float32(0.5), np.float32(1)
 
 
-# Arrays of so many dimensions, the first two laid out anyhow: turned, or a part of another.
-_ANY_2, _ANY_3 = types.float32[:, :], types.float32[:, :, :]
-_1, _2, _3, _4 = (types.Array(types.float32, number, "C") for number in (1, 2, 3, 4))
+# Arrays of so many dimensions, the first one laid out anyhow: turned, or a part of another.
+_ANY_2 = types.float32[:, :]
+_1, _2 = (types.Array(types.float32, number, "C") for number in (1, 2))
 
 
 def _compiled(*kinds: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Compile at once, or take what an earlier process kept beside this file or in the cache.
+    """Compile for these kinds of arrays at once; where none are named, when it is first called.
 
-    A product and a sum may become one instruction, nothing else: what is not a number stays so.
+    What an earlier process kept beside this file or in the cache is taken. A product and a sum may
+    become one instruction, nothing else: what is not a number stays so.
     """
 
     def compiled(function: Callable[..., None]) -> Callable[..., None]:
-        signature = types.void(*kinds)
+        signature = [types.void(*kinds)] if kinds else []
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
         try:
-            kernel: Callable[..., None] = njit(signature, cache=True, **options)(function)
+            kernel: Callable[..., None] = njit(*signature, cache=True, **options)(function)
         except RuntimeError:  # no folder for a cache can be written: compiled in each process
-            kernel = njit(signature, **options)(function)
+            kernel = njit(*signature, **options)(function)
         return kernel
 
     return compiled
@@ -147,6 +148,8 @@ def add_product(sums: Array, left: Array, right: Array) -> None:
             _narrow_of_row(sums, left, right, row, column)
 
 
+# The layers are compiled when they are first called: a process trains one of the two.
+#
 # In the kernels each loop writes one array, else the compiler would not dare to take many numbers
 # at a time: it does not know that the arrays lie apart.
 
@@ -177,7 +180,7 @@ def _add(sums: Array, values: Array) -> None:
         sums[i] += values[i]
 
 
-@_compiled(_3, _3, _3, _3, _2, _4, _3)
+@_compiled()
 def gru_forward(
     x_LBF: Array, w_ih_GFV: Array, w_hh_GUV: Array, bias_4BV: Array, begin_BV: Array,
     gates_L4BV: Array, hidden_LBV: Array,
@@ -205,7 +208,7 @@ def gru_forward(
         before_BV, before = hidden_LBV[step], hidden
 
 
-@_compiled(*[_1] * 11)
+@_compiled()
 def _take_through_gates(
     state: Array, given: Array, r: Array, z: Array, n: Array, q: Array, before: Array,
     dr: Array, dz: Array, dn: Array, dq: Array,
@@ -228,7 +231,7 @@ def _take_through_gates(
         state[i] *= z[i]
 
 
-@_compiled(_3, _3, _3, _3, _2, _3, types.int64, types.int64)
+@_compiled()
 def _add_to_weights(
     grad_w_ih_GFV: Array, grad_w_hh_GVV: Array, grad_4MV: Array, x_LBF: Array, begin_BV: Array,
     hidden_LBV: Array, first: int, end: int,
@@ -249,7 +252,7 @@ def _add_to_weights(
             add_product(grad_w_hh_GVV[gate], hidden_NV[: num - batch].T, of_state[batch:])
 
 
-@_compiled(_3, _3, _3, _3, _2, _4, _3, _3, _3, _3, _3)
+@_compiled()
 def gru_backward(
     grad_LBV: Array, x_LBF: Array, w_ih_GUX: Array, w_hh_GUV: Array, begin_BV: Array,
     gates_L4BV: Array, hidden_LBV: Array,
@@ -287,7 +290,7 @@ def gru_backward(
         )
 
 
-@_compiled(_3, _3, _3, _3, _2, _2, _4, _3, _3)
+@_compiled()
 def lstm_forward(
     x_LBF: Array, w_ih_GFV: Array, w_hh_GUV: Array, bias_4BV: Array,
     begin_BV: Array, begin_cell_BV: Array,
@@ -322,7 +325,7 @@ def lstm_forward(
         before_BV, before = hidden_LBV[step], cell
 
 
-@_compiled(*[_1] * 14)
+@_compiled()
 def _take_through_cell(
     state: Array, cell_state: Array, given: Array,
     enter: Array, keep: Array, new: Array, show: Array, before: Array, cell: Array,
@@ -354,7 +357,7 @@ def _take_through_cell(
         state[i] = 0
 
 
-@_compiled(_3, _3, _3, _3, _2, _2, _4, _3, _3, _3, _3, _3, _3)
+@_compiled()
 def lstm_backward(
     grad_LBV: Array, x_LBF: Array, w_ih_GUX: Array, w_hh_GUV: Array,
     begin_BV: Array, begin_cell_BV: Array,
