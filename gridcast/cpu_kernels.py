@@ -2,9 +2,9 @@
 
 On small matrices the time goes into what lies between operations, and libraries for matrices are
 made for large ones. So a step is one piece of code here, its products included. ``numba`` compiles
-it where this module is first imported, and keeps the result for later processes; a GPU needs none
-of it, so it is imported where it is used. All kernels stand in one file: of what it kept, numba asks
-only whether that file has changed.
+it when it is first called, and keeps the result for later processes. A GPU needs none of it, so
+this module is imported where it is used. All kernels stand in one file: of what it kept, numba
+asks only whether that file has changed.
 
 Units are filled up to a multiple of ``LANES``, so that a product has no remainder: weights that are
 zero keep the states of those added zero. No sum depends on how many windows there are.
