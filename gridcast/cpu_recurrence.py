@@ -15,10 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
+Array = NDArray[np.float32]
 States = Tensor | tuple[Tensor, ...]
 _LSTM_GATES = 4
 # Windows of a thread at least, and in steps of as many: what the kernels' tiles hold.
@@ -122,21 +125,22 @@ class _Layer(torch.autograd.Function):
             _filled(each.view(-1, units, each.shape[1]).transpose(1, 2))
             for each in (weight_ih, weight_hh)
         )
-        begin_BV = [_filled(each) for each in begin]
+        begin_BV = [_array(_filled(each)) for each in begin]
+        x, w_ih, w_hh, bias = map(_array, (x_LBF, w_ih_GFV, w_hh_GUV, bias_4BV))
         kernel = lstm_forward if is_lstm else gru_forward
 
-        def run(part: slice) -> list[Tensor]:
-            of_part_LBF, of_part_4BV = x_LBF[:, part].contiguous(), bias_4BV[:, part].contiguous()
-            gates_L4BV = x_LBF.new_empty(len(x_LBF), *of_part_4BV.shape)
-            states = [x_LBF.new_empty(len(x_LBF), *of_part_4BV.shape[1:]) for _ in begin]
-            filled = [*(each[part] for each in begin_BV), gates_L4BV, *states]
-            kernel(*_arrays(of_part_LBF, w_ih_GFV, w_hh_GUV, of_part_4BV, *filled))
-            return [of_part_LBF, *filled]
+        def run(part: slice) -> list[Array]:
+            x_of_part, bias_of_part = map(np.ascontiguousarray, (x[:, part], bias[:, part]))
+            gates = np.empty((len(x), *bias_of_part.shape), np.float32)
+            states = [np.empty_like(gates[:, 0], order="C") for _ in begin]
+            filled = [*(each[part] for each in begin_BV), gates, *states]
+            kernel(x_of_part, w_ih, w_hh, bias_of_part, *filled)
+            return [x_of_part, *filled]
 
-        kept = _on_threads(run, parts)
+        ctx.kept = _on_threads(run, parts)
         ctx.parts, ctx.is_bias_of_window = parts, bias_ih.dim() > 1
-        ctx.save_for_backward(weight_ih, weight_hh, *chain.from_iterable(kept))
-        states = zip(*(of_part[-len(begin) :] for of_part in kept), strict=True)
+        ctx.save_for_backward(weight_ih, weight_hh)
+        states = zip(*(of_part[-len(begin) :] for of_part in ctx.kept), strict=True)
         hidden_LBV, *cells = (_joined(each, 1) for each in states)
         ends = [cell_LBV[-1, :, :units] for cell_LBV in cells]
         ctx.mark_non_differentiable(*ends)
@@ -147,33 +151,38 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         from gridcast.cpu_kernels import gru_backward, lstm_backward
 
-        weight_ih, weight_hh, *kept = ctx.saved_tensors
+        weight_ih, weight_hh = ctx.saved_tensors
         units, num_features = weight_hh.shape[1], weight_ih.shape[1]
-        num_gates, num_kept = len(weight_hh) // units, len(kept) // len(ctx.parts)
+        num_gates = len(weight_hh) // units
         is_lstm = num_gates == _LSTM_GATES
         w_ih_GUX, w_hh_GUV = (
             _filled(each.view(num_gates, units, -1)) for each in (weight_ih, weight_hh)
         )
-        num_filled, grad_LBU = w_hh_GUV.shape[2], grads[0]
+        w_ih, w_hh, grad_LBU = map(_array, (w_ih_GUX, w_hh_GUV, grads[0]))
         num_x_steps = len(grad_LBU) if ctx.needs_input_grad[0] else 0
         kernel = lstm_backward if is_lstm else gru_backward
 
-        def run(number: int) -> list[Tensor]:
-            x_LBF, *filled = kept[num_kept * number : num_kept * (number + 1)]
-            num_windows = x_LBF.shape[1]
-            sums = [
-                x_LBF.new_zeros(num_x_steps, num_windows, w_ih_GUX.shape[2]),
-                x_LBF.new_zeros(num_gates, num_features, num_filled),
-                x_LBF.new_zeros(num_gates, num_filled, num_filled),
-                x_LBF.new_zeros(4, num_windows, num_filled),
-            ]
-            given_LBV = _filled(grad_LBU[:, ctx.parts[number]])
-            kernel(*_arrays(given_LBV, x_LBF, w_ih_GUX, w_hh_GUV, *filled, *sums))
+        def run(number: int) -> list[Array]:
+            x, *filled = ctx.kept[number]
+            num_windows, num_filled = x.shape[1], w_hh.shape[2]
+            shapes = (
+                (num_x_steps, num_windows, w_ih.shape[2]),
+                (num_gates, num_features, num_filled),
+                (num_gates, num_filled, num_filled),
+                (4, num_windows, num_filled),
+            )
+            sums = [np.zeros(shape, np.float32) for shape in shapes]
+            given = np.zeros((len(grad_LBU), num_windows, num_filled), np.float32)
+            given[..., :units] = grad_LBU[:, ctx.parts[number]]
+            kernel(given, x, w_ih, w_hh, *filled, *sums)
             return sums
 
         sums = zip(*_on_threads(run, range(len(ctx.parts))), strict=True)
         x_parts, w_ih_parts, w_hh_parts, bias_parts = sums
-        w_ih_GFV, w_hh_GVV = sum(w_ih_parts[1:], w_ih_parts[0]), sum(w_hh_parts[1:], w_hh_parts[0])
+        w_ih_GFV, w_hh_GVV = (
+            torch.from_numpy(sum(of_parts[1:], of_parts[0]))
+            for of_parts in (w_ih_parts, w_hh_parts)
+        )
         bias_4BU = _joined(bias_parts, 1)[..., :units]
         bias_4U = bias_4BU.sum(1)
         bias_ih = bias_4U[:num_gates].flatten()
@@ -202,9 +211,9 @@ def _join_biases(of_input_GBU: Tensor, of_state_GBU: Tensor, *, is_lstm: bool) -
     return torch.cat([both, of_input_GBU[2:], of_new])
 
 
-def _joined(parts: Sequence[Tensor], dimension: int) -> Tensor:
+def _joined(parts: Sequence[Array], dimension: int) -> Tensor:
     """The parts of all threads; what one thread has is not copied."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dimension)
+    return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts, dimension))
 
 
 def _parts(num_windows: int, num_threads: int) -> list[slice]:
@@ -218,10 +227,12 @@ def _parts(num_windows: int, num_threads: int) -> list[slice]:
     return [slice(first, end) for first, end in pairwise(bounds)]
 
 
-def _on_threads(run: Callable[[T], list[Tensor]], parts: Sequence[T]) -> list[list[Tensor]]:
-    """What comes of each part, on a thread of its own; kernels leave Python's lock to others."""
+def _on_threads(run: Callable[[T], list[Array]], parts: Sequence[T]) -> list[list[Array]]:
+    """What comes of each part, on a thread of its own; kernels leave Python's lock to others.
+
+    They use NumPy and no PyTorch, which would start more threads from each of them.
+    """
     first, *others = parts
-    run = torch.no_grad()(run)  # which each thread has to be told
     waiting = [_pool(len(others)).submit(run, each) for each in others]
     return [run(first), *(each.result() for each in waiting)]
 
@@ -239,5 +250,6 @@ def _filled(tensor: Tensor) -> Tensor:
     return (pad(tensor, (0, missing)) if missing else tensor).contiguous()
 
 
-def _arrays(*tensors: Tensor) -> list[Any]:
-    return [tensor.detach().numpy() for tensor in tensors]
+def _array(tensor: Tensor) -> Array:
+    array: Array = tensor.detach().numpy()
+    return array
