@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -133,8 +133,18 @@ def training(
 ) -> Iterator[psutil.Popen]:
     """``gridcast train`` on what the first run ingested."""
     command: Command = (GRIDCAST, "train", "--artifacts", artifacts, *settings(*overrides))
+    environment = {**(environment or clean_environment()), "PYTHONFAULTHANDLER": "1"}
     with started(*command, log=log, environment=environment) as process:
         yield process
+
+
+def status_of(process: psutil.Popen, log: Path) -> int:
+    """With which status it ends; one that does not end says first where its threads stand."""
+    with suppress(psutil.TimeoutExpired):
+        return int(process.wait(60))
+    process.send_signal(signal.SIGABRT)  # which Python's fault handler answers
+    process.wait(10)
+    pytest.fail(f"It did not end within 60 s:\n{log.read_text(encoding='utf-8')[-8000:]}")
 
 
 def jobs_of(process: psutil.Popen) -> dict[str, psutil.Process]:
@@ -303,7 +313,7 @@ def test_when_all_jobs_fail_nothing_of_them_is_logged_and_the_run_has_failed(
     log = tmp_path / "log.txt"
     given = (*SMALL_MODEL, *overrides)
     with training(artifacts, log, *given, environment=on_a_server()) as process:
-        assert process.wait(60) == 1, log.read_text("utf-8")
+        assert status_of(process, log) == 1, log.read_text("utf-8")
     summary = latest_summary(artifacts)
     assert summary.status == "failed"
     assert sorted(summary.failed_jobs) == ["gru-seed0", "lstm-seed0"]
@@ -331,7 +341,7 @@ def test_an_interrupted_run_ends_within_15_seconds_with_all_its_processes_and_a_
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-        assert process.wait(60) == status, log.read_text("utf-8")
+        assert status_of(process, log) == status, log.read_text("utf-8")
         assert time.monotonic() - begun < 15
     summary = latest_summary(artifacts)
     assert (summary.status, summary.exit_code, summary.models) == ("failed", 1, {})
@@ -344,7 +354,7 @@ def test_a_run_whose_prefect_server_is_told_to_end_as_well_still_says_that_it_wa
     log = tmp_path / "log.txt"
     with endless_training(artifacts, log, seconds_to_die=5) as (process, _):
         os.killpg(process.pid, signal.SIGTERM)  # as systemd does, and `timeout`
-        assert process.wait(60) == 128 + signal.SIGTERM, log.read_text("utf-8")
+        assert status_of(process, log) == 128 + signal.SIGTERM, log.read_text("utf-8")
     summary = latest_summary(artifacts)
     assert (summary.status, summary.exit_code) == ("failed", 1)
     assert summary.errors == ["The run was interrupted (TerminationSignal) before it ended"]
