@@ -2,7 +2,7 @@
 
 PyTorch's optimizers and its ``GradScaler`` share one count of steps and one sign of overflow among
 all parameters; here each row has its own, so that a network in a stack is trained as it is alone.
-``adam.cu`` does on a GPU what is said here in PyTorch.
+``adam.cu`` does on a GPU what is said here in PyTorch, and ``cpu_kernels.py`` on a CPU.
 
 Legend: ``S`` networks, ``P`` parameters.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,8 +51,10 @@ class LossScale:
 class StackedAdam:
     """Updates ``weights_SP`` in place, without waiting for the device: a CUDA graph can hold it."""
 
-    def __init__(self, weights_SP: Tensor, config: TrainingConfig) -> None:
-        self._weights_SP, self._config = weights_SP, config
+    def __init__(
+        self, weights_SP: Tensor, config: TrainingConfig, *, is_compiled: bool = False
+    ) -> None:
+        self._weights_SP, self._config, self._is_compiled = weights_SP, config, is_compiled
         self._mean_SP = torch.zeros_like(weights_SP)
         self._square_SP = torch.zeros_like(weights_SP)
         self._count_S = torch.zeros(len(weights_SP), device=weights_SP.device)
@@ -67,6 +70,9 @@ class StackedAdam:
         """
         if can_compile(grad_SP.device):
             self._step_on_gpu(grad_SP, rate)
+            return
+        if self._is_compiled:
+            self._step_on_cpu(grad_SP, float(rate))
             return
         grad_SP, is_used_S = self._prepared(grad_SP)
         used_S1 = is_used_S[:, None].to(grad_SP.dtype)
@@ -101,6 +107,30 @@ class StackedAdam:
         if config.clip_value is not None:
             grad_SP = grad_SP.clamp(-config.clip_value, config.clip_value)
         return grad_SP, is_finite_S
+
+    def _step_on_cpu(self, grad_SP: Tensor, rate: float) -> None:
+        """The same in compiled loops, in 32 bits; the gradient is used up."""
+        from gridcast.cpu_kernels import adam_step, square_sum
+
+        config, decay = self._config, self._config.weight_decay
+        self._count_S += 1
+        is_decoupled = config.optimizer == "adamw"
+        rows = (self._weights_SP, self._mean_SP, self._square_SP, grad_SP.contiguous())
+        for *arrays, grad_P, count in zip(
+            *(each.numpy() for each in (*rows, self._count_S)), strict=True
+        ):
+            factor = 1.0
+            if config.clip_norm is not None:
+                factor = config.clip_norm / (square_sum(grad_P) ** 0.5 + _CLIP_EPSILON)
+            numbers = (
+                1.0 if factor > 1 else factor,  # and what is not a number stays so
+                inf if config.clip_value is None else config.clip_value,
+                0.0 if is_decoupled else decay,
+                1 - rate * decay if is_decoupled else 1.0,
+                1 - _BETA_1, 1 - _BETA_2, (1 - _BETA_2**count) ** 0.5, _EPSILON,
+                -rate / (1 - _BETA_1**count),
+            )  # fmt: skip
+            adam_step(*arrays, grad_P, *map(np.float32, numbers))
 
     def _step_on_gpu(self, grad_SP: Tensor, rate: Tensor) -> None:
         """The same in three kernels."""

@@ -18,7 +18,7 @@ steps whose gradients are added to those of the weights together, ``M = C B``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from llvmlite import binding, ir
@@ -27,7 +27,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+T = TypeVar("T")
 Array = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 LANES = 16  # a register of AVX-512; where they are shorter the compiler takes several
 # Windows, step by step, that are summed up in registers for a weight's gradient: while they last
@@ -52,18 +54,22 @@ _ANY_2 = types.float32[:, :]
 _1, _2 = (types.Array(types.float32, number, "C") for number in (1, 2))
 
 
-def _compiled(*kinds: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _compiled(
+    *kinds: Any, in_any_order: bool = False
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Compile for these kinds of arrays at once; where none are named, when it is first called.
 
     What an earlier process kept beside this file or in the cache is taken. A product and a sum may
-    become one instruction, nothing else: what is not a number stays so.
+    become one instruction, and sums may be added up ``in_any_order`` (the same one each time),
+    nothing else: what is not a number stays so.
     """
+    flags = {"contract", "reassoc"} if in_any_order else {"contract"}
 
-    def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    def compiled(function: Callable[..., T]) -> Callable[..., T]:
         signature = [types.void(*kinds)] if kinds else []
-        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": flags}
         try:
-            kernel: Callable[..., None] = njit(*signature, cache=True, **options)(function)
+            kernel: Callable[..., T] = njit(*signature, cache=True, **options)(function)
         except RuntimeError:  # no folder for a cache can be written: compiled in each process
             kernel = njit(*signature, **options)(function)
         return kernel
@@ -392,3 +398,90 @@ def lstm_backward(
         _add_to_weights(
             grad_w_ih_GFV, grad_w_hh_GVV, grad_4MV, x_LBF, begin_BV, hidden_LBV, first, end
         )
+
+
+@_compiled()
+def gather(x_TF: Array, starts_B: Ints, x_LBF: Array) -> None:
+    """Fill the last with the windows of the first that begin at these steps."""
+    for step in range(len(x_LBF)):
+        for window, start in enumerate(starts_B):
+            for feature in range(x_TF.shape[1]):
+                x_LBF[step, window, feature] = x_TF[start + step, feature]
+
+
+@_compiled()
+def score(
+    hidden_LBV: Array, load_LB: Array, starts_B: Ints, counts_B: Array, target_T: Array,
+    is_train_T: Array, w_VX: Array, w_HV: Array, bias_H: Array, warmup: int, gain: np.float32,
+    is_change: bool, has_relu: bool, is_l1: bool,
+    grad_LBV: Array, grad_w_HV: Array, grad_bias_H: Array,
+) -> float:  # fmt: skip
+    """The sum of the losses of all labels; fills ``grad_LBV`` and adds to what comes after it.
+
+    The head's outputs, times ``gain``, are a scaled load, or its change from that of ``load_LB``.
+    A label counts where ``is_train_T`` is 1, times ``counts_B``. ``w_VX`` is ``w_HV`` turned, with
+    the horizon ``H`` filled up.
+    """
+    total, horizon = 0.0, len(bias_H)
+    out_BV = np.zeros_like(hidden_LBV[0])
+    y_BX = np.empty((len(starts_B), w_VX.shape[1]), np.float32)
+    slope_BH = np.empty((len(starts_B), horizon), np.float32)
+    grad_LBV[:] = 0
+    for step in range(warmup, len(hidden_LBV)):
+        hidden_BV = hidden_LBV[step]
+        if has_relu:
+            out, hidden = out_BV.reshape(-1), hidden_BV.reshape(-1)
+            for i in range(len(out)):
+                out[i] = max(hidden[i], np.float32(0))
+            hidden_BV = out_BV
+        y_BX[:] = 0
+        add_product(y_BX, hidden_BV, w_VX)
+        for window, start in enumerate(starts_B):
+            for ahead in range(horizon):
+                label = start + step + 1 + ahead
+                count = is_train_T[label] * counts_B[window]
+                error = gain * (y_BX[window, ahead] + bias_H[ahead]) - target_T[label]
+                if is_change:
+                    error += load_LB[step, window]
+                total += count * (abs(error) if is_l1 else error * error)
+                slope = np.sign(error) if is_l1 else error + error
+                slope_BH[window, ahead] = slope * count * gain
+                grad_bias_H[ahead] += slope * count * gain
+        add_product(grad_LBV[step], slope_BH, w_HV)
+        add_product(grad_w_HV, slope_BH.T, hidden_BV)
+        if has_relu:
+            grad = grad_LBV[step].reshape(-1)
+            for i in range(len(grad)):
+                grad[i] = grad[i] if out[i] > 0 else np.float32(0)
+    return total
+
+
+@_compiled(in_any_order=True)
+def square_sum(values: Array) -> float:
+    """The sum of the squares, in 64 bits."""
+    total = 0.0
+    for i in range(len(values)):
+        total += np.float64(values[i]) * np.float64(values[i])
+    return total
+
+
+@_compiled()
+def adam_step(
+    weights: Array, means: Array, squares: Array, grads: Array, factor: np.float32,
+    most: np.float32, decay: np.float32, share: np.float32, gain_1: np.float32, gain_2: np.float32,
+    root: np.float32, epsilon: np.float32, size: np.float32,
+) -> None:  # fmt: skip
+    """The last lines of ``StackedAdam.step`` for one network; what is in ``grads`` is lost.
+
+    The gradients are taken times ``factor``, ``most`` at most, with ``decay`` times the weights, of
+    which ``share`` is left.
+    """
+    for i in range(len(grads)):
+        grads[i] = max(min(grads[i] * factor, most), -most) + decay * weights[i]
+    for i in range(len(grads)):
+        means[i] += gain_1 * (grads[i] - means[i])
+    for i in range(len(grads)):
+        squares[i] += gain_2 * (grads[i] * grads[i] - squares[i])
+    for i in range(len(grads)):
+        step = means[i] / (np.sqrt(squares[i]) / root + epsilon)
+        weights[i] = weights[i] * share + size * step

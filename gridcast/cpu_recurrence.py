@@ -1,223 +1,196 @@
-"""GRU and LSTM layers on a CPU, compiled: ``cpu_kernels.py``, in PyTorch.
+"""GRU and LSTM layers on a CPU, compiled: ``cpu_kernels.py`` with PyTorch's weights.
 
-On small batches PyTorch's own GRU spends most of its time between operations: some forty a step,
-there and back, and each costs more than its arithmetic. Its LSTM is one operation; a training step
-takes a third longer with it than with ours (16 windows), or two thirds (64, on two threads). What
-comes out here is what PyTorch's layers give, to rounding, in 32 bits. The windows are shared out to
-threads of our own.
+On small batches PyTorch's own layers spend most of their time between operations, and each costs
+more than its arithmetic. What comes out here is what they give, to rounding, in 32 bits.
 
-Legend: ``L`` steps, ``B`` windows, ``F`` features, ``U`` units, ``G`` gates (r, z, n; i, f, g, o);
-``V`` and ``X`` are ``U`` and ``F`` filled up as the kernels want it; ``4``: see there.
+Legend: ``L`` steps, ``B`` windows, ``F`` features, ``D`` features that stay the same in all steps
+of a window, ``U`` units, ``G`` gates (r, z, n; i, f, g, o); ``V`` and ``X`` are ``U`` and ``F``
+filled up as the kernels want it; ``4``: see there.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
-from importlib.util import find_spec
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import dropout, pad
+
+from gridcast import cpu_kernels
+from gridcast.cpu_kernels import LANES, Array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
-Array = NDArray[np.float32]
-States = Tensor | tuple[Tensor, ...]
+U = TypeVar("U")
 _LSTM_GATES = 4
+_OWN = "by what is the same in all steps"
 # Windows of a thread at least, and in steps of as many: what the kernels' tiles hold.
 _WINDOWS = 4
 
 
-def is_available() -> bool:
-    """Whether ``run_layers`` can be taken: it needs numba."""
-    return find_spec("numba") is not None
+class Memory:
+    """Arrays that are asked for again in each step; what they last held is still in them.
 
-
-@contextmanager
-def pytorch_on_one_thread() -> Iterator[None]:
-    """Leave the other cores to threads of our own.
-
-    After an operation PyTorch's threads wait for the next one by going round in circles.
+    Memory that is given back, and taken again, the system fills with zeros page by page.
     """
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
+
+    def __init__(self) -> None:
+        self._flat: dict[str, Array] = {}
+
+    def __call__(self, name: str, *shape: int) -> Array:
+        """The array of that name, the caller's until somebody asks for the name again."""
+        size = prod(shape)
+        if name not in self._flat or len(self._flat[name]) < size:
+            self._flat[name] = np.empty(size, np.float32)
+        return self._flat[name][:size].reshape(shape)
 
 
-def run_layers(
-    recurrent: nn.GRU | nn.LSTM,
-    x_BLF: Tensor,
-    own_BD: Tensor | None,
-    begin: States | None,
-    *,
-    num_threads: int = 1,
-) -> tuple[Tensor, States]:
-    """What ``recurrent`` gives (``batch_first``): hidden states ``(B, L, U)``, and the last ones.
+class Passed(NamedTuple):
+    """What the way back wants to know of the way there."""
 
-    ``own_BD`` are further features, after those of ``x_BLF``, which stay the same in all steps of a
-    window: to the gates they are a bias of the window, and cost next to nothing. The states before
-    are ``begin``, ``(layers, B, U)`` (of an LSTM two of them, hidden and cell), or zeros; they get
-    no gradient.
+    x_LBF: Array
+    own_BD: Array | None
+    begin: Sequence[Array]  # (B, V): the hidden states before, and of an LSTM those of the cells
+    gates_L4BV: Array
+    states: Sequence[Array]  # (L, B, V): the same after each step
+
+    @property
+    def hidden_LBV(self) -> Array:  # noqa: N802
+        """What the next layer sees."""
+        return self.states[0]
+
+
+class Layer:
+    """Layer ``number`` of a network whose ``weights`` have PyTorch's names and shapes.
+
+    The last ``num_own`` of its features stay the same in all steps of a window: to the gates they
+    are a bias of the window, and cost next to nothing.
     """
-    is_lstm = isinstance(recurrent, nn.LSTM)
-    parts = _parts(len(x_BLF), num_threads)
-    x_LBF = x_BLF.transpose(0, 1)
-    firsts = (begin,) if isinstance(begin, Tensor) else begin
-    ends = []
-    for number in range(recurrent.num_layers):
-        weights = [
-            getattr(recurrent, f"{name}_l{number}")
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+    def __init__(self, weights: Mapping[str, Array], number: int, *, num_own: int = 0) -> None:
+        self._number = number
+        self._names = [
+            f"recurrent.{each}_l{number}"
+            for each in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         ]
-        if number == 0 and own_BD is not None:
-            weight_ih, num_features = weights[0], x_BLF.shape[2]
-            weights[0] = weight_ih[:, :num_features]
-            weights[2] = weights[2] + own_BD @ weight_ih[:, num_features:].T
-        zeros = x_LBF.new_zeros(x_LBF.shape[1], recurrent.hidden_size)
-        first = (zeros,) * (1 + is_lstm) if firsts is None else [each[number] for each in firsts]
-        apply: Any = _Layer.apply
-        x_LBF, *cell = apply(x_LBF, *weights, parts, *first)
-        ends.append((x_LBF[-1], *cell))
-        if number < recurrent.num_layers - 1:
-            x_LBF = dropout(x_LBF, recurrent.dropout, recurrent.training)
-    end = tuple(torch.stack(each) for each in zip(*ends, strict=True))
-    return x_LBF.transpose(0, 1), end if is_lstm else end[0]
-
-
-class _Layer(torch.autograd.Function):
-    """One layer over all steps, in 32 bits also where half as many are asked for.
-
-    ``bias_ih`` is ``(G U,)``, or ``(B, G U)``: one for each window. Of an LSTM the states of its
-    cells at the end come too; they give no gradient.
-    """
-
-    @staticmethod
-    @torch.amp.custom_fwd(  # type: ignore[untyped-decorator]
-        device_type="cpu", cast_inputs=torch.float32
-    )
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        x_LBF: Tensor,
-        weight_ih: Tensor,
-        weight_hh: Tensor,
-        bias_ih: Tensor,
-        bias_hh: Tensor,
-        parts: list[slice],
-        *begin: Tensor,
-    ) -> tuple[Tensor, ...]:
-        from gridcast.cpu_kernels import gru_forward, lstm_forward
-
-        units, is_lstm = weight_hh.shape[1], len(begin) > 1
-        of_input_GBU, of_state_GBU = (_by_gate(each, units) for each in (bias_ih, bias_hh))
-        of_input_GBU = of_input_GBU.expand(-1, x_LBF.shape[1], -1)
-        bias_4BV = _filled(_join_biases(of_input_GBU, of_state_GBU, is_lstm=is_lstm))
-        w_ih_GFV, w_hh_GUV = (
-            _filled(each.view(-1, units, each.shape[1]).transpose(1, 2))
-            for each in (weight_ih, weight_hh)
-        )
-        begin_BV = [_array(_filled(each)) for each in begin]
-        x, w_ih, w_hh, bias = map(_array, (x_LBF, w_ih_GFV, w_hh_GUV, bias_4BV))
-        kernel = lstm_forward if is_lstm else gru_forward
-
-        def run(part: slice) -> list[Array]:
-            x_of_part, bias_of_part = map(np.ascontiguousarray, (x[:, part], bias[:, part]))
-            gates = np.empty((len(x), *bias_of_part.shape), np.float32)
-            states = [np.empty_like(gates[:, 0], order="C") for _ in begin]
-            filled = [*(each[part] for each in begin_BV), gates, *states]
-            kernel(x_of_part, w_ih, w_hh, bias_of_part, *filled)
-            return [x_of_part, *filled]
-
-        ctx.kept = _on_threads(run, parts)
-        ctx.parts, ctx.is_bias_of_window = parts, bias_ih.dim() > 1
-        ctx.save_for_backward(weight_ih, weight_hh)
-        states = zip(*(of_part[-len(begin) :] for of_part in ctx.kept), strict=True)
-        hidden_LBV, *cells = (_joined(each, 1) for each in states)
-        ends = [cell_LBV[-1, :, :units] for cell_LBV in cells]
-        ctx.mark_non_differentiable(*ends)
-        return hidden_LBV[..., :units], *ends
-
-    @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        from gridcast.cpu_kernels import gru_backward, lstm_backward
-
-        weight_ih, weight_hh = ctx.saved_tensors
-        units, num_features = weight_hh.shape[1], weight_ih.shape[1]
-        num_gates = len(weight_hh) // units
-        is_lstm = num_gates == _LSTM_GATES
-        w_ih_GUX, w_hh_GUV = (
-            _filled(each.view(num_gates, units, -1)) for each in (weight_ih, weight_hh)
-        )
-        w_ih, w_hh, grad_LBU = map(_array, (w_ih_GUX, w_hh_GUV, grads[0]))
-        num_x_steps = len(grad_LBU) if ctx.needs_input_grad[0] else 0
-        kernel = lstm_backward if is_lstm else gru_backward
-
-        def run(number: int) -> list[Array]:
-            x, *filled = ctx.kept[number]
-            num_windows, num_filled = x.shape[1], w_hh.shape[2]
-            shapes = (
-                (num_x_steps, num_windows, w_ih.shape[2]),
-                (num_gates, num_features, num_filled),
-                (num_gates, num_filled, num_filled),
-                (4, num_windows, num_filled),
+        w_ih, w_hh, self._bias_ih, self._bias_hh = (weights[name] for name in self._names)
+        self.units = w_hh.shape[1]
+        self.num_filled = filled(self.units)
+        self._num_gates = len(w_hh) // self.units
+        self._is_lstm = self._num_gates == _LSTM_GATES
+        self.num_states = 1 + self._is_lstm
+        num_features = w_ih.shape[1] - num_own
+        self._own_ND = w_ih[:, num_features:]  # N: the units of all gates
+        w_ih_GUF, w_hh_GUU = (each.reshape(-1, self.units, each.shape[1]) for each in (w_ih, w_hh))
+        self._w_ih_GUF, self._w_hh_GUU = w_ih_GUF[..., :num_features], w_hh_GUU
+        # As the kernels want them; what they are filled up with stays zero.
+        self._bias_4V = np.zeros((4, self.num_filled), np.float32)
+        self._w_ih_GFV, self._w_hh_GUV, self._back_ih_GUX, self._back_hh_GUV = (
+            np.zeros((self._num_gates, *shape), np.float32)
+            for shape in (
+                (num_features, self.num_filled), (self.units, self.num_filled),
+                (self.units, filled(num_features)), (self.units, self.num_filled),
             )
-            sums = [np.zeros(shape, np.float32) for shape in shapes]
-            given = np.empty((len(grad_LBU), num_windows, num_filled), np.float32)
-            given[..., :units], given[..., units:] = grad_LBU[:, ctx.parts[number]], 0
-            kernel(given, x, w_ih, w_hh, *filled, *sums)
-            return sums
-
-        sums = zip(*_on_threads(run, range(len(ctx.parts))), strict=True)
-        x_parts, w_ih_parts, w_hh_parts, bias_parts = sums
-        w_ih_GFV, w_hh_GVV = (
-            torch.from_numpy(sum(of_parts[1:], of_parts[0]))
-            for of_parts in (w_ih_parts, w_hh_parts)
-        )
-        bias_4BU = _joined(bias_parts, 1)[..., :units]
-        bias_4U = bias_4BU.sum(1)
-        bias_ih = bias_4U[:num_gates].flatten()
-        if ctx.is_bias_of_window:
-            bias_ih = bias_4BU[:num_gates].transpose(0, 1).flatten(1)
-        return (
-            _joined(x_parts, 1)[..., :num_features] if num_x_steps else None,
-            w_ih_GFV[..., :units].transpose(1, 2).flatten(0, 1),
-            w_hh_GVV[:, :units, :units].transpose(1, 2).flatten(0, 1),
-            bias_ih,
-            bias_4U[[0, 1, 2, 3] if is_lstm else [0, 1, 3]].flatten(),
-            *[None] * (2 + is_lstm),
         )  # fmt: skip
+        self.shapes = dict(
+            zip(
+                self._names[:3],
+                (self._w_ih_GFV.shape, self._w_hh_GUV.shape, self._bias_4V.shape),
+                strict=True,
+            )
+        )
+        if num_own:
+            self.shapes[_OWN] = self._own_ND.shape
+
+    def take_weights(self) -> None:
+        """Go on with the weights as they are now."""
+        units, num_features = self.units, self._w_ih_GUF.shape[2]
+        self._w_ih_GFV[..., :units] = self._w_ih_GUF.transpose(0, 2, 1)
+        self._w_hh_GUV[..., :units] = self._w_hh_GUU.transpose(0, 2, 1)
+        self._back_ih_GUX[..., :num_features] = self._w_ih_GUF
+        self._back_hh_GUV[..., :units] = self._w_hh_GUU
+        bias_ih_GU, bias_hh_GU = (
+            each.reshape(-1, units) for each in (self._bias_ih, self._bias_hh)
+        )
+        bias_4U = self._bias_4V[:, :units]
+        if self._is_lstm:
+            bias_4U[:] = bias_ih_GU + bias_hh_GU
+        else:
+            bias_4U[:3], bias_4U[3] = bias_ih_GU, bias_hh_GU[2]
+            bias_4U[:2] += bias_hh_GU[:2]
+
+    def forward(
+        self, x_LBF: Array, own_BD: Array | None, begin: Sequence[Array], memory: Memory
+    ) -> Passed:
+        """All steps of these windows."""
+        num_steps, num_windows = x_LBF.shape[:2]
+        shape = num_windows, self.num_filled
+        bias_4BV = memory("bias", 4, *shape)
+        bias_4BV[:] = self._bias_4V[:, None]
+        if own_BD is not None:
+            own_BGU = (own_BD @ self._own_ND.T).reshape(num_windows, -1, self.units)
+            bias_4BV[: self._num_gates, :, : self.units] += own_BGU.transpose(1, 0, 2)
+        gates_L4BV = memory(f"gates {self._number}", num_steps, 4, *shape)
+        states = [
+            memory(f"state {self._number} {which}", num_steps, *shape)
+            for which in range(self.num_states)
+        ]
+        kernel = cpu_kernels.lstm_forward if self._is_lstm else cpu_kernels.gru_forward
+        kernel(x_LBF, self._w_ih_GFV, self._w_hh_GUV, bias_4BV, *begin, gates_L4BV, *states)
+        return Passed(x_LBF, own_BD, begin, gates_L4BV, states)
+
+    def backward(
+        self, grad_LBV: Array, passed: Passed, sums: Mapping[str, Array], memory: Memory
+    ) -> tuple[Array, Array | None]:
+        """Add what the hidden states' gradient gives by the weights to ``sums`` (``shapes``).
+
+        What it gives by the features, ``(L, B, X)``, comes back, or no step of it for the first
+        layer, and by what is the same in all steps, ``(B, D)``.
+        """
+        num_steps, num_windows = grad_LBV.shape[:2] if self._number else (0, grad_LBV.shape[1])
+        grad_x_LBX = memory(
+            f"gradient {self._number}", num_steps, num_windows, self._back_ih_GUX.shape[2]
+        )
+        grad_bias_4BV = memory("gradient of bias", 4, num_windows, self.num_filled)
+        grad_x_LBX[:], grad_bias_4BV[:] = 0, 0
+        kernel = cpu_kernels.lstm_backward if self._is_lstm else cpu_kernels.gru_backward
+        kernel(
+            grad_LBV, passed.x_LBF, self._back_ih_GUX, self._back_hh_GUV, *passed.begin,
+            passed.gates_L4BV, *passed.states,
+            grad_x_LBX, *(sums[name] for name in self._names[:2]), grad_bias_4BV,
+        )  # fmt: skip
+        sums[self._names[2]][:] += grad_bias_4BV.sum(1)
+        if passed.own_BD is None:
+            return grad_x_LBX, None
+        grad_GBU = grad_bias_4BV[: self._num_gates, :, : self.units]
+        grad_BN = grad_GBU.transpose(1, 0, 2).reshape(num_windows, -1)
+        sums[_OWN][:] += grad_BN.T @ passed.own_BD
+        return grad_x_LBX, grad_BN @ self._own_ND
+
+    def fill(self, grads: Mapping[str, Array], sums: Mapping[str, Array]) -> None:
+        """The gradients by its weights, as PyTorch has these, from ``sums`` over all windows."""
+        units, num_features = self.units, self._w_ih_GUF.shape[2]
+        w_ih, w_hh, bias_ih, bias_hh = (grads[name] for name in self._names)
+        w_ih_GUF, w_hh_GUU = (each.reshape(-1, units, each.shape[1]) for each in (w_ih, w_hh))
+        w_ih_GUF[..., :num_features] = sums[self._names[0]][..., :units].transpose(0, 2, 1)
+        w_hh_GUU[:] = sums[self._names[1]][..., :units].transpose(0, 2, 1)
+        if _OWN in self.shapes:
+            w_ih[:, num_features:] = sums[_OWN]
+        bias_4U = sums[self._names[2]][:, :units]
+        bias_ih.reshape(-1, units)[:] = bias_4U[: self._num_gates]
+        bias_hh.reshape(-1, units)[:] = bias_4U if self._is_lstm else bias_4U[[0, 1, 3]]
 
 
-def _by_gate(bias: Tensor, units: int) -> Tensor:
-    """``(G, B, U)``, or one for all windows."""
-    return bias.reshape(-1, bias.shape[-1] // units, units).transpose(0, 1)
+def filled(number: int) -> int:
+    """As many numbers of a row as the kernels want."""
+    return number + -number % LANES
 
 
-def _join_biases(of_input_GBU: Tensor, of_state_GBU: Tensor, *, is_lstm: bool) -> Tensor:
-    """What is added to each of the 4; the second has one for all windows."""
-    if is_lstm:
-        return of_input_GBU + of_state_GBU
-    both, of_new = of_input_GBU[:2] + of_state_GBU[:2], of_state_GBU[2:].expand_as(of_input_GBU[2:])
-    return torch.cat([both, of_input_GBU[2:], of_new])
-
-
-def _joined(parts: Sequence[Array], dimension: int) -> Tensor:
-    """The parts of all threads; what one thread has is not copied."""
-    return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts, dimension))
-
-
-def _parts(num_windows: int, num_threads: int) -> list[slice]:
+def parts_of(num_windows: int, num_threads: int) -> list[slice]:
     """The windows of each thread, as alike in number as tiles let them be."""
     num_tiles = -(-num_windows // _WINDOWS)
     num_parts = min(num_threads, num_tiles)
@@ -228,29 +201,15 @@ def _parts(num_windows: int, num_threads: int) -> list[slice]:
     return [slice(first, end) for first, end in pairwise(bounds)]
 
 
-def _on_threads(run: Callable[[T], list[Array]], parts: Sequence[T]) -> list[list[Array]]:
-    """What comes of each part, on a thread of its own; kernels leave Python's lock to others.
-
-    They use NumPy and no PyTorch, which would start more threads from each of them.
-    """
-    first, *others = parts
-    waiting = [_pool(len(others)).submit(run, each) for each in others]
-    return [run(first), *(each.result() for each in waiting)]
+def on_threads(
+    run: Callable[[T, Memory], U], parts: Sequence[T], memory: Sequence[Memory]
+) -> list[U]:
+    """What comes of each part, on a thread of its own; kernels leave Python's lock to others."""
+    first, *others = zip(parts, memory[: len(parts)], strict=True)
+    waiting = [_pool(len(memory) - 1).submit(run, *each) for each in others]
+    return [run(*first), *(each.result() for each in waiting)]
 
 
 @cache
 def _pool(num_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(num_threads)
-
-
-def _filled(tensor: Tensor) -> Tensor:
-    """With zeros at the end of each row, as many as the kernels want."""
-    from gridcast.cpu_kernels import LANES
-
-    missing = -tensor.shape[-1] % LANES
-    return (pad(tensor, (0, missing)) if missing else tensor).contiguous()
-
-
-def _array(tensor: Tensor) -> Array:
-    array: Array = tensor.detach().numpy()
-    return array

@@ -6,6 +6,7 @@ origins, ``H`` horizon.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,7 @@ from gridcast.stack import HALF
 
 if TYPE_CHECKING:
     from gridcast.config import Config
+    from gridcast.cpu_gradients import CompiledGradient
     from gridcast.models import State
     from gridcast.stack import ForecasterStack
     from gridcast.training_data import TrainingData
@@ -53,7 +55,7 @@ class BatchGradient:
         (see :func:`fill_up`).
         """
         loss_S, state = self._losses(starts_SB)
-        grads = torch.autograd.grad((loss_S * scale_S).sum(), self._stack.leaves)
+        grads = torch.autograd.grad((loss_S * scale_S).sum(), list(self._stack.leaves.values()))
         if self._config.training.carry_hidden:
             self._carry(state)  # only now: the backward pass still needs what it overwrites
         return loss_S.detach(), torch.cat([each.reshape(len(starts_SB), -1) for each in grads], 1)
@@ -94,6 +96,28 @@ class BatchGradient:
             return
         for kept, new in zip(self._state, state, strict=True):
             kept.copy_(new.detach())
+
+
+def is_compiled(config: Config, device: torch.device) -> bool:
+    """Whether the gradient comes from loops that are compiled for the CPU: in 32 bits, by numba."""
+    is_wanted = config.training.recurrence == "auto" and config.training.precision not in HALF
+    return is_wanted and device.type == "cpu" and find_spec("numba") is not None
+
+
+def gradient_of(
+    stack: ForecasterStack,
+    data: TrainingData,
+    config: Config,
+    *,
+    share: int = 0,
+    num_shares: int = 1,
+) -> BatchGradient | CompiledGradient:
+    """What derives the losses of a stack, where it is: see ``BatchGradient``."""
+    if is_compiled(config, data.x_TF.device):
+        from gridcast.cpu_gradients import CompiledGradient
+
+        return CompiledGradient(stack, data, config, share=share, num_shares=num_shares)
+    return BatchGradient(stack, data, config, share=share, num_shares=num_shares)
 
 
 def fill_up(starts_SB: Tensor, num_windows: int) -> Tensor:

@@ -7,8 +7,7 @@ Legend: ``B`` windows, ``L`` lookback, ``F`` features, ``U`` units, ``O`` origin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from gridcast.config import Cell, ModelConfig
 
 State = tuple[Tensor, ...]
-RunLayers = Callable[[Tensor, Tensor | None, Any], tuple[Tensor, Any]]
 _CELLS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 LOAD = 0  # the first feature is the scaled load
 
@@ -61,29 +59,17 @@ class RecurrentForecaster(nn.Module):
         return self.run(x_BLF, region_B, warmup, None)[0]
 
     def run(
-        self,
-        x_BLF: Tensor,
-        region_B: Tensor | None,
-        warmup: int,
-        state: State | None,
-        run_layers: RunLayers | None = None,
+        self, x_BLF: Tensor, region_B: Tensor | None, warmup: int, state: State | None
     ) -> tuple[Tensor, State]:
         """As ``forward``, from a hidden state on (none: zeros), which is given back as it ends.
 
         The state is ``(h,)`` of a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``.
-        ``run_layers`` is another way to do what ``recurrent`` does; it is given the numbers of the
-        windows' regions by themselves.
         """
         begin = state[0] if state is not None and len(state) == 1 else state
-        own_BD = None
+        inputs_BLF = x_BLF
         if self.config.region_units and region_B is not None:
-            own_BD = numbers_of_region(region_B, self.region_RD)
-        if run_layers is not None:
-            hidden_BLU, end = run_layers(x_BLF, own_BD, begin)
-        else:
-            hidden_BLU, end = self.recurrent(
-                x_BLF if own_BD is None else beside(x_BLF, own_BD), begin
-            )
+            inputs_BLF = with_region(x_BLF, region_B, self.region_RD)
+        hidden_BLU, end = self.recurrent(inputs_BLF, begin)
         out_BOU = hidden_BLU[:, warmup:]
         y_BOH = self.head(out_BOU.relu() if self.config.head_relu else out_BOU)
         y_BOH = add_last_load(y_BOH, x_BLF[:, warmup:], self.config)
@@ -98,22 +84,11 @@ class RecurrentForecaster(nn.Module):
 def with_region(x_BLF: Tensor, region_B: Tensor, region_RD: Tensor) -> Tensor:
     """The features of each step, then the learned numbers of the window's region.
 
-    Any dimensions may stand before ``B`` and ``R``, the same in all.
-    """
-    return beside(x_BLF, numbers_of_region(region_B, region_RD))
-
-
-def numbers_of_region(region_B: Tensor, region_RD: Tensor) -> Tensor:
-    """``(B, D)``: a product with zeros and ones, and no look-up.
-
-    The gradient of a look-up depends on the order in which a GPU adds.
+    Any dimensions may stand before ``B`` and ``R``, the same in all. A product with zeros and ones,
+    and no look-up: the gradient of a look-up depends on the order in which a GPU adds.
     """
     is_region_BR = region_B[..., None] == torch.arange(region_RD.shape[-2], device=region_RD.device)
-    return is_region_BR.to(region_RD.dtype) @ region_RD
-
-
-def beside(x_BLF: Tensor, own_BD: Tensor) -> Tensor:
-    """Each step's features, then what is the same in all of a window's steps."""
+    own_BD = is_region_BR.to(region_RD.dtype) @ region_RD
     own_BLD = own_BD[..., None, :].expand(*x_BLF.shape[:-1], -1)
     return torch.cat([x_BLF, own_BLD.to(x_BLF.dtype)], -1)
 

@@ -10,19 +10,22 @@ Legend: ``S`` forecasters, ``P`` parameters, ``B`` windows.
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gridcast.adam import StackedAdam
-from gridcast.gradients import BatchGradient, fill_up
+from gridcast.gradients import fill_up, gradient_of, is_compiled
 from gridcast.recording import Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gridcast.config import Config, TrainingConfig
+    from gridcast.cpu_gradients import CompiledGradient
+    from gridcast.gradients import BatchGradient
     from gridcast.stack import ForecasterStack
     from gridcast.training_data import TrainingData
 
@@ -51,14 +54,16 @@ class TrainingStep:
             device=self._device,
         )
         self._now = self._schedule[:, 0].clone()  # learning rate, share of the mean
-        self._adam = StackedAdam(stack.weights_SP, training)
+        has_loops = is_compiled(config, self._device)
+        self._on_its_threads = _pytorch_on_one_thread if has_loops else nullcontext
+        self._adam = StackedAdam(stack.weights_SP, training, is_compiled=has_loops)
         self._step = 0
         self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=self._device)
         num_shares = 1 + len(beside)
-        self._gradient = BatchGradient(stack, data, config, num_shares=num_shares)
+        self._gradient = gradient_of(stack, data, config, num_shares=num_shares)
         self._others = [
-            _Other(each, its_data, BatchGradient(each, its_data, config, share=share,
-                                                 num_shares=num_shares))
+            _Other(each, its_data, gradient_of(each, its_data, config, share=share,
+                                               num_shares=num_shares))
             for share, (each, its_data) in enumerate(beside, start=1)
         ]  # fmt: skip
         for other in self._others:
@@ -91,7 +96,7 @@ class TrainingStep:
             self._starts_SB = starts_SB.clone()
         for other in self._others:
             other.run(self._starts_SB)
-        with self._stack.on_its_threads():
+        with self._on_its_threads():
             given = self._update()
         if not self._others:
             return given.clone()
@@ -126,7 +131,12 @@ class TrainingStep:
 class _Other:
     """A further device that takes its share of each batch."""
 
-    def __init__(self, stack: ForecasterStack, data: TrainingData, gradient: BatchGradient) -> None:
+    def __init__(
+        self,
+        stack: ForecasterStack,
+        data: TrainingData,
+        gradient: BatchGradient | CompiledGradient,
+    ) -> None:
         device = data.x_TF.device
         self.gradient, self.sum_SQ = gradient, torch.zeros(0, device=device)
         self._stack = stack
@@ -150,6 +160,20 @@ class _Other:
 
     def _own_sum(self) -> Tensor:
         return _with_losses(*self.gradient(self._starts_SB, self._scale_S))
+
+
+@contextmanager
+def _pytorch_on_one_thread() -> Iterator[None]:
+    """Leave the other cores to threads of our own.
+
+    After an operation PyTorch's threads wait for the next one by going round in circles.
+    """
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def _with_losses(loss_S: Tensor, grad_SP: Tensor) -> Tensor:

@@ -10,27 +10,22 @@ units, ``O`` origins, ``H`` horizon, ``R`` regions.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from copy import deepcopy
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from gridcast import cpu_recurrence
 from gridcast.dropout import Dropout
-from gridcast.models import RecurrentForecaster, RunLayers, State, add_last_load, with_region
+from gridcast.models import RecurrentForecaster, State, add_last_load, with_region
 from gridcast.recurrence import Layer, can_fuse, run_fused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping, Sequence
 
     from gridcast.config import Cell, Config
     from gridcast.training_data import TrainingData
 
-_SMALL = 1 << 14  # windows times units of a step
 _NEXT_SHARE = 1 << 32  # from the random numbers of one device's share of a batch to the next one's
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -72,44 +67,25 @@ class ForecasterStack:
         self._pattern = drawn.to(self._device)
         self.weights_SP = torch.stack(rows).to(self._device)
         self._views = [self._view_of(row_P) for row_P in self.weights_SP]
-        self._run_layers = self._faster_layers()
         averages = config.training.average_last > 0
         self._served_SP = self.weights_SP.clone() if averages else self.weights_SP
         self._served = [self._view_of(row_P) for row_P in self._served_SP]
         self.fused = fused_type(config, self._device)
-        chances = [seed + share * _NEXT_SHARE for seed in seeds]
-        self._drop = Dropout(config.model.dropout, chances, self._device)  # between our own layers
+        self.chances = [seed + share * _NEXT_SHARE for seed in seeds]  # seeds of dropout
+        self._drop = Dropout(config.model.dropout, self.chances, self._device)  # of our GPU kernels
         if share and self._device.type == "cuda":  # PyTorch's layers draw from the device's own
             with torch.cuda.device(self._device):
-                torch.cuda.manual_seed(chances[0])
+                torch.cuda.manual_seed(self.chances[0])
         alone = dict[str, Tensor](self._views[0].named_parameters())
         self._leaves = alone if self.fused is None else self._stacked_leaves()
         if self.fused is None and len(seeds) > 1:
             message = f"{len(seeds)} forecasters in one pass need our GPU kernels"
             raise ValueError(message)
 
-    def _faster_layers(self) -> RunLayers | None:
-        """What is faster than PyTorch's layers: on a CPU, ours."""
-        is_wanted = self._config.training.recurrence == "auto" and self._device.type == "cpu"
-        if is_wanted and cpu_recurrence.is_available():
-            recurrent, num_threads = self._views[0].recurrent, torch.get_num_threads()
-            return partial(cpu_recurrence.run_layers, recurrent, num_threads=num_threads)
-        return None
-
-    def on_its_threads(self) -> AbstractContextManager[None]:
-        """Where a step of it is to be taken: our layers on a CPU have threads of their own.
-
-        Of large batches PyTorch's operations between the layers are worth its threads as well.
-        """
-        is_small = self._config.training.batch_size * self._config.model.hidden_size <= _SMALL
-        if is_small and self._run_layers is not None:
-            return cpu_recurrence.pytorch_on_one_thread()
-        return nullcontext()
-
     @property
-    def leaves(self) -> list[Tensor]:
+    def leaves(self) -> Mapping[str, Tensor]:
         """The parameters by which to derive, in the order of the columns of ``weights_SP``."""
-        return list(self._leaves.values())
+        return self._leaves
 
     def forecaster(self, number: int, *, last_step: bool = False) -> RecurrentForecaster:
         """One of the forecasters, as it is now, with weights of its own.
@@ -132,9 +108,7 @@ class ForecasterStack:
     ) -> tuple[Tensor, State]:
         """Scaled features to scaled forecasts ``(S, B, O, H)``; see ``RecurrentForecaster.run``."""
         if self.fused is None:
-            y_BOH, state = (
-                self._views[0].train().run(x_SBLF[0], region_SB[0], warmup, state, self._run_layers)
-            )
+            y_BOH, state = self._views[0].train().run(x_SBLF[0], region_SB[0], warmup, state)
             return y_BOH[None], state
         model, weights = self._config.model, self._leaves
         self._drop.next_step()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 CODE = (  # that a model depends on, and so its key
     "gridcast.adam",
+    "gridcast.cpu_gradients",
     "gridcast.cpu_kernels",
     "gridcast.cpu_recurrence",
     "gridcast.dropout",

@@ -22,8 +22,9 @@ def gradients(num_steps: int, shape: tuple[int, int]) -> list[Tensor]:
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 @pytest.mark.parametrize("clip_value", [None, 0.3])
+@pytest.mark.parametrize("is_compiled", [False, True])
 def test_each_row_goes_the_way_of_pytorch_s_optimizer(
-    optimizer: str, clip_norm: float | None, clip_value: float | None
+    *, optimizer: str, clip_norm: float | None, clip_value: float | None, is_compiled: bool
 ) -> None:
     config = make_config(
         training={
@@ -35,10 +36,10 @@ def test_each_row_goes_the_way_of_pytorch_s_optimizer(
     alone = [torch.nn.Parameter(row.clone()) for row in weights]
     kind = torch.optim.AdamW if optimizer == "adamw" else torch.optim.Adam
     optimizers = [kind([row], weight_decay=0.1) for row in alone]
-    stacked = StackedAdam(weights, config)
+    stacked = StackedAdam(weights, config, is_compiled=is_compiled)
     for number, grad_SP in enumerate(gradients(20, (3, 7))):
         rate = 0.01 * (1 + number % 3)
-        stacked.step(grad_SP, torch.tensor(rate))
+        stacked.step(grad_SP.clone(), torch.tensor(rate))
         for row, grad, each in zip(alone, grad_SP, optimizers, strict=True):
             row.grad = grad.clone()
             if clip_norm is not None:
@@ -48,6 +49,15 @@ def test_each_row_goes_the_way_of_pytorch_s_optimizer(
             each.param_groups[0]["lr"] = rate
             each.step()
     torch.testing.assert_close(weights, torch.stack([row.detach() for row in alone]))
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_what_is_not_a_number_reaches_the_weights(*, is_compiled: bool) -> None:
+    weights = torch.ones((2, 3))
+    stacked = StackedAdam(weights, make_config().training, is_compiled=is_compiled)
+    stacked.step(torch.tensor([[1.0, torch.nan, 1.0], [1.0, 1.0, 1.0]]), torch.tensor(0.1))
+    assert torch.isnan(weights[0]).all()  # through the norm, by which they are clipped
+    assert torch.isfinite(weights[1]).all()
 
 
 def test_an_overflow_stops_its_own_network_for_that_step_and_no_other() -> None:

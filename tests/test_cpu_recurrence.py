@@ -1,14 +1,12 @@
 """Our layers on a CPU are PyTorch's: states and gradients; the kernels are what they are named.
 
-Legend: ``B`` windows, ``L`` steps, ``F`` features, ``U`` units; ``M``, ``K``, ``N`` of a product.
+Legend: ``B`` windows, ``L`` steps, ``F`` features, ``D`` features of a window, ``U`` units; ``M``,
+``K``, ``N`` of a product.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from copy import deepcopy
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,44 +16,77 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gridcast import cpu_kernels, cpu_recurrence
+from gridcast import cpu_kernels
 from gridcast.cpu_kernels import LANES, add_product, take_sigmoid, take_tanh
-from gridcast.cpu_recurrence import run_layers
-from gridcast.models import beside, weights_sha256
-from tests.pipelines import ROOT, clean_environment
-from tests.test_training import make_data, tiny, train, weights_of
+from gridcast.cpu_recurrence import Layer, Memory, filled, parts_of
 
 if TYPE_CHECKING:
-    from gridcast.config import Cell
+    from collections.abc import Sequence
 
 ROUNDING = 3e-7  # of 32 bits, in a sum of few
 BOTH = pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+States = Tensor | tuple[Tensor, ...]
 
 
-def derived(
-    network: nn.GRU | nn.LSTM,
-    x_BLF: Tensor,
-    begin: Tensor | tuple[Tensor, ...] | None,
-    *,
-    is_ours: bool,
-    own_BD: Tensor | None = None,
-    num_threads: int = 1,
+def weights_of_states(hidden_BLU: Tensor) -> Tensor:
+    """Of a sum of all hidden states, by which to derive."""
+    return torch.randn(hidden_BLU.shape, generator=torch.Generator().manual_seed(1))
+
+
+def by_pytorch(
+    network: nn.GRU | nn.LSTM, x_BLF: Tensor, begin: States | None, own_BD: Tensor | None = None
 ) -> list[Tensor]:
-    """Hidden states, the last ones, and the gradients of a sum of the former, with weights."""
-    x_BLF = x_BLF.clone().requires_grad_()
-    leaves = [x_BLF, *network.parameters()]
+    """Hidden states, the last ones, and gradients by all weights, and by ``own_BD``."""
+    leaves: list[Tensor] = list(network.parameters())
     if own_BD is not None:
         own_BD = own_BD.clone().requires_grad_()
         leaves.append(own_BD)
-    hidden, end = (
-        run_layers(network, x_BLF, own_BD, begin, num_threads=num_threads)
-        if is_ours
-        else network(x_BLF if own_BD is None else beside(x_BLF, own_BD), begin)
-    )
-    weight = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1)).to(hidden)
-    grads = torch.autograd.grad((hidden * weight).sum(), leaves)
-    ends = (end,) if isinstance(end, Tensor) else end
-    return [each.detach() for each in (hidden, *ends, *grads)]
+        x_BLF = torch.cat([x_BLF, own_BD[:, None].expand(-1, x_BLF.shape[1], -1)], -1)
+    hidden, end = network(x_BLF, begin)
+    grads = torch.autograd.grad((hidden * weights_of_states(hidden).to(hidden)).sum(), leaves)
+    return [each.detach() for each in (hidden, *states_of(end), *grads)]
+
+
+def by_us(
+    network: nn.GRU | nn.LSTM, x_BLF: Tensor, begin: States | None, own_BD: Tensor | None = None
+) -> list[Tensor]:
+    """The same."""
+    parameters = {f"recurrent.{name}": each for name, each in network.named_parameters()}
+    weights = {name: each.detach().numpy() for name, each in parameters.items()}
+    grads = {name: np.full_like(each, np.nan) for name, each in weights.items()}
+    batch, units = len(x_BLF), network.hidden_size
+    own = None if own_BD is None else own_BD.numpy()
+    layers = [
+        Layer(weights, number, num_own=own.shape[1] if own is not None and number == 0 else 0)
+        for number in range(network.num_layers)
+    ]
+    memory, passed = Memory(), []
+    inputs = np.ascontiguousarray(x_BLF.numpy().transpose(1, 0, 2))
+    for number, layer in enumerate(layers):
+        layer.take_weights()
+        before = [np.zeros((batch, layer.num_filled), np.float32) for _ in range(layer.num_states)]
+        for each, state in zip(before, () if begin is None else states_of(begin), strict=False):
+            each[:, :units] = state[number]
+        passed.append(layer.forward(inputs, own if number == 0 else None, before, memory))
+        inputs = passed[-1].hidden_LBV
+    hidden = torch.from_numpy(inputs[..., :units].transpose(1, 0, 2).copy())
+    grad = np.zeros_like(inputs)
+    grad[..., :units] = weights_of_states(hidden).numpy().transpose(1, 0, 2)
+    by_own: list[np.ndarray] = []
+    for layer, there in zip(reversed(layers), reversed(passed), strict=True):
+        sums = {name: np.zeros(shape, np.float32) for name, shape in layer.shapes.items()}
+        grad, grad_own = layer.backward(grad, there, sums, memory)
+        layer.fill(grads, sums)
+        by_own.extend([] if grad_own is None else [grad_own])
+    ends = [
+        np.stack([there.states[which][-1, :, :units] for there in passed])
+        for which in range(layers[0].num_states)
+    ]
+    return [hidden, *map(torch.from_numpy, [*ends, *grads.values(), *by_own])]
+
+
+def states_of(begin: States) -> Sequence[Tensor]:
+    return (begin,) if isinstance(begin, Tensor) else begin
 
 
 @settings(max_examples=100, deadline=None)
@@ -66,27 +97,23 @@ def derived(
     units=st.integers(1, 70),
     num_layers=st.integers(1, 2),
     is_carried=st.booleans(),
-    num_threads=st.integers(1, 3),
     seed=st.integers(0, 9),
 )
 def test_states_and_gradients_are_those_of_pytorch(
     *, kind: type[nn.GRU | nn.LSTM], shape: tuple[int, int, int], num_own: int, units: int,
-    num_layers: int, is_carried: bool, num_threads: int, seed: int,
+    num_layers: int, is_carried: bool, seed: int,
 ) -> None:  # fmt: skip
     torch.manual_seed(seed)
     batch, _, num_features = shape
     network = kind(num_features + num_own, units, num_layers, batch_first=True)
     x_BLF = torch.randn(shape)
     own_BD = torch.randn(batch, num_own) if num_own else None
-    begin: Tensor | tuple[Tensor, ...] | None = None
+    begin: States | None = None
     if is_carried:
         begin = torch.randn(num_layers, batch, units)
         begin = begin if kind is nn.GRU else (begin, torch.randn(num_layers, batch, units))
-    theirs = derived(network, x_BLF, begin, is_ours=False, own_BD=own_BD)
-    ours = derived(
-        network, x_BLF, begin, is_ours=True, own_BD=own_BD, num_threads=num_threads
-    )  # fmt: skip
-    for found, wanted in zip(ours, theirs, strict=True):
+    theirs = by_pytorch(network, x_BLF, begin, own_BD)
+    for found, wanted in zip(by_us(network, x_BLF, begin, own_BD), theirs, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -95,7 +122,7 @@ def test_states_and_gradients_are_those_of_pytorch(
 def test_each_window_is_one_threads_and_threads_have_about_as_many(
     num_windows: int, num_threads: int
 ) -> None:
-    parts = cpu_recurrence._parts(num_windows, num_threads)
+    parts = parts_of(num_windows, num_threads)
     windows = [each for part in parts for each in range(num_windows)[part]]
     assert windows == list(range(num_windows))
     sizes = [part.stop - part.start for part in parts]
@@ -116,8 +143,8 @@ def test_it_is_as_exact_as_pytorch(
         for parameter in network.parameters():
             parameter.mul_(scale)
     x_BLF = torch.randn(batch, lookback, 45)
-    exact = derived(deepcopy(network).double(), x_BLF.double(), None, is_ours=False)
-    ours, theirs = (derived(network, x_BLF, None, is_ours=is_ours) for is_ours in (True, False))
+    exact = by_pytorch(deepcopy(network).double(), x_BLF.double(), None)
+    ours, theirs = (derive(network, x_BLF, None) for derive in (by_us, by_pytorch))
     for true, found, other in zip(exact, ours, theirs, strict=True):
         error, their_error = (
             float((each.double() - true).norm() / true.norm()) for each in (found, other)
@@ -129,7 +156,7 @@ def test_it_is_as_exact_as_pytorch(
 def test_the_same_again_is_the_same_to_the_bit(kind: type[nn.GRU | nn.LSTM]) -> None:
     torch.manual_seed(0)
     network, x_BLF = kind(45, 24, 2, batch_first=True), torch.randn(7, 30, 45)
-    first, again = (derived(network, x_BLF, None, is_ours=True) for _ in range(2))
+    first, again = (by_us(network, x_BLF, None) for _ in range(2))
     assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
 
 
@@ -140,65 +167,20 @@ def test_a_window_comes_out_the_same_in_any_company(
 ) -> None:
     torch.manual_seed(0)
     network, x_BLF = kind(45, units, batch_first=True), torch.randn(11, 30, 45)
-    together, ends = run_layers(network, x_BLF, None, None)
+    together = by_us(network, x_BLF, None)[0]
     for some in (slice(0, 1), slice(3, 10), slice(10, 11)):
-        hidden, end = run_layers(network, x_BLF[some], None, None)
-        assert torch.equal(hidden, together[some])
-        for one, all_ends in zip(_states(end), _states(ends), strict=True):
-            assert torch.equal(one, all_ends[:, some])
+        assert torch.equal(by_us(network, x_BLF[some], None)[0], together[some])
 
 
-def _states(end: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (end,) if isinstance(end, Tensor) else end
-
-
-def test_dropout_lies_between_the_layers_and_only_in_training() -> None:
-    torch.manual_seed(0)
-    network = nn.GRU(5, 8, 2, batch_first=True, dropout=0.5)
-    x_BLF = torch.randn(3, 6, 5)
-    layers = [nn.GRU(5, 8, batch_first=True), nn.GRU(8, 8, batch_first=True)]
-    for layer, each in product((0, 1), ("weight_ih", "weight_hh", "bias_ih", "bias_hh")):
-        setattr(layers[layer], f"{each}_l0", getattr(network, f"{each}_l{layer}"))
-    torch.manual_seed(1)
-    found = run_layers(network, x_BLF, None, None)[0]
-    torch.manual_seed(1)
-    between_LBU = nn.functional.dropout(layers[0](x_BLF)[0].transpose(0, 1), 0.5)
-    torch.testing.assert_close(found, layers[1](between_LBU.transpose(0, 1))[0])
-    torch.testing.assert_close(run_layers(network.eval(), x_BLF, None, None)[0], network(x_BLF)[0])
-
-
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_a_training_ends_where_that_of_the_library_ends(cell: Cell) -> None:
-    config, data = tiny(), make_data(tiny())
-    library = tiny(training={"recurrence": "library"})
-    ours, theirs = (train(each, data, cell=cell).forecaster for each in (config, library))
-    assert weights_sha256(ours) != weights_sha256(theirs)  # else nothing is compared
-    for found, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
-
-
-def test_half_precision_leaves_the_states_in_32_bits() -> None:
-    network = nn.GRU(5, 8, batch_first=True)
-    x_BLF = torch.randn(3, 6, 5)
-    with torch.autocast("cpu", torch.bfloat16):
-        hidden, _ = run_layers(network, x_BLF, None, None)
-        torch.autograd.backward(hidden.sum())
-    assert hidden.dtype == torch.float32
-    torch.testing.assert_close(hidden, network(x_BLF)[0])
-
-
-# -- when it is taken ------------------------------------------------------------------------------
-
-
-def test_without_numba_pytorchs_layer_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_recurrence, "find_spec", lambda _: None)
-    library = tiny(training={"recurrence": "library"})
-    assert weights_of(tiny()) == weights_of(library)
-
-
-def test_numba_is_not_imported_before_a_layer_runs() -> None:
-    code = "import sys, gridcast.training, gridcast.stack\nassert 'numba' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), check=True)
+def test_memory_is_as_asked_for_and_is_not_asked_for_twice() -> None:
+    memory = Memory()
+    large = memory("a", 3, 5)
+    assert large.shape == (3, 5)
+    assert np.shares_memory(memory("a", 2, 2), large)
+    assert not np.shares_memory(memory("b", 2, 2), large)
+    assert memory("a", 4, 5).shape == (4, 5)
+    assert filled(LANES) == LANES
+    assert filled(LANES + 1) == 2 * LANES
 
 
 def test_where_no_cache_can_be_written_kernels_are_compiled_all_the_same(

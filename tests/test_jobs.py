@@ -394,7 +394,7 @@ _NOT_OF_A_MODEL = {
 
 def test_all_code_that_trains_a_model_is_part_of_its_key() -> None:
     """A model is not trained anew while its key stands: no module may be missing there."""
-    where_needed = "gridcast.cpu_kernels, gridcast.recurrence_kernels"
+    where_needed = "gridcast.cpu_gradients, gridcast.recurrence_kernels"
     code = f"import sys, tasks.training_process, {where_needed}; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
     modules = {

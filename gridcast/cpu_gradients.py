@@ -1,0 +1,203 @@
+"""The losses of a batch and their gradient on a CPU: one forecaster, in loops that are compiled.
+
+In PyTorch a step of a small network is some six hundred operations, and most of its time lies
+between them. Here each thread takes its share of the windows from the series to the gradient, in a
+handful of calls of ``cpu_kernels.py``. What comes out is what ``BatchGradient`` gives in 32 bits,
+to rounding.
+
+Legend: ``T`` steps of all regions, ``L`` steps of a window, ``B`` windows, ``F`` features, ``U``
+units, ``G`` gates (r, z, n; i, f, g, o), ``H`` horizon, ``D`` learned numbers of a region, ``P``
+parameters; ``V`` and ``X`` are ``U`` and ``F`` filled up as the kernels want it; ``4``: see there.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gridcast import cpu_kernels
+from gridcast.cpu_kernels import Array, Ints
+from gridcast.cpu_recurrence import Layer, Memory, filled, on_threads, parts_of
+from gridcast.models import LOAD
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gridcast.config import Config
+    from gridcast.stack import ForecasterStack
+    from gridcast.training_data import TrainingData
+
+
+class _Part(NamedTuple):
+    """The windows of a batch that a thread takes."""
+
+    place: slice
+    starts_B: Ints
+    counts_B: Array  # 1, or 0 where a window is filling
+    kept: Sequence[Array]  # dropout's factors after each layer but the last, (L, B, V)
+
+
+class CompiledGradient:
+    """``BatchGradient`` of a stack of one forecaster on a CPU; see there.
+
+    Its threads use NumPy and no PyTorch, which would start more of them from each. What dropout
+    drops does not depend on their number.
+    """
+
+    def __init__(
+        self,
+        stack: ForecasterStack,
+        data: TrainingData,
+        config: Config,
+        *,
+        share: int = 0,
+        num_shares: int = 1,
+    ) -> None:
+        self._config, self._share, self._num_shares = config, share, num_shares
+        self._x_TF, self._target_T, self._is_train_T, self._first_step_R = (
+            each.numpy() for each in (data.x_TF, data.target_T, data.is_train_T, data.first_step_R)
+        )
+        self._num_labels_before_T = np.append(0, np.cumsum(self._is_train_T, dtype=np.int64))
+        self._weights = {name: leaf.detach().numpy() for name, leaf in stack.leaves.items()}
+        shapes = {name: each.shape for name, each in self._weights.items()}
+        self._grad_P = np.empty(sum(map(prod, shapes.values())), np.float32)
+        self._grads = _cut(self._grad_P, shapes)
+        self._layers = [
+            Layer(self._weights, number, num_own=0 if number else config.model.region_units)
+            for number in range(config.model.num_layers)
+        ]
+        of_state = self._layers[0].num_filled
+        self._head_HV = np.zeros((config.windows.horizon, of_state), np.float32)
+        self._head_VX = np.zeros((of_state, filled(config.windows.horizon)), np.float32)
+        # Of the gradients of a part, as they come.
+        self._shapes = {
+            name: shape for name, shape in shapes.items() if not name.startswith("recurrent.")
+        } | {"head.weight": self._head_HV.shape}
+        for layer in self._layers:
+            self._shapes |= layer.shapes
+        batch = config.training.batch_size
+        self._begin = [
+            [np.zeros((batch, of_state), np.float32) for _ in range(layer.num_states)]
+            for layer in self._layers
+        ]
+        self._memory = [Memory() for _ in range(torch.get_num_threads())]
+        self._chance = np.random.default_rng(stack.chances[0])
+
+    def begin_pass(self) -> None:
+        """Forget the hidden state that ``training.carry_hidden`` carries."""
+        for states in self._begin:
+            for state_BV in states:
+                state_BV[:] = 0
+
+    def __call__(self, starts_SB: Tensor, scale_S: Tensor) -> tuple[Tensor, Tensor]:
+        """The losses ``(S,)``, and the gradient ``(S, P)`` of the losses times ``scale_S``."""
+        whole_B = starts_SB[0].numpy()
+        num_labels = self._num_labels(whole_B[whole_B >= 0])
+        starts_B = np.array_split(whole_B, self._num_shares)[self._share]
+        for layer in self._layers:
+            layer.take_weights()
+        self._head_HV[:, : self._layers[0].units] = self._weights["head.weight"]
+        self._head_VX[:, : len(self._head_HV)] = self._head_HV.T
+        parts = self._parts(starts_B)
+        losses, sums = zip(*on_threads(self._run, parts, self._memory), strict=True)
+        self._fill(_cut(sum(sums[1:], sums[0]), self._shapes))
+        self._grad_P *= float(scale_S[0]) / num_labels
+        return torch.tensor([sum(losses) / num_labels]), torch.from_numpy(self._grad_P)[None]
+
+    def _num_labels(self, starts_B: Ints) -> int:
+        """The training labels of these windows."""
+        windows, before_T = self._config.windows, self._num_labels_before_T
+        starts_BH = starts_B[:, None] + np.arange(1, windows.horizon + 1)
+        num_BH = before_T[starts_BH + windows.lookback] - before_T[starts_BH + windows.warmup]
+        return int(num_BH.sum())
+
+    def _parts(self, starts_B: Ints) -> list[_Part]:
+        is_filling_B = starts_B < 0
+        starts_B = np.where(is_filling_B, -1 - starts_B, starts_B)
+        counts_B = 1 - is_filling_B.astype(np.float32)
+        kept = [self._draw(len(starts_B)) for _ in self._layers[1:] if self._config.model.dropout]
+        return [
+            _Part(place, starts_B[place], counts_B[place], [each[:, place] for each in kept])
+            for place in parts_of(len(starts_B), len(self._memory))
+        ]
+
+    def _draw(self, num_windows: int) -> Array:
+        """Factors after a layer, ``(L, B, V)``: 0, or what makes up for those that are dropped."""
+        shape = self._config.windows.lookback, num_windows, self._layers[0].num_filled
+        share = self._config.model.dropout
+        is_kept = self._chance.random(shape, np.float32) >= share
+        return is_kept * np.float32(1 / (1 - share))
+
+    def _run(self, part: _Part, memory: Memory) -> tuple[float, Array]:
+        """The sum of the losses of a part, and those of their gradients (``_shapes``) in a row."""
+        config, starts_B = self._config, part.starts_B
+        region_B = np.searchsorted(self._first_step_R, starts_B, side="right") - 1
+        has_own = config.model.region_units > 0
+        own_BD = self._weights["region_RD"][region_B] if has_own else None
+        x_LBF = memory("x", config.windows.lookback, len(starts_B), self._x_TF.shape[1])
+        cpu_kernels.gather(self._x_TF, starts_B, x_LBF)
+        begin = [[each_BV[part.place] for each_BV in states] for states in self._begin]
+        passed = [self._layers[0].forward(x_LBF, own_BD, begin[0], memory)]
+        for number, layer in enumerate(self._layers[1:], start=1):
+            inputs_LBV = passed[-1].hidden_LBV
+            if part.kept:
+                dropped_LBV = memory(f"dropped {number}", *inputs_LBV.shape)
+                inputs_LBV = np.multiply(inputs_LBV, part.kept[number - 1], out=dropped_LBV)
+            passed.append(layer.forward(inputs_LBV, None, begin[number], memory))
+        row = memory("sums", sum(map(prod, self._shapes.values())))
+        row[:] = 0
+        sums = _cut(row, self._shapes)
+        total, grad_LBV = self._score(part, x_LBF, passed[-1].hidden_LBV, sums, memory)
+        for number in range(len(self._layers) - 1, 0, -1):
+            grad_LBV, _ = self._layers[number].backward(grad_LBV, passed[number], sums, memory)
+            if part.kept:
+                grad_LBV *= part.kept[number - 1]
+        _, grad_own_BD = self._layers[0].backward(grad_LBV, passed[0], sums, memory)
+        if grad_own_BD is not None:
+            np.add.at(sums["region_RD"], region_B, grad_own_BD)
+        if config.training.carry_hidden:
+            for before, after in zip(begin, passed, strict=True):
+                for state_BV, state_LBV in zip(before, after.states, strict=True):
+                    state_BV[:] = state_LBV[-1]
+        return total, row
+
+    def _score(
+        self, part: _Part, x_LBF: Array, hidden_LBV: Array, sums: Mapping[str, Array],
+        memory: Memory,
+    ) -> tuple[float, Array]:  # fmt: skip
+        """The sum of the losses and its gradient by the states; ``sums`` get that by the head."""
+        model, training = self._config.model, self._config.training
+        is_change = model.target == "change"
+        grad_LBV = memory("gradient of loss", *hidden_LBV.shape)
+        total = cpu_kernels.score(
+            hidden_LBV, x_LBF[..., LOAD], part.starts_B, part.counts_B,
+            self._target_T, self._is_train_T,
+            self._head_VX, self._head_HV, self._weights["head.bias"], self._config.windows.warmup,
+            np.float32(model.change_scale if is_change else 1),
+            is_change, model.head_relu, training.loss == "l1",
+            grad_LBV, sums["head.weight"], sums["head.bias"],
+        )  # fmt: skip
+        return total, grad_LBV
+
+    def _fill(self, sums: Mapping[str, Array]) -> None:
+        """Bring the gradients into the order of the parameters."""
+        units = self._layers[0].units
+        self._grads["head.weight"][:] = sums["head.weight"][:, :units]
+        self._grads["head.bias"][:] = sums["head.bias"]
+        if self._config.model.region_units:
+            self._grads["region_RD"][:] = sums["region_RD"]
+        for layer in self._layers:
+            layer.fill(self._grads, sums)
+
+
+def _cut(row: Array, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """Arrays that lie in a row one after the other."""
+    arrays, first = dict[str, Array](), 0
+    for name, shape in shapes.items():
+        arrays[name] = row[first : first + prod(shape)].reshape(shape)
+        first += prod(shape)
+    return arrays
