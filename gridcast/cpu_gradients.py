@@ -97,7 +97,9 @@ class CompiledGradient:
         """The losses ``(S,)``, and the gradient ``(S, P)`` of the losses times ``scale_S``."""
         whole_B = starts_SB[0].numpy()
         num_labels = self._num_labels(whole_B[whole_B >= 0])
-        starts_B = np.array_split(whole_B, self._num_shares)[self._share]
+        starts_B = whole_B
+        if self._num_shares > 1:
+            starts_B = np.array_split(whole_B, self._num_shares)[self._share]
         for layer in self._layers:
             layer.take_weights()
         self._head_HV[:, : self._layers[0].units] = self._weights["head.weight"]
@@ -105,8 +107,9 @@ class CompiledGradient:
         parts = self._parts(starts_B)
         losses, sums = zip(*on_threads(self._run, parts, self._memory), strict=True)
         self._fill(_cut(sum(sums[1:], sums[0]), self._shapes))
-        self._grad_P *= float(scale_S[0]) / num_labels
-        return torch.tensor([sum(losses) / num_labels]), torch.from_numpy(self._grad_P)[None]
+        self._grad_P *= scale_S.item() / num_labels
+        loss_S = np.array([sum(losses) / num_labels], np.float32)
+        return torch.from_numpy(loss_S), torch.from_numpy(self._grad_P)[None]
 
     def _num_labels(self, starts_B: Ints) -> int:
         """The training labels of these windows."""

@@ -426,7 +426,7 @@ def score(
     out_BV = np.zeros_like(hidden_LBV[0])
     y_BX = np.empty((len(starts_B), w_VX.shape[1]), np.float32)
     slope_BH = np.empty((len(starts_B), horizon), np.float32)
-    grad_LBV[:] = 0
+    grad_LBV[:warmup] = 0
     for step in range(warmup, len(hidden_LBV)):
         hidden_BV = hidden_LBV[step]
         if has_relu:
@@ -447,6 +447,7 @@ def score(
                 slope = np.sign(error) if is_l1 else error + error
                 slope_BH[window, ahead] = slope * count * gain
                 grad_bias_H[ahead] += slope * count * gain
+        grad_LBV[step] = 0
         add_product(grad_LBV[step], slope_BH, w_HV)
         add_product(grad_w_HV, slope_BH.T, hidden_BV)
         if has_relu:
