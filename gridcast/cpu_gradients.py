@@ -5,9 +5,10 @@ between them. Here each thread takes its share of the windows from the series to
 handful of calls of ``cpu_kernels.py``. What comes out is what ``BatchGradient`` gives in 32 bits,
 to rounding.
 
-Legend: ``T`` steps of all regions, ``L`` steps of a window, ``B`` windows, ``F`` features, ``U``
-units, ``G`` gates (r, z, n; i, f, g, o), ``H`` horizon, ``D`` learned numbers of a region, ``P``
-parameters; ``V`` and ``X`` are ``U`` and ``F`` filled up as the kernels want it; ``4``: see there.
+Legend: ``T`` steps of all regions, ``L`` steps of a window, ``K`` the same and one before them,
+``B`` windows, ``F`` features, ``U`` units, ``V`` units filled up, ``H`` horizon (``X``: filled up),
+``R`` regions, ``D`` learned numbers of a region, ``P`` parameters, or panels of ``C`` units (see
+the kernels).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class _Part(NamedTuple):
     place: slice
     starts_B: Ints
     counts_B: Array  # 1, or 0 where a window is filling
-    kept: Sequence[Array]  # dropout's factors after each layer but the last, (L, B, V)
+    kept: Sequence[Array]  # dropout's factors after each layer but the last, (P, K, B, C)
 
 
 class CompiledGradient:
@@ -70,19 +71,20 @@ class CompiledGradient:
             Layer(self._weights, number, num_own=0 if number else config.model.region_units)
             for number in range(config.model.num_layers)
         ]
-        of_state = self._layers[0].num_filled
-        self._head_HV = np.zeros((config.windows.horizon, of_state), np.float32)
-        self._head_VX = np.zeros((of_state, filled(config.windows.horizon)), np.float32)
+        panels, of_panel = self._layers[0].num_panels, self._layers[0].of_panel
+        horizon = config.windows.horizon
+        self._head_PHC = np.zeros((panels, horizon, of_panel), np.float32)
+        self._head_PCX = np.zeros((panels, of_panel, filled(horizon)), np.float32)
+        self._bias_X = np.zeros(filled(horizon), np.float32)
         # Of the gradients of a part, as they come.
         self._shapes = {
             name: shape for name, shape in shapes.items() if not name.startswith("recurrent.")
-        } | {"head.weight": self._head_HV.shape}
+        } | {"head.weight": self._head_PHC.shape}
         for layer in self._layers:
             self._shapes |= layer.shapes
-        batch = config.training.batch_size
+        shape = panels, config.training.batch_size, of_panel
         self._begin = [
-            [np.zeros((batch, of_state), np.float32) for _ in range(layer.num_states)]
-            for layer in self._layers
+            [np.zeros(shape, np.float32) for _ in range(layer.num_states)] for layer in self._layers
         ]
         self._memory = [Memory() for _ in range(torch.get_num_threads())]
         self._chance = np.random.default_rng(stack.chances[0])
@@ -90,8 +92,8 @@ class CompiledGradient:
     def begin_pass(self) -> None:
         """Forget the hidden state that ``training.carry_hidden`` carries."""
         for states in self._begin:
-            for state_BV in states:
-                state_BV[:] = 0
+            for state_PBC in states:
+                state_PBC[:] = 0
 
     def __call__(self, starts_SB: Tensor, scale_S: Tensor) -> tuple[Tensor, Tensor]:
         """The losses ``(S,)``, and the gradient ``(S, P)`` of the losses times ``scale_S``."""
@@ -102,14 +104,22 @@ class CompiledGradient:
             starts_B = np.array_split(whole_B, self._num_shares)[self._share]
         for layer in self._layers:
             layer.take_weights()
-        self._head_HV[:, : self._layers[0].units] = self._weights["head.weight"]
-        self._head_VX[:, : len(self._head_HV)] = self._head_HV.T
+        self._take_head()
         parts = self._parts(starts_B)
         losses, sums = zip(*on_threads(self._run, parts, self._memory), strict=True)
         self._fill(_cut(sum(sums[1:], sums[0]), self._shapes))
         self._grad_P *= scale_S.item() / num_labels
         loss_S = np.array([sum(losses) / num_labels], np.float32)
         return torch.from_numpy(loss_S), torch.from_numpy(self._grad_P)[None]
+
+    def _take_head(self) -> None:
+        layer = self._layers[0]
+        for panel, of_panel_HC in enumerate(self._head_PHC):
+            units = slice(panel * layer.of_panel, min(layer.units, (panel + 1) * layer.of_panel))
+            of_panel_HC[:, : units.stop - units.start] = self._weights["head.weight"][:, units]
+        horizon = self._head_PHC.shape[1]
+        self._head_PCX[..., :horizon] = self._head_PHC.swapaxes(1, 2)
+        self._bias_X[:horizon] = self._weights["head.bias"]
 
     def _num_labels(self, starts_B: Ints) -> int:
         """The training labels of these windows."""
@@ -124,13 +134,14 @@ class CompiledGradient:
         counts_B = 1 - is_filling_B.astype(np.float32)
         kept = [self._draw(len(starts_B)) for _ in self._layers[1:] if self._config.model.dropout]
         return [
-            _Part(place, starts_B[place], counts_B[place], [each[:, place] for each in kept])
+            _Part(place, starts_B[place], counts_B[place], [each[:, :, place] for each in kept])
             for place in parts_of(len(starts_B), len(self._memory))
         ]
 
     def _draw(self, num_windows: int) -> Array:
-        """Factors after a layer, ``(L, B, V)``: 0, or what makes up for those that are dropped."""
-        shape = self._config.windows.lookback, num_windows, self._layers[0].num_filled
+        """Factors after a layer, ``(P, K, B, C)``: 0, or what makes up for those dropped."""
+        layer, steps = self._layers[0], self._config.windows.lookback + 1
+        shape = layer.num_panels, steps, num_windows, layer.of_panel
         share = self._config.model.dropout
         is_kept = self._chance.random(shape, np.float32) >= share
         return is_kept * np.float32(1 / (1 - share))
@@ -141,55 +152,58 @@ class CompiledGradient:
         region_B = np.searchsorted(self._first_step_R, starts_B, side="right") - 1
         has_own = config.model.region_units > 0
         own_BD = self._weights["region_RD"][region_B] if has_own else None
-        x_LBF = memory("x", config.windows.lookback, len(starts_B), self._x_TF.shape[1])
-        cpu_kernels.gather(self._x_TF, starts_B, x_LBF)
-        begin = [[each_BV[part.place] for each_BV in states] for states in self._begin]
-        passed = [self._layers[0].forward(x_LBF, own_BD, begin[0], memory)]
+        shape = config.windows.lookback + 1, len(starts_B), self._x_TF.shape[1]
+        x_QKBF = memory("x", 1, *shape)
+        cpu_kernels.gather(self._x_TF, starts_B, x_QKBF[0])
+        begin = [[each_PBC[:, part.place] for each_PBC in states] for states in self._begin]
+        passed = [self._layers[0].forward(x_QKBF, own_BD, begin[0], memory)]
         for number, layer in enumerate(self._layers[1:], start=1):
-            inputs_LBV = passed[-1].hidden_LBV
+            inputs_PKBC = passed[-1].hidden_PKBC
             if part.kept:
-                dropped_LBV = memory(f"dropped {number}", *inputs_LBV.shape)
-                inputs_LBV = np.multiply(inputs_LBV, part.kept[number - 1], out=dropped_LBV)
-            passed.append(layer.forward(inputs_LBV, None, begin[number], memory))
+                dropped_PKBC = memory(f"dropped {number}", *inputs_PKBC.shape)
+                inputs_PKBC = np.multiply(inputs_PKBC, part.kept[number - 1], out=dropped_PKBC)
+            passed.append(layer.forward(inputs_PKBC, None, begin[number], memory))
         row = memory("sums", sum(map(prod, self._shapes.values())))
         row[:] = 0
         sums = _cut(row, self._shapes)
-        total, grad_LBV = self._score(part, x_LBF, passed[-1].hidden_LBV, sums, memory)
+        total, grad_PLBC = self._score(part, x_QKBF[0], passed[-1].hidden_PKBC, sums, memory)
         for number in range(len(self._layers) - 1, 0, -1):
-            grad_LBV, _ = self._layers[number].backward(grad_LBV, passed[number], sums, memory)
+            grad_PLBC, _ = self._layers[number].backward(grad_PLBC, passed[number], sums, memory)
             if part.kept:
-                grad_LBV *= part.kept[number - 1]
-        _, grad_own_BD = self._layers[0].backward(grad_LBV, passed[0], sums, memory)
+                grad_PLBC *= part.kept[number - 1][:, 1:]
+        _, grad_own_BD = self._layers[0].backward(grad_PLBC, passed[0], sums, memory)
         if grad_own_BD is not None:
             np.add.at(sums["region_RD"], region_B, grad_own_BD)
         if config.training.carry_hidden:
             for before, after in zip(begin, passed, strict=True):
-                for state_BV, state_LBV in zip(before, after.states, strict=True):
-                    state_BV[:] = state_LBV[-1]
+                for state_PBC, state_PKBC in zip(before, after.states, strict=True):
+                    state_PBC[:] = state_PKBC[:, -1]
         return total, row
 
     def _score(
-        self, part: _Part, x_LBF: Array, hidden_LBV: Array, sums: Mapping[str, Array],
+        self, part: _Part, x_KBF: Array, hidden_PKBC: Array, sums: Mapping[str, Array],
         memory: Memory,
     ) -> tuple[float, Array]:  # fmt: skip
         """The sum of the losses and its gradient by the states; ``sums`` get that by the head."""
         model, training = self._config.model, self._config.training
         is_change = model.target == "change"
-        grad_LBV = memory("gradient of loss", *hidden_LBV.shape)
+        panels, num_steps, *of_step = hidden_PKBC.shape
+        grad_PLBC = memory("gradient of loss", panels, num_steps - 1, *of_step)
         total = cpu_kernels.score(
-            hidden_LBV, x_LBF[..., LOAD], part.starts_B, part.counts_B,
+            hidden_PKBC, x_KBF[..., LOAD], part.starts_B, part.counts_B,
             self._target_T, self._is_train_T,
-            self._head_VX, self._head_HV, self._weights["head.bias"], self._config.windows.warmup,
+            self._head_PCX, self._head_PHC, self._bias_X, self._config.windows.warmup,
             np.float32(model.change_scale if is_change else 1),
             is_change, model.head_relu, training.loss == "l1",
-            grad_LBV, sums["head.weight"], sums["head.bias"],
+            grad_PLBC, sums["head.weight"], sums["head.bias"],
         )  # fmt: skip
-        return total, grad_LBV
+        return total, grad_PLBC
 
     def _fill(self, sums: Mapping[str, Array]) -> None:
         """Bring the gradients into the order of the parameters."""
         units = self._layers[0].units
-        self._grads["head.weight"][:] = sums["head.weight"][:, :units]
+        head_HV = sums["head.weight"].swapaxes(0, 1).reshape(len(sums["head.bias"]), -1)
+        self._grads["head.weight"][:] = head_HV[:, :units]
         self._grads["head.bias"][:] = sums["head.bias"]
         if self._config.model.region_units:
             self._grads["region_RD"][:] = sums["region_RD"]

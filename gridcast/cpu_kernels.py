@@ -6,13 +6,16 @@ it when it is first called, and keeps the result for later processes. A GPU need
 this module is imported where it is used. All kernels stand in one file: of what it kept, numba
 asks only whether that file has changed.
 
-Units are filled up to a multiple of ``LANES``, so that a product has no remainder: weights that are
-zero keep the states of those added zero. No sum depends on how many windows there are.
+Units lie in panels of ``PANEL`` at most, each panel's numbers together: rows that are longer than
+that would put one another out of the first-level cache. They are filled up to a multiple of
+``LANES``, so that a product has no remainder: weights that are zero keep the states of those
+added zero. No sum depends on how many windows there are.
 
-Legend: ``L`` steps, ``B`` windows, ``F`` features, ``U`` units, ``G`` gates (r, z, n of the GRU; i,
-f, g, o of the LSTM); ``V`` and ``X`` are ``U`` and ``F`` filled up, ``N = B V``. ``4`` stands for
-the LSTM's gates, or for the GRU's r, z, the input side of n and its hidden side (``q``). ``C`` are
-steps whose gradients are added to those of the weights together, ``M = C B``.
+Legend: ``L`` steps, ``K`` the same and one before them, ``B`` windows, ``F`` features, ``G`` gates
+(r, z, n of the GRU; i, f, g, o of the LSTM), ``P`` panels of ``C`` units, ``Q`` panels of a layer's
+inputs, ``X`` is ``F`` filled up. ``4`` stands for the LSTM's gates, or for the GRU's r, z, the
+input side of n and its hidden side (``q``). ``T`` are steps whose gradients are added to those of
+the weights together; ``N``: rows of all of them, or all numbers of a panel.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ Array = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 LANES = 16  # a register of AVX-512; where they are shorter the compiler takes several
+PANEL = 64
 # Windows, step by step, that are summed up in registers for a weight's gradient: while they last
 # nothing of it is read or written, and they lie in the first-level cache.
 _SUMMED = 64
@@ -188,31 +192,49 @@ def _add(sums: Array, values: Array) -> None:
 
 
 @_compiled()
-def gru_forward(
-    x_LBF: Array, w_ih_GFV: Array, w_hh_GUV: Array, bias_4BV: Array, begin_BV: Array,
-    gates_L4BV: Array, hidden_LBV: Array,
+def _add_to_gate(
+    gate_BC: Array, x_QKBF: Array, hidden_PKBC: Array, step: int,
+    w_ih_GQPFC: Array, w_hh_GPPCC: Array, gate: int, panel: int, hidden_gate_BC: Array,
 ) -> None:  # fmt: skip
-    """Fill the last two: r, z, n and q of each step, and the hidden states."""
-    num_steps = len(x_LBF)
-    gates_L4N, bias_N = gates_L4BV.reshape(num_steps, 4, -1), bias_4BV.reshape(-1)
-    hidden_LN = hidden_LBV.reshape(num_steps, -1)
-    before_BV, before = begin_BV, begin_BV.reshape(-1)
+    """Add to a panel of a gate what inputs give, and to the second one what hidden states give."""
+    for number in range(len(x_QKBF)):
+        add_product(gate_BC, x_QKBF[number, step + 1], w_ih_GQPFC[gate, number, panel])
+    for number in range(len(hidden_PKBC)):
+        add_product(hidden_gate_BC, hidden_PKBC[number, step], w_hh_GPPCC[gate, number, panel])
+
+
+@_compiled()
+def gru_forward(
+    x_QKBF: Array, w_ih_GQPFC: Array, w_hh_GPPCC: Array, bias_P4BC: Array,
+    gates_PL4BC: Array, hidden_PKBC: Array,
+) -> None:  # fmt: skip
+    """Fill the last two: r, z, n and q of each step, and the hidden states but for the first."""
+    num_panels, num_steps = gates_PL4BC.shape[:2]
+    gates_PL4N, bias_PN = (
+        gates_PL4BC.reshape(num_panels, num_steps, 4, -1),
+        bias_P4BC.reshape(num_panels, -1),
+    )
+    hidden_PKN = hidden_PKBC.reshape(num_panels, num_steps + 1, -1)
     for step in range(num_steps):
-        gates_4BV, gates_N, hidden = gates_L4BV[step], gates_L4BV[step].reshape(-1), hidden_LN[step]
-        for i in range(len(bias_N)):
-            gates_N[i] = bias_N[i]
-        for gate, hidden_gate in enumerate((0, 1, 3)):
-            add_product(gates_4BV[gate], x_LBF[step], w_ih_GFV[gate])
-            add_product(gates_4BV[hidden_gate], before_BV, w_hh_GUV[gate])
-        r, z, n, q = gates_L4N[step, 0], gates_L4N[step, 1], gates_L4N[step, 2], gates_L4N[step, 3]
-        take_sigmoid(r)
-        take_sigmoid(z)
-        for i in range(len(n)):
-            n[i] += r[i] * q[i]
-        take_tanh(n)
-        for i in range(len(n)):
-            hidden[i] = n[i] + z[i] * (before[i] - n[i])
-        before_BV, before = hidden_LBV[step], hidden
+        for panel in range(num_panels):
+            gates_4BC, gates_4N = gates_PL4BC[panel, step], gates_PL4N[panel, step]
+            gates, bias = gates_4N.reshape(-1), bias_PN[panel]
+            for i in range(len(bias)):
+                gates[i] = bias[i]
+            for gate, hidden_gate in enumerate((0, 1, 3)):
+                _add_to_gate(
+                    gates_4BC[gate], x_QKBF, hidden_PKBC, step,
+                    w_ih_GQPFC, w_hh_GPPCC, gate, panel, gates_4BC[hidden_gate],
+                )  # fmt: skip
+            r, z, n, q = gates_4N[0], gates_4N[1], gates_4N[2], gates_4N[3]
+            before, hidden = hidden_PKN[panel, step], hidden_PKN[panel, step + 1]
+            take_sigmoid(r)
+            take_sigmoid(z)
+            for i in range(len(n)):
+                n[i] += r[i] * q[i]
+            take_tanh(n)
+            for i in range(len(n)):
+                hidden[i] = n[i] + z[i] * (before[i] - n[i])
 
 
 @_compiled()
@@ -240,96 +262,127 @@ def _take_through_gates(
 
 @_compiled()
 def _add_to_weights(
-    grad_w_ih_GFV: Array, grad_w_hh_GVV: Array, grad_4MV: Array, x_LBF: Array, begin_BV: Array,
-    hidden_LBV: Array, first: int, end: int,
+    grad_w_ih_GQPFC: Array, grad_w_hh_GPPCC: Array, grad_4PTBC: Array, x_QKBF: Array,
+    hidden_PKBC: Array, first: int, end: int,
 ) -> None:  # fmt: skip
     """Add to the first two what the gradients of the steps from ``first`` to ``end`` give."""
-    batch, num_gates = len(begin_BV), len(grad_w_ih_GFV)
-    num = (end - first) * batch
-    x_NF, hidden_NV = x_LBF.reshape(-1, x_LBF.shape[2]), hidden_LBV.reshape(-1, begin_BV.shape[1])
+    num_gates, num_panels, num_steps = len(grad_w_hh_GPPCC), len(hidden_PKBC), end - first
+    num_features, num_units = x_QKBF.shape[3], hidden_PKBC.shape[3]
     for gate in range(num_gates):
-        of_input = grad_4MV[gate][:num]
-        of_state = grad_4MV[3 if gate == num_gates - 1 else gate][:num]
-        add_product(grad_w_ih_GFV[gate], x_NF[first * batch : end * batch].T, of_input)
-        if first:
-            before_NV = hidden_NV[(first - 1) * batch : (end - 1) * batch]
-            add_product(grad_w_hh_GVV[gate], before_NV.T, of_state)
-        else:
-            add_product(grad_w_hh_GVV[gate], begin_BV.T, of_state[:batch])
-            add_product(grad_w_hh_GVV[gate], hidden_NV[: num - batch].T, of_state[batch:])
+        of_input, of_state = grad_4PTBC[gate], grad_4PTBC[3 if gate == num_gates - 1 else gate]
+        for panel in range(num_panels):
+            grad_NC = of_input[panel, :num_steps].reshape(-1, num_units)
+            for number in range(len(x_QKBF)):
+                x_NF = x_QKBF[number, first + 1 : end + 1].reshape(-1, num_features)
+                add_product(grad_w_ih_GQPFC[gate, number, panel], x_NF.T, grad_NC)
+            grad_NC = of_state[panel, :num_steps].reshape(-1, num_units)
+            for number in range(num_panels):
+                before_NC = hidden_PKBC[number, first:end].reshape(-1, num_units)
+                add_product(grad_w_hh_GPPCC[gate, number, panel], before_NC.T, grad_NC)
+
+
+@_compiled()
+def _add_through_products(
+    state_PBC: Array, grad_x_QLBX: Array, grad_4PTBC: Array, place: int, step: int,
+    w_ih_GPQCX: Array, w_hh_GPPCC: Array,
+) -> None:  # fmt: skip
+    """Add to the first two what the gradients by the gates of a step, at their place, give."""
+    num_gates, num_panels = len(w_hh_GPPCC), len(state_PBC)
+    for gate in range(num_gates):
+        hidden_gate = 3 if gate == num_gates - 1 else gate
+        for panel in range(num_panels):
+            if grad_x_QLBX.shape[1]:
+                grad_BC = grad_4PTBC[gate, panel, place]
+                for number in range(len(grad_x_QLBX)):
+                    weights_CX = w_ih_GPQCX[gate, panel, number]
+                    add_product(grad_x_QLBX[number, step], grad_BC, weights_CX)
+            grad_BC = grad_4PTBC[hidden_gate, panel, place]
+            for number in range(num_panels):
+                add_product(state_PBC[number], grad_BC, w_hh_GPPCC[gate, panel, number])
 
 
 @_compiled()
 def gru_backward(
-    grad_LBV: Array, x_LBF: Array, w_ih_GUX: Array, w_hh_GUV: Array, begin_BV: Array,
-    gates_L4BV: Array, hidden_LBV: Array,
-    grad_x_LBX: Array, grad_w_ih_GFV: Array, grad_w_hh_GVV: Array, grad_bias_4BV: Array,
+    grad_PLBC: Array, x_QKBF: Array, w_ih_GPQCX: Array, w_hh_GPPCC: Array,
+    gates_PL4BC: Array, hidden_PKBC: Array,
+    grad_x_QLBX: Array, grad_w_ih_GQPFC: Array, grad_w_hh_GPPCC: Array, grad_bias_P4BC: Array,
 ) -> None:  # fmt: skip
-    """Add to the last four, which begin as zeros, what ``grad_LBV``, by the hidden states, gives.
+    """Add to the last four, which begin as zeros, what ``grad_PLBC``, by the hidden states, gives.
 
-    Where ``grad_x_LBX`` has no steps, nobody asks for it.
+    Where ``grad_x_QLBX`` has no steps, nobody asks for it.
     """
-    num_steps, (batch, filled) = len(x_LBF), begin_BV.shape
-    gates_L4N, hidden_LN = gates_L4BV.reshape(num_steps, 4, -1), hidden_LBV.reshape(num_steps, -1)
-    given_LN, begin = grad_LBV.reshape(num_steps, -1), begin_BV.reshape(-1)
-    state_BV, num_together = np.zeros_like(begin_BV), max(1, _SUMMED // batch)
-    grad_4CBV = np.zeros((4, num_together, batch, filled), np.float32)
-    grad_4CN, grad_4MV = grad_4CBV.reshape(4, num_together, -1), grad_4CBV.reshape(4, -1, filled)
-    state, bias_4N = state_BV.reshape(-1), grad_bias_4BV.reshape(4, -1)
+    num_panels, num_steps, batch, num_units = grad_PLBC.shape
+    num_together = max(1, _SUMMED // batch)
+    state_PBC = np.zeros((num_panels, batch, num_units), np.float32)
+    grad_4PTBC = np.zeros((4, num_panels, num_together, batch, num_units), np.float32)
+    state_PN, bias_P4N = (
+        state_PBC.reshape(num_panels, -1),
+        grad_bias_P4BC.reshape(num_panels, 4, -1),
+    )
+    grad_4PTN = grad_4PTBC.reshape(4, num_panels, num_together, -1)
+    given_PLN = grad_PLBC.reshape(num_panels, num_steps, -1)
+    gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)
+    hidden_PKN = hidden_PKBC.reshape(num_panels, num_steps + 1, -1)
     for end in range(num_steps, 0, -num_together):
         first = max(0, end - num_together)
         for step in range(end - 1, first - 1, -1):
             place = step - first
-            _take_through_gates(
-                state, given_LN[step],
-                gates_L4N[step, 0], gates_L4N[step, 1], gates_L4N[step, 2], gates_L4N[step, 3],
-                hidden_LN[step - 1] if step else begin,
-                grad_4CN[0, place], grad_4CN[1, place], grad_4CN[2, place], grad_4CN[3, place],
-            )  # fmt: skip
-            for gate in range(4):
-                _add(bias_4N[gate], grad_4CN[gate, place])
-            for gate, hidden_gate in enumerate((0, 1, 3)):
-                if len(grad_x_LBX):
-                    add_product(grad_x_LBX[step], grad_4CBV[gate, place], w_ih_GUX[gate])
-                add_product(state_BV, grad_4CBV[hidden_gate, place], w_hh_GUV[gate])
+            for panel in range(num_panels):
+                gates_4N = gates_PL4N[panel, step]
+                _take_through_gates(
+                    state_PN[panel], given_PLN[panel, step],
+                    gates_4N[0], gates_4N[1], gates_4N[2], gates_4N[3], hidden_PKN[panel, step],
+                    grad_4PTN[0, panel, place], grad_4PTN[1, panel, place],
+                    grad_4PTN[2, panel, place], grad_4PTN[3, panel, place],
+                )  # fmt: skip
+                for gate in range(4):
+                    _add(bias_P4N[panel, gate], grad_4PTN[gate, panel, place])
+            _add_through_products(
+                state_PBC, grad_x_QLBX, grad_4PTBC, place, step, w_ih_GPQCX, w_hh_GPPCC
+            )
         _add_to_weights(
-            grad_w_ih_GFV, grad_w_hh_GVV, grad_4MV, x_LBF, begin_BV, hidden_LBV, first, end
+            grad_w_ih_GQPFC, grad_w_hh_GPPCC, grad_4PTBC, x_QKBF, hidden_PKBC, first, end
         )
 
 
 @_compiled()
 def lstm_forward(
-    x_LBF: Array, w_ih_GFV: Array, w_hh_GUV: Array, bias_4BV: Array,
-    begin_BV: Array, begin_cell_BV: Array,
-    gates_L4BV: Array, hidden_LBV: Array, cell_LBV: Array,
+    x_QKBF: Array, w_ih_GQPFC: Array, w_hh_GPPCC: Array, bias_P4BC: Array,
+    gates_PL4BC: Array, hidden_PKBC: Array, cell_PKBC: Array,
 ) -> None:  # fmt: skip
-    """Fill the last three: the gates of each step, the hidden states, and the cells'."""
-    num_steps = len(x_LBF)
-    gates_L4N, bias_N = gates_L4BV.reshape(num_steps, 4, -1), bias_4BV.reshape(-1)
-    hidden_LN, cell_LN = hidden_LBV.reshape(num_steps, -1), cell_LBV.reshape(num_steps, -1)
-    before_BV, before = begin_BV, begin_cell_BV.reshape(-1)
+    """Fill the last three: the gates of each step, and the states but for the first."""
+    num_panels, num_steps = gates_PL4BC.shape[:2]
+    gates_PL4N, bias_PN = (
+        gates_PL4BC.reshape(num_panels, num_steps, 4, -1),
+        bias_P4BC.reshape(num_panels, -1),
+    )
+    hidden_PKN = hidden_PKBC.reshape(num_panels, num_steps + 1, -1)
+    cell_PKN = cell_PKBC.reshape(num_panels, num_steps + 1, -1)
     for step in range(num_steps):
-        gates_4BV, gates_N = gates_L4BV[step], gates_L4BV[step].reshape(-1)
-        hidden, cell = hidden_LN[step], cell_LN[step]
-        for i in range(len(bias_N)):
-            gates_N[i] = bias_N[i]
-        for gate in range(4):
-            add_product(gates_4BV[gate], x_LBF[step], w_ih_GFV[gate])
-            add_product(gates_4BV[gate], before_BV, w_hh_GUV[gate])
-        enter, keep = gates_L4N[step, 0], gates_L4N[step, 1]
-        new, show = gates_L4N[step, 2], gates_L4N[step, 3]
-        take_sigmoid(enter)
-        take_sigmoid(keep)
-        take_tanh(new)
-        take_sigmoid(show)
-        for i in range(len(cell)):
-            cell[i] = keep[i] * before[i] + enter[i] * new[i]
-        for i in range(len(cell)):
-            hidden[i] = cell[i]
-        take_tanh(hidden)
-        for i in range(len(cell)):
-            hidden[i] *= show[i]
-        before_BV, before = hidden_LBV[step], cell
+        for panel in range(num_panels):
+            gates_4BC, gates_4N = gates_PL4BC[panel, step], gates_PL4N[panel, step]
+            gates, bias = gates_4N.reshape(-1), bias_PN[panel]
+            for i in range(len(bias)):
+                gates[i] = bias[i]
+            for gate in range(4):
+                _add_to_gate(
+                    gates_4BC[gate], x_QKBF, hidden_PKBC, step,
+                    w_ih_GQPFC, w_hh_GPPCC, gate, panel, gates_4BC[gate],
+                )  # fmt: skip
+            enter, keep, new, show = gates_4N[0], gates_4N[1], gates_4N[2], gates_4N[3]
+            before, cell = cell_PKN[panel, step], cell_PKN[panel, step + 1]
+            hidden = hidden_PKN[panel, step + 1]
+            take_sigmoid(enter)
+            take_sigmoid(keep)
+            take_tanh(new)
+            take_sigmoid(show)
+            for i in range(len(cell)):
+                cell[i] = keep[i] * before[i] + enter[i] * new[i]
+            for i in range(len(cell)):
+                hidden[i] = cell[i]
+            take_tanh(hidden)
+            for i in range(len(cell)):
+                hidden[i] *= show[i]
 
 
 @_compiled()
@@ -366,94 +419,121 @@ def _take_through_cell(
 
 @_compiled()
 def lstm_backward(
-    grad_LBV: Array, x_LBF: Array, w_ih_GUX: Array, w_hh_GUV: Array,
-    begin_BV: Array, begin_cell_BV: Array,
-    gates_L4BV: Array, hidden_LBV: Array, cell_LBV: Array,
-    grad_x_LBX: Array, grad_w_ih_GFV: Array, grad_w_hh_GVV: Array, grad_bias_4BV: Array,
+    grad_PLBC: Array, x_QKBF: Array, w_ih_GPQCX: Array, w_hh_GPPCC: Array,
+    gates_PL4BC: Array, hidden_PKBC: Array, cell_PKBC: Array,
+    grad_x_QLBX: Array, grad_w_ih_GQPFC: Array, grad_w_hh_GPPCC: Array, grad_bias_P4BC: Array,
 ) -> None:  # fmt: skip
     """As ``gru_backward``."""
-    num_steps, (batch, filled) = len(x_LBF), begin_BV.shape
-    gates_L4N, cell_LN = gates_L4BV.reshape(num_steps, 4, -1), cell_LBV.reshape(num_steps, -1)
-    given_LN, begin = grad_LBV.reshape(num_steps, -1), begin_cell_BV.reshape(-1)
-    state_BV, num_together = np.zeros_like(begin_BV), max(1, _SUMMED // batch)
-    grad_4CBV = np.zeros((4, num_together, batch, filled), np.float32)
-    grad_4CN, grad_4MV = grad_4CBV.reshape(4, num_together, -1), grad_4CBV.reshape(4, -1, filled)
-    state, bias_4N = state_BV.reshape(-1), grad_bias_4BV.reshape(4, -1)
-    tanh_cell, cell_state = np.zeros_like(begin), np.zeros_like(begin)
+    num_panels, num_steps, batch, num_units = grad_PLBC.shape
+    num_together = max(1, _SUMMED // batch)
+    state_PBC = np.zeros((num_panels, batch, num_units), np.float32)
+    cell_state_PN = np.zeros((num_panels, batch * num_units), np.float32)
+    tanh_cell = np.zeros(batch * num_units, np.float32)
+    grad_4PTBC = np.zeros((4, num_panels, num_together, batch, num_units), np.float32)
+    state_PN, bias_P4N = (
+        state_PBC.reshape(num_panels, -1),
+        grad_bias_P4BC.reshape(num_panels, 4, -1),
+    )
+    grad_4PTN = grad_4PTBC.reshape(4, num_panels, num_together, -1)
+    given_PLN = grad_PLBC.reshape(num_panels, num_steps, -1)
+    gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)
+    cell_PKN = cell_PKBC.reshape(num_panels, num_steps + 1, -1)
     for end in range(num_steps, 0, -num_together):
         first = max(0, end - num_together)
         for step in range(end - 1, first - 1, -1):
             place = step - first
-            _take_through_cell(
-                state, cell_state, given_LN[step],
-                gates_L4N[step, 0], gates_L4N[step, 1], gates_L4N[step, 2], gates_L4N[step, 3],
-                cell_LN[step - 1] if step else begin, cell_LN[step], tanh_cell,
-                grad_4CN[0, place], grad_4CN[1, place], grad_4CN[2, place], grad_4CN[3, place],
-            )  # fmt: skip
-            for gate in range(4):
-                _add(bias_4N[gate], grad_4CN[gate, place])
-                if len(grad_x_LBX):
-                    add_product(grad_x_LBX[step], grad_4CBV[gate, place], w_ih_GUX[gate])
-                add_product(state_BV, grad_4CBV[gate, place], w_hh_GUV[gate])
+            for panel in range(num_panels):
+                gates_4N = gates_PL4N[panel, step]
+                _take_through_cell(
+                    state_PN[panel], cell_state_PN[panel], given_PLN[panel, step],
+                    gates_4N[0], gates_4N[1], gates_4N[2], gates_4N[3],
+                    cell_PKN[panel, step], cell_PKN[panel, step + 1], tanh_cell,
+                    grad_4PTN[0, panel, place], grad_4PTN[1, panel, place],
+                    grad_4PTN[2, panel, place], grad_4PTN[3, panel, place],
+                )  # fmt: skip
+                for gate in range(4):
+                    _add(bias_P4N[panel, gate], grad_4PTN[gate, panel, place])
+            _add_through_products(
+                state_PBC, grad_x_QLBX, grad_4PTBC, place, step, w_ih_GPQCX, w_hh_GPPCC
+            )
         _add_to_weights(
-            grad_w_ih_GFV, grad_w_hh_GVV, grad_4MV, x_LBF, begin_BV, hidden_LBV, first, end
+            grad_w_ih_GQPFC, grad_w_hh_GPPCC, grad_4PTBC, x_QKBF, hidden_PKBC, first, end
         )
 
 
 @_compiled()
-def gather(x_TF: Array, starts_B: Ints, x_LBF: Array) -> None:
-    """Fill the last with the windows of the first that begin at these steps."""
-    for step in range(len(x_LBF)):
+def gather(x_TF: Array, starts_B: Ints, x_KBF: Array) -> None:
+    """Fill the last but for its first step with the windows that begin at these steps."""
+    for step in range(len(x_KBF) - 1):
         for window, start in enumerate(starts_B):
             for feature in range(x_TF.shape[1]):
-                x_LBF[step, window, feature] = x_TF[start + step, feature]
+                x_KBF[step + 1, window, feature] = x_TF[start + step, feature]
+
+
+@_compiled()
+def _take_errors(
+    y_BX: Array, load_B: Array, labels_B: Ints, counts_B: Array, target_T: Array,
+    is_train_T: Array, gain: np.float32, is_change: bool, is_l1: bool, slope_BH: Array,
+    sum_H: Array,
+) -> float:  # fmt: skip
+    """The losses of the labels from ``labels_B`` on; ``slope_BH`` gets their gradient by ``y_BX``.
+
+    It is added to ``sum_H`` as well.
+    """
+    total = 0.0
+    for window, label in enumerate(labels_B):
+        for ahead in range(slope_BH.shape[1]):
+            count = is_train_T[label + ahead] * counts_B[window]
+            error = gain * y_BX[window, ahead] - target_T[label + ahead]
+            if is_change:
+                error += load_B[window]
+            total += count * (abs(error) if is_l1 else error * error)
+            slope = np.sign(error) if is_l1 else error + error
+            slope_BH[window, ahead] = slope * count * gain
+            sum_H[ahead] += slope_BH[window, ahead]
+    return total
 
 
 @_compiled()
 def score(
-    hidden_LBV: Array, load_LB: Array, starts_B: Ints, counts_B: Array, target_T: Array,
-    is_train_T: Array, w_VX: Array, w_HV: Array, bias_H: Array, warmup: int, gain: np.float32,
+    hidden_PKBC: Array, load_KB: Array, starts_B: Ints, counts_B: Array, target_T: Array,
+    is_train_T: Array, w_PCX: Array, w_PHC: Array, bias_X: Array, warmup: int, gain: np.float32,
     is_change: bool, has_relu: bool, is_l1: bool,
-    grad_LBV: Array, grad_w_HV: Array, grad_bias_H: Array,
+    grad_PLBC: Array, grad_w_PHC: Array, grad_bias_H: Array,
 ) -> float:  # fmt: skip
-    """The sum of the losses of all labels; fills ``grad_LBV`` and adds to what comes after it.
+    """The sum of the losses of all labels; fills ``grad_PLBC`` and adds to what comes after it.
 
-    The head's outputs, times ``gain``, are a scaled load, or its change from that of ``load_LB``.
-    A label counts where ``is_train_T`` is 1, times ``counts_B``. ``w_VX`` is ``w_HV`` turned, with
-    the horizon ``H`` filled up.
+    The head's outputs, times ``gain``, are a scaled load, or its change from that of ``load_KB``.
+    A label counts where ``is_train_T`` is 1, times ``counts_B``. ``w_PCX`` is ``w_PHC`` turned,
+    with the horizon ``H`` filled up.
     """
-    total, horizon = 0.0, len(bias_H)
-    out_BV = np.zeros_like(hidden_LBV[0])
-    y_BX = np.empty((len(starts_B), w_VX.shape[1]), np.float32)
-    slope_BH = np.empty((len(starts_B), horizon), np.float32)
-    grad_LBV[:warmup] = 0
-    for step in range(warmup, len(hidden_LBV)):
-        hidden_BV = hidden_LBV[step]
-        if has_relu:
-            out, hidden = out_BV.reshape(-1), hidden_BV.reshape(-1)
+    total, (num_panels, num_steps), batch = 0.0, grad_PLBC.shape[:2], len(starts_B)
+    out_PBC = np.zeros_like(grad_PLBC[:, 0])
+    y_BX = np.empty((batch, len(bias_X)), np.float32)
+    slope_BH = np.empty((batch, len(grad_bias_H)), np.float32)
+    grad_PLBC[:, :warmup] = 0
+    for step in range(warmup, num_steps):
+        for window in range(batch):
+            y_BX[window] = bias_X
+        for panel in range(num_panels):
+            out, hidden = out_PBC[panel].reshape(-1), hidden_PKBC[panel, step + 1].reshape(-1)
             for i in range(len(out)):
-                out[i] = max(hidden[i], np.float32(0))
-            hidden_BV = out_BV
-        y_BX[:] = 0
-        add_product(y_BX, hidden_BV, w_VX)
-        for window, start in enumerate(starts_B):
-            for ahead in range(horizon):
-                label = start + step + 1 + ahead
-                count = is_train_T[label] * counts_B[window]
-                error = gain * (y_BX[window, ahead] + bias_H[ahead]) - target_T[label]
-                if is_change:
-                    error += load_LB[step, window]
-                total += count * (abs(error) if is_l1 else error * error)
-                slope = np.sign(error) if is_l1 else error + error
-                slope_BH[window, ahead] = slope * count * gain
-                grad_bias_H[ahead] += slope * count * gain
-        grad_LBV[step] = 0
-        add_product(grad_LBV[step], slope_BH, w_HV)
-        add_product(grad_w_HV, slope_BH.T, hidden_BV)
-        if has_relu:
-            grad = grad_LBV[step].reshape(-1)
+                out[i] = max(hidden[i], np.float32(0)) if has_relu else hidden[i]
+            add_product(y_BX, out_PBC[panel], w_PCX[panel])
+        total += _take_errors(
+            y_BX, load_KB[step + 1], starts_B + (step + 1), counts_B, target_T, is_train_T,
+            gain, is_change, is_l1, slope_BH, grad_bias_H,
+        )  # fmt: skip
+        for panel in range(num_panels):
+            grad_BC = grad_PLBC[panel, step]
+            out, grad = out_PBC[panel].reshape(-1), grad_BC.reshape(-1)
             for i in range(len(grad)):
-                grad[i] = grad[i] if out[i] > 0 else np.float32(0)
+                grad[i] = 0
+            add_product(grad_BC, slope_BH, w_PHC[panel])
+            add_product(grad_w_PHC[panel], slope_BH.T, out_PBC[panel])
+            if has_relu:
+                for i in range(len(grad)):
+                    grad[i] = grad[i] if out[i] > 0 else np.float32(0)
     return total
 
 

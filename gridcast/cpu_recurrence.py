@@ -3,9 +3,9 @@
 On small batches PyTorch's own layers spend most of their time between operations, and each costs
 more than its arithmetic. What comes out here is what they give, to rounding, in 32 bits.
 
-Legend: ``L`` steps, ``B`` windows, ``F`` features, ``D`` features that stay the same in all steps
-of a window, ``U`` units, ``G`` gates (r, z, n; i, f, g, o); ``V`` and ``X`` are ``U`` and ``F``
-filled up as the kernels want it; ``4``: see there.
+Legend: ``L`` steps, ``K`` the same and one before them, ``B`` windows, ``F`` features, ``D``
+features that stay the same in all steps of a window, ``U`` units, ``V`` units filled up, ``G``
+gates (r, z, n; i, f, g, o); ``P``, ``Q``, ``C``, ``X`` and ``4``: see the kernels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from gridcast import cpu_kernels
-from gridcast.cpu_kernels import LANES, Array
+from gridcast.cpu_kernels import LANES, PANEL, Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,14 +52,13 @@ class Memory:
 class Passed(NamedTuple):
     """What the way back wants to know of the way there."""
 
-    x_LBF: Array
+    x_QKBF: Array
     own_BD: Array | None
-    begin: Sequence[Array]  # (B, V): the hidden states before, and of an LSTM those of the cells
-    gates_L4BV: Array
-    states: Sequence[Array]  # (L, B, V): the same after each step
+    gates_PL4BC: Array
+    states: Sequence[Array]  # (P, K, B, C): the hidden ones, and of an LSTM those of the cells
 
     @property
-    def hidden_LBV(self) -> Array:  # noqa: N802
+    def hidden_PKBC(self) -> Array:  # noqa: N802
         """What the next layer sees."""
         return self.states[0]
 
@@ -79,40 +78,36 @@ class Layer:
         ]
         w_ih, w_hh, self._bias_ih, self._bias_hh = (weights[name] for name in self._names)
         self.units = w_hh.shape[1]
-        self.num_filled = filled(self.units)
+        self.num_panels, self.of_panel = panels_of(self.units)
         self._num_gates = len(w_hh) // self.units
         self._is_lstm = self._num_gates == _LSTM_GATES
         self.num_states = 1 + self._is_lstm
         num_features = w_ih.shape[1] - num_own
-        self._own_ND = w_ih[:, num_features:]  # N: the units of all gates
-        w_ih_GUF, w_hh_GUU = (each.reshape(-1, self.units, each.shape[1]) for each in (w_ih, w_hh))
-        self._w_ih_GUF, self._w_hh_GUU = w_ih_GUF[..., :num_features], w_hh_GUU
-        # As the kernels want them; what they are filled up with stays zero.
-        self._bias_4V = np.zeros((4, self.num_filled), np.float32)
-        self._w_ih_GFV, self._w_hh_GUV, self._back_ih_GUX, self._back_hh_GUV = (
-            np.zeros((self._num_gates, *shape), np.float32)
-            for shape in (
-                (num_features, self.num_filled), (self.units, self.num_filled),
-                (self.units, filled(num_features)), (self.units, self.num_filled),
-            )
-        )  # fmt: skip
-        self.shapes = dict(
-            zip(
-                self._names[:3],
-                (self._w_ih_GFV.shape, self._w_hh_GUV.shape, self._bias_4V.shape),
-                strict=True,
-            )
+        w_ih_GUF, w_hh_GUU = (
+            each.reshape(self._num_gates, self.units, -1) for each in (w_ih, w_hh)
         )
-        if num_own:
-            self.shapes[_OWN] = self._own_ND.shape
+        self._w_ih_GUF, self._own_GUD = w_ih_GUF[..., :num_features], w_ih_GUF[..., num_features:]
+        here = self.num_panels, self.of_panel
+        there = here if number else (1, num_features)  # another layer's states lie in panels
+        self._ih = _Panels(self._w_ih_GUF.transpose(0, 2, 1), there, here)
+        self._hh = _Panels(w_hh_GUU.transpose(0, 2, 1), here, here)
+        self._back_ih = _Panels(self._w_ih_GUF, here, (there[0], filled(there[1])))
+        self._back_hh = _Panels(w_hh_GUU, here, here)
+        self._bias_4V = np.zeros((4, self.num_panels * self.of_panel), np.float32)
+        self._own_GVD = np.zeros((self._num_gates, self._bias_4V.shape[1], num_own), np.float32)
+        self.shapes = {
+            self._names[0]: self._ih.shape,
+            self._names[1]: self._hh.shape,
+            self._names[2]: (self.num_panels, 4, self.of_panel),
+            **({_OWN: self._own_GVD.shape} if num_own else {}),
+        }
 
     def take_weights(self) -> None:
         """Go on with the weights as they are now."""
-        units, num_features = self.units, self._w_ih_GUF.shape[2]
-        self._w_ih_GFV[..., :units] = self._w_ih_GUF.transpose(0, 2, 1)
-        self._w_hh_GUV[..., :units] = self._w_hh_GUU.transpose(0, 2, 1)
-        self._back_ih_GUX[..., :num_features] = self._w_ih_GUF
-        self._back_hh_GUV[..., :units] = self._w_hh_GUU
+        for each in (self._ih, self._hh, self._back_ih, self._back_hh):
+            each.take()
+        units = self.units
+        self._own_GVD[:, :units] = self._own_GUD
         bias_ih_GU, bias_hh_GU = (
             each.reshape(-1, units) for each in (self._bias_ih, self._bias_hh)
         )
@@ -124,65 +119,106 @@ class Layer:
             bias_4U[:2] += bias_hh_GU[:2]
 
     def forward(
-        self, x_LBF: Array, own_BD: Array | None, begin: Sequence[Array], memory: Memory
+        self, x_QKBF: Array, own_BD: Array | None, begin: Sequence[Array], memory: Memory
     ) -> Passed:
-        """All steps of these windows."""
-        num_steps, num_windows = x_LBF.shape[:2]
-        shape = num_windows, self.num_filled
-        bias_4BV = memory("bias", 4, *shape)
-        bias_4BV[:] = self._bias_4V[:, None]
+        """All steps of these windows, from states ``(P, B, C)`` on."""
+        num_steps, num_windows = x_QKBF.shape[1] - 1, x_QKBF.shape[2]
+        panels, shape = self.num_panels, (num_windows, self.of_panel)
+        bias_P4BC = memory("bias", panels, 4, *shape)
+        bias_P4BC[:] = self._bias_4V.reshape(4, panels, 1, -1).swapaxes(0, 1)
         if own_BD is not None:
-            own_BGU = (own_BD @ self._own_ND.T).reshape(num_windows, -1, self.units)
-            bias_4BV[: self._num_gates, :, : self.units] += own_BGU.transpose(1, 0, 2)
-        gates_L4BV = memory(f"gates {self._number}", num_steps, 4, *shape)
+            own_BN = own_BD @ self._own_GVD.reshape(-1, own_BD.shape[1]).T
+            own_BGPC = own_BN.reshape(num_windows, -1, panels, self.of_panel)
+            bias_P4BC[:, : self._num_gates] += own_BGPC.transpose(2, 1, 0, 3)
+        gates_PL4BC = memory(f"gates {self._number}", panels, num_steps, 4, *shape)
         states = [
-            memory(f"state {self._number} {which}", num_steps, *shape)
+            memory(f"state {self._number} {which}", panels, num_steps + 1, *shape)
             for which in range(self.num_states)
         ]
+        for state_PKBC, before_PBC in zip(states, begin, strict=True):
+            state_PKBC[:, 0] = before_PBC
         kernel = cpu_kernels.lstm_forward if self._is_lstm else cpu_kernels.gru_forward
-        kernel(x_LBF, self._w_ih_GFV, self._w_hh_GUV, bias_4BV, *begin, gates_L4BV, *states)
-        return Passed(x_LBF, own_BD, begin, gates_L4BV, states)
+        kernel(x_QKBF, self._ih.panels, self._hh.panels, bias_P4BC, gates_PL4BC, *states)
+        return Passed(x_QKBF, own_BD, gates_PL4BC, states)
 
     def backward(
-        self, grad_LBV: Array, passed: Passed, sums: Mapping[str, Array], memory: Memory
+        self, grad_PLBC: Array, passed: Passed, sums: Mapping[str, Array], memory: Memory
     ) -> tuple[Array, Array | None]:
         """Add what the hidden states' gradient gives by the weights to ``sums`` (``shapes``).
 
-        What it gives by the features, ``(L, B, X)``, comes back, or no step of it for the first
+        What it gives by the features, ``(Q, L, B, X)``, comes back, or no step of it for the first
         layer, and by what is the same in all steps, ``(B, D)``.
         """
-        num_steps, num_windows = grad_LBV.shape[:2] if self._number else (0, grad_LBV.shape[1])
-        grad_x_LBX = memory(
-            f"gradient {self._number}", num_steps, num_windows, self._back_ih_GUX.shape[2]
-        )
-        grad_bias_4BV = memory("gradient of bias", 4, num_windows, self.num_filled)
-        grad_x_LBX[:], grad_bias_4BV[:] = 0, 0
+        num_steps, num_windows = grad_PLBC.shape[1:3]
+        num_panels, of_panel = self._back_ih.shape[2], self._back_ih.shape[4]
+        grad_x_QLBX = memory(
+            f"gradient {self._number}",
+            num_panels, num_steps if self._number else 0, num_windows, of_panel,
+        )  # fmt: skip
+        grad_bias_P4BC = memory("gradient of bias", self.num_panels, 4, num_windows, self.of_panel)
+        grad_x_QLBX[:], grad_bias_P4BC[:] = 0, 0
         kernel = cpu_kernels.lstm_backward if self._is_lstm else cpu_kernels.gru_backward
         kernel(
-            grad_LBV, passed.x_LBF, self._back_ih_GUX, self._back_hh_GUV, *passed.begin,
-            passed.gates_L4BV, *passed.states,
-            grad_x_LBX, *(sums[name] for name in self._names[:2]), grad_bias_4BV,
+            grad_PLBC, passed.x_QKBF, self._back_ih.panels, self._back_hh.panels,
+            passed.gates_PL4BC, *passed.states,
+            grad_x_QLBX, *(sums[name] for name in self._names[:2]), grad_bias_P4BC,
         )  # fmt: skip
-        sums[self._names[2]][:] += grad_bias_4BV.sum(1)
+        sums[self._names[2]][:] += grad_bias_P4BC.sum(2)
         if passed.own_BD is None:
-            return grad_x_LBX, None
-        grad_GBU = grad_bias_4BV[: self._num_gates, :, : self.units]
-        grad_BN = grad_GBU.transpose(1, 0, 2).reshape(num_windows, -1)
-        sums[_OWN][:] += grad_BN.T @ passed.own_BD
-        return grad_x_LBX, grad_BN @ self._own_ND
+            return grad_x_QLBX, None
+        grad_PGBC = grad_bias_P4BC[:, : self._num_gates]
+        grad_BN = grad_PGBC.transpose(2, 1, 0, 3).reshape(num_windows, -1)
+        sums[_OWN][:] += (grad_BN.T @ passed.own_BD).reshape(sums[_OWN].shape)
+        return grad_x_QLBX, grad_BN @ self._own_GVD.reshape(grad_BN.shape[1], -1)
 
     def fill(self, grads: Mapping[str, Array], sums: Mapping[str, Array]) -> None:
         """The gradients by its weights, as PyTorch has these, from ``sums`` over all windows."""
         units, num_features = self.units, self._w_ih_GUF.shape[2]
         w_ih, w_hh, bias_ih, bias_hh = (grads[name] for name in self._names)
         w_ih_GUF, w_hh_GUU = (each.reshape(-1, units, each.shape[1]) for each in (w_ih, w_hh))
-        w_ih_GUF[..., :num_features] = sums[self._names[0]][..., :units].transpose(0, 2, 1)
-        w_hh_GUU[:] = sums[self._names[1]][..., :units].transpose(0, 2, 1)
+        in_ih_GFU, in_hh_GUU = (
+            self._ih.taken_out(sums[self._names[0]]),
+            self._hh.taken_out(sums[self._names[1]]),
+        )
+        w_ih_GUF[..., :num_features] = in_ih_GFU.transpose(0, 2, 1)
+        w_hh_GUU[:] = in_hh_GUU.transpose(0, 2, 1)
         if _OWN in self.shapes:
-            w_ih[:, num_features:] = sums[_OWN]
-        bias_4U = sums[self._names[2]][:, :units]
+            w_ih_GUF[..., num_features:] = sums[_OWN][:, :units]
+        bias_4U = sums[self._names[2]].swapaxes(0, 1).reshape(4, -1)[:, :units]
         bias_ih.reshape(-1, units)[:] = bias_4U[: self._num_gates]
         bias_hh.reshape(-1, units)[:] = bias_4U if self._is_lstm else bias_4U[[0, 1, 3]]
+
+
+class _Panels:
+    """A matrix for each gate, ``(G, I, J)``, cut into panels as the kernels want them.
+
+    Of panels down and across are given how many there are, and the rows or columns of each.
+    """
+
+    def __init__(self, weights_GIJ: Array, down: tuple[int, int], across: tuple[int, int]) -> None:
+        self._weights_GIJ, (_, self._num_rows, self._num_columns) = weights_GIJ, weights_GIJ.shape
+        self._whole = np.zeros((len(weights_GIJ), prod(down), prod(across)), np.float32)
+        self._cut = self._whole.reshape(-1, *down, *across).swapaxes(2, 3)
+        self._is_one = down[0] == across[0] == 1
+        self.shape = self._cut.shape
+        self.panels = np.ascontiguousarray(self._cut)
+
+    def take(self) -> None:
+        """Go on with the weights as they are now; what panels are filled up with stays zero."""
+        self._whole[:, : self._num_rows, : self._num_columns] = self._weights_GIJ
+        if not self._is_one:  # else they are the same memory
+            self.panels[:] = self._cut
+
+    def taken_out(self, panels: Array) -> Array:
+        """From panels like these, ``(G, I, J)``."""
+        matrix = panels.swapaxes(2, 3).reshape(self._whole.shape)
+        return matrix[:, : self._num_rows, : self._num_columns]
+
+
+def panels_of(units: int) -> tuple[int, int]:
+    """How many panels they lie in, and the units of each, filled up."""
+    num_panels = -(-units // PANEL)
+    return num_panels, filled(-(-units // num_panels))
 
 
 def filled(number: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CELLS = pytest.mark.parametrize("cell", ["gru", "lstm"])
 ONE = torch.ones(1)
+ROUNDING = 1e-6  # of a hidden state
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def some_starts(seed: int, num_windows: int) -> Tensor:
     model=st.fixed_dictionaries(
         {
             "num_layers": st.integers(1, 3),
-            "hidden_size": st.sampled_from([4, 16, 21]),
+            "hidden_size": st.sampled_from([4, 16, 21, 70]),
             "region_units": st.sampled_from([0, 2]),
             "head_relu": st.booleans(),
             "target": st.sampled_from(["change", "level"]),
@@ -79,11 +80,18 @@ def test_losses_and_gradients_are_those_of_pytorch(
     data = make_data(config)
     stack = ForecasterStack(data, config, cell=cell, seeds=[1])
     ours, theirs = CompiledGradient(stack, data, config), BatchGradient(stack, data, config)
+    given_states: list[Tensor] = []
+    stack._views[0].recurrent.register_forward_hook(
+        lambda *call: given_states.append(call[2][0].detach())
+    )
     for seed in range(3):
         starts_SB = some_starts(seed, num_windows)
         filling = starts_SB[:, 1 : 1 + num_filling]
         filling.copy_(-1 - filling)
-        for wanted, found in zip(theirs(starts_SB, 2 * ONE), ours(starts_SB, 2 * ONE), strict=True):
+        wanted_both = theirs(starts_SB, 2 * ONE)
+        # At zero a gradient through the head's ReLU is a matter of rounding.
+        assume(not model["head_relu"] or float(given_states[-1].abs().min()) > ROUNDING)
+        for wanted, found in zip(wanted_both, ours(starts_SB, 2 * ONE), strict=True):
             error = (found - wanted).norm() / wanted.norm()
             assert float(error) < 1e-5
     for each in (ours, theirs):

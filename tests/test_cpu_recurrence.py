@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gridcast import cpu_kernels
 from gridcast.cpu_kernels import LANES, add_product, take_sigmoid, take_tanh
-from gridcast.cpu_recurrence import Layer, Memory, filled, parts_of
+from gridcast.cpu_recurrence import Layer, Memory, filled, panels_of, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,17 +61,22 @@ def by_us(
         for number in range(network.num_layers)
     ]
     memory, passed = Memory(), []
-    inputs = np.ascontiguousarray(x_BLF.numpy().transpose(1, 0, 2))
+    inputs = np.full((1, x_BLF.shape[1] + 1, batch, x_BLF.shape[2]), np.nan, np.float32)
+    inputs[0, 1:] = x_BLF.numpy().transpose(1, 0, 2)
     for number, layer in enumerate(layers):
         layer.take_weights()
-        before = [np.zeros((batch, layer.num_filled), np.float32) for _ in range(layer.num_states)]
-        for each, state in zip(before, () if begin is None else states_of(begin), strict=False):
-            each[:, :units] = state[number]
+        shape = layer.num_panels, batch, layer.of_panel
+        before = [np.zeros(shape, np.float32) for _ in range(layer.num_states)]
+        for each_PBC, state in zip(before, () if begin is None else states_of(begin), strict=False):
+            each_BPC = np.zeros((batch, layer.num_panels, layer.of_panel), np.float32)
+            each_BPC.reshape(batch, -1)[:, :units] = state[number]
+            each_PBC[:] = each_BPC.swapaxes(0, 1)
         passed.append(layer.forward(inputs, own if number == 0 else None, before, memory))
-        inputs = passed[-1].hidden_LBV
-    hidden = torch.from_numpy(inputs[..., :units].transpose(1, 0, 2).copy())
-    grad = np.zeros_like(inputs)
-    grad[..., :units] = weights_of_states(hidden).numpy().transpose(1, 0, 2)
+        inputs = passed[-1].hidden_PKBC
+    hidden = torch.from_numpy(out_of_panels(inputs, units)[:, 1:].copy())
+    grad_BLPC = np.zeros_like(inputs[:, 1:].transpose(2, 1, 0, 3), order="C")
+    grad_BLPC.reshape(*hidden.shape[:2], -1)[..., :units] = weights_of_states(hidden)
+    grad = np.ascontiguousarray(grad_BLPC.transpose(2, 1, 0, 3))
     by_own: list[np.ndarray] = []
     for layer, there in zip(reversed(layers), reversed(passed), strict=True):
         sums = {name: np.zeros(shape, np.float32) for name, shape in layer.shapes.items()}
@@ -79,10 +84,17 @@ def by_us(
         layer.fill(grads, sums)
         by_own.extend([] if grad_own is None else [grad_own])
     ends = [
-        np.stack([there.states[which][-1, :, :units] for there in passed])
+        np.stack([out_of_panels(there.states[which], units)[:, -1] for there in passed])
         for which in range(layers[0].num_states)
     ]
     return [hidden, *map(torch.from_numpy, [*ends, *grads.values(), *by_own])]
+
+
+def out_of_panels(panels_PKBC: np.ndarray, units: int) -> np.ndarray:
+    """``(B, K, U)``."""
+    num_panels, num_steps, batch, of_panel = panels_PKBC.shape
+    states_BKPC = panels_PKBC.transpose(2, 1, 0, 3)
+    return states_BKPC.reshape(batch, num_steps, num_panels * of_panel)[..., :units]
 
 
 def states_of(begin: States) -> Sequence[Tensor]:
@@ -94,7 +106,7 @@ def states_of(begin: States) -> Sequence[Tensor]:
     kind=st.sampled_from([nn.GRU, nn.LSTM]),
     shape=st.tuples(st.integers(1, 17), st.integers(1, 12), st.integers(1, 20)),
     num_own=st.integers(0, 3),
-    units=st.integers(1, 70),
+    units=st.one_of(st.integers(1, 70), st.integers(71, 200)),
     num_layers=st.integers(1, 2),
     is_carried=st.booleans(),
     seed=st.integers(0, 9),
@@ -132,7 +144,9 @@ def test_each_window_is_one_threads_and_threads_have_about_as_many(
 
 
 @BOTH
-@pytest.mark.parametrize(("batch", "lookback", "units"), [(16, 168, 64), (3, 20, 100)])
+@pytest.mark.parametrize(
+    ("batch", "lookback", "units"), [(16, 168, 64), (3, 20, 100), (5, 20, 150)]
+)
 @pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])  # with the last, gates are nearly shut or open
 def test_it_is_as_exact_as_pytorch(
     kind: type[nn.GRU | nn.LSTM], batch: int, lookback: int, units: int, scale: float
