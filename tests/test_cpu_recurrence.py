@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gridcast import cpu_kernels
 from gridcast.cpu_kernels import LANES, add_product, take_sigmoid, take_tanh
-from gridcast.cpu_recurrence import Layer, Memory, filled, panels_of, parts_of
+from gridcast.cpu_recurrence import Layer, Memory, filled, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
