@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from gridcast.config import Labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Status = Literal["completed", "partial", "failed"]
 DataKind = Literal["real", "synthetic"]
@@ -103,6 +107,7 @@ class ModelRecord(Record):
     mase: float
     validation_smape: float | None
     train_seconds: float
+    num_together: int = 1  # seeds that shared this time: those of a pass
     pass_seconds: list[float]
     evaluation_seconds: float
     peak_memory_bytes: int
@@ -111,10 +116,25 @@ class ModelRecord(Record):
     cached: bool
 
 
+def seconds_together(models: Sequence[ModelRecord]) -> float:
+    """What models took (s), the time of a pass that several of them shared counted once.
+
+    >>> alone = ModelRecord.model_construct(cell="gru", train_seconds=10.0, num_together=1)
+    >>> shared = ModelRecord.model_construct(cell="lstm", train_seconds=12.0, num_together=4)
+    >>> seconds_together([alone, alone, shared]), seconds_together([shared] * 4)
+    (32.0, 12.0)
+    """
+    num_of_cell = Counter(each.cell for each in models)
+    return sum(
+        each.train_seconds / min(each.num_together, num_of_cell[each.cell]) for each in models
+    )
+
+
 class MeanRecord(Record):
     """The mean of several models' forecasts (``members``) on the same labels.
 
-    It costs what they cost together; ``smape`` and its like as in :class:`ModelRecord`.
+    It costs what they cost together, a time that seeds share once; ``smape`` and its like as in
+    :class:`ModelRecord`.
     """
 
     members: tuple[str, ...]

@@ -22,7 +22,7 @@ from gridcast.evaluation import (
     smape_by_region,
 )
 from gridcast.splits import VALIDATION
-from gridcast.summary import BaselineRecord, MeanRecord, ModelRecord
+from gridcast.summary import BaselineRecord, MeanRecord, ModelRecord, seconds_together
 from tasks.records import Evaluation, Features, FittedBaseline, TrainedJob
 from tasks.storage import publishing, require_sha256
 
@@ -107,6 +107,7 @@ def _model_record(trained: TrainedJob, scores: pd.DataFrame) -> ModelRecord:
         mase=overall["mase"],
         validation_smape=trained.history[-1]["validation_smape"],
         train_seconds=trained.train_seconds,
+        num_together=trained.num_together,
         pass_seconds=_pass_seconds(trained),
         evaluation_seconds=trained.evaluation_seconds,
         peak_memory_bytes=trained.peak_memory_bytes,
@@ -134,7 +135,7 @@ def _mean_records(
             **overall_scores(scores, name),
             smape_by_region=smape_by_region(scores, name),
             validation_smape=validation.get(name),
-            train_seconds=sum(each.train_seconds for each in own),
+            train_seconds=seconds_together(own),
         )
     return records
 

@@ -6,7 +6,8 @@ import logging
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -23,12 +24,14 @@ from tasks.show_study import show_study
 from tasks.storage import read_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gridcast.lineage import Finding
     from gridcast.summary import MeanRecord, ModelRecord, Summary
 
 
 _WIDTH_OF_FILES = 120
-_MOST_REGIONS = 100  # in a table of the terminal
+_MOST_REGIONS, _MOST_COLUMNS = 100, 10  # in a table of the terminal
 _WIDTH_OF_NAMES, _WIDTH_OF_STATES = 24, 10  # columns of the links
 
 
@@ -143,16 +146,18 @@ def show_leaks(path: Path) -> None:
 def _scores_table(summary: Summary) -> Table:
     table = Table(title="sMAPE on the test part (percent)", box=box.SIMPLE_HEAD)
     table.add_column("region")
-    columns = _contestants(summary)
-    is_naive = [
-        isinstance(each, BaselineRecord) and each.kind == "naive" for each in columns.values()
-    ]
+    columns = _columns(summary)
+    is_naive = [each.is_naive for each in columns.values()]
     for name in columns:
         table.add_column(re.sub("[-_]", " ", name), justify="right")  # so that it may be wrapped
     errors = next(iter(columns.values())).smape_by_region if columns else {}
     told = [name for name in summary.regions if name in set(told_regions(errors))]
+    captions = []
     if len(told) < len(errors):
-        table.caption = f"of {len(errors):,} regions the best and the worst {len(told) // 2}"
+        captions.append(f"of {len(errors):,} regions the best and the worst {len(told) // 2}")
+    if len(columns) < len(_contestants(summary)):
+        captions.append("of several seeds the mean error; each by itself below")
+    table.caption = "\n".join(captions) or None
     for region in told:
         values = [each.smape_by_region.get(region) for each in columns.values()]
         if None not in values:
@@ -163,6 +168,43 @@ def _scores_table(summary: Summary) -> Table:
         table.add_section()
         table.add_row("validation", *_validation_row(columns, summary.preferred))
     return table
+
+
+class _Column(NamedTuple):
+    """The errors (percent) of one contestant, or the mean ones of several seeds."""
+
+    smape: float
+    smape_by_region: dict[str, float]
+    validation_smape: float | None
+    is_naive: bool
+
+    @classmethod
+    def of(cls, own: Sequence[ModelRecord | MeanRecord | BaselineRecord]) -> _Column:
+        by_region: dict[str, list[float]] = {}
+        for each in own:
+            for region, error in each.smape_by_region.items():
+                by_region.setdefault(region, []).append(error)
+        validation = [each.validation_smape for each in own if each.validation_smape is not None]
+        return cls(
+            fmean(each.smape for each in own),
+            {region: fmean(errors) for region, errors in by_region.items()},
+            fmean(validation) if validation else None,
+            isinstance(own[0], BaselineRecord) and own[0].kind == "naive",
+        )
+
+
+def _columns(summary: Summary) -> dict[str, _Column]:
+    """A column for each contestant, or where that were too many, one for the seeds of each cell."""
+    contestants = _contestants(summary)
+    if len(contestants) <= _MOST_COLUMNS:
+        return {name: _Column.of([each]) for name, each in contestants.items()}
+    together: dict[str, list[ModelRecord | MeanRecord | BaselineRecord]] = {}
+    for name, each in contestants.items():
+        together.setdefault(re.sub(r"-seed\d+$", "", name), []).append(each)
+    return {
+        f"{name} ({len(own)} seeds)" if len(own) > 1 else name: _Column.of(own)
+        for name, own in together.items()
+    }
 
 
 def _contestants(summary: Summary) -> dict[str, ModelRecord | MeanRecord | BaselineRecord]:
@@ -185,9 +227,7 @@ def _marked(values: list[float], is_naive: list[bool]) -> list[str]:
     return cells
 
 
-def _validation_row(
-    columns: dict[str, ModelRecord | MeanRecord | BaselineRecord], preferred: str
-) -> list[str]:
+def _validation_row(columns: dict[str, _Column], preferred: str) -> list[str]:
     """The errors that a choice may be made by; the smallest is marked."""
     cells = []
     for name, each in columns.items():
@@ -210,6 +250,7 @@ def _models_table(summary: Summary) -> Table:
     table = Table(title="Models", box=box.SIMPLE_HEAD)
     names = (
         "model",
+        "sMAPE %",
         "training s",
         "parameters",
         "MAE MW",
@@ -223,12 +264,13 @@ def _models_table(summary: Summary) -> Table:
     for name, model in summary.models.items():
         seconds = f"{model.train_seconds:.1f}" + (" (cached)" if model.cached else "")
         table.add_row(
-            name, seconds, f"{model.num_parameters:,}", f"{model.mae:.1f}", f"{model.rmse:.1f}",
-            f"{model.mase:.3f}", f"{model.peak_memory_bytes / 1e6:.0f}", model.device,
+            name, f"{model.smape:.3f}", seconds, f"{model.num_parameters:,}",
+            f"{model.mae:.1f}", f"{model.rmse:.1f}", f"{model.mase:.3f}",
+            f"{model.peak_memory_bytes / 1e6:.0f}", model.device,
         )  # fmt: skip
     for name, mean in summary.means.items():
         table.add_row(
-            name, f"{mean.train_seconds:.1f}", f"{mean.num_parameters:,}",
+            name, f"{mean.smape:.3f}", f"{mean.train_seconds:.1f}", f"{mean.num_parameters:,}",
             f"{mean.mae:.1f}", f"{mean.rmse:.1f}", f"{mean.mase:.3f}", "–", "–",
         )  # fmt: skip
     for name, each in summary.baselines.items():
@@ -240,7 +282,7 @@ def _models_table(summary: Summary) -> Table:
 def _baseline_row(baseline: BaselineRecord) -> list[str]:
     seconds = _number(baseline.train_seconds, 1) + (" (cached)" if baseline.cached else "")
     errors = _number(baseline.mae, 1), _number(baseline.rmse, 1), _number(baseline.mase, 3)
-    return [seconds, "–", *errors, "–", "cpu"]
+    return [f"{baseline.smape:.3f}", seconds, "–", *errors, "–", "cpu"]
 
 
 def _number(value: float | None, digits: int) -> str:
