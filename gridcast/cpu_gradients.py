@@ -189,10 +189,12 @@ class CompiledGradient:
         is_change = model.target == "change"
         panels, num_steps, *of_step = hidden_PKBC.shape
         grad_PLBC = memory("gradient of loss", panels, num_steps - 1, *of_step)
+        warmup = self._config.windows.warmup
+        grad_PLBC[:, :warmup] = 0
         total = cpu_kernels.score(
             hidden_PKBC, x_KBF[..., LOAD], part.starts_B, part.counts_B,
             self._target_T, self._is_train_T,
-            self._head_PCX, self._head_PHC, self._bias_X, self._config.windows.warmup,
+            self._head_PCX, self._head_PHC, self._bias_X, warmup,
             np.float32(model.change_scale if is_change else 1),
             is_change, model.head_relu, training.loss == "l1",
             grad_PLBC, sums["head.weight"], sums["head.bias"],

@@ -472,21 +472,22 @@ def gather(x_TF: Array, starts_B: Ints, x_KBF: Array) -> None:
 
 @_compiled()
 def _take_errors(
-    y_BX: Array, load_B: Array, labels_B: Ints, counts_B: Array, target_T: Array,
+    y_BX: Array, load_KB: Array, starts_B: Ints, step: int, counts_B: Array, target_T: Array,
     is_train_T: Array, gain: np.float32, is_change: bool, is_l1: bool, slope_BH: Array,
     sum_H: Array,
 ) -> float:  # fmt: skip
-    """The losses of the labels from ``labels_B`` on; ``slope_BH`` gets their gradient by ``y_BX``.
+    """The losses of the labels after a step; ``slope_BH`` gets their gradient by ``y_BX``.
 
     It is added to ``sum_H`` as well.
     """
     total = 0.0
-    for window, label in enumerate(labels_B):
+    for window, start in enumerate(starts_B):
         for ahead in range(slope_BH.shape[1]):
-            count = is_train_T[label + ahead] * counts_B[window]
-            error = gain * y_BX[window, ahead] - target_T[label + ahead]
+            label = start + step + 1 + ahead
+            count = is_train_T[label] * counts_B[window]
+            error = gain * y_BX[window, ahead] - target_T[label]
             if is_change:
-                error += load_B[window]
+                error += load_KB[step + 1, window]
             total += count * (abs(error) if is_l1 else error * error)
             slope = np.sign(error) if is_l1 else error + error
             slope_BH[window, ahead] = slope * count * gain
@@ -501,27 +502,29 @@ def score(
     is_change: bool, has_relu: bool, is_l1: bool,
     grad_PLBC: Array, grad_w_PHC: Array, grad_bias_H: Array,
 ) -> float:  # fmt: skip
-    """The sum of the losses of all labels; fills ``grad_PLBC`` and adds to what comes after it.
+    """The sum of the losses of all labels; adds to what comes after ``grad_PLBC``, and fills that.
+
+    Of the steps of the warm-up, which have no loss, nothing is written.
 
     The head's outputs, times ``gain``, are a scaled load, or its change from that of ``load_KB``.
     A label counts where ``is_train_T`` is 1, times ``counts_B``. ``w_PCX`` is ``w_PHC`` turned,
     with the horizon ``H`` filled up.
     """
-    total, (num_panels, num_steps), batch = 0.0, grad_PLBC.shape[:2], len(starts_B)
-    out_PBC = np.zeros_like(grad_PLBC[:, 0])
+    num_panels, num_steps, batch, num_units = grad_PLBC.shape
+    total, out_PBC = 0.0, np.empty((num_panels, batch, num_units), np.float32)
     y_BX = np.empty((batch, len(bias_X)), np.float32)
     slope_BH = np.empty((batch, len(grad_bias_H)), np.float32)
-    grad_PLBC[:, :warmup] = 0
     for step in range(warmup, num_steps):
         for window in range(batch):
-            y_BX[window] = bias_X
+            for i in range(len(bias_X)):
+                y_BX[window, i] = bias_X[i]
         for panel in range(num_panels):
             out, hidden = out_PBC[panel].reshape(-1), hidden_PKBC[panel, step + 1].reshape(-1)
             for i in range(len(out)):
                 out[i] = max(hidden[i], np.float32(0)) if has_relu else hidden[i]
             add_product(y_BX, out_PBC[panel], w_PCX[panel])
         total += _take_errors(
-            y_BX, load_KB[step + 1], starts_B + (step + 1), counts_B, target_T, is_train_T,
+            y_BX, load_KB, starts_B, step, counts_B, target_T, is_train_T,
             gain, is_change, is_l1, slope_BH, grad_bias_H,
         )  # fmt: skip
         for panel in range(num_panels):

@@ -282,13 +282,18 @@ def test_the_arithmetic_of_a_step_is_that_of_the_networks_products(
 
 def test_a_share_of_the_limit_is_of_the_same_device_and_precision() -> None:
     ceilings = [
-        {"contestant": "matrix product", "precision": "fp32", "flops_per_second": 1e12},
+        {"contestant": "compiled product", "precision": "fp32", "flops_per_second": 1e12},
+        {"contestant": "matrix product", "precision": "fp32", "flops_per_second": 5e11},
         {"contestant": "copy", "bytes_per_second": 1e10},
     ]
-    kept = make_kept(make_turn("ours", 64.0, 1), make_turn("ours", 64.0, 1, precision="bf16"))
+    kept = make_kept(
+        make_turn("ours", 64.0, 1), make_turn("ours", 64.0, 1, precision="bf16"),
+        make_turn("darts", 8.0, 1, setting="slow"), make_turn("darts", 16.0, 1, setting="fast"),
+    )  # fmt: skip
     machine = make_kept(*ceilings, benchmark="ceilings")
     text = "\n".join(limits({"cpu": machine}, [kept, {**kept, "device": "GPU X"}]))
     weights = 3 * 64 * (12 + 64)
     share = 100 * 6 * weights * 64 * 168 / 1e12
-    assert cells_of(text, "GRU, fp32, the shape of base (rivals)")[2] == f"{share:.1f} %"
-    assert cells_of(text, "GRU, bf16, the shape of base (rivals)")[2] == "not measured"
+    assert cells_of(text, "GRU, fp32, shape of base (rivals), ours")[2] == f"{share:.1f} %"
+    assert cells_of(text, "GRU, fp32, shape of base (rivals), darts")[2] == f"{share / 4:.1f} %"
+    assert cells_of(text, "GRU, bf16, shape of base (rivals), ours")[2] == "not measured"
