@@ -2,7 +2,8 @@
 
 Their weights lie in one matrix, a row a forecaster. On a GPU with our kernels (``recurrence.py``)
 all of them go through the network together; ten small ones then cost little more than one.
-Everywhere else a stack holds one forecaster, and PyTorch's own layers run it.
+Everywhere else a stack holds one forecaster: PyTorch's own layers run it, or on a CPU loops that
+are compiled (``cpu_gradients.py``).
 
 Legend: ``S`` forecasters, ``P`` parameters, ``B`` windows, ``L`` lookback, ``F`` features, ``U``
 units, ``O`` origins, ``H`` horizon, ``R`` regions.
