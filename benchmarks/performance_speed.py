@@ -139,7 +139,7 @@ def ceilings_table(rows: Iterable[Json]) -> str:
 
 
 def shares(kept: Json, ceilings: Sequence[Json]) -> list[list[str]]:
-    """One line for each network of ours that a file has."""
+    """One line for each network and contestant that a file has."""
     rates = dict[str, float]()
     for row in ceilings:
         if row["contestant"] != "copy":

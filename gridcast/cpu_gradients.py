@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gridcast import cpu_kernels
 from gridcast.cpu_kernels import Array, Ints
-from gridcast.cpu_recurrence import Layer, Memory, filled, on_threads, parts_of
+from gridcast.cpu_recurrence import Layer, Memory, Panels, filled, on_threads, parts_of
 from gridcast.models import LOAD
 
 if TYPE_CHECKING:
@@ -73,13 +73,14 @@ class CompiledGradient:
         ]
         panels, of_panel = self._layers[0].num_panels, self._layers[0].of_panel
         horizon = config.windows.horizon
-        self._head_PHC = np.zeros((panels, horizon, of_panel), np.float32)
-        self._head_PCX = np.zeros((panels, of_panel, filled(horizon)), np.float32)
+        head_1HU, states = self._weights["head.weight"][None], (panels, of_panel)
+        self._head = Panels(head_1HU, (1, horizon), states)
+        self._turned_head = Panels(head_1HU.swapaxes(1, 2), states, (1, filled(horizon)))
         self._bias_X = np.zeros(filled(horizon), np.float32)
         # Of the gradients of a part, as they come.
         self._shapes = {
             name: shape for name, shape in shapes.items() if not name.startswith("recurrent.")
-        } | {"head.weight": self._head_PHC.shape}
+        } | {"head.weight": self._head.shape}
         for layer in self._layers:
             self._shapes |= layer.shapes
         shape = panels, config.training.batch_size, of_panel
@@ -104,22 +105,15 @@ class CompiledGradient:
             starts_B = np.array_split(whole_B, self._num_shares)[self._share]
         for layer in self._layers:
             layer.take_weights()
-        self._take_head()
+        self._head.take()
+        self._turned_head.take()
+        self._bias_X[: self._config.windows.horizon] = self._weights["head.bias"]
         parts = self._parts(starts_B)
         losses, sums = zip(*on_threads(self._run, parts, self._memory), strict=True)
         self._fill(_cut(sum(sums[1:], sums[0]), self._shapes))
         self._grad_P *= scale_S.item() / num_labels
         loss_S = np.array([sum(losses) / num_labels], np.float32)
         return torch.from_numpy(loss_S), torch.from_numpy(self._grad_P)[None]
-
-    def _take_head(self) -> None:
-        layer = self._layers[0]
-        for panel, of_panel_HC in enumerate(self._head_PHC):
-            units = slice(panel * layer.of_panel, min(layer.units, (panel + 1) * layer.of_panel))
-            of_panel_HC[:, : units.stop - units.start] = self._weights["head.weight"][:, units]
-        horizon = self._head_PHC.shape[1]
-        self._head_PCX[..., :horizon] = self._head_PHC.swapaxes(1, 2)
-        self._bias_X[:horizon] = self._weights["head.bias"]
 
     def _num_labels(self, starts_B: Ints) -> int:
         """The training labels of these windows."""
@@ -194,18 +188,16 @@ class CompiledGradient:
         total = cpu_kernels.score(
             hidden_PKBC, x_KBF[..., LOAD], part.starts_B, part.counts_B,
             self._target_T, self._is_train_T,
-            self._head_PCX, self._head_PHC, self._bias_X, warmup,
+            self._turned_head.panels[0, :, 0], self._head.panels[0, 0], self._bias_X, warmup,
             np.float32(model.change_scale if is_change else 1),
             is_change, model.head_relu, training.loss == "l1",
-            grad_PLBC, sums["head.weight"], sums["head.bias"],
+            grad_PLBC, sums["head.weight"][0, 0], sums["head.bias"],
         )  # fmt: skip
         return total, grad_PLBC
 
     def _fill(self, sums: Mapping[str, Array]) -> None:
         """Bring the gradients into the order of the parameters."""
-        units = self._layers[0].units
-        head_HV = sums["head.weight"].swapaxes(0, 1).reshape(len(sums["head.bias"]), -1)
-        self._grads["head.weight"][:] = head_HV[:, :units]
+        self._grads["head.weight"][:] = self._head.taken_out(sums["head.weight"])[0]
         self._grads["head.bias"][:] = sums["head.bias"]
         if self._config.model.region_units:
             self._grads["region_RD"][:] = sums["region_RD"]

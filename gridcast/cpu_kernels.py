@@ -210,10 +210,8 @@ def gru_forward(
 ) -> None:  # fmt: skip
     """Fill the last two: r, z, n and q of each step, and the hidden states but for the first."""
     num_panels, num_steps = gates_PL4BC.shape[:2]
-    gates_PL4N, bias_PN = (
-        gates_PL4BC.reshape(num_panels, num_steps, 4, -1),
-        bias_P4BC.reshape(num_panels, -1),
-    )
+    gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)
+    bias_PN = bias_P4BC.reshape(num_panels, -1)
     hidden_PKN = hidden_PKBC.reshape(num_panels, num_steps + 1, -1)
     for step in range(num_steps):
         for panel in range(num_panels):
@@ -315,10 +313,8 @@ def gru_backward(
     num_together = max(1, _SUMMED // batch)
     state_PBC = np.zeros((num_panels, batch, num_units), np.float32)
     grad_4PTBC = np.zeros((4, num_panels, num_together, batch, num_units), np.float32)
-    state_PN, bias_P4N = (
-        state_PBC.reshape(num_panels, -1),
-        grad_bias_P4BC.reshape(num_panels, 4, -1),
-    )
+    state_PN = state_PBC.reshape(num_panels, -1)
+    bias_P4N = grad_bias_P4BC.reshape(num_panels, 4, -1)
     grad_4PTN = grad_4PTBC.reshape(4, num_panels, num_together, -1)
     given_PLN = grad_PLBC.reshape(num_panels, num_steps, -1)
     gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)
@@ -352,10 +348,8 @@ def lstm_forward(
 ) -> None:  # fmt: skip
     """Fill the last three: the gates of each step, and the states but for the first."""
     num_panels, num_steps = gates_PL4BC.shape[:2]
-    gates_PL4N, bias_PN = (
-        gates_PL4BC.reshape(num_panels, num_steps, 4, -1),
-        bias_P4BC.reshape(num_panels, -1),
-    )
+    gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)
+    bias_PN = bias_P4BC.reshape(num_panels, -1)
     hidden_PKN = hidden_PKBC.reshape(num_panels, num_steps + 1, -1)
     cell_PKN = cell_PKBC.reshape(num_panels, num_steps + 1, -1)
     for step in range(num_steps):
@@ -430,10 +424,8 @@ def lstm_backward(
     cell_state_PN = np.zeros((num_panels, batch * num_units), np.float32)
     tanh_cell = np.zeros(batch * num_units, np.float32)
     grad_4PTBC = np.zeros((4, num_panels, num_together, batch, num_units), np.float32)
-    state_PN, bias_P4N = (
-        state_PBC.reshape(num_panels, -1),
-        grad_bias_P4BC.reshape(num_panels, 4, -1),
-    )
+    state_PN = state_PBC.reshape(num_panels, -1)
+    bias_P4N = grad_bias_P4BC.reshape(num_panels, 4, -1)
     grad_4PTN = grad_4PTBC.reshape(4, num_panels, num_together, -1)
     given_PLN = grad_PLBC.reshape(num_panels, num_steps, -1)
     gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)

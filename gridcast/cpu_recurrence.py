@@ -89,10 +89,10 @@ class Layer:
         self._w_ih_GUF, self._own_GUD = w_ih_GUF[..., :num_features], w_ih_GUF[..., num_features:]
         here = self.num_panels, self.of_panel
         there = here if number else (1, num_features)  # another layer's states lie in panels
-        self._ih = _Panels(self._w_ih_GUF.transpose(0, 2, 1), there, here)
-        self._hh = _Panels(w_hh_GUU.transpose(0, 2, 1), here, here)
-        self._back_ih = _Panels(self._w_ih_GUF, here, (there[0], filled(there[1])))
-        self._back_hh = _Panels(w_hh_GUU, here, here)
+        self._ih = Panels(self._w_ih_GUF.transpose(0, 2, 1), there, here)
+        self._hh = Panels(w_hh_GUU.transpose(0, 2, 1), here, here)
+        self._back_ih = Panels(self._w_ih_GUF, here, (there[0], filled(there[1])))
+        self._back_hh = Panels(w_hh_GUU, here, here)
         self._bias_4V = np.zeros((4, self.num_panels * self.of_panel), np.float32)
         self._own_GVD = np.zeros((self._num_gates, self._bias_4V.shape[1], num_own), np.float32)
         self.shapes = {
@@ -189,7 +189,7 @@ class Layer:
         bias_hh.reshape(-1, units)[:] = bias_4U if self._is_lstm else bias_4U[[0, 1, 3]]
 
 
-class _Panels:
+class Panels:
     """A matrix for each gate, ``(G, I, J)``, cut into panels as the kernels want them.
 
     Of panels down and across are given how many there are, and the rows or columns of each.
