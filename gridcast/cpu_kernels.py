@@ -11,6 +11,12 @@ that would put one another out of the first-level cache. They are filled up to a
 ``LANES``, so that a product has no remainder: weights that are zero keep the states of those
 added zero. No sum depends on how many windows there are.
 
+In bf16 a product is told of its numbers by words: two numbers of 16 bits, which lie one after the
+other in the sum and are multiplied and added, in 32 bits, by one instruction (AVX512-BF16). Weights
+are words beforehand (``pair_weights``), and what they are multiplied with becomes words where it
+is wanted; all else is as in 32 bits. The kernels go by the type of the weights they are given: where
+these are numbers, words have no room and cost nothing.
+
 Legend: ``L`` steps, ``K`` the same and one before them, ``B`` windows, ``F`` features, ``G`` gates
 (r, z, n of the GRU; i, f, g, o of the LSTM), ``P`` panels of ``C`` units, ``Q`` panels of a layer's
 inputs, ``X`` is ``F`` filled up. ``4`` stands for the LSTM's gates, or for the GRU's r, z, the
@@ -27,11 +33,13 @@ import numpy as np
 from llvmlite import binding, ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 T = TypeVar("T")
 Array = NDArray[np.float32]
+Words = NDArray[np.uint32]
+Weights = Array | Words
 Ints = NDArray[np.int64]
 
 LANES = 16  # a register of AVX-512; where they are shorter the compiler takes several
@@ -39,8 +47,11 @@ PANEL = 64
 # Windows, step by step, that are summed up in registers for a weight's gradient: while they last
 # nothing of it is read or written, and they lie in the first-level cache.
 _SUMMED = 64
+_FEATURES = binding.get_host_cpu_features()
 # A tile of sums that stays in registers, of which AVX-512 has 32 long ones.
-_ROWS, _VECTORS = 4, 4 if binding.get_host_cpu_features().get("avx512f") else 1
+_ROWS, _VECTORS = 4, 4 if _FEATURES.get("avx512f") else 1
+HAS_WORDS = bool(_FEATURES.get("avx512bf16"))
+_MULTIPLY_WORDS = "llvm.x86.avx512bf16.dpbf16ps.512"
 
 # tanh(x) is x A(x²) / B(x²) up to _MOST, beyond it 1 in 32 bits (Eigen's fraction).
 _MOST = np.float32(7.90531110763549805)
@@ -56,10 +67,11 @@ _HALF, _ONE = np.float32(0.5), np.float32(1)
 # Arrays of so many dimensions, the first one laid out anyhow: turned, or a part of another.
 _ANY_2 = types.float32[:, :]
 _1, _2 = (types.Array(types.float32, number, "C") for number in (1, 2))
+_ANY_WORDS, _WORDS = types.uint32[:, :], types.Array(types.uint32, 2, "C")
 
 
 def _compiled(
-    *kinds: Any, in_any_order: bool = False
+    *kinds: tuple[Any, ...], in_any_order: bool = False
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Compile for these kinds of arrays at once; where none are named, when it is first called.
 
@@ -70,12 +82,12 @@ def _compiled(
     flags = {"contract", "reassoc"} if in_any_order else {"contract"}
 
     def compiled(function: Callable[..., T]) -> Callable[..., T]:
-        signature = [types.void(*kinds)] if kinds else []
+        signatures = [[types.void(*each) for each in kinds]] if kinds else []
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": flags}
         try:
-            kernel: Callable[..., T] = njit(*signature, cache=True, **options)(function)
+            kernel: Callable[..., T] = njit(*signatures, cache=True, **options)(function)
         except RuntimeError:  # no folder for a cache can be written: compiled in each process
-            kernel = njit(*signature, **options)(function)
+            kernel = njit(*signatures, **options)(function)
         return kernel
 
     return compiled
@@ -86,15 +98,17 @@ def _tile(num_rows: int, num_vectors: int) -> Callable[..., None]:
 
     numba has no type for a vector, so it is written in what LLVM reads: columns of ``left`` times
     rows of ``right`` are summed up in registers, and the sum is added to the tile at the end (one
-    by one the terms would lose digits in a sum over many steps).
+    by one the terms would lose digits in a sum over many steps). Both are numbers or both words.
     """
-    vector, index = ir.VectorType(ir.FloatType(), LANES), ir.IntType(32)
-    none, zeros = ir.Constant(vector, ir.Undefined), ir.Constant(vector, [0.0] * LANES)
-    all_first = ir.Constant(ir.VectorType(index, LANES), [0] * LANES)
+    index = ir.IntType(32)
+    numbers, words = (ir.VectorType(each, LANES) for each in (ir.FloatType(), index))
+    zeros, all_first = ir.Constant(numbers, [0.0] * LANES), ir.Constant(words, [0] * LANES)
     rows, columns = range(num_rows), range(0, num_vectors * LANES, LANES)
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds, row, column = signature.args[:3], arguments[3], arguments[4]
+        operand = numbers if kinds[1].dtype == types.float32 else words
+        nothing = ir.Constant(operand, ir.Undefined)
         arrays = [
             context.make_array(kind)(context, builder, argument)
             for kind, argument in zip(kinds, arguments, strict=False)
@@ -108,23 +122,29 @@ def _tile(num_rows: int, num_vectors: int) -> Callable[..., None]:
         def after(start: Any, offset: int) -> Any:
             return builder.add(start, ir.Constant(start.type, offset))
 
-        def vectors(number: int, i: Any) -> list[Any]:
+        def vectors(number: int, i: Any, kind: Any) -> list[Any]:
             places = [place(number, i, after(column, offset)) for offset in columns]
-            return [builder.bitcast(each, vector.as_pointer()) for each in places]
+            return [builder.bitcast(each, kind.as_pointer()) for each in places]
 
-        targets = [target for i in rows for target in vectors(0, after(row, i))]
+        def added(total: Any, left: Any, right: Any) -> Any:
+            if operand is words:
+                kind = ir.FunctionType(numbers, [numbers, words, words])
+                function = cgutils.get_or_insert_function(builder.module, kind, _MULTIPLY_WORDS)
+                return builder.call(function, [total, left, right])
+            product = builder.fmul(left, right, flags=("contract",))
+            return builder.fadd(total, product, flags=("contract",))
+
+        targets = [target for i in rows for target in vectors(0, after(row, i), numbers)]
         sums = [cgutils.alloca_once_value(builder, zeros) for _ in targets]
         depth = builder.extract_value(arrays[2].shape, 0)
         with cgutils.for_range(builder, depth) as loop:
-            rights = [builder.load(each, align=4) for each in vectors(2, loop.index)]
+            rights = [builder.load(each, align=4) for each in vectors(2, loop.index, operand)]
             for i in rows:
                 left = builder.load(place(1, after(row, i), loop.index))
-                left = builder.insert_element(none, left, ir.Constant(index, 0))
-                left = builder.shuffle_vector(left, none, all_first)
+                left = builder.insert_element(nothing, left, ir.Constant(index, 0))
+                left = builder.shuffle_vector(left, nothing, all_first)
                 for right, total in zip(rights, sums[i * num_vectors :], strict=False):
-                    product = builder.fmul(left, right, flags=("contract",))
-                    new = builder.fadd(builder.load(total), product, flags=("contract",))
-                    builder.store(new, total)
+                    builder.store(added(builder.load(total), left, right), total)
         for total, target in zip(sums, targets, strict=True):
             before = builder.load(target, align=4)
             builder.store(builder.fadd(before, builder.load(total)), target, align=4)
@@ -141,7 +161,7 @@ _tile_of_rows, _tile_of_row = _tile(_ROWS, _VECTORS), _tile(1, _VECTORS)
 _narrow_of_rows, _narrow_of_row = _tile(_ROWS, 1), _tile(1, 1)
 
 
-@_compiled(_2, _ANY_2, _2)
+@_compiled((_2, _ANY_2, _2), *[(_2, _ANY_WORDS, _WORDS)] * HAS_WORDS)
 def add_product(sums: Array, left: Array, right: Array) -> None:
     """``sums += left @ right``; the columns of ``sums`` and ``right`` are filled up."""
     num_rows, num_columns = sums.shape
@@ -159,13 +179,81 @@ def add_product(sums: Array, left: Array, right: Array) -> None:
             _narrow_of_row(sums, left, right, row, column)
 
 
+@intrinsic
+def _word(_: Any, low: Any, high: Any) -> Any:
+    """Two numbers rounded to 16 bits, the nearest one, of two the even one."""
+
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        integer = ir.IntType(32)
+
+        def rounded(number: Any) -> Any:
+            bits = builder.bitcast(number, integer)
+            is_odd = builder.and_(builder.lshr(bits, integer(16)), integer(1))
+            return builder.add(bits, builder.add(is_odd, integer(0x7FFF)))
+
+        low, high = map(rounded, arguments)
+        return builder.or_(builder.lshr(low, integer(16)), builder.and_(high, integer(0xFFFF0000)))
+
+    return types.uint32(low, high), build
+
+
+def _of(weights: Any, numbers: Any, words: Any) -> Any:
+    """What a product with these weights, or for them, takes: the numbers or their words."""
+
+
+@overload(_of, strict=False)
+def _compile_of(weights: Any, numbers: Any, words: Any) -> Any:
+    if weights.dtype == types.float32:
+        return lambda weights, numbers, words: numbers
+    return lambda weights, numbers, words: words
+
+
+@_compiled()
+def _num_words(weights: Weights, number: int) -> int:
+    return _of(weights, 0, number)
+
+
+@_compiled()
+def _room(weights: Weights, number: int, num_rows: int, num_columns: int) -> Words:
+    """For words where the weights are such, else for none: arrays without rows."""
+    return np.empty((number, _num_words(weights, num_rows), num_columns), np.uint32)
+
+
+@_compiled((_2, _WORDS))
+def _pair_in_rows(values_BC: Array, words_BD: Words) -> None:
+    """Each two numbers of a row become a word."""
+    values, words = values_BC.reshape(-1), words_BD.reshape(-1)
+    for i in range(len(words)):
+        words[i] = _word(values[2 * i], values[2 * i + 1])
+
+
+@_compiled((_2, _WORDS))
+def _pair_rows(values_NC: Array, words_MC: Words) -> None:
+    """A row and that ``M`` rows after it become one of words; after the last one are zeros."""
+    values, words = values_NC.reshape(-1), words_MC.reshape(-1)
+    later = values[len(words) : 2 * len(words)]
+    for i in range(len(later)):
+        words[i] = _word(values[i], later[i])
+    for i in range(len(later), len(words)):
+        words[i] = _word(values[i], np.float32(0))
+
+
+@_compiled((_2, _WORDS))
+def pair_weights(values_NC: Array, words_MC: Words) -> None:
+    """Each two rows become one of words."""
+    for row in range(len(words_MC)):
+        low, high, words = values_NC[2 * row], values_NC[2 * row + 1], words_MC[row]
+        for i in range(len(words)):
+            words[i] = _word(low[i], high[i])
+
+
 # The layers are compiled when they are first called: a process trains one of the two.
 #
 # In the kernels each loop writes one array, else the compiler would not dare to take many numbers
 # at a time: it does not know that the arrays lie apart.
 
 
-@_compiled(_1)
+@_compiled((_1,))
 def take_tanh(values: Array) -> None:
     """``tanh(values)``, in place, to 4e-7 of it."""
     for i in range(len(values)):
@@ -175,7 +263,7 @@ def take_tanh(values: Array) -> None:
         values[i] = x * above / (((_B3 * s + _B2) * s + _B1) * s + _B0)
 
 
-@_compiled(_1)
+@_compiled((_1,))
 def take_sigmoid(values: Array) -> None:
     """``1 / (1 + exp(-values))``, in place, to 2e-7."""
     for i in range(len(values)):
@@ -185,7 +273,7 @@ def take_sigmoid(values: Array) -> None:
         values[i] = _HALF + _HALF * values[i]
 
 
-@_compiled(_1, _1)
+@_compiled((_1, _1))
 def _add(sums: Array, values: Array) -> None:
     for i in range(len(sums)):
         sums[i] += values[i]
@@ -193,19 +281,24 @@ def _add(sums: Array, values: Array) -> None:
 
 @_compiled()
 def _add_to_gate(
-    gate_BC: Array, x_QKBF: Array, hidden_PKBC: Array, step: int,
-    w_ih_GQPFC: Array, w_hh_GPPCC: Array, gate: int, panel: int, hidden_gate_BC: Array,
+    gate_BC: Array, x_QKBF: Array, x_words_QBF: Words, hidden_PKBC: Array, hidden_words_PBC: Words,
+    step: int, w_ih_GQPFC: Weights, w_hh_GPPCC: Weights, gate: int, panel: int,
+    hidden_gate_BC: Array,
 ) -> None:  # fmt: skip
     """Add to a panel of a gate what inputs give, and to the second one what hidden states give."""
     for number in range(len(x_QKBF)):
-        add_product(gate_BC, x_QKBF[number, step + 1], w_ih_GQPFC[gate, number, panel])
+        weights_FC = w_ih_GQPFC[gate, number, panel]
+        x_BF = _of(weights_FC, x_QKBF[number, step + 1], x_words_QBF[number])
+        add_product(gate_BC, x_BF, weights_FC)
     for number in range(len(hidden_PKBC)):
-        add_product(hidden_gate_BC, hidden_PKBC[number, step], w_hh_GPPCC[gate, number, panel])
+        weights_CC = w_hh_GPPCC[gate, number, panel]
+        before_BC = _of(weights_CC, hidden_PKBC[number, step], hidden_words_PBC[number])
+        add_product(hidden_gate_BC, before_BC, weights_CC)
 
 
 @_compiled()
 def gru_forward(
-    x_QKBF: Array, w_ih_GQPFC: Array, w_hh_GPPCC: Array, bias_P4BC: Array,
+    x_QKBF: Array, w_ih_GQPFC: Weights, w_hh_GPPCC: Weights, bias_P4BC: Array,
     gates_PL4BC: Array, hidden_PKBC: Array,
 ) -> None:  # fmt: skip
     """Fill the last two: r, z, n and q of each step, and the hidden states but for the first."""
@@ -213,7 +306,14 @@ def gru_forward(
     gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)
     bias_PN = bias_P4BC.reshape(num_panels, -1)
     hidden_PKN = hidden_PKBC.reshape(num_panels, num_steps + 1, -1)
+    batch, num_features, num_units = *x_QKBF.shape[2:], hidden_PKBC.shape[3]
+    x_words_QBF = _room(w_ih_GQPFC, len(x_QKBF), batch, num_features // 2)
+    hidden_words_PBC = _room(w_hh_GPPCC, num_panels, batch, num_units // 2)
     for step in range(num_steps):
+        for number in range(len(x_QKBF)):
+            _pair_in_rows(x_QKBF[number, step + 1], x_words_QBF[number])
+        for panel in range(num_panels):
+            _pair_in_rows(hidden_PKBC[panel, step], hidden_words_PBC[panel])
         for panel in range(num_panels):
             gates_4BC, gates_4N = gates_PL4BC[panel, step], gates_PL4N[panel, step]
             gates, bias = gates_4N.reshape(-1), bias_PN[panel]
@@ -221,7 +321,7 @@ def gru_forward(
                 gates[i] = bias[i]
             for gate, hidden_gate in enumerate((0, 1, 3)):
                 _add_to_gate(
-                    gates_4BC[gate], x_QKBF, hidden_PKBC, step,
+                    gates_4BC[gate], x_QKBF, x_words_QBF, hidden_PKBC, hidden_words_PBC, step,
                     w_ih_GQPFC, w_hh_GPPCC, gate, panel, gates_4BC[hidden_gate],
                 )  # fmt: skip
             r, z, n, q = gates_4N[0], gates_4N[1], gates_4N[2], gates_4N[3]
@@ -261,47 +361,70 @@ def _take_through_gates(
 @_compiled()
 def _add_to_weights(
     grad_w_ih_GQPFC: Array, grad_w_hh_GPPCC: Array, grad_4PTBC: Array, x_QKBF: Array,
-    hidden_PKBC: Array, first: int, end: int,
+    hidden_PKBC: Array, first: int, end: int, weights: Weights,
+    x_words_QNF: Words, hidden_words_PNC: Words, grad_words_NC: Words,
 ) -> None:  # fmt: skip
-    """Add to the first two what the gradients of the steps from ``first`` to ``end`` give."""
+    """Add to the first two what the gradients of the steps from ``first`` to ``end`` give.
+
+    ``weights`` are there for their type alone.
+    """
     num_gates, num_panels, num_steps = len(grad_w_hh_GPPCC), len(hidden_PKBC), end - first
     num_features, num_units = x_QKBF.shape[3], hidden_PKBC.shape[3]
+    num_words = _num_words(weights, (num_steps * x_QKBF.shape[2] + 1) // 2)
+    for number in range(len(x_QKBF)):
+        x_NF = x_QKBF[number, first + 1 : end + 1].reshape(-1, num_features)
+        _pair_rows(x_NF, x_words_QNF[number, :num_words])
+    for panel in range(num_panels):
+        before_NC = hidden_PKBC[panel, first:end].reshape(-1, num_units)
+        _pair_rows(before_NC, hidden_words_PNC[panel, :num_words])
     for gate in range(num_gates):
-        of_input, of_state = grad_4PTBC[gate], grad_4PTBC[3 if gate == num_gates - 1 else gate]
+        hidden_gate = 3 if gate == num_gates - 1 else gate
         for panel in range(num_panels):
-            grad_NC = of_input[panel, :num_steps].reshape(-1, num_units)
+            grad_NC = grad_4PTBC[gate, panel, :num_steps].reshape(-1, num_units)
+            _pair_rows(grad_NC, grad_words_NC[:num_words])
+            right_NC = _of(weights, grad_NC, grad_words_NC[:num_words])
             for number in range(len(x_QKBF)):
                 x_NF = x_QKBF[number, first + 1 : end + 1].reshape(-1, num_features)
-                add_product(grad_w_ih_GQPFC[gate, number, panel], x_NF.T, grad_NC)
-            grad_NC = of_state[panel, :num_steps].reshape(-1, num_units)
+                left_NF = _of(weights, x_NF, x_words_QNF[number, :num_words])
+                add_product(grad_w_ih_GQPFC[gate, number, panel], left_NF.T, right_NC)
+            if hidden_gate != gate:
+                grad_NC = grad_4PTBC[hidden_gate, panel, :num_steps].reshape(-1, num_units)
+                _pair_rows(grad_NC, grad_words_NC[:num_words])
+                right_NC = _of(weights, grad_NC, grad_words_NC[:num_words])
             for number in range(num_panels):
                 before_NC = hidden_PKBC[number, first:end].reshape(-1, num_units)
-                add_product(grad_w_hh_GPPCC[gate, number, panel], before_NC.T, grad_NC)
+                left_NC = _of(weights, before_NC, hidden_words_PNC[number, :num_words])
+                add_product(grad_w_hh_GPPCC[gate, number, panel], left_NC.T, right_NC)
 
 
 @_compiled()
 def _add_through_products(
-    state_PBC: Array, grad_x_QLBX: Array, grad_4PTBC: Array, place: int, step: int,
-    w_ih_GPQCX: Array, w_hh_GPPCC: Array,
+    state_PBC: Array, grad_x_QLBX: Array, grad_4PTBC: Array, words_BC: Words, place: int,
+    step: int, w_ih_GPQCX: Weights, w_hh_GPPCC: Weights,
 ) -> None:  # fmt: skip
     """Add to the first two what the gradients by the gates of a step, at their place, give."""
     num_gates, num_panels = len(w_hh_GPPCC), len(state_PBC)
     for gate in range(num_gates):
         hidden_gate = 3 if gate == num_gates - 1 else gate
         for panel in range(num_panels):
+            grad_BC = grad_4PTBC[gate, panel, place]
             if grad_x_QLBX.shape[1]:
-                grad_BC = grad_4PTBC[gate, panel, place]
+                _pair_in_rows(grad_BC, words_BC)
+                left_BC = _of(w_ih_GPQCX, grad_BC, words_BC)
                 for number in range(len(grad_x_QLBX)):
                     weights_CX = w_ih_GPQCX[gate, panel, number]
-                    add_product(grad_x_QLBX[number, step], grad_BC, weights_CX)
+                    add_product(grad_x_QLBX[number, step], left_BC, weights_CX)
             grad_BC = grad_4PTBC[hidden_gate, panel, place]
+            if hidden_gate != gate or not grad_x_QLBX.shape[1]:
+                _pair_in_rows(grad_BC, words_BC)
+            left_BC = _of(w_hh_GPPCC, grad_BC, words_BC)
             for number in range(num_panels):
-                add_product(state_PBC[number], grad_BC, w_hh_GPPCC[gate, panel, number])
+                add_product(state_PBC[number], left_BC, w_hh_GPPCC[gate, panel, number])
 
 
 @_compiled()
 def gru_backward(
-    grad_PLBC: Array, x_QKBF: Array, w_ih_GPQCX: Array, w_hh_GPPCC: Array,
+    grad_PLBC: Array, x_QKBF: Array, w_ih_GPQCX: Weights, w_hh_GPPCC: Weights,
     gates_PL4BC: Array, hidden_PKBC: Array,
     grad_x_QLBX: Array, grad_w_ih_GQPFC: Array, grad_w_hh_GPPCC: Array, grad_bias_P4BC: Array,
 ) -> None:  # fmt: skip
@@ -313,6 +436,11 @@ def gru_backward(
     num_together = max(1, _SUMMED // batch)
     state_PBC = np.zeros((num_panels, batch, num_units), np.float32)
     grad_4PTBC = np.zeros((4, num_panels, num_together, batch, num_units), np.float32)
+    words_BC = _room(w_hh_GPPCC, 1, batch, num_units // 2)[0]
+    num_pairs, num_features = (num_together * batch + 1) // 2, x_QKBF.shape[3]
+    x_words_QNF = _room(w_hh_GPPCC, len(x_QKBF), num_pairs, num_features)
+    hidden_words_PNC = _room(w_hh_GPPCC, num_panels, num_pairs, num_units)
+    grad_words_NC = _room(w_hh_GPPCC, 1, num_pairs, num_units)[0]
     state_PN = state_PBC.reshape(num_panels, -1)
     bias_P4N = grad_bias_P4BC.reshape(num_panels, 4, -1)
     grad_4PTN = grad_4PTBC.reshape(4, num_panels, num_together, -1)
@@ -334,16 +462,17 @@ def gru_backward(
                 for gate in range(4):
                     _add(bias_P4N[panel, gate], grad_4PTN[gate, panel, place])
             _add_through_products(
-                state_PBC, grad_x_QLBX, grad_4PTBC, place, step, w_ih_GPQCX, w_hh_GPPCC
+                state_PBC, grad_x_QLBX, grad_4PTBC, words_BC, place, step, w_ih_GPQCX, w_hh_GPPCC
             )
         _add_to_weights(
-            grad_w_ih_GQPFC, grad_w_hh_GPPCC, grad_4PTBC, x_QKBF, hidden_PKBC, first, end
-        )
+            grad_w_ih_GQPFC, grad_w_hh_GPPCC, grad_4PTBC, x_QKBF, hidden_PKBC, first, end,
+            w_hh_GPPCC, x_words_QNF, hidden_words_PNC, grad_words_NC,
+        )  # fmt: skip
 
 
 @_compiled()
 def lstm_forward(
-    x_QKBF: Array, w_ih_GQPFC: Array, w_hh_GPPCC: Array, bias_P4BC: Array,
+    x_QKBF: Array, w_ih_GQPFC: Weights, w_hh_GPPCC: Weights, bias_P4BC: Array,
     gates_PL4BC: Array, hidden_PKBC: Array, cell_PKBC: Array,
 ) -> None:  # fmt: skip
     """Fill the last three: the gates of each step, and the states but for the first."""
@@ -352,7 +481,14 @@ def lstm_forward(
     bias_PN = bias_P4BC.reshape(num_panels, -1)
     hidden_PKN = hidden_PKBC.reshape(num_panels, num_steps + 1, -1)
     cell_PKN = cell_PKBC.reshape(num_panels, num_steps + 1, -1)
+    batch, num_features, num_units = *x_QKBF.shape[2:], hidden_PKBC.shape[3]
+    x_words_QBF = _room(w_ih_GQPFC, len(x_QKBF), batch, num_features // 2)
+    hidden_words_PBC = _room(w_hh_GPPCC, num_panels, batch, num_units // 2)
     for step in range(num_steps):
+        for number in range(len(x_QKBF)):
+            _pair_in_rows(x_QKBF[number, step + 1], x_words_QBF[number])
+        for panel in range(num_panels):
+            _pair_in_rows(hidden_PKBC[panel, step], hidden_words_PBC[panel])
         for panel in range(num_panels):
             gates_4BC, gates_4N = gates_PL4BC[panel, step], gates_PL4N[panel, step]
             gates, bias = gates_4N.reshape(-1), bias_PN[panel]
@@ -360,7 +496,7 @@ def lstm_forward(
                 gates[i] = bias[i]
             for gate in range(4):
                 _add_to_gate(
-                    gates_4BC[gate], x_QKBF, hidden_PKBC, step,
+                    gates_4BC[gate], x_QKBF, x_words_QBF, hidden_PKBC, hidden_words_PBC, step,
                     w_ih_GQPFC, w_hh_GPPCC, gate, panel, gates_4BC[gate],
                 )  # fmt: skip
             enter, keep, new, show = gates_4N[0], gates_4N[1], gates_4N[2], gates_4N[3]
@@ -413,7 +549,7 @@ def _take_through_cell(
 
 @_compiled()
 def lstm_backward(
-    grad_PLBC: Array, x_QKBF: Array, w_ih_GPQCX: Array, w_hh_GPPCC: Array,
+    grad_PLBC: Array, x_QKBF: Array, w_ih_GPQCX: Weights, w_hh_GPPCC: Weights,
     gates_PL4BC: Array, hidden_PKBC: Array, cell_PKBC: Array,
     grad_x_QLBX: Array, grad_w_ih_GQPFC: Array, grad_w_hh_GPPCC: Array, grad_bias_P4BC: Array,
 ) -> None:  # fmt: skip
@@ -424,6 +560,11 @@ def lstm_backward(
     cell_state_PN = np.zeros((num_panels, batch * num_units), np.float32)
     tanh_cell = np.zeros(batch * num_units, np.float32)
     grad_4PTBC = np.zeros((4, num_panels, num_together, batch, num_units), np.float32)
+    words_BC = _room(w_hh_GPPCC, 1, batch, num_units // 2)[0]
+    num_pairs, num_features = (num_together * batch + 1) // 2, x_QKBF.shape[3]
+    x_words_QNF = _room(w_hh_GPPCC, len(x_QKBF), num_pairs, num_features)
+    hidden_words_PNC = _room(w_hh_GPPCC, num_panels, num_pairs, num_units)
+    grad_words_NC = _room(w_hh_GPPCC, 1, num_pairs, num_units)[0]
     state_PN = state_PBC.reshape(num_panels, -1)
     bias_P4N = grad_bias_P4BC.reshape(num_panels, 4, -1)
     grad_4PTN = grad_4PTBC.reshape(4, num_panels, num_together, -1)
@@ -446,20 +587,26 @@ def lstm_backward(
                 for gate in range(4):
                     _add(bias_P4N[panel, gate], grad_4PTN[gate, panel, place])
             _add_through_products(
-                state_PBC, grad_x_QLBX, grad_4PTBC, place, step, w_ih_GPQCX, w_hh_GPPCC
+                state_PBC, grad_x_QLBX, grad_4PTBC, words_BC, place, step, w_ih_GPQCX, w_hh_GPPCC
             )
         _add_to_weights(
-            grad_w_ih_GQPFC, grad_w_hh_GPPCC, grad_4PTBC, x_QKBF, hidden_PKBC, first, end
-        )
+            grad_w_ih_GQPFC, grad_w_hh_GPPCC, grad_4PTBC, x_QKBF, hidden_PKBC, first, end,
+            w_hh_GPPCC, x_words_QNF, hidden_words_PNC, grad_words_NC,
+        )  # fmt: skip
 
 
 @_compiled()
 def gather(x_TF: Array, starts_B: Ints, x_KBF: Array) -> None:
-    """Fill the last but for its first step with the windows that begin at these steps."""
+    """Fill the last but for its first step with the windows that begin at these steps.
+
+    It may have more features than there are: zeros.
+    """
     for step in range(len(x_KBF) - 1):
         for window, start in enumerate(starts_B):
             for feature in range(x_TF.shape[1]):
                 x_KBF[step + 1, window, feature] = x_TF[start + step, feature]
+            for feature in range(x_TF.shape[1], x_KBF.shape[2]):
+                x_KBF[step + 1, window, feature] = 0
 
 
 @_compiled()

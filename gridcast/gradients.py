@@ -99,9 +99,18 @@ class BatchGradient:
 
 
 def is_compiled(config: Config, device: torch.device) -> bool:
-    """Whether the gradient comes from loops that are compiled for the CPU: in 32 bits, by numba."""
-    is_wanted = config.training.recurrence == "auto" and config.training.precision not in HALF
-    return is_wanted and device.type == "cpu" and find_spec("numba") is not None
+    """Whether the gradient comes from loops that are compiled for the CPU, by numba.
+
+    In 32 bits, and in bf16 where the processor multiplies in it.
+    """
+    is_wanted = config.training.recurrence == "auto" and device.type == "cpu"
+    if not is_wanted or find_spec("numba") is None:
+        return False
+    if config.training.precision == "bf16":
+        from gridcast.cpu_kernels import HAS_WORDS
+
+        return HAS_WORDS
+    return config.training.precision not in HALF
 
 
 def gradient_of(
