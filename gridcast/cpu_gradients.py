@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gridcast import cpu_kernels
 from gridcast.cpu_kernels import Array, Ints
-from gridcast.cpu_recurrence import Layer, Memory, Panels, filled, on_threads, parts_of
+from gridcast.cpu_recurrence import Layer, Memory, Panels, cut_evenly, filled, on_threads
 from gridcast.models import LOAD
 
 if TYPE_CHECKING:
@@ -33,8 +33,13 @@ if TYPE_CHECKING:
     from gridcast.training_data import TrainingData
 
 
+# Windows that go through the network and back together, for each panel of units: their gates and
+# the weights of a step share the second-level cache.
+_WINDOWS_A_PANEL = 16
+
+
 class _Part(NamedTuple):
-    """The windows of a batch that a thread takes."""
+    """Windows of a batch that go through the network together."""
 
     place: slice
     starts_B: Ints
@@ -128,14 +133,19 @@ class CompiledGradient:
         num_BH = before_T[starts_BH + windows.lookback] - before_T[starts_BH + windows.warmup]
         return int(num_BH.sum())
 
-    def _parts(self, starts_B: Ints) -> list[_Part]:
+    def _parts(self, starts_B: Ints) -> list[list[_Part]]:
+        """Those of each thread."""
         is_filling_B = starts_B < 0
         starts_B = np.where(is_filling_B, -1 - starts_B, starts_B)
         counts_B = 1 - is_filling_B.astype(np.float32)
         kept = [self._draw(len(starts_B)) for _ in self._layers[1:] if self._config.model.dropout]
+        most = _WINDOWS_A_PANEL * self._layers[0].num_panels
         return [
-            _Part(place, starts_B[place], counts_B[place], [each[:, :, place] for each in kept])
-            for place in parts_of(len(starts_B), len(self._memory))
+            [
+                _Part(place, starts_B[place], counts_B[place], [each[:, :, place] for each in kept])
+                for place in cut_evenly(of_thread, -(-(of_thread.stop - of_thread.start) // most))
+            ]
+            for of_thread in cut_evenly(slice(0, len(starts_B)), len(self._memory))
         ]
 
     def _draw(self, num_windows: int) -> Array:
@@ -146,8 +156,15 @@ class CompiledGradient:
         is_kept = self._chance.random(shape, np.float32) >= share
         return is_kept * np.float32(1 / (1 - share))
 
-    def _run(self, part: _Part, memory: Memory) -> tuple[float, Array]:
-        """The sum of the losses of a part, and those of their gradients (``_shapes``) in a row."""
+    def _run(self, parts: Sequence[_Part], memory: Memory) -> tuple[float, Array]:
+        """The sum of the losses of a thread, and those of their gradients (``_shapes``) in a row."""
+        row = memory("sums", sum(map(prod, self._shapes.values())))
+        row[:] = 0
+        sums = _cut(row, self._shapes)
+        return sum(self._run_part(part, sums, memory) for part in parts), row
+
+    def _run_part(self, part: _Part, sums: Mapping[str, Array], memory: Memory) -> float:
+        """The sum of the losses; those of the gradients are added to ``sums``."""
         config, starts_B = self._config, part.starts_B
         region_B = np.searchsorted(self._first_step_R, starts_B, side="right") - 1
         has_own = config.model.region_units > 0
@@ -163,9 +180,6 @@ class CompiledGradient:
                 dropped_PKBC = memory(f"dropped {number}", *inputs_PKBC.shape)
                 inputs_PKBC = np.multiply(inputs_PKBC, part.kept[number - 1], out=dropped_PKBC)
             passed.append(layer.forward(inputs_PKBC, None, begin[number], memory))
-        row = memory("sums", sum(map(prod, self._shapes.values())))
-        row[:] = 0
-        sums = _cut(row, self._shapes)
         total, grad_PLBC = self._score(part, x_QKBF[0], passed[-1].hidden_PKBC, sums, memory)
         for number in range(len(self._layers) - 1, 0, -1):
             grad_PLBC, _ = self._layers[number].backward(grad_PLBC, passed[number], sums, memory)
@@ -178,7 +192,7 @@ class CompiledGradient:
             for before, after in zip(begin, passed, strict=True):
                 for state_PBC, state_PKBC in zip(before, after.states, strict=True):
                     state_PBC[:] = state_PKBC[:, -1]
-        return total, row
+        return total
 
     def _score(
         self, part: _Part, x_KBF: Array, hidden_PKBC: Array, sums: Mapping[str, Array],

@@ -29,7 +29,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 _LSTM_GATES = 4
 _OWN = "by what is the same in all steps"
-# Windows of a thread at least, and in steps of as many: what the kernels' tiles hold.
+# Windows of a part, a multiple of that: what the kernels' tiles hold.
 _WINDOWS = 4
 
 
@@ -254,12 +254,13 @@ def filled(number: int) -> int:
     return number + -number % LANES
 
 
-def parts_of(num_windows: int, num_threads: int) -> list[slice]:
-    """The windows of each thread, as alike in number as tiles let them be."""
+def cut_evenly(windows: slice, num_parts: int) -> list[slice]:
+    """So many parts, or fewer, as alike in number as tiles let them be."""
+    num_windows = windows.stop - windows.start
     num_tiles = -(-num_windows // _WINDOWS)
-    num_parts = min(num_threads, num_tiles)
+    num_parts = min(num_parts, num_tiles)
     bounds = [
-        min(num_windows, _WINDOWS * (num_tiles * number // num_parts))
+        windows.start + min(num_windows, _WINDOWS * (num_tiles * number // num_parts))
         for number in range(num_parts + 1)
     ]
     return [slice(first, end) for first, end in pairwise(bounds)]
