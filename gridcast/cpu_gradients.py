@@ -201,8 +201,8 @@ class CompiledGradient:
         """The sum of the losses and its gradient by the states; ``sums`` get that by the head."""
         model, training = self._config.model, self._config.training
         is_change = model.target == "change"
-        panels, num_steps, *of_step = hidden_PKBC.shape
-        grad_PLBC = memory("gradient of loss", panels, num_steps - 1, *of_step)
+        panels, num_steps, batch, units = hidden_PKBC.shape
+        grad_PLBC = memory("gradient of loss", panels, num_steps - 1, batch, units)
         warmup = self._config.windows.warmup
         grad_PLBC[:, :warmup] = 0
         total = cpu_kernels.score(
@@ -212,6 +212,8 @@ class CompiledGradient:
             np.float32(model.change_scale if is_change else 1),
             is_change, model.head_relu, training.loss == "l1",
             grad_PLBC, sums["head.weight"][0, 0], sums["head.bias"],
+            memory("outputs", panels, batch, units), memory("loads", batch, len(self._bias_X)),
+            memory("slopes", batch, self._config.windows.horizon),
         )  # fmt: skip
         return total, grad_PLBC
 

@@ -27,6 +27,7 @@ the weights together; ``N``: rows of all of them, or all numbers of a panel.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -34,19 +35,20 @@ from llvmlite import binding, ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
+from numba.np.arrayobj import populate_array
 from numpy.typing import NDArray
 
 T = TypeVar("T")
 Array = NDArray[np.float32]
 Words = NDArray[np.uint32]
-Weights = Array | Words
+Operand = Array | Words  # of a product
 Ints = NDArray[np.int64]
 
 LANES = 16  # a register of AVX-512; where they are shorter the compiler takes several
 PANEL = 64
 # Windows, step by step, that are summed up in registers for a weight's gradient: while they last
 # nothing of it is read or written, and they lie in the first-level cache.
-_SUMMED = 64
+SUMMED = 64
 _FEATURES = binding.get_host_cpu_features()
 # A tile of sums that stays in registers, of which AVX-512 has 32 long ones.
 _ROWS, _VECTORS = 4, 4 if _FEATURES.get("avx512f") else 1
@@ -77,13 +79,16 @@ def _compiled(
 
     What an earlier process kept beside this file or in the cache is taken. A product and a sum may
     become one instruction, and sums may be added up ``in_any_order`` (the same one each time),
-    nothing else: what is not a number stays so.
+    nothing else: what is not a number stays so. No memory is asked for (``_nrt``): whose it is
+    would be counted for each part of an array, which took a fifth of a small step.
     """
     flags = {"contract", "reassoc"} if in_any_order else {"contract"}
 
     def compiled(function: Callable[..., T]) -> Callable[..., T]:
         signatures = [[types.void(*each) for each in kinds]] if kinds else []
-        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": flags}
+        options: dict[str, Any] = {
+            "nogil": True, "error_model": "numpy", "fastmath": flags, "_nrt": False,
+        }  # fmt: skip
         try:
             kernel: Callable[..., T] = njit(*signatures, cache=True, **options)(function)
         except RuntimeError:  # no folder for a cache can be written: compiled in each process
@@ -179,6 +184,37 @@ def add_product(sums: Array, left: Array, right: Array) -> None:
             _narrow_of_row(sums, left, right, row, column)
 
 
+def _view(num_dimensions: int) -> Callable[[Array], Array]:
+    """What sees a contiguous array's first dimensions as one; ``reshape`` would ask whether it may.
+
+    Its last ``num_dimensions - 1`` stay as they are.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given = context.make_array(signature.args[0])(context, builder, arguments[0])
+        sizes, strides = (
+            cgutils.unpack_tuple(builder, each) for each in (given.shape, given.strides)
+        )
+        first = len(sizes) - num_dimensions + 1
+        shape = [reduce(builder.mul, sizes[:first]), *sizes[first:]]
+        view = context.make_array(signature.return_type)(context, builder)
+        populate_array(
+            view, data=given.data, shape=cgutils.pack_array(builder, shape),
+            strides=cgutils.pack_array(builder, strides[first - 1 :]),
+            itemsize=given.itemsize, meminfo=None, parent=None,
+        )  # fmt: skip
+        return view._getvalue()
+
+    def see(_: Any, array: Any) -> Any:
+        return types.Array(array.dtype, num_dimensions, "C")(array), build
+
+    seen: Callable[[Array], Array] = intrinsic(see)
+    return seen
+
+
+_flat, _rows = _view(1), _view(2)
+
+
 @intrinsic
 def _word(_: Any, low: Any, high: Any) -> Any:
     """Two numbers rounded to 16 bits, the nearest one, of two the even one."""
@@ -208,21 +244,10 @@ def _compile_of(weights: Any, numbers: Any, words: Any) -> Any:
     return lambda weights, numbers, words: words
 
 
-@_compiled()
-def _num_words(weights: Weights, number: int) -> int:
-    return _of(weights, 0, number)
-
-
-@_compiled()
-def _room(weights: Weights, number: int, num_rows: int, num_columns: int) -> Words:
-    """For words where the weights are such, else for none: arrays without rows."""
-    return np.empty((number, _num_words(weights, num_rows), num_columns), np.uint32)
-
-
 @_compiled((_2, _WORDS))
 def _pair_in_rows(values_BC: Array, words_BD: Words) -> None:
     """Each two numbers of a row become a word."""
-    values, words = values_BC.reshape(-1), words_BD.reshape(-1)
+    values, words = _flat(values_BC), _flat(words_BD)
     for i in range(len(words)):
         words[i] = _word(values[2 * i], values[2 * i + 1])
 
@@ -230,7 +255,7 @@ def _pair_in_rows(values_BC: Array, words_BD: Words) -> None:
 @_compiled((_2, _WORDS))
 def _pair_rows(values_NC: Array, words_MC: Words) -> None:
     """A row and that ``M`` rows after it become one of words; after the last one are zeros."""
-    values, words = values_NC.reshape(-1), words_MC.reshape(-1)
+    values, words = _flat(values_NC), _flat(words_MC)
     later = values[len(words) : 2 * len(words)]
     for i in range(len(later)):
         words[i] = _word(values[i], later[i])
@@ -282,7 +307,7 @@ def _add(sums: Array, values: Array) -> None:
 @_compiled()
 def _add_to_gate(
     gate_BC: Array, x_QKBF: Array, x_words_QBF: Words, hidden_PKBC: Array, hidden_words_PBC: Words,
-    step: int, w_ih_GQPFC: Weights, w_hh_GPPCC: Weights, gate: int, panel: int,
+    step: int, w_ih_GQPFC: Operand, w_hh_GPPCC: Operand, gate: int, panel: int,
     hidden_gate_BC: Array,
 ) -> None:  # fmt: skip
     """Add to a panel of a gate what inputs give, and to the second one what hidden states give."""
@@ -298,25 +323,19 @@ def _add_to_gate(
 
 @_compiled()
 def gru_forward(
-    x_QKBF: Array, w_ih_GQPFC: Weights, w_hh_GPPCC: Weights, bias_P4BC: Array,
-    gates_PL4BC: Array, hidden_PKBC: Array,
+    x_QKBF: Array, w_ih_GQPFC: Operand, w_hh_GPPCC: Operand, bias_P4BC: Array,
+    gates_PL4BC: Array, hidden_PKBC: Array, x_words_QBF: Words, hidden_words_PBC: Words,
 ) -> None:  # fmt: skip
-    """Fill the last two: r, z, n and q of each step, and the hidden states but for the first."""
+    """Fill r, z, n and q of each step, and the hidden states but for the first."""
     num_panels, num_steps = gates_PL4BC.shape[:2]
-    gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)
-    bias_PN = bias_P4BC.reshape(num_panels, -1)
-    hidden_PKN = hidden_PKBC.reshape(num_panels, num_steps + 1, -1)
-    batch, num_features, num_units = *x_QKBF.shape[2:], hidden_PKBC.shape[3]
-    x_words_QBF = _room(w_ih_GQPFC, len(x_QKBF), batch, num_features // 2)
-    hidden_words_PBC = _room(w_hh_GPPCC, num_panels, batch, num_units // 2)
     for step in range(num_steps):
         for number in range(len(x_QKBF)):
             _pair_in_rows(x_QKBF[number, step + 1], x_words_QBF[number])
         for panel in range(num_panels):
             _pair_in_rows(hidden_PKBC[panel, step], hidden_words_PBC[panel])
         for panel in range(num_panels):
-            gates_4BC, gates_4N = gates_PL4BC[panel, step], gates_PL4N[panel, step]
-            gates, bias = gates_4N.reshape(-1), bias_PN[panel]
+            gates_4BC = gates_PL4BC[panel, step]
+            gates, bias = _flat(gates_4BC), _flat(bias_P4BC[panel])
             for i in range(len(bias)):
                 gates[i] = bias[i]
             for gate, hidden_gate in enumerate((0, 1, 3)):
@@ -324,8 +343,10 @@ def gru_forward(
                     gates_4BC[gate], x_QKBF, x_words_QBF, hidden_PKBC, hidden_words_PBC, step,
                     w_ih_GQPFC, w_hh_GPPCC, gate, panel, gates_4BC[hidden_gate],
                 )  # fmt: skip
-            r, z, n, q = gates_4N[0], gates_4N[1], gates_4N[2], gates_4N[3]
-            before, hidden = hidden_PKN[panel, step], hidden_PKN[panel, step + 1]
+            r, z = _flat(gates_4BC[0]), _flat(gates_4BC[1])
+            n, q = _flat(gates_4BC[2]), _flat(gates_4BC[3])
+            before = _flat(hidden_PKBC[panel, step])
+            hidden = _flat(hidden_PKBC[panel, step + 1])
             take_sigmoid(r)
             take_sigmoid(z)
             for i in range(len(n)):
@@ -337,13 +358,16 @@ def gru_forward(
 
 @_compiled()
 def _take_through_gates(
-    state: Array, given: Array, r: Array, z: Array, n: Array, q: Array, before: Array,
+    state_BC: Array, given_BC: Array, gates_4BC: Array, before_BC: Array,
     dr: Array, dz: Array, dn: Array, dq: Array,
 ) -> None:  # fmt: skip
-    """Fill the last four, from ``state`` and ``given``, the gradients by a hidden state.
+    """Fill the last four, from ``state_BC`` and ``given_BC``, the gradients by a hidden state.
 
-    ``state`` becomes that by the hidden state before, but for what comes through the products.
+    ``state_BC`` becomes that by the hidden state before, but for what comes through the products.
     """
+    state, given, before = _flat(state_BC), _flat(given_BC), _flat(before_BC)
+    r, z = _flat(gates_4BC[0]), _flat(gates_4BC[1])
+    n, q = _flat(gates_4BC[2]), _flat(gates_4BC[3])
     for i in range(len(n)):
         state[i] += given[i]
     for i in range(len(n)):
@@ -361,7 +385,7 @@ def _take_through_gates(
 @_compiled()
 def _add_to_weights(
     grad_w_ih_GQPFC: Array, grad_w_hh_GPPCC: Array, grad_4PTBC: Array, x_QKBF: Array,
-    hidden_PKBC: Array, first: int, end: int, weights: Weights,
+    hidden_PKBC: Array, first: int, end: int, weights: Operand,
     x_words_QNF: Words, hidden_words_PNC: Words, grad_words_NC: Words,
 ) -> None:  # fmt: skip
     """Add to the first two what the gradients of the steps from ``first`` to ``end`` give.
@@ -369,30 +393,29 @@ def _add_to_weights(
     ``weights`` are there for their type alone.
     """
     num_gates, num_panels, num_steps = len(grad_w_hh_GPPCC), len(hidden_PKBC), end - first
-    num_features, num_units = x_QKBF.shape[3], hidden_PKBC.shape[3]
-    num_words = _num_words(weights, (num_steps * x_QKBF.shape[2] + 1) // 2)
+    num_words = min(len(grad_words_NC), (num_steps * x_QKBF.shape[2] + 1) // 2)
     for number in range(len(x_QKBF)):
-        x_NF = x_QKBF[number, first + 1 : end + 1].reshape(-1, num_features)
+        x_NF = _rows(x_QKBF[number, first + 1 : end + 1])
         _pair_rows(x_NF, x_words_QNF[number, :num_words])
     for panel in range(num_panels):
-        before_NC = hidden_PKBC[panel, first:end].reshape(-1, num_units)
+        before_NC = _rows(hidden_PKBC[panel, first:end])
         _pair_rows(before_NC, hidden_words_PNC[panel, :num_words])
     for gate in range(num_gates):
         hidden_gate = 3 if gate == num_gates - 1 else gate
         for panel in range(num_panels):
-            grad_NC = grad_4PTBC[gate, panel, :num_steps].reshape(-1, num_units)
+            grad_NC = _rows(grad_4PTBC[gate, panel, :num_steps])
             _pair_rows(grad_NC, grad_words_NC[:num_words])
             right_NC = _of(weights, grad_NC, grad_words_NC[:num_words])
             for number in range(len(x_QKBF)):
-                x_NF = x_QKBF[number, first + 1 : end + 1].reshape(-1, num_features)
+                x_NF = _rows(x_QKBF[number, first + 1 : end + 1])
                 left_NF = _of(weights, x_NF, x_words_QNF[number, :num_words])
                 add_product(grad_w_ih_GQPFC[gate, number, panel], left_NF.T, right_NC)
             if hidden_gate != gate:
-                grad_NC = grad_4PTBC[hidden_gate, panel, :num_steps].reshape(-1, num_units)
+                grad_NC = _rows(grad_4PTBC[hidden_gate, panel, :num_steps])
                 _pair_rows(grad_NC, grad_words_NC[:num_words])
                 right_NC = _of(weights, grad_NC, grad_words_NC[:num_words])
             for number in range(num_panels):
-                before_NC = hidden_PKBC[number, first:end].reshape(-1, num_units)
+                before_NC = _rows(hidden_PKBC[number, first:end])
                 left_NC = _of(weights, before_NC, hidden_words_PNC[number, :num_words])
                 add_product(grad_w_hh_GPPCC[gate, number, panel], left_NC.T, right_NC)
 
@@ -400,7 +423,7 @@ def _add_to_weights(
 @_compiled()
 def _add_through_products(
     state_PBC: Array, grad_x_QLBX: Array, grad_4PTBC: Array, words_BC: Words, place: int,
-    step: int, w_ih_GPQCX: Weights, w_hh_GPPCC: Weights,
+    step: int, w_ih_GPQCX: Operand, w_hh_GPPCC: Operand,
 ) -> None:  # fmt: skip
     """Add to the first two what the gradients by the gates of a step, at their place, give."""
     num_gates, num_panels = len(w_hh_GPPCC), len(state_PBC)
@@ -424,43 +447,33 @@ def _add_through_products(
 
 @_compiled()
 def gru_backward(
-    grad_PLBC: Array, x_QKBF: Array, w_ih_GPQCX: Weights, w_hh_GPPCC: Weights,
+    grad_PLBC: Array, x_QKBF: Array, w_ih_GPQCX: Operand, w_hh_GPPCC: Operand,
     gates_PL4BC: Array, hidden_PKBC: Array,
     grad_x_QLBX: Array, grad_w_ih_GQPFC: Array, grad_w_hh_GPPCC: Array, grad_bias_P4BC: Array,
+    state_PBC: Array, grad_4PTBC: Array,
+    words_BC: Words, x_words_QNF: Words, hidden_words_PNC: Words, grad_words_NC: Words,
 ) -> None:  # fmt: skip
-    """Add to the last four, which begin as zeros, what ``grad_PLBC``, by the hidden states, gives.
+    """Add to ``grad_x...``, ``grad_w...`` and ``grad_bias...`` what ``grad_PLBC`` gives.
 
-    Where ``grad_x_QLBX`` has no steps, nobody asks for it.
+    That is by the hidden states. Where ``grad_x_QLBX`` has no steps, nobody asks for it. States'
+    gradients begin as zeros; of the rest nothing that was in it matters.
     """
-    num_panels, num_steps, batch, num_units = grad_PLBC.shape
-    num_together = max(1, _SUMMED // batch)
-    state_PBC = np.zeros((num_panels, batch, num_units), np.float32)
-    grad_4PTBC = np.zeros((4, num_panels, num_together, batch, num_units), np.float32)
-    words_BC = _room(w_hh_GPPCC, 1, batch, num_units // 2)[0]
-    num_pairs, num_features = (num_together * batch + 1) // 2, x_QKBF.shape[3]
-    x_words_QNF = _room(w_hh_GPPCC, len(x_QKBF), num_pairs, num_features)
-    hidden_words_PNC = _room(w_hh_GPPCC, num_panels, num_pairs, num_units)
-    grad_words_NC = _room(w_hh_GPPCC, 1, num_pairs, num_units)[0]
-    state_PN = state_PBC.reshape(num_panels, -1)
-    bias_P4N = grad_bias_P4BC.reshape(num_panels, 4, -1)
-    grad_4PTN = grad_4PTBC.reshape(4, num_panels, num_together, -1)
-    given_PLN = grad_PLBC.reshape(num_panels, num_steps, -1)
-    gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)
-    hidden_PKN = hidden_PKBC.reshape(num_panels, num_steps + 1, -1)
+    num_panels, num_steps = grad_PLBC.shape[:2]
+    num_together = grad_4PTBC.shape[2]
     for end in range(num_steps, 0, -num_together):
         first = max(0, end - num_together)
         for step in range(end - 1, first - 1, -1):
             place = step - first
             for panel in range(num_panels):
-                gates_4N = gates_PL4N[panel, step]
                 _take_through_gates(
-                    state_PN[panel], given_PLN[panel, step],
-                    gates_4N[0], gates_4N[1], gates_4N[2], gates_4N[3], hidden_PKN[panel, step],
-                    grad_4PTN[0, panel, place], grad_4PTN[1, panel, place],
-                    grad_4PTN[2, panel, place], grad_4PTN[3, panel, place],
+                    state_PBC[panel], grad_PLBC[panel, step], gates_PL4BC[panel, step],
+                    hidden_PKBC[panel, step],
+                    _flat(grad_4PTBC[0, panel, place]), _flat(grad_4PTBC[1, panel, place]),
+                    _flat(grad_4PTBC[2, panel, place]), _flat(grad_4PTBC[3, panel, place]),
                 )  # fmt: skip
                 for gate in range(4):
-                    _add(bias_P4N[panel, gate], grad_4PTN[gate, panel, place])
+                    grad = _flat(grad_4PTBC[gate, panel, place])
+                    _add(_flat(grad_bias_P4BC[panel, gate]), grad)
             _add_through_products(
                 state_PBC, grad_x_QLBX, grad_4PTBC, words_BC, place, step, w_ih_GPQCX, w_hh_GPPCC
             )
@@ -472,26 +485,20 @@ def gru_backward(
 
 @_compiled()
 def lstm_forward(
-    x_QKBF: Array, w_ih_GQPFC: Weights, w_hh_GPPCC: Weights, bias_P4BC: Array,
-    gates_PL4BC: Array, hidden_PKBC: Array, cell_PKBC: Array,
+    x_QKBF: Array, w_ih_GQPFC: Operand, w_hh_GPPCC: Operand, bias_P4BC: Array,
+    gates_PL4BC: Array, hidden_PKBC: Array, cell_PKBC: Array, x_words_QBF: Words,
+    hidden_words_PBC: Words,
 ) -> None:  # fmt: skip
-    """Fill the last three: the gates of each step, and the states but for the first."""
+    """Fill the gates of each step, and the states but for the first."""
     num_panels, num_steps = gates_PL4BC.shape[:2]
-    gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)
-    bias_PN = bias_P4BC.reshape(num_panels, -1)
-    hidden_PKN = hidden_PKBC.reshape(num_panels, num_steps + 1, -1)
-    cell_PKN = cell_PKBC.reshape(num_panels, num_steps + 1, -1)
-    batch, num_features, num_units = *x_QKBF.shape[2:], hidden_PKBC.shape[3]
-    x_words_QBF = _room(w_ih_GQPFC, len(x_QKBF), batch, num_features // 2)
-    hidden_words_PBC = _room(w_hh_GPPCC, num_panels, batch, num_units // 2)
     for step in range(num_steps):
         for number in range(len(x_QKBF)):
             _pair_in_rows(x_QKBF[number, step + 1], x_words_QBF[number])
         for panel in range(num_panels):
             _pair_in_rows(hidden_PKBC[panel, step], hidden_words_PBC[panel])
         for panel in range(num_panels):
-            gates_4BC, gates_4N = gates_PL4BC[panel, step], gates_PL4N[panel, step]
-            gates, bias = gates_4N.reshape(-1), bias_PN[panel]
+            gates_4BC = gates_PL4BC[panel, step]
+            gates, bias = _flat(gates_4BC), _flat(bias_P4BC[panel])
             for i in range(len(bias)):
                 gates[i] = bias[i]
             for gate in range(4):
@@ -499,9 +506,10 @@ def lstm_forward(
                     gates_4BC[gate], x_QKBF, x_words_QBF, hidden_PKBC, hidden_words_PBC, step,
                     w_ih_GQPFC, w_hh_GPPCC, gate, panel, gates_4BC[gate],
                 )  # fmt: skip
-            enter, keep, new, show = gates_4N[0], gates_4N[1], gates_4N[2], gates_4N[3]
-            before, cell = cell_PKN[panel, step], cell_PKN[panel, step + 1]
-            hidden = hidden_PKN[panel, step + 1]
+            enter, keep = _flat(gates_4BC[0]), _flat(gates_4BC[1])
+            new, show = _flat(gates_4BC[2]), _flat(gates_4BC[3])
+            before, cell = _flat(cell_PKBC[panel, step]), _flat(cell_PKBC[panel, step + 1])
+            hidden = _flat(hidden_PKBC[panel, step + 1])
             take_sigmoid(enter)
             take_sigmoid(keep)
             take_tanh(new)
@@ -517,24 +525,27 @@ def lstm_forward(
 
 @_compiled()
 def _take_through_cell(
-    state: Array, cell_state: Array, given: Array,
-    enter: Array, keep: Array, new: Array, show: Array, before: Array, cell: Array,
-    tanh_cell: Array, d_enter: Array, d_keep: Array, d_new: Array, d_show: Array,
+    state_BC: Array, cell_state_BC: Array, given_BC: Array, gates_4BC: Array, before_BC: Array,
+    cell_BC: Array, d_enter: Array, d_keep: Array, d_new: Array, d_show: Array,
 ) -> None:  # fmt: skip
-    """Fill the last five, from ``state``, ``cell_state`` and ``given``.
+    """Fill the last four, from ``state_BC``, ``cell_state_BC`` and ``given_BC``.
 
     These are the gradients by a hidden state and by a cell's, and what of the former comes from
     above. The first two become those by the states before, but for what comes through the products.
     """
-    for i in range(len(cell)):
-        tanh_cell[i] = cell[i]
-    take_tanh(tanh_cell)
+    state, cell_state, given = _flat(state_BC), _flat(cell_state_BC), _flat(given_BC)
+    enter, keep = _flat(gates_4BC[0]), _flat(gates_4BC[1])
+    new, show = _flat(gates_4BC[2]), _flat(gates_4BC[3])
+    before, cell = _flat(before_BC), _flat(cell_BC)
     for i in range(len(cell)):
         state[i] += given[i]
     for i in range(len(cell)):
-        d_show[i] = state[i] * tanh_cell[i] * show[i] * (_ONE - show[i])
+        d_show[i] = cell[i]
+    take_tanh(d_show)
     for i in range(len(cell)):
-        cell_state[i] += state[i] * show[i] * (_ONE - tanh_cell[i] * tanh_cell[i])
+        cell_state[i] += state[i] * show[i] * (_ONE - d_show[i] * d_show[i])
+    for i in range(len(cell)):
+        d_show[i] *= state[i] * show[i] * (_ONE - show[i])
     for i in range(len(cell)):
         d_enter[i] = cell_state[i] * new[i] * enter[i] * (_ONE - enter[i])
     for i in range(len(cell)):
@@ -549,43 +560,29 @@ def _take_through_cell(
 
 @_compiled()
 def lstm_backward(
-    grad_PLBC: Array, x_QKBF: Array, w_ih_GPQCX: Weights, w_hh_GPPCC: Weights,
+    grad_PLBC: Array, x_QKBF: Array, w_ih_GPQCX: Operand, w_hh_GPPCC: Operand,
     gates_PL4BC: Array, hidden_PKBC: Array, cell_PKBC: Array,
     grad_x_QLBX: Array, grad_w_ih_GQPFC: Array, grad_w_hh_GPPCC: Array, grad_bias_P4BC: Array,
+    state_PBC: Array, cell_state_PBC: Array, grad_4PTBC: Array,
+    words_BC: Words, x_words_QNF: Words, hidden_words_PNC: Words, grad_words_NC: Words,
 ) -> None:  # fmt: skip
     """As ``gru_backward``."""
-    num_panels, num_steps, batch, num_units = grad_PLBC.shape
-    num_together = max(1, _SUMMED // batch)
-    state_PBC = np.zeros((num_panels, batch, num_units), np.float32)
-    cell_state_PN = np.zeros((num_panels, batch * num_units), np.float32)
-    tanh_cell = np.zeros(batch * num_units, np.float32)
-    grad_4PTBC = np.zeros((4, num_panels, num_together, batch, num_units), np.float32)
-    words_BC = _room(w_hh_GPPCC, 1, batch, num_units // 2)[0]
-    num_pairs, num_features = (num_together * batch + 1) // 2, x_QKBF.shape[3]
-    x_words_QNF = _room(w_hh_GPPCC, len(x_QKBF), num_pairs, num_features)
-    hidden_words_PNC = _room(w_hh_GPPCC, num_panels, num_pairs, num_units)
-    grad_words_NC = _room(w_hh_GPPCC, 1, num_pairs, num_units)[0]
-    state_PN = state_PBC.reshape(num_panels, -1)
-    bias_P4N = grad_bias_P4BC.reshape(num_panels, 4, -1)
-    grad_4PTN = grad_4PTBC.reshape(4, num_panels, num_together, -1)
-    given_PLN = grad_PLBC.reshape(num_panels, num_steps, -1)
-    gates_PL4N = gates_PL4BC.reshape(num_panels, num_steps, 4, -1)
-    cell_PKN = cell_PKBC.reshape(num_panels, num_steps + 1, -1)
+    num_panels, num_steps = grad_PLBC.shape[:2]
+    num_together = grad_4PTBC.shape[2]
     for end in range(num_steps, 0, -num_together):
         first = max(0, end - num_together)
         for step in range(end - 1, first - 1, -1):
             place = step - first
             for panel in range(num_panels):
-                gates_4N = gates_PL4N[panel, step]
                 _take_through_cell(
-                    state_PN[panel], cell_state_PN[panel], given_PLN[panel, step],
-                    gates_4N[0], gates_4N[1], gates_4N[2], gates_4N[3],
-                    cell_PKN[panel, step], cell_PKN[panel, step + 1], tanh_cell,
-                    grad_4PTN[0, panel, place], grad_4PTN[1, panel, place],
-                    grad_4PTN[2, panel, place], grad_4PTN[3, panel, place],
+                    state_PBC[panel], cell_state_PBC[panel], grad_PLBC[panel, step],
+                    gates_PL4BC[panel, step], cell_PKBC[panel, step], cell_PKBC[panel, step + 1],
+                    _flat(grad_4PTBC[0, panel, place]), _flat(grad_4PTBC[1, panel, place]),
+                    _flat(grad_4PTBC[2, panel, place]), _flat(grad_4PTBC[3, panel, place]),
                 )  # fmt: skip
                 for gate in range(4):
-                    _add(bias_P4N[panel, gate], grad_4PTN[gate, panel, place])
+                    grad = _flat(grad_4PTBC[gate, panel, place])
+                    _add(_flat(grad_bias_P4BC[panel, gate]), grad)
             _add_through_products(
                 state_PBC, grad_x_QLBX, grad_4PTBC, words_BC, place, step, w_ih_GPQCX, w_hh_GPPCC
             )
@@ -640,6 +637,7 @@ def score(
     is_train_T: Array, w_PCX: Array, w_PHC: Array, bias_X: Array, warmup: int, gain: np.float32,
     is_change: bool, has_relu: bool, is_l1: bool,
     grad_PLBC: Array, grad_w_PHC: Array, grad_bias_H: Array,
+    out_PBC: Array, y_BX: Array, slope_BH: Array,
 ) -> float:  # fmt: skip
     """The sum of the losses of all labels; adds to what comes after ``grad_PLBC``, and fills that.
 
@@ -647,18 +645,16 @@ def score(
 
     The head's outputs, times ``gain``, are a scaled load, or its change from that of ``load_KB``.
     A label counts where ``is_train_T`` is 1, times ``counts_B``. ``w_PCX`` is ``w_PHC`` turned,
-    with the horizon ``H`` filled up.
+    with the horizon ``H`` filled up. What is in the last three does not matter.
     """
-    num_panels, num_steps, batch, num_units = grad_PLBC.shape
-    total, out_PBC = 0.0, np.empty((num_panels, batch, num_units), np.float32)
-    y_BX = np.empty((batch, len(bias_X)), np.float32)
-    slope_BH = np.empty((batch, len(grad_bias_H)), np.float32)
+    num_panels, num_steps, batch = grad_PLBC.shape[:3]
+    total = 0.0
     for step in range(warmup, num_steps):
         for window in range(batch):
             for i in range(len(bias_X)):
                 y_BX[window, i] = bias_X[i]
         for panel in range(num_panels):
-            out, hidden = out_PBC[panel].reshape(-1), hidden_PKBC[panel, step + 1].reshape(-1)
+            out, hidden = _flat(out_PBC[panel]), _flat(hidden_PKBC[panel, step + 1])
             for i in range(len(out)):
                 out[i] = max(hidden[i], np.float32(0)) if has_relu else hidden[i]
             add_product(y_BX, out_PBC[panel], w_PCX[panel])
@@ -668,7 +664,7 @@ def score(
         )  # fmt: skip
         for panel in range(num_panels):
             grad_BC = grad_PLBC[panel, step]
-            out, grad = out_PBC[panel].reshape(-1), grad_BC.reshape(-1)
+            out, grad = _flat(out_PBC[panel]), _flat(grad_BC)
             for i in range(len(grad)):
                 grad[i] = 0
             add_product(grad_BC, slope_BH, w_PHC[panel])

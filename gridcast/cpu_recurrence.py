@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from gridcast import cpu_kernels
-from gridcast.cpu_kernels import LANES, PANEL, Array, Weights
+from gridcast.cpu_kernels import LANES, PANEL, SUMMED, Array, Operand, Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +48,10 @@ class Memory:
         if name not in self._flat or len(self._flat[name]) < size:
             self._flat[name] = np.empty(size, np.float32)
         return self._flat[name][:size].reshape(shape)
+
+    def words(self, name: str, *shape: int) -> Words:
+        """The same for words."""
+        return self(name, *shape).view(np.uint32)
 
 
 class Passed(NamedTuple):
@@ -80,7 +84,7 @@ class Layer:
         num_own: int = 0,
         in_bf16: bool = False,
     ) -> None:
-        self._number = number
+        self._number, self._in_bf16 = number, in_bf16
         self._names = [
             f"recurrent.{each}_l{number}"
             for each in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -150,7 +154,12 @@ class Layer:
         for state_PKBC, before_PBC in zip(states, begin, strict=True):
             state_PKBC[:, 0] = before_PBC
         kernel = cpu_kernels.lstm_forward if self._is_lstm else cpu_kernels.gru_forward
-        kernel(x_QKBF, self._ih.operand, self._hh.operand, bias_P4BC, gates_PL4BC, *states)
+        num_rows = self._num_words(num_windows)
+        kernel(
+            x_QKBF, self._ih.operand, self._hh.operand, bias_P4BC, gates_PL4BC, *states,
+            memory.words("inputs", len(x_QKBF), num_rows, x_QKBF.shape[3] // 2),
+            memory.words("states", panels, num_rows, self.of_panel // 2),
+        )  # fmt: skip
         return Passed(x_QKBF, own_BD, gates_PL4BC, states)
 
     def backward(
@@ -169,11 +178,24 @@ class Layer:
         )  # fmt: skip
         grad_bias_P4BC = memory("gradient of bias", self.num_panels, 4, num_windows, self.of_panel)
         grad_x_QLBX[:], grad_bias_P4BC[:] = 0, 0
+        of_step = self.num_panels, num_windows, self.of_panel
+        grad_states = [
+            memory(f"gradient of state {which}", *of_step) for which in range(self.num_states)
+        ]
+        for each_PBC in grad_states:
+            each_PBC[:] = 0
+        together = max(1, SUMMED // num_windows), num_windows
+        num_pairs = self._num_words(-(-prod(together) // 2))
         kernel = cpu_kernels.lstm_backward if self._is_lstm else cpu_kernels.gru_backward
         kernel(
             grad_PLBC, passed.x_QKBF, self._back_ih.operand, self._back_hh.operand,
             passed.gates_PL4BC, *passed.states,
-            grad_x_QLBX, *(sums[name] for name in self._names[:2]), grad_bias_P4BC,
+            grad_x_QLBX, *(sums[name] for name in self._names[:2]), grad_bias_P4BC, *grad_states,
+            memory("gradients of gates", 4, self.num_panels, *together, self.of_panel),
+            memory.words("gate of a step", self._num_words(num_windows), self.of_panel // 2),
+            memory.words("inputs", len(passed.x_QKBF), num_pairs, passed.x_QKBF.shape[3]),
+            memory.words("states", self.num_panels, num_pairs, self.of_panel),
+            memory.words("gate", num_pairs, self.of_panel),
         )  # fmt: skip
         sums[self._names[2]][:] += grad_bias_P4BC.sum(2)
         if passed.own_BD is None:
@@ -182,6 +204,10 @@ class Layer:
         grad_BN = grad_PGBC.transpose(2, 1, 0, 3).reshape(num_windows, -1)
         sums[_OWN][:] += (grad_BN.T @ passed.own_BD).reshape(sums[_OWN].shape)
         return grad_x_QLBX, grad_BN @ self._own_GVD.reshape(grad_BN.shape[1], -1)
+
+    def _num_words(self, number: int) -> int:
+        """Rows of words, where products take such."""
+        return number if self._in_bf16 else 0
 
     def fill(self, grads: Mapping[str, Array], sums: Mapping[str, Array]) -> None:
         """The gradients by its weights, as PyTorch has these, from ``sums`` over all windows."""
@@ -222,7 +248,7 @@ class Panels:
         self._is_one = down[0] == across[0] == 1
         self.shape = self._cut.shape
         self.panels = np.ascontiguousarray(self._cut)
-        self.operand: Weights = self.panels
+        self.operand: Operand = self.panels
         if in_bf16:
             *above, rows, columns = self.shape
             self.operand = np.zeros((*above, rows // 2, columns), np.uint32)
