@@ -278,24 +278,27 @@ def pair_weights(values_NC: Array, words_MC: Words) -> None:
 # at a time: it does not know that the arrays lie apart.
 
 
+@_compiled()
+def _tanh(value: np.float32) -> np.float32:
+    """To 4e-7 of it."""
+    x = max(min(value, _MOST), -_MOST)
+    s = x * x
+    above = (((((_A6 * s + _A5) * s + _A4) * s + _A3) * s + _A2) * s + _A1) * s + _A0
+    return x * above / (((_B3 * s + _B2) * s + _B1) * s + _B0)
+
+
 @_compiled((_1,))
 def take_tanh(values: Array) -> None:
-    """``tanh(values)``, in place, to 4e-7 of it."""
+    """``tanh(values)``, in place."""
     for i in range(len(values)):
-        x = max(min(values[i], _MOST), -_MOST)
-        s = x * x
-        above = (((((_A6 * s + _A5) * s + _A4) * s + _A3) * s + _A2) * s + _A1) * s + _A0
-        values[i] = x * above / (((_B3 * s + _B2) * s + _B1) * s + _B0)
+        values[i] = _tanh(values[i])
 
 
 @_compiled((_1,))
 def take_sigmoid(values: Array) -> None:
     """``1 / (1 + exp(-values))``, in place, to 2e-7."""
     for i in range(len(values)):
-        values[i] *= _HALF
-    take_tanh(values)
-    for i in range(len(values)):
-        values[i] = _HALF + _HALF * values[i]
+        values[i] = _HALF + _HALF * _tanh(_HALF * values[i])
 
 
 @_compiled((_1, _1))
@@ -350,8 +353,7 @@ def gru_forward(
             take_sigmoid(r)
             take_sigmoid(z)
             for i in range(len(n)):
-                n[i] += r[i] * q[i]
-            take_tanh(n)
+                n[i] = _tanh(n[i] + r[i] * q[i])
             for i in range(len(n)):
                 hidden[i] = n[i] + z[i] * (before[i] - n[i])
 
@@ -517,10 +519,7 @@ def lstm_forward(
             for i in range(len(cell)):
                 cell[i] = keep[i] * before[i] + enter[i] * new[i]
             for i in range(len(cell)):
-                hidden[i] = cell[i]
-            take_tanh(hidden)
-            for i in range(len(cell)):
-                hidden[i] *= show[i]
+                hidden[i] = show[i] * _tanh(cell[i])
 
 
 @_compiled()
@@ -540,8 +539,7 @@ def _take_through_cell(
     for i in range(len(cell)):
         state[i] += given[i]
     for i in range(len(cell)):
-        d_show[i] = cell[i]
-    take_tanh(d_show)
+        d_show[i] = _tanh(cell[i])
     for i in range(len(cell)):
         cell_state[i] += state[i] * show[i] * (_ONE - d_show[i] * d_show[i])
     for i in range(len(cell)):
