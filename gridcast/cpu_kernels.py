@@ -99,11 +99,11 @@ def _compiled(
 
 
 def _tile(num_rows: int, num_vectors: int) -> Callable[..., None]:
-    """What adds ``left @ right`` to the tile of ``sums`` that begins at a row and a column.
+    """What makes ``before + left @ right`` the tile of ``sums`` that begins at a row and a column.
 
     numba has no type for a vector, so it is written in what LLVM reads: columns of ``left`` times
-    rows of ``right`` are summed up in registers, and the sum is added to the tile at the end (one
-    by one the terms would lose digits in a sum over many steps). Both are numbers or both words.
+    rows of ``right`` are summed up in registers, and ``before`` is added at the end (one by one the
+    terms would lose digits in a sum over many steps). Both are numbers or both words.
     """
     index = ir.IntType(32)
     numbers, words = (ir.VectorType(each, LANES) for each in (ir.FloatType(), index))
@@ -111,8 +111,8 @@ def _tile(num_rows: int, num_vectors: int) -> Callable[..., None]:
     rows, columns = range(num_rows), range(0, num_vectors * LANES, LANES)
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds, row, column = signature.args[:3], arguments[3], arguments[4]
-        operand = numbers if kinds[1].dtype == types.float32 else words
+        kinds, row, column = signature.args[:4], arguments[4], arguments[5]
+        operand = numbers if kinds[2].dtype == types.float32 else words
         nothing = ir.Constant(operand, ir.Undefined)
         arrays = [
             context.make_array(kind)(context, builder, argument)
@@ -139,26 +139,31 @@ def _tile(num_rows: int, num_vectors: int) -> Callable[..., None]:
             product = builder.fmul(left, right, flags=("contract",))
             return builder.fadd(total, product, flags=("contract",))
 
-        targets = [target for i in rows for target in vectors(0, after(row, i), numbers)]
-        sums = [cgutils.alloca_once_value(builder, zeros) for _ in targets]
-        depth = builder.extract_value(arrays[2].shape, 0)
+        sums = [cgutils.alloca_once_value(builder, zeros) for _ in rows for _ in columns]
+        depth = builder.extract_value(arrays[3].shape, 0)
         with cgutils.for_range(builder, depth) as loop:
-            rights = [builder.load(each, align=4) for each in vectors(2, loop.index, operand)]
+            rights = [builder.load(each, align=4) for each in vectors(3, loop.index, operand)]
             for i in rows:
-                left = builder.load(place(1, after(row, i), loop.index))
+                left = builder.load(place(2, after(row, i), loop.index))
                 left = builder.insert_element(nothing, left, ir.Constant(index, 0))
                 left = builder.shuffle_vector(left, nothing, all_first)
                 for right, total in zip(rights, sums[i * num_vectors :], strict=False):
                     builder.store(added(builder.load(total), left, right), total)
-        for total, target in zip(sums, targets, strict=True):
-            before = builder.load(target, align=4)
-            builder.store(builder.fadd(before, builder.load(total)), target, align=4)
+        targets, befores = (
+            [each for i in rows for each in vectors(number, after(row, i), numbers)]
+            for number in (0, 1)
+        )
+        for total, target, before in zip(sums, targets, befores, strict=True):
+            whole = builder.fadd(builder.load(before, align=4), builder.load(total))
+            builder.store(whole, target, align=4)
         return context.get_dummy_value()
 
-    def add_tile(_: Any, sums: Any, left: Any, right: Any, row: Any, column: Any) -> Any:
-        return types.void(sums, left, right, row, column), build
+    def fill_tile(
+        _: Any, sums: Any, before: Any, left: Any, right: Any, row: Any, column: Any
+    ) -> Any:
+        return types.void(sums, before, left, right, row, column), build
 
-    tile: Callable[..., None] = intrinsic(add_tile)
+    tile: Callable[..., None] = intrinsic(fill_tile)
     return tile
 
 
@@ -166,22 +171,28 @@ _tile_of_rows, _tile_of_row = _tile(_ROWS, _VECTORS), _tile(1, _VECTORS)
 _narrow_of_rows, _narrow_of_row = _tile(_ROWS, 1), _tile(1, 1)
 
 
-@_compiled((_2, _ANY_2, _2), *[(_2, _ANY_WORDS, _WORDS)] * HAS_WORDS)
-def add_product(sums: Array, left: Array, right: Array) -> None:
-    """``sums += left @ right``; the columns of ``sums`` and ``right`` are filled up."""
+@_compiled((_2, _2, _ANY_2, _2), *[(_2, _2, _ANY_WORDS, _WORDS)] * HAS_WORDS)
+def set_product(sums: Array, before: Array, left: Operand, right: Operand) -> None:
+    """``sums = before + left @ right``; columns of all but ``left`` are filled up."""
     num_rows, num_columns = sums.shape
     end_of_rows = num_rows - num_rows % _ROWS
     end_of_wide = num_columns - num_columns % (_VECTORS * LANES)
     for column in range(0, end_of_wide, _VECTORS * LANES):
         for row in range(0, end_of_rows, _ROWS):
-            _tile_of_rows(sums, left, right, row, column)
+            _tile_of_rows(sums, before, left, right, row, column)
         for row in range(end_of_rows, num_rows):
-            _tile_of_row(sums, left, right, row, column)
+            _tile_of_row(sums, before, left, right, row, column)
     for column in range(end_of_wide, num_columns, LANES):
         for row in range(0, end_of_rows, _ROWS):
-            _narrow_of_rows(sums, left, right, row, column)
+            _narrow_of_rows(sums, before, left, right, row, column)
         for row in range(end_of_rows, num_rows):
-            _narrow_of_row(sums, left, right, row, column)
+            _narrow_of_row(sums, before, left, right, row, column)
+
+
+@_compiled((_2, _ANY_2, _2), *[(_2, _ANY_WORDS, _WORDS)] * HAS_WORDS)
+def add_product(sums: Array, left: Operand, right: Operand) -> None:
+    """``sums += left @ right``."""
+    set_product(sums, sums, left, right)
 
 
 def _view(num_dimensions: int) -> Callable[[Array], Array]:
@@ -308,20 +319,27 @@ def _add(sums: Array, values: Array) -> None:
 
 
 @_compiled()
-def _add_to_gate(
-    gate_BC: Array, x_QKBF: Array, x_words_QBF: Words, hidden_PKBC: Array, hidden_words_PBC: Words,
+def _fill_gate(
+    gate_BC: Array, bias_BC: Array, x_QKBF: Array, x_words_QBF: Words,
+    hidden_gate_BC: Array, hidden_bias_BC: Array, hidden_PKBC: Array, hidden_words_PBC: Words,
     step: int, w_ih_GQPFC: Operand, w_hh_GPPCC: Operand, gate: int, panel: int,
-    hidden_gate_BC: Array,
 ) -> None:  # fmt: skip
-    """Add to a panel of a gate what inputs give, and to the second one what hidden states give."""
+    """Fill a panel of a gate from inputs, and from hidden states the one that is named for them.
+
+    Each begins as its bias. They may be one and the same, which is then the second one's bias.
+    """
+    before_BC = bias_BC
     for number in range(len(x_QKBF)):
         weights_FC = w_ih_GQPFC[gate, number, panel]
         x_BF = _of(weights_FC, x_QKBF[number, step + 1], x_words_QBF[number])
-        add_product(gate_BC, x_BF, weights_FC)
+        set_product(gate_BC, before_BC, x_BF, weights_FC)
+        before_BC = gate_BC
+    before_BC = hidden_bias_BC
     for number in range(len(hidden_PKBC)):
         weights_CC = w_hh_GPPCC[gate, number, panel]
-        before_BC = _of(weights_CC, hidden_PKBC[number, step], hidden_words_PBC[number])
-        add_product(hidden_gate_BC, before_BC, weights_CC)
+        state_BC = _of(weights_CC, hidden_PKBC[number, step], hidden_words_PBC[number])
+        set_product(hidden_gate_BC, before_BC, state_BC, weights_CC)
+        before_BC = hidden_gate_BC
 
 
 @_compiled()
@@ -338,13 +356,12 @@ def gru_forward(
             _pair_in_rows(hidden_PKBC[panel, step], hidden_words_PBC[panel])
         for panel in range(num_panels):
             gates_4BC = gates_PL4BC[panel, step]
-            gates, bias = _flat(gates_4BC), _flat(bias_P4BC[panel])
-            for i in range(len(bias)):
-                gates[i] = bias[i]
             for gate, hidden_gate in enumerate((0, 1, 3)):
-                _add_to_gate(
-                    gates_4BC[gate], x_QKBF, x_words_QBF, hidden_PKBC, hidden_words_PBC, step,
-                    w_ih_GQPFC, w_hh_GPPCC, gate, panel, gates_4BC[hidden_gate],
+                bias_4BC = gates_4BC if hidden_gate == gate else bias_P4BC[panel]
+                _fill_gate(
+                    gates_4BC[gate], bias_P4BC[panel, gate], x_QKBF, x_words_QBF,
+                    gates_4BC[hidden_gate], bias_4BC[hidden_gate], hidden_PKBC, hidden_words_PBC,
+                    step, w_ih_GQPFC, w_hh_GPPCC, gate, panel,
                 )  # fmt: skip
             r, z = _flat(gates_4BC[0]), _flat(gates_4BC[1])
             n, q = _flat(gates_4BC[2]), _flat(gates_4BC[3])
@@ -500,13 +517,11 @@ def lstm_forward(
             _pair_in_rows(hidden_PKBC[panel, step], hidden_words_PBC[panel])
         for panel in range(num_panels):
             gates_4BC = gates_PL4BC[panel, step]
-            gates, bias = _flat(gates_4BC), _flat(bias_P4BC[panel])
-            for i in range(len(bias)):
-                gates[i] = bias[i]
             for gate in range(4):
-                _add_to_gate(
-                    gates_4BC[gate], x_QKBF, x_words_QBF, hidden_PKBC, hidden_words_PBC, step,
-                    w_ih_GQPFC, w_hh_GPPCC, gate, panel, gates_4BC[gate],
+                _fill_gate(
+                    gates_4BC[gate], bias_P4BC[panel, gate], x_QKBF, x_words_QBF,
+                    gates_4BC[gate], gates_4BC[gate], hidden_PKBC, hidden_words_PBC,
+                    step, w_ih_GQPFC, w_hh_GPPCC, gate, panel,
                 )  # fmt: skip
             enter, keep = _flat(gates_4BC[0]), _flat(gates_4BC[1])
             new, show = _flat(gates_4BC[2]), _flat(gates_4BC[3])
