@@ -157,7 +157,7 @@ class CompiledGradient:
         return is_kept * np.float32(1 / (1 - share))
 
     def _run(self, parts: Sequence[_Part], memory: Memory) -> tuple[float, Array]:
-        """The sum of the losses of a thread, and those of their gradients (``_shapes``) in a row."""
+        """The sum of a thread's losses, and those of their gradients (``_shapes``) in a row."""
         row = memory("sums", sum(map(prod, self._shapes.values())))
         row[:] = 0
         sums = _cut(row, self._shapes)

@@ -11,17 +11,18 @@ that would put one another out of the first-level cache. They are filled up to a
 ``LANES``, so that a product has no remainder: weights that are zero keep the states of those
 added zero. No sum depends on how many windows there are.
 
-In bf16 a product is told of its numbers by words: two numbers of 16 bits, which lie one after the
-other in the sum and are multiplied and added, in 32 bits, by one instruction (AVX512-BF16). Weights
-are words beforehand (``pair_weights``), and what they are multiplied with becomes words where it
-is wanted; all else is as in 32 bits. The kernels go by the type of the weights they are given: where
-these are numbers, words have no room and cost nothing.
+In bf16 a product takes words: two numbers of 16 bits each, terms of the same sum, which one
+instruction multiplies and adds up in 32 bits (AVX512-BF16). Weights come as words
+(``pair_weights``); what they are multiplied with becomes words where that is done. All else is as
+in 32 bits. The kernels go by the type of the weights: where these are numbers, arrays of words
+have no rows.
 
 Legend: ``L`` steps, ``K`` the same and one before them, ``B`` windows, ``F`` features, ``G`` gates
 (r, z, n of the GRU; i, f, g, o of the LSTM), ``P`` panels of ``C`` units, ``Q`` panels of a layer's
 inputs, ``X`` is ``F`` filled up. ``4`` stands for the LSTM's gates, or for the GRU's r, z, the
 input side of n and its hidden side (``q``). ``T`` are steps whose gradients are added to those of
-the weights together; ``N``: rows of all of them, or all numbers of a panel.
+the weights together, ``N`` rows of all of them. Words are named by the dimensions of their numbers,
+though they are half as many.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from typing import Any, TypeVar
 import numpy as np
 from llvmlite import binding, ir
 from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.core import cgutils, config
+from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 from numpy.typing import NDArray
 
@@ -52,7 +53,8 @@ SUMMED = 64
 _FEATURES = binding.get_host_cpu_features()
 # A tile of sums that stays in registers, of which AVX-512 has 32 long ones.
 _ROWS, _VECTORS = 4, 4 if _FEATURES.get("avx512f") else 1
-HAS_WORDS = bool(_FEATURES.get("avx512bf16"))
+# Whether the processor multiplies words, and numba compiles for it and not for another one.
+HAS_WORDS = bool(_FEATURES.get("avx512bf16")) and config.CPU_NAME is config.CPU_FEATURES is None
 _MULTIPLY_WORDS = "llvm.x86.avx512bf16.dpbf16ps.512"
 
 # tanh(x) is x A(x²) / B(x²) up to _MOST, beyond it 1 in 32 bits (Eigen's fraction).
@@ -98,6 +100,20 @@ def _compiled(
     return compiled
 
 
+_INTEGER = ir.IntType(32)
+_NUMBERS_IR, _WORDS_IR = (ir.VectorType(each, LANES) for each in (ir.FloatType(), _INTEGER))
+
+
+def _multiplied_and_added(builder: Any, total: Any, left: Any, right: Any) -> Any:
+    """``total + left * right``, lane by lane; of words both numbers."""
+    if right.type == _WORDS_IR:
+        kind = ir.FunctionType(_NUMBERS_IR, [_NUMBERS_IR, _WORDS_IR, _WORDS_IR])
+        function = cgutils.get_or_insert_function(builder.module, kind, _MULTIPLY_WORDS)
+        return builder.call(function, [total, left, right])
+    product = builder.fmul(left, right, flags=("contract",))
+    return builder.fadd(total, product, flags=("contract",))
+
+
 def _tile(num_rows: int, num_vectors: int) -> Callable[..., None]:
     """What makes ``before + left @ right`` the tile of ``sums`` that begins at a row and a column.
 
@@ -105,14 +121,12 @@ def _tile(num_rows: int, num_vectors: int) -> Callable[..., None]:
     rows of ``right`` are summed up in registers, and ``before`` is added at the end (one by one the
     terms would lose digits in a sum over many steps). Both are numbers or both words.
     """
-    index = ir.IntType(32)
-    numbers, words = (ir.VectorType(each, LANES) for each in (ir.FloatType(), index))
-    zeros, all_first = ir.Constant(numbers, [0.0] * LANES), ir.Constant(words, [0] * LANES)
+    zeros, all_first = ir.Constant(_NUMBERS_IR, [0.0] * LANES), ir.Constant(_WORDS_IR, [0] * LANES)
     rows, columns = range(num_rows), range(0, num_vectors * LANES, LANES)
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds, row, column = signature.args[:4], arguments[4], arguments[5]
-        operand = numbers if kinds[2].dtype == types.float32 else words
+        operand = _WORDS_IR if kinds[2].dtype == types.uint32 else _NUMBERS_IR
         nothing = ir.Constant(operand, ir.Undefined)
         arrays = [
             context.make_array(kind)(context, builder, argument)
@@ -131,26 +145,19 @@ def _tile(num_rows: int, num_vectors: int) -> Callable[..., None]:
             places = [place(number, i, after(column, offset)) for offset in columns]
             return [builder.bitcast(each, kind.as_pointer()) for each in places]
 
-        def added(total: Any, left: Any, right: Any) -> Any:
-            if operand is words:
-                kind = ir.FunctionType(numbers, [numbers, words, words])
-                function = cgutils.get_or_insert_function(builder.module, kind, _MULTIPLY_WORDS)
-                return builder.call(function, [total, left, right])
-            product = builder.fmul(left, right, flags=("contract",))
-            return builder.fadd(total, product, flags=("contract",))
-
         sums = [cgutils.alloca_once_value(builder, zeros) for _ in rows for _ in columns]
         depth = builder.extract_value(arrays[3].shape, 0)
         with cgutils.for_range(builder, depth) as loop:
             rights = [builder.load(each, align=4) for each in vectors(3, loop.index, operand)]
             for i in rows:
                 left = builder.load(place(2, after(row, i), loop.index))
-                left = builder.insert_element(nothing, left, ir.Constant(index, 0))
+                left = builder.insert_element(nothing, left, ir.Constant(_INTEGER, 0))
                 left = builder.shuffle_vector(left, nothing, all_first)
                 for right, total in zip(rights, sums[i * num_vectors :], strict=False):
-                    builder.store(added(builder.load(total), left, right), total)
+                    new = _multiplied_and_added(builder, builder.load(total), left, right)
+                    builder.store(new, total)
         targets, befores = (
-            [each for i in rows for each in vectors(number, after(row, i), numbers)]
+            [each for i in rows for each in vectors(number, after(row, i), _NUMBERS_IR)]
             for number in (0, 1)
         )
         for total, target, before in zip(sums, targets, befores, strict=True):
@@ -195,7 +202,7 @@ def add_product(sums: Array, left: Operand, right: Operand) -> None:
     set_product(sums, sums, left, right)
 
 
-def _view(num_dimensions: int) -> Callable[[Array], Array]:
+def _view(num_dimensions: int) -> Callable[..., Any]:
     """What sees a contiguous array's first dimensions as one; ``reshape`` would ask whether it may.
 
     Its last ``num_dimensions - 1`` stay as they are.
@@ -219,54 +226,56 @@ def _view(num_dimensions: int) -> Callable[[Array], Array]:
     def see(_: Any, array: Any) -> Any:
         return types.Array(array.dtype, num_dimensions, "C")(array), build
 
-    seen: Callable[[Array], Array] = intrinsic(see)
+    seen: Callable[..., Any] = intrinsic(see)
     return seen
 
 
 _flat, _rows = _view(1), _view(2)
 
 
-@intrinsic
-def _word(_: Any, low: Any, high: Any) -> Any:
+def _give_word(_: Any, low: Any, high: Any) -> Any:
     """Two numbers rounded to 16 bits, the nearest one, of two the even one."""
 
     def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        integer = ir.IntType(32)
-
         def rounded(number: Any) -> Any:
-            bits = builder.bitcast(number, integer)
-            is_odd = builder.and_(builder.lshr(bits, integer(16)), integer(1))
-            return builder.add(bits, builder.add(is_odd, integer(0x7FFF)))
+            bits = builder.bitcast(number, _INTEGER)
+            is_odd = builder.and_(builder.lshr(bits, _INTEGER(16)), _INTEGER(1))
+            return builder.add(bits, builder.add(is_odd, _INTEGER(0x7FFF)))
 
         low, high = map(rounded, arguments)
-        return builder.or_(builder.lshr(low, integer(16)), builder.and_(high, integer(0xFFFF0000)))
+        high = builder.and_(high, _INTEGER(0xFFFF0000))
+        return builder.or_(builder.lshr(low, _INTEGER(16)), high)
 
     return types.uint32(low, high), build
 
 
-def _of(weights: Any, numbers: Any, words: Any) -> Any:
+def _give_operand(_: Any, weights: Any, numbers: Any, words: Any) -> Any:
     """What a product with these weights, or for them, takes: the numbers or their words."""
+    has_words = weights.dtype == types.uint32
+    chosen = words if has_words else numbers
+
+    def build(_: Any, __: Any, ___: Any, arguments: Any) -> Any:
+        return arguments[1 + has_words]
+
+    return chosen(weights, numbers, words), build
 
 
-@overload(_of, strict=False)
-def _compile_of(weights: Any, numbers: Any, words: Any) -> Any:
-    if weights.dtype == types.float32:
-        return lambda weights, numbers, words: numbers
-    return lambda weights, numbers, words: words
+_word: Callable[..., np.uint32] = intrinsic(_give_word)
+_of: Callable[..., Any] = intrinsic(_give_operand)
 
 
 @_compiled((_2, _WORDS))
-def _pair_in_rows(values_BC: Array, words_BD: Words) -> None:
-    """Each two numbers of a row become a word."""
-    values, words = _flat(values_BC), _flat(words_BD)
+def pair_in_rows(values_BC: Array, words_BC: Words) -> None:
+    """Each two numbers of a row become a word: what weights are multiplied with."""
+    values, words = _flat(values_BC), _flat(words_BC)
     for i in range(len(words)):
         words[i] = _word(values[2 * i], values[2 * i + 1])
 
 
 @_compiled((_2, _WORDS))
-def _pair_rows(values_NC: Array, words_MC: Words) -> None:
-    """A row and that ``M`` rows after it become one of words; after the last one are zeros."""
-    values, words = _flat(values_NC), _flat(words_MC)
+def pair_rows(values_NC: Array, words_NC: Words) -> None:
+    """A row and one of the second half become one of words, for sums over rows; an odd one has 0."""
+    values, words = _flat(values_NC), _flat(words_NC)
     later = values[len(words) : 2 * len(words)]
     for i in range(len(later)):
         words[i] = _word(values[i], later[i])
@@ -275,10 +284,10 @@ def _pair_rows(values_NC: Array, words_MC: Words) -> None:
 
 
 @_compiled((_2, _WORDS))
-def pair_weights(values_NC: Array, words_MC: Words) -> None:
-    """Each two rows become one of words."""
-    for row in range(len(words_MC)):
-        low, high, words = values_NC[2 * row], values_NC[2 * row + 1], words_MC[row]
+def pair_weights(weights_CX: Array, words_CX: Words) -> None:
+    """Each two rows become one of words: what ``pair_in_rows`` goes with."""
+    for row in range(len(words_CX)):
+        low, high, words = weights_CX[2 * row], weights_CX[2 * row + 1], words_CX[row]
         for i in range(len(words)):
             words[i] = _word(low[i], high[i])
 
@@ -351,9 +360,9 @@ def gru_forward(
     num_panels, num_steps = gates_PL4BC.shape[:2]
     for step in range(num_steps):
         for number in range(len(x_QKBF)):
-            _pair_in_rows(x_QKBF[number, step + 1], x_words_QBF[number])
+            pair_in_rows(x_QKBF[number, step + 1], x_words_QBF[number])
         for panel in range(num_panels):
-            _pair_in_rows(hidden_PKBC[panel, step], hidden_words_PBC[panel])
+            pair_in_rows(hidden_PKBC[panel, step], hidden_words_PBC[panel])
         for panel in range(num_panels):
             gates_4BC = gates_PL4BC[panel, step]
             for gate, hidden_gate in enumerate((0, 1, 3)):
@@ -415,15 +424,15 @@ def _add_to_weights(
     num_words = min(len(grad_words_NC), (num_steps * x_QKBF.shape[2] + 1) // 2)
     for number in range(len(x_QKBF)):
         x_NF = _rows(x_QKBF[number, first + 1 : end + 1])
-        _pair_rows(x_NF, x_words_QNF[number, :num_words])
+        pair_rows(x_NF, x_words_QNF[number, :num_words])
     for panel in range(num_panels):
         before_NC = _rows(hidden_PKBC[panel, first:end])
-        _pair_rows(before_NC, hidden_words_PNC[panel, :num_words])
+        pair_rows(before_NC, hidden_words_PNC[panel, :num_words])
     for gate in range(num_gates):
         hidden_gate = 3 if gate == num_gates - 1 else gate
         for panel in range(num_panels):
             grad_NC = _rows(grad_4PTBC[gate, panel, :num_steps])
-            _pair_rows(grad_NC, grad_words_NC[:num_words])
+            pair_rows(grad_NC, grad_words_NC[:num_words])
             right_NC = _of(weights, grad_NC, grad_words_NC[:num_words])
             for number in range(len(x_QKBF)):
                 x_NF = _rows(x_QKBF[number, first + 1 : end + 1])
@@ -431,7 +440,7 @@ def _add_to_weights(
                 add_product(grad_w_ih_GQPFC[gate, number, panel], left_NF.T, right_NC)
             if hidden_gate != gate:
                 grad_NC = _rows(grad_4PTBC[hidden_gate, panel, :num_steps])
-                _pair_rows(grad_NC, grad_words_NC[:num_words])
+                pair_rows(grad_NC, grad_words_NC[:num_words])
                 right_NC = _of(weights, grad_NC, grad_words_NC[:num_words])
             for number in range(num_panels):
                 before_NC = _rows(hidden_PKBC[number, first:end])
@@ -451,14 +460,14 @@ def _add_through_products(
         for panel in range(num_panels):
             grad_BC = grad_4PTBC[gate, panel, place]
             if grad_x_QLBX.shape[1]:
-                _pair_in_rows(grad_BC, words_BC)
+                pair_in_rows(grad_BC, words_BC)
                 left_BC = _of(w_ih_GPQCX, grad_BC, words_BC)
                 for number in range(len(grad_x_QLBX)):
                     weights_CX = w_ih_GPQCX[gate, panel, number]
                     add_product(grad_x_QLBX[number, step], left_BC, weights_CX)
             grad_BC = grad_4PTBC[hidden_gate, panel, place]
             if hidden_gate != gate or not grad_x_QLBX.shape[1]:
-                _pair_in_rows(grad_BC, words_BC)
+                pair_in_rows(grad_BC, words_BC)
             left_BC = _of(w_hh_GPPCC, grad_BC, words_BC)
             for number in range(num_panels):
                 add_product(state_PBC[number], left_BC, w_hh_GPPCC[gate, panel, number])
@@ -512,9 +521,9 @@ def lstm_forward(
     num_panels, num_steps = gates_PL4BC.shape[:2]
     for step in range(num_steps):
         for number in range(len(x_QKBF)):
-            _pair_in_rows(x_QKBF[number, step + 1], x_words_QBF[number])
+            pair_in_rows(x_QKBF[number, step + 1], x_words_QBF[number])
         for panel in range(num_panels):
-            _pair_in_rows(hidden_PKBC[panel, step], hidden_words_PBC[panel])
+            pair_in_rows(hidden_PKBC[panel, step], hidden_words_PBC[panel])
         for panel in range(num_panels):
             gates_4BC = gates_PL4BC[panel, step]
             for gate in range(4):

@@ -15,8 +15,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gridcast import gradients
+from gridcast import cpu_kernels, gradients
 from gridcast.cpu_gradients import CompiledGradient
+from gridcast.cpu_kernels import HAS_WORDS
 from gridcast.gradients import BatchGradient, gradient_of
 from gridcast.models import weights_sha256
 from gridcast.stack import ForecasterStack
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 CELLS = pytest.mark.parametrize("cell", ["gru", "lstm"])
 ONE = torch.ones(1)
 ROUNDING = 1e-6  # of a hidden state
+BATCH = 40  # more windows than go through a small network together
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +63,7 @@ def some_starts(seed: int, num_windows: int) -> Tensor:
     loss=st.sampled_from(["l1", "mse"]),
     horizon=st.integers(1, 3),
     is_carried=st.booleans(),
-    num_windows=st.integers(1, 16),
+    num_windows=st.integers(1, BATCH),
     num_filling=st.integers(0, 3),
     num_threads=st.integers(1, 3),
 )
@@ -70,11 +72,11 @@ def test_losses_and_gradients_are_those_of_pytorch(
     num_windows: int, num_filling: int, num_threads: int,
 ) -> None:  # fmt: skip
     torch.set_num_threads(num_threads)
-    num_windows = 16 if is_carried else num_windows
+    num_windows = BATCH if is_carried else num_windows
     config = tiny(
         windows={"lookback": 12, "warmup": 4, "horizon": horizon, "stride": 6},
         model=model,
-        training={"passes": 2, "batch_size": 16, "precision": "fp32", "loss": loss,
+        training={"passes": 2, "batch_size": BATCH, "precision": "fp32", "loss": loss,
                   "carry_hidden": is_carried, "drop_last": is_carried},
     )  # fmt: skip
     data = make_data(config)
@@ -98,6 +100,27 @@ def test_losses_and_gradients_are_those_of_pytorch(
         each.begin_pass()
     first, wanted = (each(starts_SB, ONE)[0] for each in (ours, theirs))
     torch.testing.assert_close(first, wanted)
+
+
+@pytest.mark.skipif(not HAS_WORDS, reason="the processor does not multiply in bf16 (AVX512-BF16)")
+@CELLS
+@pytest.mark.parametrize("hidden_size", [16, 21, 100])
+def test_in_bf16_losses_and_gradients_are_near_those_of_32_bits(
+    cell: Cell, hidden_size: int
+) -> None:
+    model = {"num_layers": 2, "hidden_size": hidden_size, "region_units": 2}
+    config, half = (
+        tiny(model=model, training={"passes": 2, "batch_size": BATCH, "precision": precision})
+        for precision in ("fp32", "bf16")
+    )
+    data = make_data(config)
+    stack = ForecasterStack(data, config, cell=cell, seeds=[1])
+    starts_SB = some_starts(0, 33)
+    loss, wanted = BatchGradient(stack, data, config)(starts_SB, ONE)
+    found_loss, found = gradient_of(stack, data, half)(starts_SB, ONE)
+    torch.testing.assert_close(found_loss, loss, rtol=1e-2, atol=0)
+    error = (found - wanted).norm() / wanted.norm()
+    assert 1e-4 < float(error) < 1e-2
 
 
 @CELLS
@@ -175,15 +198,25 @@ def test_a_training_ends_where_that_of_the_library_ends(cell: Cell) -> None:
 # -- when it is taken ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("training", [{"recurrence": "library"}, {"precision": "bf16"}])
-def test_the_library_is_taken_where_it_is_asked_for_and_for_16_bits(
-    training: dict[str, str],
+@pytest.mark.parametrize(
+    ("training", "has_words", "wanted"),
+    [
+        ({"precision": "fp32"}, False, CompiledGradient),
+        ({"precision": "bf16"}, True, CompiledGradient),
+        ({"precision": "bf16"}, False, BatchGradient),
+        ({"precision": "fp16"}, True, BatchGradient),
+        ({"precision": "fp32", "recurrence": "library"}, True, BatchGradient),
+        ({"precision": "bf16", "recurrence": "library"}, True, BatchGradient),
+    ],
+)
+def test_the_library_is_taken_where_it_is_asked_for_or_the_processor_cannot(
+    *, training: dict[str, str], has_words: bool, wanted: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = tiny(training={"precision": "fp32", **training})
+    monkeypatch.setattr(cpu_kernels, "HAS_WORDS", has_words)
+    config = tiny(training=training)
     data = make_data(config)
     stack = ForecasterStack(data, config, cell="gru", seeds=[0])
-    assert isinstance(gradient_of(stack, data, config), BatchGradient)
-    assert isinstance(gradient_of(stack, data, tiny()), CompiledGradient)
+    assert isinstance(gradient_of(stack, data, config), wanted)
 
 
 def test_without_numba_pytorch_trains(monkeypatch: pytest.MonkeyPatch) -> None:

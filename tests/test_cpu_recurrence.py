@@ -17,14 +17,27 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gridcast import cpu_kernels
-from gridcast.cpu_kernels import LANES, add_product, take_sigmoid, take_tanh
-from gridcast.cpu_recurrence import Layer, Memory, filled, parts_of
+from gridcast.cpu_kernels import (
+    LANES,
+    add_product,
+    pair_in_rows,
+    pair_rows,
+    pair_weights,
+    set_product,
+    take_sigmoid,
+    take_tanh,
+)
+from gridcast.cpu_recurrence import Layer, Memory, cut_evenly, filled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROUNDING = 3e-7  # of 32 bits, in a sum of few
+BF16 = 2e-2  # of 16 bits, 8 of them a number's, in a few products one after the other
 BOTH = pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+HAS_BF16 = pytest.mark.skipif(
+    not cpu_kernels.HAS_WORDS, reason="the processor does not multiply in bf16 (AVX512-BF16)"
+)
 States = Tensor | tuple[Tensor, ...]
 
 
@@ -48,7 +61,12 @@ def by_pytorch(
 
 
 def by_us(
-    network: nn.GRU | nn.LSTM, x_BLF: Tensor, begin: States | None, own_BD: Tensor | None = None
+    network: nn.GRU | nn.LSTM,
+    x_BLF: Tensor,
+    begin: States | None,
+    own_BD: Tensor | None = None,
+    *,
+    in_bf16: bool = False,
 ) -> list[Tensor]:
     """The same."""
     parameters = {f"recurrent.{name}": each for name, each in network.named_parameters()}
@@ -57,12 +75,18 @@ def by_us(
     batch, units = len(x_BLF), network.hidden_size
     own = None if own_BD is None else own_BD.numpy()
     layers = [
-        Layer(weights, number, num_own=own.shape[1] if own is not None and number == 0 else 0)
+        Layer(
+            weights,
+            number,
+            num_own=own.shape[1] if own is not None and number == 0 else 0,
+            in_bf16=in_bf16,
+        )
         for number in range(network.num_layers)
     ]
     memory, passed = Memory(), []
-    inputs = np.full((1, x_BLF.shape[1] + 1, batch, x_BLF.shape[2]), np.nan, np.float32)
-    inputs[0, 1:] = x_BLF.numpy().transpose(1, 0, 2)
+    inputs = np.full((1, x_BLF.shape[1] + 1, batch, layers[0].num_inputs), np.nan, np.float32)
+    inputs[0, 1:] = 0
+    inputs[0, 1:, :, : x_BLF.shape[2]] = x_BLF.numpy().transpose(1, 0, 2)
     for number, layer in enumerate(layers):
         layer.take_weights()
         shape = layer.num_panels, batch, layer.of_panel
@@ -129,16 +153,16 @@ def test_states_and_gradients_are_those_of_pytorch(
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("num_threads", [1, 2, 5, 16])
+@pytest.mark.parametrize("num_parts", [1, 2, 5, 16])
 @pytest.mark.parametrize("num_windows", [1, 4, 9, 16, 1000])
-def test_each_window_is_one_threads_and_threads_have_about_as_many(
-    num_windows: int, num_threads: int
+def test_each_window_is_in_one_part_and_parts_are_about_as_large(
+    num_windows: int, num_parts: int
 ) -> None:
-    parts = parts_of(num_windows, num_threads)
-    windows = [each for part in parts for each in range(num_windows)[part]]
-    assert windows == list(range(num_windows))
+    parts = cut_evenly(slice(3, 3 + num_windows), num_parts)
+    windows = [each for part in parts for each in range(3 + num_windows)[part]]
+    assert windows == list(range(3, 3 + num_windows))
     sizes = [part.stop - part.start for part in parts]
-    assert 0 < len(parts) <= num_threads
+    assert 0 < len(parts) <= num_parts
     assert min(sizes) > 0
     assert max(sizes) - min(sizes) < 8
 
@@ -164,6 +188,59 @@ def test_it_is_as_exact_as_pytorch(
             float((each.double() - true).norm() / true.norm()) for each in (found, other)
         )
         assert error < max(3 * their_error, ROUNDING)
+
+
+@HAS_BF16
+@BOTH
+@pytest.mark.parametrize(
+    ("batch", "lookback", "units"), [(16, 168, 64), (3, 20, 100), (5, 20, 150)]
+)
+@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
+def test_in_bf16_it_is_more_exact_than_pytorch(
+    kind: type[nn.GRU | nn.LSTM], batch: int, lookback: int, units: int, scale: float
+) -> None:
+    """There states are rounded too, from step to step."""
+    torch.manual_seed(0)
+    network = kind(45, units, batch_first=True)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(scale)
+    x_BLF = torch.randn(batch, lookback, 45)
+    exact = by_pytorch(deepcopy(network).double(), x_BLF.double(), None)
+    ours = by_us(network, x_BLF, None, in_bf16=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        theirs = by_pytorch(network, x_BLF, None)
+    for true, found, other in zip(exact, ours, theirs, strict=True):
+        error, their_error = (
+            float((each.double() - true).norm() / true.norm()) for each in (found, other)
+        )
+        assert 100 * ROUNDING < error < their_error
+
+
+@HAS_BF16
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from([nn.GRU, nn.LSTM]),
+    shape=st.tuples(st.integers(1, 17), st.integers(1, 12), st.integers(1, 20)),
+    num_own=st.integers(0, 3),
+    units=st.one_of(st.integers(1, 70), st.integers(71, 200)),
+    num_layers=st.integers(1, 2),
+    seed=st.integers(0, 9),
+)
+def test_in_bf16_states_and_gradients_are_near_those_of_pytorch(
+    *, kind: type[nn.GRU | nn.LSTM], shape: tuple[int, int, int], num_own: int, units: int,
+    num_layers: int, seed: int,
+) -> None:  # fmt: skip
+    torch.manual_seed(seed)
+    batch, _, num_features = shape
+    network = kind(num_features + num_own, units, num_layers, batch_first=True)
+    x_BLF = torch.randn(shape)
+    own_BD = torch.randn(batch, num_own) if num_own else None
+    theirs = by_pytorch(network, x_BLF, None, own_BD)
+    for found, wanted in zip(
+        by_us(network, x_BLF, None, own_BD, in_bf16=True), theirs, strict=True
+    ):
+        assert float((found - wanted).norm()) <= BF16 * float(wanted.norm()) + 1e-6
 
 
 @BOTH
@@ -203,7 +280,7 @@ def test_where_no_cache_can_be_written_kernels_are_compiled_all_the_same(
     from numba.core import caching
 
     monkeypatch.setattr(caching.FunctionCache._impl_class, "_locator_classes", [])
-    compiled = cpu_kernels._compiled(cpu_kernels._1)
+    compiled = cpu_kernels._compiled((cpu_kernels._1,))
 
     @compiled
     def double(values: np.ndarray) -> None:
@@ -233,8 +310,71 @@ def test_a_product_is_numpys(*, m: int, k: int, blocks: int, is_turned: bool, se
     right_KN = rng.standard_normal((k, blocks * LANES)).astype(np.float32)
     sums_MN = rng.standard_normal((m, blocks * LANES)).astype(np.float32)
     wanted = sums_MN + left_MK.astype(np.float64) @ right_KN
+    filled_MN = np.full_like(sums_MN, np.nan)
+    set_product(filled_MN, sums_MN, left_MK, right_KN)
     add_product(sums_MN, left_MK, right_KN)
     np.testing.assert_allclose(sums_MN, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(filled_MN, sums_MN)
+
+
+@HAS_BF16
+@settings(max_examples=60, deadline=None)
+@given(
+    m=st.integers(1, 13),
+    k=st.integers(1, 20),
+    blocks=st.integers(1, 9),
+    seed=st.integers(0, 9),
+)
+def test_a_product_in_bf16_is_that_of_the_rounded_numbers(
+    *, m: int, k: int, blocks: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    left_MK, right_KN, sums_MN = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((m, 2 * k), (2 * k, blocks * LANES), (m, blocks * LANES))
+    )
+    left_words, right_words = (
+        np.empty((m, k), np.uint32), np.empty((k, blocks * LANES), np.uint32)
+    )  # fmt: skip
+    pair_in_rows(left_MK, left_words)
+    pair_weights(right_KN, right_words)
+    wanted = sums_MN + rounded(left_MK).astype(np.float64) @ rounded(right_KN)
+    add_product(sums_MN, left_words, right_words)
+    np.testing.assert_allclose(sums_MN, wanted, rtol=1e-5, atol=1e-5)
+
+
+@HAS_BF16
+@pytest.mark.parametrize("num_rows", [1, 2, 7, 64])
+def test_a_sum_over_rows_in_bf16_is_that_of_the_rounded_numbers(num_rows: int) -> None:
+    rng = np.random.default_rng(0)
+    left_NM, right_NC = (
+        rng.standard_normal((num_rows, columns)).astype(np.float32) for columns in (5, LANES)
+    )
+    words = [
+        np.empty((-(-num_rows // 2), each.shape[1]), np.uint32) for each in (left_NM, right_NC)
+    ]
+    for each, its_words in zip((left_NM, right_NC), words, strict=True):
+        pair_rows(each, its_words)
+    sums_MC = np.zeros((5, LANES), np.float32)
+    add_product(sums_MC, words[0].T, words[1])
+    wanted = rounded(left_NM).T.astype(np.float64) @ rounded(right_NC)
+    np.testing.assert_allclose(sums_MC, wanted, rtol=1e-5, atol=1e-5)
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """By PyTorch."""
+    return torch.from_numpy(values).bfloat16().float().numpy()
+
+
+def test_a_word_has_two_numbers_as_pytorch_rounds_them() -> None:
+    ties = np.array([1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 0.0, -0.0, 1e-30], np.float32)
+    limits = np.array([np.inf, -np.inf, np.nan, -np.nan, 3.4e38, 1e38], np.float32)
+    random = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    values = np.concatenate([ties, limits, random])[None]
+    words = np.empty((1, values.shape[1] // 2), np.uint32)
+    pair_in_rows(values, words)
+    found = (words.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_array_equal(found, rounded(values))
 
 
 def test_tanh_and_sigmoid_are_exact_to_rounding() -> None:
