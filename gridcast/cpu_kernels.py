@@ -274,7 +274,7 @@ def pair_in_rows(values_BC: Array, words_BC: Words) -> None:
 
 @_compiled((_2, _WORDS))
 def pair_rows(values_NC: Array, words_NC: Words) -> None:
-    """A row and one of the second half become one of words, for sums over rows; an odd one has 0."""
+    """A row and one of the second half become words, for sums over rows; an odd one has 0."""
     values, words = _flat(values_NC), _flat(words_NC)
     later = values[len(words) : 2 * len(words)]
     for i in range(len(later)):
