@@ -28,7 +28,6 @@ from benchmarks.article_accuracy import envelope, slug, write_kept
 from benchmarks.tables import RESULTS, aligned
 from gridcast.config import Cell, Config
 from gridcast.planning import num_recurrent_weights
-from tasks.devices import resolve_precision
 from tasks.training_process import set_fp32_precision
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept = envelope("ceilings", device)
     kept["rows"] = [
         *(matrix_row(device, precision) for precision in _precisions(device)),
-        *([] if on_cuda else [small_matrix_row(device)]),
+        *([] if on_cuda else [small_matrix_row(device, each) for each in _precisions(device)]),
         copy_row(device),
     ]
     head = ("", "precision", "rate", "bytes")
@@ -75,8 +74,14 @@ def _precisions(device: torch.device) -> list[str]:
     """Those that the device has; a CPU without bf16 would take minutes to imitate it."""
     if device.type == "cuda":
         return ["fp32", "tf32", "bf16", "fp16"]
-    best = resolve_precision(Config.load(), "cpu").training.precision
-    return ["fp32"] if best == "fp32" else ["fp32", best]
+    return ["fp32", "bf16"] if cpu_has_bf16() else ["fp32"]
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this processor multiplies in bf16, and our loops with it."""
+    from gridcast.cpu_kernels import HAS_WORDS  # noqa: PLC0415 - a GPU needs no numba
+
+    return HAS_WORDS
 
 
 def matrix_row(device: torch.device, precision: str) -> Json:
@@ -95,14 +100,15 @@ def matrix_row(device: torch.device, precision: str) -> Json:
     }
 
 
-def small_matrix_row(device: torch.device) -> Json:
+def small_matrix_row(device: torch.device, precision: str) -> Json:
     """Our product by a matrix that lies in the first-level cache, on each core."""
     from gridcast.cpu_kernels import PANEL, add_product  # noqa: PLC0415 - a GPU needs no numba
 
+    width, kind = (PANEL, np.float32) if precision == "fp32" else (PANEL // 2, np.uint32)
+
     def multiply() -> None:
-        sums, left, right = (
-            np.ones((num, PANEL), np.float32) for num in (_SMALL_ROWS, _SMALL_ROWS, PANEL)
-        )
+        sums = np.ones((_SMALL_ROWS, PANEL), np.float32)
+        left, right = np.ones((_SMALL_ROWS, width), kind), np.ones((width, PANEL), kind)
         for _ in range(_PRODUCTS):
             add_product(sums, left, right)
 
@@ -117,7 +123,7 @@ def small_matrix_row(device: torch.device) -> Json:
     flops = 2 * _SMALL_ROWS * PANEL**2 * _PRODUCTS * num_threads
     return {
         "contestant": "compiled product by a small matrix",
-        "precision": "fp32",
+        "precision": precision,
         "num_rows": _SMALL_ROWS,
         "seconds": seconds,
         "flops_per_second": flops / seconds,
