@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 # Windows that go through the network and back together, for each panel of units: their gates and
 # the weights of a step share the second-level cache.
 _WINDOWS_A_PANEL = 16
+# More threads pay only where each has that many windows: what they do in Python they do in turn
+# (on 16 cores, 64 windows of base: a GRU's step takes 5.3 ms with 8 threads, 8.5 with 16).
+_THREADS = 8
 
 
 class _Part(NamedTuple):
@@ -140,12 +143,13 @@ class CompiledGradient:
         counts_B = 1 - is_filling_B.astype(np.float32)
         kept = [self._draw(len(starts_B)) for _ in self._layers[1:] if self._config.model.dropout]
         most = _WINDOWS_A_PANEL * self._layers[0].num_panels
+        num_threads = min(len(self._memory), max(_THREADS, len(starts_B) // _WINDOWS_A_PANEL))
         return [
             [
                 _Part(place, starts_B[place], counts_B[place], [each[:, :, place] for each in kept])
                 for place in cut_evenly(of_thread, -(-(of_thread.stop - of_thread.start) // most))
             ]
-            for of_thread in cut_evenly(slice(0, len(starts_B)), len(self._memory))
+            for of_thread in cut_evenly(slice(0, len(starts_B)), num_threads)
         ]
 
     def _draw(self, num_windows: int) -> Array:

@@ -53,8 +53,13 @@ SUMMED = 64
 _FEATURES = binding.get_host_cpu_features()
 # A tile of sums that stays in registers, of which AVX-512 has 32 long ones.
 _ROWS, _VECTORS = 4, 4 if _FEATURES.get("avx512f") else 1
-# Whether the processor multiplies words, and numba compiles for it and not for another one.
-HAS_WORDS = bool(_FEATURES.get("avx512bf16")) and config.CPU_NAME is config.CPU_FEATURES is None
+# Whether the processor multiplies words, and gains by it: AMD's from Zen 4 on do it at the rate of
+# numbers, Intel's Sapphire Rapids takes several times as long. numba must compile for this one.
+HAS_WORDS = (
+    bool(_FEATURES.get("avx512bf16"))
+    and binding.get_host_cpu_name().startswith("znver")
+    and config.CPU_NAME is config.CPU_FEATURES is None
+)
 _MULTIPLY_WORDS = "llvm.x86.avx512bf16.dpbf16ps.512"
 
 # tanh(x) is x A(x²) / B(x²) up to _MOST, beyond it 1 in 32 bits (Eigen's fraction).

@@ -36,7 +36,7 @@ ROUNDING = 3e-7  # of 32 bits, in a sum of few
 BF16 = 2e-2  # of 16 bits, 8 of them a number's, in a few products one after the other
 BOTH = pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
 HAS_BF16 = pytest.mark.skipif(
-    not cpu_kernels.HAS_WORDS, reason="the processor does not multiply in bf16 (AVX512-BF16)"
+    not cpu_kernels.HAS_WORDS, reason="the processor gains nothing by bf16 (AMD's do from Zen 4 on)"
 )
 States = Tensor | tuple[Tensor, ...]
 
