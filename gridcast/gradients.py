@@ -101,7 +101,7 @@ class BatchGradient:
 def is_compiled(config: Config, device: torch.device) -> bool:
     """Whether the gradient comes from loops that are compiled for the CPU, by numba.
 
-    In 32 bits, and in bf16 where the processor multiplies in it.
+    In 32 bits, and in bf16 where the processor gains by it.
     """
     is_wanted = config.training.recurrence == "auto" and device.type == "cpu"
     if not is_wanted or find_spec("numba") is None:
