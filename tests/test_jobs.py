@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from gridcast.config import Config
 from gridcast.summary import Summary
 from tasks.owned_process import numerical_environment
 from tasks.stale_runs import REASON
-from tasks.train import CODE
+from tasks.train import CODE, warn_of_slow_precision
 from tests.pipelines import (
     GRIDCAST,
     NUM_REGIONS,
@@ -401,6 +402,30 @@ def test_all_code_that_trains_a_model_is_part_of_its_key() -> None:
         name for name in told.stdout.decode().split() if re.match(r"(gridcast|tasks)\.", name)
     }
     assert modules - _NOT_OF_A_MODEL == set(CODE)
+
+
+@pytest.mark.parametrize(
+    ("training", "has_words", "is_warned"),
+    [
+        ({"precision": "bf16"}, False, True),
+        ({"precision": "bf16"}, True, False),
+        ({"precision": "fp16"}, True, True),
+        ({"precision": "fp32"}, False, False),
+        ({"precision": "bf16", "recurrence": "library"}, False, False),
+    ],
+)
+def test_who_asks_a_cpu_for_bits_it_has_no_loops_for_is_warned(
+    *,
+    training: dict[str, str],
+    has_words: bool,
+    is_warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("gridcast.cpu_kernels.HAS_WORDS", has_words)
+    overrides = [f"training.{name}={value}" for name, value in training.items()]
+    warn_of_slow_precision(Config.load("base", overrides=overrides))
+    assert ("expected fp32" in caplog.text) == is_warned
 
 
 def test_a_training_process_starts_without_what_only_other_stages_need() -> None:
