@@ -423,7 +423,7 @@ def test_who_asks_a_cpu_for_bits_it_has_no_loops_for_is_warned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("gridcast.cpu_kernels.HAS_WORDS", has_words)
-    overrides = [f"training.{name}={value}" for name, value in training.items()]
+    overrides = tuple(f"training.{name}={value}" for name, value in training.items())
     warn_of_slow_precision(Config.load("base", overrides=overrides))
     assert ("expected fp32" in caplog.text) == is_warned
 
