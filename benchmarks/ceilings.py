@@ -17,7 +17,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -74,14 +74,14 @@ def _precisions(device: torch.device) -> list[str]:
     """Those that the device has; a CPU without bf16 would take minutes to imitate it."""
     if device.type == "cuda":
         return ["fp32", "tf32", "bf16", "fp16"]
-    return ["fp32", "bf16"] if cpu_has_bf16() else ["fp32"]
+    return [*cpu_precisions()]
 
 
-def cpu_has_bf16() -> bool:
-    """Whether this processor multiplies in bf16, and our loops with it."""
+def cpu_precisions() -> list[Literal["fp32", "bf16"]]:
+    """Those in which our loops multiply on this processor."""
     from gridcast.cpu_kernels import HAS_WORDS  # noqa: PLC0415 - a GPU needs no numba
 
-    return HAS_WORDS
+    return ["fp32", "bf16"] if HAS_WORDS else ["fp32"]
 
 
 def matrix_row(device: torch.device, precision: str) -> Json:

@@ -13,11 +13,11 @@ the last step) and ``base`` (profile ``base``: 1 x 64, 168 steps, 64 windows, lo
 after the warm-up). Network, inputs, window and batch are the same for all. A window counts once it
 went through the network forward and backward, whatever labels it has (of ``base``: 120 with us,
 all 168 with darts, 120 with neuralforecast's GRU and one with its LSTM). On a CPU all train in
-fp32, and in bf16 where it multiplies in that; on a GPU in fp16 and in tf32 (the rivals: PyTorch's
-own setting, which is TF32 in recurrent layers). In 16 bits the rivals are Lightning's "mixed",
-PyTorch's autocast. Ours runs in the environment of a run's training
-process (``numerical_environment``), the rivals in that of the shell. A turn's speed is that of all
-its timed steps on a GPU, and of their median on a CPU.
+fp32, and in bf16 where our loops have it; on a GPU in fp16 and in tf32 (the rivals: PyTorch's own
+setting, which is TF32 in recurrent layers). In 16 bits the rivals are Lightning's "mixed", that is
+PyTorch's autocast. Ours runs in the environment of a run's training process
+(``numerical_environment``), the rivals in that of the shell. A turn's speed is that of all its
+timed steps on a GPU, and of their median on a CPU.
 
 - windows, bytes: what is kept of data and windows. Ours: the series on the device, the index of all
   windows and a pass's order of it, twice. neuralforecast: its table, a step's padded series and the
@@ -51,7 +51,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.article_accuracy import earlier_rows, envelope, slug, write_kept
-from benchmarks.ceilings import cpu_has_bf16
+from benchmarks.ceilings import cpu_precisions
 from benchmarks.regions import batches_of, read_features
 from benchmarks.tables import NOTHING, RESULTS, aligned, mebibytes, met
 from benchmarks.turns import Clock, forget_peak, peak_bytes, resident_bytes
@@ -155,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     on_cuda = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
     device = torch.device("cuda" if on_cuda else "cpu")
-    precisions: list[Precision] = options.precisions or _precisions(device)
+    own: list[Precision] = ["tf32", "fp16"] if on_cuda else [*cpu_precisions()]
+    precisions: list[Precision] = options.precisions or own
     rivals = Rivals(Path(options.python) if options.python else made_environment(), options)
     kept = envelope("rivals", device)
     path = Path(options.output) / f"rivals-{slug(device)}.json"
@@ -172,12 +173,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(comparison(kept["rows"], device.type))
     print(path)
     return 0
-
-
-def _precisions(device: torch.device) -> list[Precision]:
-    if device.type == "cuda":
-        return ["tf32", "fp16"]
-    return ["fp32", "bf16"] if cpu_has_bf16() else ["fp32"]
 
 
 def _turns(

@@ -392,15 +392,19 @@ def gru_forward(
 @_compiled()
 def _take_through_gates(
     state_BC: Array, given_BC: Array, gates_4BC: Array, before_BC: Array,
-    dr: Array, dz: Array, dn: Array, dq: Array,
+    grad_4PTBC: Array, panel: int, place: int,
 ) -> None:  # fmt: skip
-    """Fill the last four, from ``state_BC`` and ``given_BC``, the gradients by a hidden state.
+    """Fill a panel and place of ``grad_4PTBC``, from the gradients by a hidden state.
+
+    These are ``state_BC`` and what comes from above, ``given_BC``.
 
     ``state_BC`` becomes that by the hidden state before, but for what comes through the products.
     """
     state, given, before = _flat(state_BC), _flat(given_BC), _flat(before_BC)
     r, z = _flat(gates_4BC[0]), _flat(gates_4BC[1])
     n, q = _flat(gates_4BC[2]), _flat(gates_4BC[3])
+    dr, dz = _flat(grad_4PTBC[0, panel, place]), _flat(grad_4PTBC[1, panel, place])
+    dn, dq = _flat(grad_4PTBC[2, panel, place]), _flat(grad_4PTBC[3, panel, place])
     for i in range(len(n)):
         state[i] += given[i]
     for i in range(len(n)):
@@ -413,6 +417,14 @@ def _take_through_gates(
         dz[i] = state[i] * (before[i] - n[i]) * z[i] * (_ONE - z[i])
     for i in range(len(n)):
         state[i] *= z[i]
+
+
+@_compiled()
+def _add_to_bias(grad_bias_P4BC: Array, grad_4PTBC: Array, place: int) -> None:
+    for gate in range(4):
+        for panel in range(len(grad_bias_P4BC)):
+            grad = _flat(grad_4PTBC[gate, panel, place])
+            _add(_flat(grad_bias_P4BC[panel, gate]), grad)
 
 
 @_compiled()
@@ -500,13 +512,9 @@ def gru_backward(
             for panel in range(num_panels):
                 _take_through_gates(
                     state_PBC[panel], grad_PLBC[panel, step], gates_PL4BC[panel, step],
-                    hidden_PKBC[panel, step],
-                    _flat(grad_4PTBC[0, panel, place]), _flat(grad_4PTBC[1, panel, place]),
-                    _flat(grad_4PTBC[2, panel, place]), _flat(grad_4PTBC[3, panel, place]),
+                    hidden_PKBC[panel, step], grad_4PTBC, panel, place,
                 )  # fmt: skip
-                for gate in range(4):
-                    grad = _flat(grad_4PTBC[gate, panel, place])
-                    _add(_flat(grad_bias_P4BC[panel, gate]), grad)
+            _add_to_bias(grad_bias_P4BC, grad_4PTBC, place)
             _add_through_products(
                 state_PBC, grad_x_QLBX, grad_4PTBC, words_BC, place, step, w_ih_GPQCX, w_hh_GPPCC
             )
@@ -554,17 +562,19 @@ def lstm_forward(
 @_compiled()
 def _take_through_cell(
     state_BC: Array, cell_state_BC: Array, given_BC: Array, gates_4BC: Array, before_BC: Array,
-    cell_BC: Array, d_enter: Array, d_keep: Array, d_new: Array, d_show: Array,
+    cell_BC: Array, grad_4PTBC: Array, panel: int, place: int,
 ) -> None:  # fmt: skip
-    """Fill the last four, from ``state_BC``, ``cell_state_BC`` and ``given_BC``.
+    """Fill a panel and place of ``grad_4PTBC``, from the gradients by a hidden state and a cell's.
 
-    These are the gradients by a hidden state and by a cell's, and what of the former comes from
-    above. The first two become those by the states before, but for what comes through the products.
+    These are ``state_BC`` with what comes from above, ``given_BC``, and ``cell_state_BC``. The two
+    states' become those by the states before, but for what comes through the products.
     """
     state, cell_state, given = _flat(state_BC), _flat(cell_state_BC), _flat(given_BC)
     enter, keep = _flat(gates_4BC[0]), _flat(gates_4BC[1])
     new, show = _flat(gates_4BC[2]), _flat(gates_4BC[3])
     before, cell = _flat(before_BC), _flat(cell_BC)
+    d_enter, d_keep = _flat(grad_4PTBC[0, panel, place]), _flat(grad_4PTBC[1, panel, place])
+    d_new, d_show = _flat(grad_4PTBC[2, panel, place]), _flat(grad_4PTBC[3, panel, place])
     for i in range(len(cell)):
         state[i] += given[i]
     for i in range(len(cell)):
@@ -604,12 +614,9 @@ def lstm_backward(
                 _take_through_cell(
                     state_PBC[panel], cell_state_PBC[panel], grad_PLBC[panel, step],
                     gates_PL4BC[panel, step], cell_PKBC[panel, step], cell_PKBC[panel, step + 1],
-                    _flat(grad_4PTBC[0, panel, place]), _flat(grad_4PTBC[1, panel, place]),
-                    _flat(grad_4PTBC[2, panel, place]), _flat(grad_4PTBC[3, panel, place]),
+                    grad_4PTBC, panel, place,
                 )  # fmt: skip
-                for gate in range(4):
-                    grad = _flat(grad_4PTBC[gate, panel, place])
-                    _add(_flat(grad_bias_P4BC[panel, gate]), grad)
+            _add_to_bias(grad_bias_P4BC, grad_4PTBC, place)
             _add_through_products(
                 state_PBC, grad_x_QLBX, grad_4PTBC, words_BC, place, step, w_ih_GPQCX, w_hh_GPPCC
             )

@@ -120,8 +120,10 @@ class Layer:
 
     def take_weights(self) -> None:
         """Go on with the weights as they are now."""
-        for each in (self._ih, self._hh, self._back_ih, self._back_hh):
+        for each in (self._ih, self._hh, self._back_hh):
             each.take()
+        if self._number:  # nobody asks for a gradient by the first one's features
+            self._back_ih.take()
         units = self.units
         self._own_GVD[:, :units] = self._own_GUD
         bias_ih_GU, bias_hh_GU = (

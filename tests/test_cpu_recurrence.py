@@ -167,53 +167,57 @@ def test_each_window_is_in_one_part_and_parts_are_about_as_large(
     assert max(sizes) - min(sizes) < 8
 
 
-@BOTH
-@pytest.mark.parametrize(
+SIZES = pytest.mark.parametrize(
     ("batch", "lookback", "units"), [(16, 168, 64), (3, 20, 100), (5, 20, 150)]
 )
-@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])  # with the last, gates are nearly shut or open
-def test_it_is_as_exact_as_pytorch(
-    kind: type[nn.GRU | nn.LSTM], batch: int, lookback: int, units: int, scale: float
-) -> None:
+# With the last, gates are nearly shut or open.
+SCALES = pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
+
+
+def errors_of(
+    kind: type[nn.GRU | nn.LSTM],
+    shape: tuple[int, int],
+    units: int,
+    scale: float,
+    *,
+    in_bf16: bool = False,
+) -> list[tuple[float, float]]:
+    """Ours and PyTorch's, against 64 bits, of states and of each gradient."""
     torch.manual_seed(0)
     network = kind(45, units, batch_first=True)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(scale)
-    x_BLF = torch.randn(batch, lookback, 45)
+    x_BLF = torch.randn(*shape, 45)
     exact = by_pytorch(deepcopy(network).double(), x_BLF.double(), None)
-    ours, theirs = (derive(network, x_BLF, None) for derive in (by_us, by_pytorch))
-    for true, found, other in zip(exact, ours, theirs, strict=True):
-        error, their_error = (
-            float((each.double() - true).norm() / true.norm()) for each in (found, other)
-        )
+    ours = by_us(network, x_BLF, None, in_bf16=in_bf16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=in_bf16):
+        theirs = by_pytorch(network, x_BLF, None)
+    return [
+        (float((found - true).norm() / true.norm()), float((other - true).norm() / true.norm()))
+        for true, found, other in zip(exact, ours, theirs, strict=True)
+    ]
+
+
+@BOTH
+@SIZES
+@SCALES
+def test_it_is_as_exact_as_pytorch(
+    kind: type[nn.GRU | nn.LSTM], batch: int, lookback: int, units: int, scale: float
+) -> None:
+    for error, their_error in errors_of(kind, (batch, lookback), units, scale):
         assert error < max(3 * their_error, ROUNDING)
 
 
 @HAS_BF16
 @BOTH
-@pytest.mark.parametrize(
-    ("batch", "lookback", "units"), [(16, 168, 64), (3, 20, 100), (5, 20, 150)]
-)
-@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
+@SIZES
+@SCALES
 def test_in_bf16_it_is_more_exact_than_pytorch(
     kind: type[nn.GRU | nn.LSTM], batch: int, lookback: int, units: int, scale: float
 ) -> None:
     """There states are rounded too, from step to step."""
-    torch.manual_seed(0)
-    network = kind(45, units, batch_first=True)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(scale)
-    x_BLF = torch.randn(batch, lookback, 45)
-    exact = by_pytorch(deepcopy(network).double(), x_BLF.double(), None)
-    ours = by_us(network, x_BLF, None, in_bf16=True)
-    with torch.autocast("cpu", torch.bfloat16):
-        theirs = by_pytorch(network, x_BLF, None)
-    for true, found, other in zip(exact, ours, theirs, strict=True):
-        error, their_error = (
-            float((each.double() - true).norm() / true.norm()) for each in (found, other)
-        )
+    for error, their_error in errors_of(kind, (batch, lookback), units, scale, in_bf16=True):
         assert 100 * ROUNDING < error < their_error
 
 
