@@ -29,22 +29,22 @@ from benchmarks.article_accuracy import (
     write_kept,
 )
 from benchmarks.regions import on_device, read_features
-from gridcast.baselines import NAIVE_LAGS, naive_forecasts
 from gridcast.config import Cell, Config, Fitted
-from gridcast.metrics import smape
-from gridcast.regression import fit_regression, forecast_regression, lag_features
-from gridcast.scoring import score
-from gridcast.splits import TEST, VALIDATION
-from gridcast.training import train_model
-from gridcast.windows import scored_origins
-from tasks.devices import resolve_precision
-from tasks.training_process import peak_memory_bytes, set_fp32_precision
+from gridcast.evaluation.fitted_baselines import fit_regression, forecast_regression, lag_features
+from gridcast.evaluation.metrics import smape
+from gridcast.evaluation.naive_forecasts import NAIVE_LAGS, naive_forecasts
+from gridcast.features.splits import TEST, VALIDATION
+from gridcast.features.windows import scored_origins
+from gridcast.training.loop import train_model
+from gridcast.training.prediction import score
+from tasks.machine.devices import resolve_precision
+from tasks.train.training_process import peak_memory_bytes, set_fp32_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gridcast.features import FeatureTable
-    from gridcast.training_data import TrainingData
+    from gridcast.features.table import FeatureTable
+    from gridcast.training.data import TrainingData
 
 NETWORKS: tuple[Cell, ...] = get_args(Cell)
 FITTED: tuple[Fitted, ...] = get_args(Fitted)

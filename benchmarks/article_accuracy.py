@@ -36,17 +36,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.regions import on_device, read_features
 from gridcast.config import Cell, Config
-from gridcast.scoring import score
-from gridcast.splits import TEST
-from gridcast.training import train_model
-from gridcast.training_data import TrainingData
-from gridcast.windows import scored_origins, train_starts
-from tasks.training_process import peak_memory_bytes, set_fp32_precision
+from gridcast.features.splits import TEST
+from gridcast.features.windows import scored_origins, train_starts
+from gridcast.training.data import TrainingData
+from gridcast.training.loop import train_model
+from gridcast.training.prediction import score
+from tasks.train.training_process import peak_memory_bytes, set_fp32_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gridcast.features import FeatureTable
+    from gridcast.features.table import FeatureTable
 
 AVERAGED = 0.2  # of the steps: the last of five passes
 ROOT = Path(__file__).resolve().parent.parent

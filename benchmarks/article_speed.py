@@ -8,7 +8,7 @@ so that its peak memory is its own, and they take turns.
   then joined; ``TensorDataset`` and a shuffling ``DataLoader``; each batch to the device and to
   float32; forward, loss, backward and Adam eagerly; the loss is read each step. PyTorch's own
   settings.
-- ``ours``: ``gridcast.optimization.TrainingStep`` on an index.
+- ``ours``: ``gridcast.training.step.TrainingStep`` on an index.
 
 Reading the CSVs, the first steps and making the shuffle are left out for both. A turn's speed is
 that of all its steps on a GPU, and that of its fastest step on a CPU, which other work on the
@@ -51,14 +51,14 @@ from benchmarks.article_accuracy import (
 )
 from benchmarks.regions import batches_of, on_device, read_features
 from gridcast.config import Cell, Config
-from gridcast.feature_columns import feature_columns
-from gridcast.models import RecurrentForecaster
-from gridcast.optimization import TrainingStep
-from gridcast.splits import TEST
-from gridcast.stack import ForecasterStack
-from gridcast.training_data import TrainingData, training_data
-from gridcast.windows import train_starts
-from tasks.training_process import peak_memory_bytes, set_fp32_precision
+from gridcast.features.columns import feature_columns
+from gridcast.features.splits import TEST
+from gridcast.features.windows import train_starts
+from gridcast.training.data import TrainingData, training_data
+from gridcast.training.forecaster import RecurrentForecaster
+from gridcast.training.stack import ForecasterStack
+from gridcast.training.step import TrainingStep
+from tasks.train.training_process import peak_memory_bytes, set_fp32_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.article_accuracy import envelope, slug, write_kept
 from benchmarks.tables import RESULTS, aligned
 from gridcast.config import Cell, Config
-from gridcast.planning import num_recurrent_weights
-from tasks.training_process import set_fp32_precision
+from gridcast.training.counts import num_recurrent_weights
+from tasks.train.training_process import set_fp32_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ def _precisions(device: torch.device) -> list[str]:
 
 def cpu_precisions() -> list[Literal["fp32", "bf16"]]:
     """Those in which our loops multiply on this processor."""
-    from gridcast.cpu_kernels import HAS_WORDS  # noqa: PLC0415 - a GPU needs no numba
+    from gridcast.kernels.cpu_kernels import HAS_WORDS  # noqa: PLC0415 - a GPU needs no numba
 
     return ["fp32", "bf16"] if HAS_WORDS else ["fp32"]
 
@@ -102,7 +102,7 @@ def matrix_row(device: torch.device, precision: str) -> Json:
 
 def small_matrix_row(device: torch.device, precision: str) -> Json:
     """Our product by a matrix that lies in the first-level cache, on each core."""
-    from gridcast.cpu_kernels import PANEL, add_product  # noqa: PLC0415 - a GPU needs no numba
+    from gridcast.kernels.cpu_kernels import PANEL, add_product  # noqa: PLC0415 - a GPU needs no numba
 
     width, kind = (PANEL, np.float32) if precision == "fp32" else (PANEL // 2, np.uint32)
 

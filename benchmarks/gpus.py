@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.jobs import Json, num_cores, train, write_job, write_table
 from gridcast.config import Config
-from tasks.devices import dealt
+from tasks.machine.devices import dealt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.article_accuracy import envelope, write_kept  # noqa: E402
-from gridcast.parsing import region_of  # noqa: E402
+from gridcast.readings.parsing import region_of  # noqa: E402
 
 # Highest seconds and bytes, and lowest rows a second, by contestant.
 BARS: dict[str, dict[str, float]] = {

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gridcast.synthetic import synthesize_readings, synthetic_regions  # noqa: E402
-from tasks.feature_table import write_features  # noqa: E402
-from tasks.owned_process import numerical_environment  # noqa: E402
-from tasks.storage import file_sha256, write_json  # noqa: E402
+from gridcast.readings.synthetic import synthesize_readings, synthetic_regions  # noqa: E402
+from tasks.machine.owned_process import numerical_environment  # noqa: E402
+from tasks.runs.keys import file_sha256  # noqa: E402
+from tasks.runs.storage import write_json  # noqa: E402
+from tasks.train.feature_table import write_features  # noqa: E402
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +71,7 @@ def write_job(
     device: str,
     threads: int,
 ) -> Path:
-    """A job that ``tasks.training_process`` can train; its folder."""
+    """A job that ``tasks.train.training_process`` can train; its folder."""
     job = {"name": f"{cell}-seed{seed}", "cell": cell, "seed": seed, "device": device}
     more = {
         "scored": ["validation", "test"],
@@ -89,7 +90,7 @@ def start(folders: Sequence[Path]) -> subprocess.Popen[bytes]:
     environment = numerical_environment(threads)  # as a run starts it
     with (folder / "log.txt").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "tasks.training_process", *map(str, folders)],
+            [sys.executable, "-m", "tasks.train.training_process", *map(str, folders)],
             cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log,
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from benchmarks.tables import (
     table,
 )
 from benchmarks.time_to_accuracy import ARTICLES_BEST
-from tasks.article import TRAIN_SECONDS
+from gridcast.report.article import TRAIN_SECONDS
 
 LIGHTGBM, MEAN = "lightgbm", "mean of gru and lstm"
 NETWORKS = ("gru", "lstm")

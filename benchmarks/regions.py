@@ -14,11 +14,11 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from gridcast.features import FeatureTable, build_features
-from gridcast.parsing import parse_region, region_of
-from gridcast.quality import flag_readings
-from gridcast.training_data import TrainingData, training_data
-from gridcast.windows import cut_pass, train_starts
+from gridcast.features.table import FeatureTable, build_features
+from gridcast.features.windows import cut_pass, train_starts
+from gridcast.readings.parsing import parse_region, region_of
+from gridcast.readings.quality import flag_readings
+from gridcast.training.data import TrainingData, training_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

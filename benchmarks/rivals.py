@@ -56,13 +56,13 @@ from benchmarks.regions import batches_of, read_features
 from benchmarks.tables import NOTHING, RESULTS, aligned, mebibytes, met
 from benchmarks.turns import Clock, forget_peak, peak_bytes, resident_bytes
 from gridcast.config import Cell, Config
-from gridcast.optimization import TrainingStep
-from gridcast.splits import VALIDATION
-from gridcast.stack import ForecasterStack
-from gridcast.training_data import TrainingData, training_data
-from gridcast.windows import train_starts
-from tasks.owned_process import numerical_environment
-from tasks.training_process import set_fp32_precision
+from gridcast.features.splits import VALIDATION
+from gridcast.features.windows import train_starts
+from gridcast.training.data import TrainingData, training_data
+from gridcast.training.stack import ForecasterStack
+from gridcast.training.step import TrainingStep
+from tasks.machine.owned_process import numerical_environment
+from tasks.train.training_process import set_fp32_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -444,7 +444,7 @@ class Rivals:
 
 
 def train_ours(task: Json) -> Json:
-    """Some steps of ``gridcast.optimization.TrainingStep``, as a training makes them."""
+    """Some steps of ``gridcast.training.step.TrainingStep``, as a training makes them."""
     forget_peak()
     before = resident_bytes()
     device, begun = torch.device(task["device"]), perf_counter()

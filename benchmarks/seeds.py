@@ -28,11 +28,11 @@ from benchmarks.article_accuracy import (
 )
 from benchmarks.regions import on_device, read_features
 from gridcast.config import Cell, Config
-from gridcast.scoring import score
-from gridcast.splits import VALIDATION
-from gridcast.training import TrainedModel, Training, run_together
-from gridcast.training_data import TrainingData
-from tasks.training_process import peak_memory_bytes
+from gridcast.features.splits import VALIDATION
+from gridcast.training.data import TrainingData
+from gridcast.training.loop import TrainedModel, Training, run_together
+from gridcast.training.prediction import score
+from tasks.train.training_process import peak_memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

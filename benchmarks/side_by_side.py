@@ -5,7 +5,7 @@
 ``benchmarks/results/side-by-side-<device>.json``. The data are those of ``GRIDCAST_DATA``, or of
 ``data/``. Without a GPU nothing is run.
 
-Two streams is how a run trains both (``gridcast.training.run_together``).
+Two streams is how a run trains both (``gridcast.training.loop.run_together``).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.regions import batches_of, on_device, read_features
 from gridcast.config import Cell, Config
-from gridcast.optimization import TrainingStep
-from gridcast.stack import ForecasterStack
-from gridcast.training_data import TrainingData
-from tasks.training_process import set_fp32_precision
+from gridcast.training.data import TrainingData
+from gridcast.training.stack import ForecasterStack
+from gridcast.training.step import TrainingStep
+from tasks.train.training_process import set_fp32_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -27,14 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.jobs import Json, num_cores, train, write_job, write_table
 from gridcast.config import Cell, Config
-from gridcast.planning import count_data, plan_job
-from gridcast.windows import steps_of
-from tasks.measure import measure
+from gridcast.features.windows import steps_of
+from gridcast.training.counts import count_data
+from gridcast.training.requirements import plan_job
+from tasks.train.measure_training import measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gridcast.planning import DataCounts
+    from gridcast.training.counts import DataCounts
 
 HOURS_OF_A_YEAR = 8760
 MEMORY_BAR = 0.10  # share of the plan

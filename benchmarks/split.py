@@ -22,13 +22,13 @@ from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.regions import batches_of, on_device, read_features
 from benchmarks.turns import Clock
 from gridcast.config import Cell, Config
-from gridcast.optimization import TrainingStep
-from gridcast.stack import ForecasterStack
+from gridcast.training.stack import ForecasterStack
+from gridcast.training.step import TrainingStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gridcast.training_data import TrainingData
+    from gridcast.training.data import TrainingData
 
 PRECISION = {True: "fp16", False: "fp32"}
 _FIRST_STEPS = 10

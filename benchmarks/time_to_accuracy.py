@@ -21,16 +21,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.regions import on_device, read_features
 from gridcast.config import Cell, Config
-from gridcast.scoring import score
-from gridcast.splits import TEST, VALIDATION
-from gridcast.training import train_model
-from tasks.devices import resolve_precision
-from tasks.training_process import set_fp32_precision
+from gridcast.features.splits import TEST, VALIDATION
+from gridcast.training.loop import train_model
+from gridcast.training.prediction import score
+from tasks.machine.devices import resolve_precision
+from tasks.train.training_process import set_fp32_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gridcast.training_data import TrainingData
+    from gridcast.training.data import TrainingData
 
 ARTICLES_BEST = 1.08  # percent
 BAR_SECONDS = 1.0

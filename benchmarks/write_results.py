@@ -1,7 +1,8 @@
 """Write docs/results.md, and the block of figures in docs/models.md, from ``benchmarks/results``.
 
 ``python benchmarks/write_results.py`` after ``article_accuracy.py`` or ``article_speed.py``. No
-figure of ours stands in those pages but through here; the article's are those of tasks/article.py.
+figure of ours stands in those pages but through here; the article's are those of
+gridcast/report/article.py.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from benchmarks.tables import (
     table,
 )
 from benchmarks.update_readme import with_block
-from tasks import article
+from gridcast.report import article
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, MODELS = ROOT / "docs" / "results.md", ROOT / "docs" / "models.md"

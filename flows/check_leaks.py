@@ -6,8 +6,8 @@ from prefect import flow
 
 from flows.prepare_data import prepare_data
 from gridcast.errors import PartialFailureError
-from tasks.check_leaks import check_control, check_future, check_test_part, record_leaks
-from tasks.runs import open_run
+from tasks.evaluate.check_leaks import check_control, check_future, check_test_part, record_leaks
+from tasks.runs.run import open_run
 
 
 @flow(name="check-leaks")

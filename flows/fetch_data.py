@@ -6,8 +6,8 @@ from prefect import flow
 
 from gridcast.config import Config
 from gridcast.errors import FetchError, PartialFailureError, RegionRefusedError
-from tasks.fetch_eia import fetch_region, open_fetch
-from tasks.fetch_plan import plan_fetch
+from tasks.fetch.eia import fetch_region, open_fetch
+from tasks.fetch.eia_plan import plan_fetch
 
 
 @flow(name="fetch-data")

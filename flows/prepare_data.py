@@ -10,12 +10,12 @@ from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import RegionRefusedError
-from tasks.catch_up import catch_up
-from tasks.ingest import ingest_region, record_ingestion
-from tasks.publish_data_report import publish_data_report
-from tasks.records import Ingestion, Published
-from tasks.runs import open_run
-from tasks.sources import find_sources
+from tasks.fetch.sources import find_sources
+from tasks.ingest.catch_up import catch_up
+from tasks.ingest.publish_data_report import publish_data_report
+from tasks.ingest.records import Ingestion, Published
+from tasks.ingest.region import ingest_region, record_ingestion
+from tasks.runs.run import open_run
 
 # Two regions at a time: Great Expectations keeps one core busy, parsing and writing the other. The
 # memory is that of two regions, however many there are.

@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.prepare_data import prepare_data
 from flows.train_models import train_models
-from tasks.runs import open_run
+from tasks.runs.run import open_run
 
 
 @flow(name="run-pipeline")

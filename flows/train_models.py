@@ -10,17 +10,16 @@ from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import PartialFailureError, TrackingError
-from tasks.build_features import make_features
-from tasks.evaluate import evaluate_models
-from tasks.fit_baselines import fit_baseline, plan_baselines
-from tasks.ingest import load_ingestion
-from tasks.owned_process import owned_processes
-from tasks.publish_report import publish_report
-from tasks.record_lineage import record_lineage
-from tasks.records import FittedBaseline, TrainedJob
-from tasks.runs import open_run
-from tasks.track import prepare_tracking, track_models
-from tasks.train import (
+from tasks.evaluate.publish_report import publish_report
+from tasks.evaluate.score_models import evaluate_models
+from tasks.ingest.region import load_ingestion
+from tasks.machine.owned_process import owned_processes
+from tasks.runs.run import open_run
+from tasks.track.log_models import prepare_tracking, track_models
+from tasks.track.record_lineage import record_lineage
+from tasks.train.build_features import make_features
+from tasks.train.fit_baselines import fit_baseline, plan_baselines
+from tasks.train.jobs import (
     outcomes_of,
     plan_jobs,
     record_jobs,
@@ -28,6 +27,7 @@ from tasks.train import (
     train_model,
     train_together,
 )
+from tasks.train.records import FittedBaseline, TrainedJob
 
 # A thread only waits for its job's process; each job has its own.
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=32))

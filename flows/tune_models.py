@@ -10,13 +10,14 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.prepare_data import prepare_data
 from gridcast.errors import PartialFailureError
-from tasks.build_features import make_features
-from tasks.owned_process import owned_processes
-from tasks.records import Features, Ingestion, TrainedJob
-from tasks.runs import Run, open_run
-from tasks.study import Study, Trial
-from tasks.train import plan_trial, train_model
-from tasks.tune import ask_trial, open_study, publish_study, require_search, tell_trial
+from tasks.ingest.records import Ingestion
+from tasks.machine.owned_process import owned_processes
+from tasks.runs.run import Run, open_run
+from tasks.train.build_features import make_features
+from tasks.train.jobs import plan_trial, train_model
+from tasks.train.records import Features, TrainedJob
+from tasks.tune.study import Study, Trial
+from tasks.tune.trials import ask_trial, open_study, publish_study, require_search, tell_trial
 
 Trying = dict[Trial, tuple[Features, list[PrefectFuture[TrainedJob]]]]
 

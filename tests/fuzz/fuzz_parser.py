@@ -1,8 +1,9 @@
 """Coverage-guided fuzzing of the parser: ``make fuzz`` or ``make fuzz SECONDS=3600``.
 
-Atheris (libFuzzer) changes the seeds, keeps what reaches new branches of ``gridcast/parsing.py``,
-and stops at the first file for which a promise of ``tests/parser_promises.py`` does not hold; it
-leaves that file as ``build/fuzz/crash-…``. Found files become tests in ``tests/test_parsing.py``.
+Atheris (libFuzzer) changes the seeds, keeps what reaches new branches of
+``gridcast/readings/parsing.py``, and stops at the first file for which a promise of
+``tests/builders/parser_promises.py`` does not hold; it leaves that file as ``build/fuzz/crash-…``.
+Found files become tests in ``tests/readings/test_parsing.py``.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["gridcast.parsing"]):
-    import gridcast.parsing  # noqa: F401 - before anything else imports it uninstrumented
-from tests.builders import make_rows
+with atheris.instrument_imports(include=["gridcast.readings.parsing"]):
+    import gridcast.readings.parsing  # noqa: F401 - before anything else imports it uninstrumented
+from tests.builders.parser_promises import check_parser
+from tests.builders.values import make_rows
 from tests.fuzz.seeds import make_seeds
-from tests.parser_promises import check_parser
 
 _FOLDER = Path(__file__).resolve().parents[2] / "build" / "fuzz"
 _WORDS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.builders import Row, make_csv, make_rows
+from tests.builders.values import Row, make_csv, make_rows
 
 _AUTUMN, _SPRING = "2014-11-02 04:00", "2017-03-12 05:00"
 _CELLS = (

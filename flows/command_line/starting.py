@@ -1,0 +1,130 @@
+"""How a command begins and ends: early checks, surroundings, a flow, an exit status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gridcast.errors import EXIT_OK, EXIT_PARTIAL, GridcastError, PartialFailureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+NO_QUESTION = "training.confirm_above_hours=null"
+
+
+def start_flow(
+    flow: str,
+    data: Path | None,
+    artifacts: Path,
+    profile: str,
+    settings: list[str] | None,
+    *,
+    fresh: bool,
+) -> None:
+    """Check what can be checked at once, then run the flow here and show what came of it."""
+
+    def run_flow() -> None:
+        from tasks.runs.servers import start_embedded_prefect
+
+        check_early(artifacts, profile, settings)
+        prepare_surroundings(artifacts)
+        _check_data(data, profile, settings)
+        start_embedded_prefect()
+        try:
+            load_flow(flow)(
+                data=None if data is None else str(data),
+                artifacts=str(artifacts),
+                profile=profile,
+                overrides=settings,
+                fresh=fresh,
+            )
+        except Exception as error:
+            _end_if_interrupted(error)
+            raise
+
+    latest = artifacts / "runs" / "latest"
+    before = latest.resolve()
+    code = exit_code_of(run_flow)
+    if latest.exists() and latest.resolve() != before:
+        from tasks.show.show_run import show_summary
+
+        show_summary(latest.resolve() / "summary.json")
+    raise typer.Exit(code)
+
+
+def _end_if_interrupted(error: Exception) -> None:
+    """Exit as an interruption asks for, where the error came up on the way out."""
+    from tasks.runs.run import interruption_of
+
+    interruption = interruption_of(error)
+    if isinstance(interruption, SystemExit):
+        raise interruption
+    if interruption is not None:
+        number = getattr(interruption, "signal", signal.SIGINT)  # Prefect's TerminationSignal
+        raise SystemExit(128 + number) from error
+
+
+def exit_code_of(work: Callable[[], Any]) -> int:
+    """Do it; the exit status that its error asks for. What nobody foresaw keeps its traceback."""
+    try:
+        work()
+    except PartialFailureError as error:
+        typer.echo(str(error), err=True)
+        return EXIT_PARTIAL
+    except GridcastError as error:
+        typer.echo(str(error), err=True)
+        return error.exit_code
+    return EXIT_OK
+
+
+def check_early(artifacts: Path, profile: str, settings: list[str] | None) -> None:
+    """What is wrong with the command itself, told before Prefect takes its seconds to start."""
+    from gridcast.config import Config
+    from tasks.runs.run import held_lock
+    from tasks.runs.storage import check_folder
+
+    Config.load(profile, overrides=tuple(settings or ()))
+    check_folder(artifacts.absolute())
+    with held_lock(artifacts):
+        pass  # the run takes it again, after Prefect's seconds
+
+
+def _check_data(data: Path | None, profile: str, settings: list[str] | None) -> None:
+    if data is not None:
+        from gridcast.config import Config
+        from tasks.fetch.regional_csvs import check_data
+
+        check_data(data, Config.load(profile, overrides=tuple(settings or ())).archives)
+
+
+def prepare_surroundings(artifacts: Path) -> None:
+    """Prefect's database in the artifacts folder unless a server is named, and calm log lines.
+
+    Prefect reads its settings once, when it is imported: nothing may import it before this.
+    """
+    from tasks.runs.servers import local_settings
+    from tasks.show.show_run import show_log
+
+    for name, value in local_settings(artifacts.absolute()).items():
+        os.environ.setdefault(name, value)
+    show_log(logging.INFO)
+
+
+def load_flow(name: str) -> Callable[..., Any]:
+    """The flow of that name, from the file of that name."""
+    from importlib import import_module
+
+    flow: Callable[..., Any] = getattr(import_module(f"flows.{name}"), name)
+    return flow
+
+
+def with_consent(settings: list[str] | None, *, yes: bool) -> list[str]:
+    """The settings, without the question before a long training where it was answered."""
+    return [*(settings or []), *([NO_QUESTION] if yes else [])]

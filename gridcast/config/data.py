@@ -1,0 +1,149 @@
+"""Sections about the data: how files are read, what is asked of them, where they come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+from zoneinfo import available_timezones
+
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from gridcast.config.section import Count, Fill, Flag, Labels, Positive, RegionName, Section, Share
+
+
+class IngestionConfig(Section):
+    """How the labels of a CSV are read."""
+
+    timezone: str = Field(description="IANA zone of the labels")
+    label: Literal["hour_ending", "hour_beginning"] = Field(description="what a label names")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            message = "an IANA time zone such as America/New_York"
+            raise ValueError(message)
+        return value
+
+    def reading(self, labels: Labels) -> IngestionConfig:
+        """The same for a folder whose marker says ``labels``: ``utc`` names the end of UTC hours.
+
+        What is to be read then is the file's business, not the configuration's; the calendar of the
+        features goes on using ``timezone``.
+        """
+        if labels == "local":
+            return self
+        return self.model_copy(update={"timezone": "UTC", "label": "hour_ending"})
+
+
+class RequiredRules(Section, strict=True):
+    """What is asked of a region; one that breaks a rule is refused as a whole."""
+
+    min_rows: Count = Field(description="fewest rows")
+    max_missing_share: Share = Field(description="share of hours that may be missing (0 to 1)")
+    min_mw: float = Field(ge=0.0, description="lowest possible load (MW)")
+    max_mw: Positive = Field(description="highest possible load (MW)")
+    max_flagged_share: Share = Field(description="share of readings that may be flagged (0 to 1)")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_mw >= self.max_mw:
+            message = f"min_mw below max_mw ({self.max_mw})"
+            raise ValueError(message)
+        return self
+
+
+class FlaggedRules(Section, strict=True):
+    """Which accepted readings are doubtful, held against the hours before them alone."""
+
+    zero: bool = Field(description="flag a load of exactly 0")
+    dropout_ratio: Share | None = Field(description="flag below this share of the past median")
+    spike_ratio: Annotated[float, Field(ge=1.0)] | None = Field(
+        description="flag above this multiple of the past median"
+    )
+    reference_hours: int = Field(ge=24, description="past of which the median is taken (hours)")
+    max_flat_hours: Count | None = Field(description="flag a longer run of one value (hours)")
+
+
+class RepairedRules(Section, strict=True):
+    """What the models get in the place of wrong and missing readings."""
+
+    exclude_flagged: bool = Field(description="flagged readings are no training labels")
+    replaced_flags: tuple[Flag, ...] = Field(
+        strict=False, description="flagged so, a reading is wrong: filled as an input"
+    )
+    fill: Fill = Field(description="how an hour is filled, from the past alone")
+    fill_weeks: Count = Field(description="past weeks of `past_weeks_mean` (weeks)")
+    max_fill_hours: int = Field(ge=0, description="longest run that is filled (hours)")
+
+
+class RegionRules(Section):
+    """All rules of one region."""
+
+    required: RequiredRules
+    flagged: FlaggedRules
+    repaired: RepairedRules
+
+
+class RulesConfig(Section):
+    """The rules as data: `default`, and by name the regions for which some of them differ."""
+
+    default: RegionRules
+    regions: dict[RegionName, RegionRules] = Field(description="laid over `default`, by region")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _regions_over_default(cls, tree: object) -> object:
+        """Complete each region's rules by those of ``default``; what is no mapping stays so."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("regions"), dict):
+            return tree
+        default = tree.get("default")
+        regions = {name: merged(default, own) for name, own in tree["regions"].items()}
+        return {**tree, "regions": regions}
+
+    def of(self, region: str) -> RegionRules:
+        """The rules of ``region``: its own over the default."""
+        return self.regions.get(region, self.default)
+
+    def key_of(self, region: str, part: str, rule: str) -> str:
+        """Which key gives ``region`` this rule, such as ``rules.default.required.min_rows``."""
+        own, default = (getattr(rules, part) for rules in (self.of(region), self.default))
+        is_own = getattr(own, rule) != getattr(default, rule)
+        return f"rules.{f'regions.{region}' if is_own else 'default'}.{part}.{rule}"
+
+
+def merged(under: object, over: object) -> object:
+    """``over`` laid over ``under``, key by key where both are mappings."""
+    if not isinstance(under, dict) or not isinstance(over, dict):
+        return over
+    return {**under, **{key: merged(under.get(key), value) for key, value in over.items()}}
+
+
+class SyntheticConfig(Section):
+    """The data that is made where none is given."""
+
+    num_regions: int = Field(ge=1, le=99_999, description="PJM's 12, then further ones")
+    num_hours: int = Field(ge=24 * 60, description="of the longest region (hours)")
+    seed: int = Field(ge=0, description="of the generator")
+
+
+class ArchivesConfig(Section):
+    """What an archive may hold: checked on its list of members, and again while it is unpacked."""
+
+    max_bytes: Count = Field(description="of all members together, unpacked, and of the file (B)")
+    max_ratio: float = Field(ge=1.0, description="unpacked over packed size")
+    max_members: Count = Field(description="files and folders in it")
+
+
+class EiaConfig(Section):
+    """How the EIA's open data interface is asked."""
+
+    revised_days: int = Field(ge=0, description="asked for again before what is held (days)")
+    page_rows: int = Field(ge=1, le=5000, description="of an answer; the interface gives 5000")
+    requests_per_second: float = Field(gt=0.0, le=5.0, description="EIA asks for less than 5")
+    timeout_seconds: Positive = Field(description="of one request (s)")
+    backoff_seconds: Positive = Field(description="first wait after a failure; doubles (s)")
+    give_up_seconds: Positive = Field(description="lost to failures and waits in all (s)")

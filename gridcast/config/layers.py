@@ -1,0 +1,115 @@
+"""Where settings come from: profiles, the file of rules, overrides, laid over one another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gridcast.errors import ConfigError
+
+CONFIGS_FOLDER = Path(__file__).resolve().parent.parent.parent / "configs"
+
+
+BASE_PROFILE = "base"
+
+
+_NO_PROFILES = {"rules"}  # other files of the folder
+
+
+Layer = tuple[str, dict[str, Any]]  # a file or an override by name, and what it sets
+
+
+def profile_names() -> list[str]:
+    """The profiles that come with gridcast."""
+    return sorted({path.stem for path in CONFIGS_FOLDER.glob("*.yaml")} - _NO_PROFILES)
+
+
+def profile_path(profile: str) -> Path:
+    """The file of ``profile``: a path that ends in .yaml, or a name in ``configs/``."""
+    if profile.endswith((".yaml", ".yml")):
+        return Path(profile)
+    return CONFIGS_FOLDER / f"{profile}.yaml"
+
+
+def _profile_layer(profile: str) -> Layer:
+    path = profile_path(profile)
+    known = f"one of {', '.join(profile_names())}, or the path of a .yaml file"
+    return str(path), _read_yaml(path, key="profile", found=profile, expected=known)
+
+
+def _rules_layer(layers: list[Layer]) -> Layer:
+    """The file that the last ``rules_file`` names: from its YAML file's folder, or from here."""
+    where, named = next(
+        (name, layer["rules_file"]) for name, layer in reversed(layers) if "rules_file" in layer
+    )
+    if not isinstance(named, str):
+        raise ConfigError(
+            where=where,
+            key="rules_file",
+            found=named,
+            expected="the path of a .yaml file that is there",
+        )
+    path = (Path() if where.startswith("--set ") else Path(where).parent) / named
+    rules = _read_yaml(
+        path, key="rules_file", found=named, expected="the path of a .yaml file that is there"
+    )
+    return str(path), {"rules": rules}
+
+
+def _read_yaml(path: Path, *, key: str, found: str, expected: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(where=str(path), key=key, found=found, expected=expected) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            where=str(path), key="(file)", found=str(error), expected="valid YAML in UTF-8"
+        ) from None
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            where=str(path),
+            key="(file)",
+            found=tree,
+            expected="sections with keys (a YAML mapping)",
+        )
+    return tree
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(
+            where="--set", key=override, found=override, expected="key=value, as training.passes=3"
+        )
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(where="--set", key=key, found=text, expected="a YAML value") from None
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _stack(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+    """``base.yaml``, its rules and the named layers over it, and which layer set which key."""
+    tree, origin = dict[str, Any](), dict[str, str]()
+    base = _profile_layer(BASE_PROFILE)
+    for name, layer in (base, _rules_layer([base, *layers]), *layers):
+        _lay_over(tree, layer, origin, name)
+    return tree, origin
+
+
+def _lay_over(
+    tree: dict[str, Any], layer: dict[str, Any], origin: dict[str, str], name: str, prefix: str = ""
+) -> None:
+    """Merge ``layer`` into ``tree`` in place; ``origin`` remembers which layer set which key."""
+    for key, value in layer.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            _lay_over(tree[key], value, origin, name, f"{path}.")
+        else:
+            tree[key] = value
+            origin.pop(path, None)  # so that the layer that came last stands last
+            origin[path] = name

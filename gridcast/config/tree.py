@@ -1,0 +1,149 @@
+"""The configuration: one frozen tree, one class a section, one field a key of ``base.yaml``.
+
+The section ``rules`` is a file of its own, which the key ``rules_file`` names.
+
+All sections stand here and not beside what they configure, because a flow and ``gridcast --help``
+read the configuration without paying two seconds to import torch.
+
+The key in the YAML file, the field's name and the argument's name are the same word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from gridcast.config.data import (
+    ArchivesConfig,
+    EiaConfig,
+    IngestionConfig,
+    RegionRules,
+    RulesConfig,
+    SyntheticConfig,
+)
+from gridcast.config.layers import BASE_PROFILE, _parse_override, _profile_layer, _stack
+from gridcast.config.learning import (
+    BaselinesConfig,
+    FeaturesConfig,
+    ModelConfig,
+    ScalingConfig,
+    SplitConfig,
+    TrainingConfig,
+    TuningConfig,
+    WindowsConfig,
+)
+from gridcast.config.operation import EvaluationConfig, TrackingConfig
+from gridcast.config.section import Section
+from gridcast.config.space import Space, read_space
+from gridcast.errors import ConfigError
+
+_SEARCHED = ("features", "scaling", "windows", "model", "training")  # not `split`: see `space`
+
+
+class Config(Section):
+    """Everything a run can be told."""
+
+    profile_on_cuda: str | None = Field(description="profile laid over this one on a GPU")
+    rules_file: str = Field(description="YAML file of the rules, from the folder of its profile")
+    rules: RulesConfig
+    ingestion: IngestionConfig
+    features: FeaturesConfig
+    scaling: ScalingConfig
+    split: SplitConfig
+    windows: WindowsConfig
+    model: ModelConfig
+    training: TrainingConfig
+    baselines: BaselinesConfig
+    evaluation: EvaluationConfig
+    tracking: TrackingConfig
+    tuning: TuningConfig
+    synthetic: SyntheticConfig
+    archives: ArchivesConfig
+    eia: EiaConfig
+
+    @model_validator(mode="after")
+    def _space_is_of_known_settings(self) -> Self:
+        self.read_space()
+        return self
+
+    def read_space(self) -> Space:
+        """What is searched, by setting, such as ``model.hidden_size``."""
+        return read_space(self.tuning.space, {name: getattr(self, name) for name in _SEARCHED})
+
+    def with_values(self, values: Mapping[str, Any], *, where: str) -> Config:
+        """The same with other values by setting; ``where`` is what an error calls them.
+
+        Raises:
+            ConfigError: they do not go together.
+        """
+        tree = self.model_dump()
+        for setting, value in values.items():
+            section, _, key = setting.partition(".")
+            tree[section][key] = value
+        try:
+            return Config.model_validate(tree)
+        except ValidationError as error:
+            raise _first_fault(error, dict.fromkeys(values, where)) from None
+
+    @classmethod
+    def load(
+        cls,
+        profile: str = BASE_PROFILE,
+        *,
+        overrides: tuple[str, ...] = (),
+        device_type: Literal["cpu", "cuda"] = "cpu",
+    ) -> Config:
+        """Lay the file of rules, the profile and ``key=value`` over ``base.yaml``; check it all.
+
+        Args:
+            profile: a name in ``configs/`` or the path of a YAML file.
+            overrides: such as ``training.passes=3``; the value is YAML.
+            device_type: on ``cuda`` the profile named by ``profile_on_cuda`` comes in between.
+
+        Raises:
+            ConfigError: an unknown profile, key or value, with file, key, found and expected.
+        """
+        profiles = [] if profile == BASE_PROFILE else [_profile_layer(profile)]
+        settings = [(f"--set {override}", _parse_override(override)) for override in overrides]
+        tree, origin = _stack([*profiles, *settings])
+        on_cuda = tree.get("profile_on_cuda")
+        if device_type == "cuda" and isinstance(on_cuda, str):
+            tree, origin = _stack([*profiles, _profile_layer(on_cuda), *settings])
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            raise _first_fault(error, origin) from None
+
+
+def _first_fault(error: ValidationError, origin: dict[str, str]) -> ConfigError:
+    # A misspelt key is also a missing one; what stands there says more.
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    fault = faults[0]
+    is_name = fault["loc"][-1:] == ("[key]",)
+    path = ".".join(str(part) for part in (fault["loc"][:-2] if is_name else fault["loc"]))
+    about = fault["ctx"] if fault["type"] == "setting" else {}
+    if about:  # of the space of a search
+        path = f"tuning.space.{about['key']}"
+    where = next(
+        name
+        for key, name in reversed(origin.items())
+        if f"{path}.".startswith(f"{key}.") or key.startswith(f"{path}.")
+    )
+    if fault["type"] == "extra_forbidden":
+        owner: type[BaseModel] = Config
+        for part in fault["loc"][:-1]:
+            field = owner.model_fields.get(str(part))
+            annotation = field.annotation if field else RegionRules  # of `regions`: keys are names
+            owner = annotation if isinstance(annotation, type) else owner
+        expected = f"a known key: {', '.join(owner.model_fields)}"
+        return ConfigError(where=where, key=path, found=fault["loc"][-1], expected=expected)
+    expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    found = None if fault["type"] == "missing" else about.get("found", fault["input"])
+    return ConfigError(where=where, key=path or "(file)", found=found, expected=expected)

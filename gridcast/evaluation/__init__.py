@@ -1,0 +1,4 @@
+"""How forecasts are judged: metrics, the contestants, their scores, the search for settings.
+
+Nothing is trained here, and no picture drawn.
+"""

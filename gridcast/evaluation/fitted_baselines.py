@@ -1,0 +1,156 @@
+"""Fitted baselines: a linear model and gradient boosting on lags and calendar.
+
+They are what a forecaster would otherwise take. They forecast one hour ahead, from the same labels
+and the same known hours as the networks, as a change from the last known load.
+
+Legend: ``T`` steps, ``N`` labels, ``F`` features.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
+from gridcast.features.splits import PARTS, TEST, TRAIN, VALIDATION
+from gridcast.features.windows import scored_origins, steps_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gridcast.config import Fitted, WindowsConfig
+
+# Hours before the label: the last day, then the neighbourhood of the same hour of earlier days.
+LAGS = (
+    *range(1, 26), 47, 48, 49, 71, 72, 73, 95, 96, 97, 120, 144, 167, 168, 169, 192,
+    335, 336, 337,
+)  # fmt: skip
+CYCLES = ("hour", "weekday", "day_of_year")
+_ROUNDS = 600
+
+
+class Regressor(Protocol):
+    """What scikit-learn and LightGBM have in common."""
+
+    def fit(self, x_NF: np.ndarray, y_N: np.ndarray) -> object:
+        """Fit to ``N`` labels."""
+
+    def predict(self, x_NF: np.ndarray) -> np.ndarray:
+        """Shape ``(N,)``."""
+
+
+def lag_features(frame: pd.DataFrame) -> np.ndarray:
+    """What is known of each step as a label, shape ``(T, F)``, float32; NaN where a lag is not.
+
+    49 features of lags and calendar: the scaled load of the 43 ``LAGS`` hours before, each but the
+    first less the last one, and sine and cosine of the label's hour, weekday and day of the year
+    (the networks' own, of the step before). Then the region's number. ``frame`` is
+    ``FeatureTable.frame`` with ``features.kind: base``.
+    """
+    load_T = frame[LOAD_FEATURE].where(frame["is_input"]).to_numpy()
+    region_T = frame["region"].cat.codes.to_numpy()
+    last_T = _before(load_T, region_T, 1)
+    columns = [last_T]
+    columns += [_before(load_T, region_T, lag) - last_T for lag in LAGS[1:]]
+    calendar = [f"{FEATURE_PREFIX}{cycle}_{part}" for cycle in CYCLES for part in ("sin", "cos")]
+    columns += [_before(frame[name].to_numpy(), region_T, 1) for name in calendar]
+    return np.stack([*columns, region_T.astype("float32")], axis=1).astype("float32")
+
+
+def fit_regression(
+    kind: Fitted, frame: pd.DataFrame, x_TF: np.ndarray, *, threads: int, seed: int = 0
+) -> Regressor:
+    """Fit ``kind`` to the training labels of ``frame``, of which ``x_TF`` is :func:`lag_features`.
+
+    Raises:
+        ModuleNotFoundError: ``lightgbm`` is asked for and not installed.
+    """
+    train_T = (frame["part"].to_numpy() == TRAIN) & ~np.isnan(x_TF[:, 0])
+    change_N = frame["target"].to_numpy()[train_T] - x_TF[train_T, 0]
+    model = _regressor(
+        kind, num_regions=len(frame["region"].cat.categories), threads=threads, seed=seed
+    )
+    model.fit(x_TF[train_T], change_N)
+    return model
+
+
+def forecast_regression(model: Regressor, x_NF: np.ndarray) -> np.ndarray:
+    """The scaled load of ``N`` labels whose last hour is known: that load and the change."""
+    return np.asarray(x_NF[:, 0] + model.predict(x_NF))
+
+
+def forecast_parts(
+    model: Regressor,
+    frame: pd.DataFrame,
+    x_TF: np.ndarray,
+    *,
+    scales: Mapping[str, tuple[float, float]],
+    windows: WindowsConfig,
+) -> pd.DataFrame:
+    """The forecasts that a network is asked for too, validation and test, in MW.
+
+    Args:
+        model: from :func:`fit_regression`.
+        frame: ``FeatureTable.frame``.
+        x_TF: :func:`lag_features` of it.
+        scales: region to offset and scale (MW).
+        windows: they say of which labels enough is known.
+
+    Returns:
+        A row a label: ``step`` of ``frame``, ``ahead`` (1), ``part`` and ``y_pred``.
+    """
+    steps, codes = steps_of(frame), frame["region"].cat.categories
+    offset_R, scale_R = np.array([scales[region] for region in codes], dtype="float64").T
+    tables = []
+    for part in (VALIDATION, TEST):
+        step_N = scored_origins(steps, part, windows) + 1
+        region_N = steps.region_T[step_N]
+        y_N = forecast_regression(model, x_TF[step_N]) if len(step_N) else np.empty(0)
+        y_pred_N = y_N * scale_R[region_N] + offset_R[region_N]
+        tables.append(
+            pd.DataFrame(
+                {"step": step_N, "ahead": np.int16(1), "part": PARTS[part], "y_pred": y_pred_N}
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _before(values_T: np.ndarray, region_T: np.ndarray, lag: int) -> np.ndarray:
+    """``out[t] = values[t - lag]`` within a region, else NaN."""
+    out = np.full(len(values_T), np.nan, dtype="float32")
+    same = region_T[lag:] == region_T[:-lag]
+    out[lag:][same] = values_T[:-lag][same]
+    return out
+
+
+def _linear_inputs(x_NF: np.ndarray, *, num_regions: int) -> np.ndarray:
+    """Unknown lags as the last load, and the region's number as a column a region."""
+    columns_NF = np.nan_to_num(x_NF[:, :-1]).astype("float64")
+    return np.concatenate([columns_NF, np.eye(num_regions)[x_NF[:, -1].astype("int64")]], axis=1)
+
+
+def _regressor(kind: Fitted, *, num_regions: int, threads: int, seed: int) -> Regressor:
+    if kind == "linear":
+        inputs = FunctionTransformer(partial(_linear_inputs, num_regions=num_regions))
+        model: Regressor = make_pipeline(inputs, StandardScaler(), Ridge(alpha=1.0))
+        return model
+    if kind == "histogram_boosting":  # it takes its threads from OMP_NUM_THREADS
+        boosting: Regressor = HistGradientBoostingRegressor(
+            loss="squared_error", max_iter=_ROUNDS, learning_rate=0.1, max_leaf_nodes=127,
+            min_samples_leaf=50, early_stopping=False, random_state=seed,
+        )  # fmt: skip
+        return boosting
+    from lightgbm import LGBMRegressor  # noqa: PLC0415 - an option, not a dependency
+
+    light: Regressor = LGBMRegressor(
+        n_estimators=_ROUNDS, learning_rate=0.1, num_leaves=127, min_child_samples=50,
+        random_state=seed, n_jobs=threads, deterministic=True, force_col_wise=True, verbosity=-1,
+    )  # fmt: skip
+    return light

@@ -1,0 +1,79 @@
+"""How contestants did: what an evaluation leaves of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+from gridcast.record import Record
+
+
+class ModelRecord(Record):
+    """One trained job and how it did on the test part (sMAPE in percent, errors in MW)."""
+
+    cell: str
+    seed: int
+    device: str
+    num_parameters: int
+    smape: float
+    smape_by_region: dict[str, float]
+    mae: float
+    rmse: float
+    mase: float
+    validation_smape: float | None
+    train_seconds: float
+    num_together: int = 1  # seeds that shared this time: those of a pass
+    pass_seconds: list[float]
+    evaluation_seconds: float
+    peak_memory_bytes: int
+    mlflow_run_id: str | None
+    weights_sha256: str
+    cached: bool
+
+
+def seconds_together(models: Sequence[ModelRecord]) -> float:
+    """What models took (s), the time of a pass that several of them shared counted once.
+
+    >>> alone = ModelRecord.model_construct(cell="gru", train_seconds=10.0, num_together=1)
+    >>> shared = ModelRecord.model_construct(cell="lstm", train_seconds=12.0, num_together=4)
+    >>> seconds_together([alone, alone, shared]), seconds_together([shared] * 4)
+    (32.0, 12.0)
+    """
+    num_of_cell = Counter(each.cell for each in models)
+    return sum(
+        each.train_seconds / min(each.num_together, num_of_cell[each.cell]) for each in models
+    )
+
+
+class MeanRecord(Record):
+    """The mean of several models' forecasts (``members``) on the same labels.
+
+    It costs what they cost together, a time that seeds share once; ``smape`` and its like as in
+    :class:`ModelRecord`.
+    """
+
+    members: tuple[str, ...]
+    num_parameters: int
+    smape: float
+    smape_by_region: dict[str, float]
+    mae: float
+    rmse: float
+    mase: float
+    validation_smape: float | None
+    train_seconds: float
+
+
+class BaselineRecord(Record):
+    """One naive forecast or fitted baseline on the same labels; a naive one has no seconds."""
+
+    kind: Literal["naive", "fitted"] = "naive"
+    smape: float
+    smape_by_region: dict[str, float]
+    mae: float | None = None
+    rmse: float | None = None
+    mase: float | None = None
+    validation_smape: float | None = None
+    train_seconds: float | None = None
+    cached: bool = False

@@ -1,0 +1,204 @@
+"""What the network sees at each step, and what it is asked for.
+
+Legend: ``T`` steps, ``F`` features. A feature at step ``t`` never uses a load after ``t``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import MinMaxScaler
+
+from gridcast.features.columns import LOAD_FEATURE, feature_columns
+from gridcast.features.holiday_dates import holiday_dates
+from gridcast.features.scaling import LoadScale, fit_scale
+from gridcast.features.series import to_steps
+from gridcast.features.splits import TRAIN, assign_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gridcast.config import Config, FeaturesConfig
+
+_ORDINALS = ("x_hour", "x_day_of_week", "x_month", "x_day_of_year")
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """All regions' steps end to end, and the scale of each region.
+
+    ``frame`` columns: ``region``, ``timestamp``, ``local_hour``, ``load_mw`` as read, ``input_mw``
+    (bridged), ``is_imputed`` (``input_mw`` was filled, not read), ``part`` (see ``splits``),
+    ``is_input`` (may the step be part of a window), ``target`` (scaled load, 0 where there is none)
+    and the features, named ``x_...`` (float32).
+    """
+
+    frame: pd.DataFrame
+    scales: dict[str, LoadScale]
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The features' columns, in the network's order."""
+        return feature_columns(self.frame.columns)
+
+
+def build_features(
+    readings: Mapping[str, pd.DataFrame],
+    config: Config,
+    *,
+    scales: Mapping[str, LoadScale] | None = None,
+) -> FeatureTable:
+    """From each region's readings (see ``RegionLoad.frame``, with ``flag``) to the table.
+
+    A region's scale is the one given in ``scales``, or else fitted as ``config.scaling`` says.
+    """
+    scales = dict(scales or {})
+    regions, frames = sorted(readings), []
+    for region in regions:
+        frame, scales[region] = region_features(
+            region, readings[region], config, regions=regions, scale=scales.get(region)
+        )
+        frames.append(frame)
+    return FeatureTable(pd.concat(frames, ignore_index=True), scales)
+
+
+def region_features(
+    region: str,
+    readings: pd.DataFrame,
+    config: Config,
+    *,
+    regions: Sequence[str],
+    scale: LoadScale | None = None,
+) -> tuple[pd.DataFrame, LoadScale]:
+    """The rows of ``FeatureTable.frame`` of one region out of ``regions``, and its scale."""
+    steps = labelled_steps(region, readings, config)
+    part_T, load_mw = steps["part"].to_numpy(), steps["load_mw"].to_numpy()
+    if scale is None:
+        fitted_on = part_T == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)
+        scale = fit_scale(load_mw[fitted_on], config.scaling)
+    load = scale.scale(steps["input_mw"].to_numpy())
+    if config.features.kind == "article":
+        features = _article_features(load, steps["local_label"])
+    else:
+        next_hour = steps["timestamp"] + pd.Timedelta(hours=1)
+        local = next_hour.dt.tz_convert(config.ingestion.timezone)
+        features = _base_features(load, local, config.features)
+    target = np.where(part_T > 0, scale.scale(load_mw), 0.0)
+    region_T = pd.Categorical.from_codes(
+        [regions.index(region)] * len(steps), categories=pd.Index(regions)
+    )
+    table = steps[["timestamp", "local_hour", "load_mw", "input_mw", "is_imputed", "part"]].assign(
+        is_input=steps["is_input"], target=target.astype(np.float32)
+    )
+    table.insert(0, "region", pd.Series(region_T))
+    clean = {name: np.nan_to_num(value).astype(np.float32) for name, value in features.items()}
+    return pd.concat([table, pd.DataFrame(clean)], axis=1), scale
+
+
+def labelled_steps(region: str, readings: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """The steps of a region (see ``to_steps``) with ``part`` and ``is_input``, as windows need."""
+    steps = to_steps(
+        readings,
+        rules=config.rules.of(region).repaired,
+        unit=config.windows.unit,
+        timezone=config.ingestion.timezone,
+    )
+    is_observed, is_trusted = steps["is_observed"].to_numpy(), steps["is_trusted"].to_numpy()
+    return steps.assign(
+        part=assign_parts(is_observed, is_trusted, config.split), is_input=steps["input_mw"].notna()
+    )
+
+
+def names_of_features(config: FeaturesConfig) -> list[str]:
+    """The features that ``config`` asks for, in the network's order."""
+    if config.kind == "article":
+        return [LOAD_FEATURE, *_ORDINALS]
+    lags = [f"x_lag_{lag}h" for lag in config.lags_hours]
+    waves = [
+        name
+        for cycle, num_harmonics in _cycles(config)
+        for harmonic in range(1, num_harmonics + 1)
+        for name in _waves(cycle, harmonic)
+    ]
+    with_changes = [name for lag in lags for name in (lag, f"{lag}_change")]
+    return [LOAD_FEATURE, "x_load_change", *with_changes, *waves, *_holiday_names(config)]
+
+
+def _base_features(
+    load_T: np.ndarray,
+    next_local: pd.Series[pd.Timestamp],
+    config: FeaturesConfig,
+) -> dict[str, np.ndarray]:
+    """The load, its last change, the load at each lag of the hour being forecast, its calendar."""
+
+    def change(values: np.ndarray) -> np.ndarray:
+        return np.asarray(config.change_gain * np.nan_to_num(values - _shift(values, 1)))
+
+    features = {LOAD_FEATURE: load_T, "x_load_change": change(load_T)}
+    for lag in config.lags_hours:
+        lagged = _shift(load_T, lag - 1)
+        features[f"x_lag_{lag}h"] = np.where(np.isnan(lagged), load_T, lagged)
+        features[f"x_lag_{lag}h_change"] = change(lagged)
+    turns = (
+        next_local.dt.hour / 24, next_local.dt.day_of_week / 7, next_local.dt.day_of_year / 365.25
+    )  # fmt: skip
+    for (cycle, num_harmonics), turn in zip(_cycles(config), turns, strict=True):
+        for harmonic in range(1, num_harmonics + 1):
+            angle = 2 * np.pi * harmonic * turn.to_numpy()
+            sine, cosine = _waves(cycle, harmonic)
+            features[sine], features[cosine] = np.sin(angle), np.cos(angle)
+    return features | _holiday_features(next_local, config)
+
+
+def _cycles(config: FeaturesConfig) -> list[tuple[str, int]]:
+    """Each cycle of the calendar, and how many pairs of waves it has."""
+    return [
+        ("hour", config.hour_harmonics),
+        ("weekday", config.weekday_harmonics),
+        ("day_of_year", config.year_harmonics),
+    ]
+
+
+def _waves(cycle: str, harmonic: int) -> tuple[str, str]:
+    column = f"x_{cycle}" if harmonic == 1 else f"x_{cycle}_{harmonic}"
+    return f"{column}_sin", f"{column}_cos"
+
+
+def _holiday_features(
+    next_local: pd.Series[pd.Timestamp], config: FeaturesConfig
+) -> dict[str, np.ndarray]:
+    """Whether the hour being forecast, and the hour at each lag of it, lies in a public holiday."""
+    if config.holidays is None:
+        return {}
+    date_T = next_local.dt.tz_localize(None).to_numpy().astype("datetime64[D]")
+    is_holiday_T = np.isin(date_T, holiday_dates(config.holidays, date_T)).astype("float64")
+    lagged = [np.nan_to_num(_shift(is_holiday_T, lag)) for lag in config.lags_hours]
+    return dict(zip(_holiday_names(config), [is_holiday_T, *lagged], strict=True))
+
+
+def _holiday_names(config: FeaturesConfig) -> list[str]:
+    if config.holidays is None:
+        return []
+    return ["x_holiday", *(f"x_lag_{lag}h_holiday" for lag in config.lags_hours)]
+
+
+def _article_features(
+    load_T: np.ndarray,
+    label: pd.Series[pd.Timestamp],
+) -> dict[str, np.ndarray]:
+    """The load and the calendar of its own label as ordinals, each scaled to 0..1 by region."""
+    ordinals = (label.dt.hour, label.dt.day_of_week, label.dt.month, label.dt.day_of_year)
+    scaled = MinMaxScaler().fit_transform(np.stack(ordinals, axis=1).astype(float))
+    return {LOAD_FEATURE: load_T, **dict(zip(_ORDINALS, scaled.T, strict=True))}
+
+
+def _shift(values_T: np.ndarray, steps: int) -> np.ndarray:
+    """``out[t] = values[t - steps]``, NaN before the start."""
+    if steps == 0:
+        return values_T
+    out = np.full_like(values_T, np.nan)
+    out[steps:] = values_T[:-steps]
+    return out

@@ -1,0 +1,69 @@
+"""What is kept of ingested regions, and of a snapshot of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from gridcast.config import Labels
+from gridcast.record import Record
+
+DataKind = Literal["real", "synthetic"]
+SourceKind = Literal["folder", "archive", "kaggle", "eia", "synthetic"]
+
+
+class DataRecord(Record):
+    """Where the rows came from, and which files of the folder were passed over, and why.
+
+    ``folder`` is what the run was given, a folder or an archive; ``files_folder`` is where an
+    archive's files were unpacked to (empty: they lie in ``folder``); ``source`` is how its files
+    came to be there; ``labels`` tells which hours they name.
+    """
+
+    folder: str
+    kind: DataKind
+    files_folder: str = ""
+    source: SourceKind = "folder"
+    labels: Labels = "local"
+    skipped: dict[str, str] = Field(default_factory=dict)
+
+
+class RegionRecord(Record):
+    """One region's file after ingestion. Where it was refused, ``reason`` names file and line.
+
+    ``set_aside`` is the file of flagged readings and refused rows, below the artifacts folder;
+    empty if there are none. Of an unchanged region it is that of the run which read it.
+    """
+
+    rows: int
+    utc_hours: int
+    missing_hours: int
+    flagged: int
+    status: Literal["published", "refused"]
+    reason: str = ""
+    set_aside: str = ""
+    cached: bool = False
+    path: str = ""
+    file_sha256: str = ""
+    content_sha256: str = ""
+    source_sha256: str = ""
+    source_bytes: int = 0
+    table_sha256: str = ""
+
+
+class Snapshot(Record):
+    """All regions of one data set as they were published together; ``id`` names their content.
+
+    ``parent`` is what was published before it (null: nothing), ``created`` a time in ISO 8601, UTC;
+    ``path`` of each region is relative to the folder ``data``.
+    """
+
+    id: str
+    dataset: str
+    parent: str | None
+    created: str
+    data: DataRecord
+    rules_sha256: str
+    code_version: str
+    regions: dict[str, RegionRecord]

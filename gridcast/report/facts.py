@@ -1,0 +1,68 @@
+"""What the report of a run states beside scores and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionFacts:
+    """What became of one region's file. ``None``: not known, since it was refused before."""
+
+    region: str
+    num_rows: int | None
+    num_hours: int | None  # distinct UTC hours
+    num_missing_hours: int | None  # between the first and the last
+    num_flagged: int | None  # doubtful readings, kept, never a training label
+    status: Literal["used", "set aside"]
+    reason: str = ""  # of a region set aside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """One trained model and what it cost. Its errors stand in the scores, under ``job``."""
+
+    job: str  # the contestant's name in the scores, such as "gru-seed0"
+    cell: str
+    seed: int
+    device: str
+    num_parameters: int
+    training_seconds: float
+    pass_seconds: Sequence[float]  # training alone
+    evaluation_seconds: float
+    peak_memory_bytes: int | None  # of the device, on a CPU of the process; None: not measured
+    mlflow_run_id: str | None
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherFacts:
+    """A mean of models or a fitted baseline, and what it cost: a mean as much as its members."""
+
+    contestant: str
+    training_seconds: float | None
+    num_parameters: int | None  # None: not counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """Everything but scores and pictures that a report states.
+
+    ``validation_smape`` (percent, by contestant) is empty, and nobody ``preferred``, where there is
+    no validation part.
+    """
+
+    run_id: str
+    profile: str
+    data_kind: Literal["real", "synthetic"]
+    data_folder: str
+    regions: Sequence[RegionFacts]
+    models: Sequence[ModelFacts]
+    timings: dict[str, float]  # stage to seconds, in the order of the run
+    num_test_labels: int
+    follows_article: bool  # its protocol: a section sets the run beside its printed output
+    others: Sequence[OtherFacts] = ()
+    validation_smape: Mapping[str, float] = field(default_factory=dict)
+    preferred: str | None = None

@@ -1,0 +1,205 @@
+"""One training step: the gradient of a batch, and the update of the weights.
+
+On a GPU the step is a CUDA graph. A graph has one shape, so a smaller last batch of a pass is
+filled up with windows that count for nothing. Where several devices share each batch
+(``training.split_over``), each has the data and the weights and takes its part of the windows; the
+first adds the gradients up, changes the weights and hands them on.
+
+Legend: ``S`` forecasters, ``P`` parameters, ``B`` windows.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gridcast.kernels.adam import StackedAdam
+from gridcast.kernels.cuda_graph import Recorded
+from gridcast.training.gradients import fill_up, gradient_of, is_compiled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gridcast.config import Config, TrainingConfig
+    from gridcast.training.cpu_gradients import CompiledGradient
+    from gridcast.training.data import TrainingData
+    from gridcast.training.gradients import BatchGradient
+    from gridcast.training.stack import ForecasterStack
+
+
+class TrainingStep:
+    """Updates a stack on one batch after another; ``__call__`` gives the batch's losses.
+
+    ``beside`` has a copy of the stack and of the data on each further device that shares the
+    batches.
+    """
+
+    def __init__(
+        self,
+        stack: ForecasterStack,
+        data: TrainingData,
+        config: Config,
+        num_steps: int,
+        beside: Sequence[tuple[ForecasterStack, TrainingData]] = (),
+    ) -> None:
+        self._stack, self._config = stack, config
+        self._device = data.x_TF.device
+        training = config.training
+        self._schedule = torch.tensor(
+            [learning_rates(training, num_steps), averaging_shares(training, num_steps)],
+            dtype=torch.float32,
+            device=self._device,
+        )
+        self._now = self._schedule[:, 0].clone()  # learning rate, share of the mean
+        has_loops = is_compiled(config, self._device)
+        self._on_its_threads = _pytorch_on_one_thread if has_loops else nullcontext
+        self._adam = StackedAdam(stack.weights_SP, training, is_compiled=has_loops)
+        self._step = 0
+        self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=self._device)
+        num_shares = 1 + len(beside)
+        self._gradient = gradient_of(stack, data, config, num_shares=num_shares)
+        self._others = [
+            _Other(each, its_data, gradient_of(each, its_data, config, share=share,
+                                               num_shares=num_shares))
+            for share, (each, its_data) in enumerate(beside, start=1)
+        ]  # fmt: skip
+        for other in self._others:
+            other.take(stack.weights_SP, self._adam.loss_scale.scale_S)
+        # The gradients of all devices, the losses in a last column.
+        self._sum_SQ = stack.weights_SP.new_zeros(
+            len(stack.weights_SP), stack.weights_SP.shape[1] + 1
+        )
+        self._update = Recorded(self._own_sum if beside else self._whole_step, self._device)
+        self._apply = Recorded(self._apply_sum, self._device)
+
+    def begin_pass(self) -> None:
+        """Forget the hidden state that ``training.carry_hidden`` carries."""
+        for each in (self._gradient, *(other.gradient for other in self._others)):
+            each.begin_pass()
+
+    def __call__(self, starts_SB: Tensor) -> Tensor:
+        """One update on the windows that start there; their losses, without waiting for the device.
+
+        Each forecaster has windows of its own, as many as the others.
+        """
+        self._now.copy_(self._schedule[:, self._step])
+        self._step += 1
+        is_fixed = self._device.type == "cuda" or self._others
+        if is_fixed:
+            starts_SB = fill_up(starts_SB, self._config.training.batch_size)
+        if is_fixed and len(self._starts_SB):
+            self._starts_SB.copy_(starts_SB)
+        else:
+            self._starts_SB = starts_SB.clone()
+        for other in self._others:
+            other.run(self._starts_SB)
+        with self._on_its_threads():
+            given = self._update()
+        if not self._others:
+            return given.clone()
+        self._sum_SQ.copy_(given)
+        for other in self._others:
+            self._sum_SQ += other.sum_SQ.to(self._device, non_blocking=True)
+        self._apply()
+        for other in self._others:
+            other.take(self._stack.weights_SP, self._adam.loss_scale.scale_S)
+        return self._sum_SQ[:, -1].clone()
+
+    def _whole_step(self) -> Tensor:
+        """Gradient and update; the losses."""
+        loss_S, grad_SP = self._gradient(self._starts_SB, self._adam.loss_scale.scale_S)
+        self._change_weights(grad_SP)
+        return loss_S
+
+    def _own_sum(self) -> Tensor:
+        """The gradient of this device's windows, the losses in a last column."""
+        return _with_losses(*self._gradient(self._starts_SB, self._adam.loss_scale.scale_S))
+
+    def _apply_sum(self) -> Tensor:
+        self._change_weights(self._sum_SQ[:, :-1])
+        return self._sum_SQ
+
+    def _change_weights(self, grad_SP: Tensor) -> None:
+        rate, share = self._now
+        self._adam.step(grad_SP, rate)
+        self._stack.average(share)
+
+
+class _Other:
+    """A further device that takes its share of each batch."""
+
+    def __init__(
+        self,
+        stack: ForecasterStack,
+        data: TrainingData,
+        gradient: BatchGradient | CompiledGradient,
+    ) -> None:
+        device = data.x_TF.device
+        self.gradient, self.sum_SQ = gradient, torch.zeros(0, device=device)
+        self._stack = stack
+        self._scale_S = torch.ones(len(stack.weights_SP), device=device)
+        self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=device)
+        self._run = Recorded(self._own_sum, device)
+
+    def run(self, starts_SB: Tensor) -> None:
+        """Its part of the gradient of the batch, without waiting for it."""
+        if len(self._starts_SB):
+            self._starts_SB.copy_(starts_SB, non_blocking=True)
+        else:
+            self._starts_SB = starts_SB.to(self._starts_SB.device, copy=True)
+        self.sum_SQ = self._run()
+
+    @torch.no_grad()
+    def take(self, weights_SP: Tensor, scale_S: Tensor) -> None:
+        """Go on from there."""
+        self._stack.weights_SP.copy_(weights_SP, non_blocking=True)
+        self._scale_S.copy_(scale_S, non_blocking=True)
+
+    def _own_sum(self) -> Tensor:
+        return _with_losses(*self.gradient(self._starts_SB, self._scale_S))
+
+
+@contextmanager
+def _pytorch_on_one_thread() -> Iterator[None]:
+    """Leave the other cores to threads of our own.
+
+    After an operation PyTorch's threads wait for the next one by going round in circles.
+    """
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def _with_losses(loss_S: Tensor, grad_SP: Tensor) -> Tensor:
+    return torch.cat([grad_SP, loss_S[:, None]], 1)
+
+
+def learning_rates(training: TrainingConfig, num_steps: int) -> list[float]:
+    """The learning rate of each step: constant, or PyTorch's one cycle (Smith and Topin 2018)."""
+    if training.schedule == "constant":
+        return [training.learning_rate] * num_steps
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=training.learning_rate)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, training.learning_rate, total_steps=num_steps + 1, cycle_momentum=False
+    )
+    rates = []
+    for _ in range(num_steps):
+        rates.append(float(cycle.get_last_lr()[0]))
+        optimizer.step()
+        cycle.step()
+    return rates
+
+
+def averaging_shares(training: TrainingConfig, num_steps: int) -> list[float]:
+    """What each step's weights count for in the mean that is served: 1 before averaging begins.
+
+    The last ``training.average_last`` of the steps count alike (Polyak and Juditsky 1992).
+    """
+    first = num_steps - round(training.average_last * num_steps)
+    return [1.0 if step < first else 1.0 / (step - first + 1) for step in range(num_steps)]

@@ -1,0 +1,104 @@
+"""What a folder of CSVs says of itself: the marker ``gridcast-source.json`` beside them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pydantic import Field, ValidationError
+
+from gridcast.config import Labels
+from gridcast.errors import UsageError
+from gridcast.readings.archive_members import MARKER
+from gridcast.readings.parsing import region_of
+from gridcast.readings.records import SourceKind
+from gridcast.record import Record
+from tasks.runs.storage import read_json, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Folders that an earlier version made.
+_OLD_MARKER = "synthetic.json"
+
+
+class FetchedRegion(Record):
+    """What is held of one region, and what the newest fetch changed in it.
+
+    ``first`` and ``last`` are labels; ``dropped`` counts hours of that fetch that held no load.
+    """
+
+    first: str
+    last: str
+    hours: int
+    new: int
+    revised: int
+    dropped: int
+    fetched_at: str
+
+
+class Origin(Record):
+    """Where the CSVs of a folder came from, and which hours their labels name.
+
+    ``utc``: the end of an hour in UTC. ``local``: as ``ingestion.timezone`` and
+    ``ingestion.label`` say.
+    """
+
+    source: SourceKind
+    name: str
+    labels: Labels = "local"
+    fetched_at: str | None = None
+    sha256: str | None = None
+    settings: dict[str, int] = Field(default_factory=dict)
+    skipped: dict[str, str] = Field(default_factory=dict)
+    regions: dict[str, FetchedRegion] = Field(default_factory=dict)
+
+
+def now() -> str:
+    """The time of a fetch, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_origin(folder: Path) -> Origin:
+    """What the folder's marker says; without one it is an ordinary folder.
+
+    Raises:
+        UsageError: the marker cannot be read: it would be wrong to guess which hours labels name.
+    """
+    path = folder / MARKER
+    if not path.exists():
+        is_old = (folder / _OLD_MARKER).is_file()
+        return Origin(source="synthetic" if is_old else "folder", name=folder.name)
+    try:
+        return Origin.model_validate(read_json(path))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "the whole"
+        expected = "what `gridcast fetch` writes; fetch the folder again"
+        raise UsageError(path, found=f"{where}: {fault['msg']}", expected=expected) from None
+
+
+def write_origin(folder: Path, origin: Origin) -> None:
+    """Publish the folder's marker."""
+    write_json(folder / MARKER, origin.model_dump(mode="json", exclude_defaults=True))
+
+
+def regional_names(folder: Path) -> list[str]:
+    """Names of the regional CSVs in ``folder``, links and folders of that name too."""
+    return sorted(path.name for path in folder.iterdir() if region_of(path.name))
+
+
+def require_own(folder: Path, source: SourceKind) -> None:
+    """Refuse a folder that holds regional CSVs of another source: nothing is ever mixed.
+
+    Raises:
+        UsageError: naming what is there.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError(folder, found="a file", expected="a folder, or nothing of that name")
+    found = read_origin(folder).source
+    if regional_names(folder) and found != source:
+        what = "that gridcast did not make" if found == "folder" else f"from the source {found}"
+        raise UsageError(folder, found=f"regional CSVs {what}", expected="an empty folder")

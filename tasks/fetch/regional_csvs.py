@@ -1,0 +1,140 @@
+"""The regional CSVs of a folder or an archive, or a synthetic set where there is none.
+
+No task, and nothing of Prefect: the command refuses wrong data before it waits for Prefect.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gridcast.errors import UsageError
+from gridcast.readings.archive_members import MARKER
+from gridcast.readings.parsing import region_of
+from gridcast.readings.synthetic import csv_bytes, synthesize, synthetic_regions
+from tasks.fetch.marker import Origin, read_origin, require_own, write_origin
+from tasks.fetch.records import SourceFile, Sources
+from tasks.fetch.unpacking import check_archive, is_archive, unpack_archive
+from tasks.runs.keys import file_sha256
+from tasks.runs.storage import publishing_folder, write_bytes
+
+if TYPE_CHECKING:
+    from gridcast.config import ArchivesConfig, Config, SyntheticConfig
+    from gridcast.readings.records import DataKind
+
+DEFAULT_FOLDER = Path("data")
+_log = logging.getLogger("gridcast.sources")
+
+
+def sources_of(data: Path | None, artifacts: Path, config: Config) -> Sources:
+    """The regional CSVs that ``data`` names; an archive is unpacked, a synthetic set made, once.
+
+    Raises:
+        UsageError: the folder is none, has no regional CSV, or one that leads out of the folder;
+            the archive is unsafe, too large or broken.
+    """
+    if data is not None and is_archive(data):
+        return _unpacked(data, artifacts / "sources", config.archives)
+    if data is not None:
+        return list_sources(data)
+    if DEFAULT_FOLDER.is_dir() and any(map(region_of, _names(DEFAULT_FOLDER))):
+        return list_sources(DEFAULT_FOLDER.absolute())
+    folder = artifacts / "csv" / "synthetic"
+    write_synthetic(folder, config.synthetic)
+    return list_sources(folder)
+
+
+def check_data(data: Path, limits: ArchivesConfig) -> None:
+    """Refuse a folder or an archive that a run could not begin with; nothing is written.
+
+    Raises:
+        UsageError: as :func:`sources_of`.
+    """
+    if is_archive(data):
+        check_archive(data, limits=limits)
+    else:
+        list_sources(data)
+
+
+def list_sources(folder: Path) -> Sources:
+    """The regional CSVs of ``folder``, by name alone.
+
+    Raises:
+        UsageError: as :func:`sources_of`.
+    """
+    wanted = "a folder with files named <REGION>_hourly.csv"
+    if not folder.exists():
+        raise UsageError(folder, found="nothing of that name", expected=wanted)
+    if not folder.is_dir():
+        raise UsageError(folder, found="a file", expected=wanted)
+    files, skipped = [], {}
+    for name in _names(folder):
+        region = region_of(name)
+        path = folder / name
+        if region is None or not path.is_file():
+            skipped[name] = _why_skipped(path)
+        elif not path.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(path, found=f"a link to {path.resolve()}", expected="a file in it")
+        else:
+            files.append(SourceFile(region=region, path=path))
+    if not files:
+        listed = ", ".join(skipped) or "no files"
+        raise UsageError(folder, found=f"no regional CSV ({listed})", expected=wanted)
+    origin = read_origin(folder)
+    kind: DataKind = "synthetic" if origin.source == "synthetic" else "real"
+    skipped.pop(MARKER, None)
+    return Sources(
+        folder=folder,
+        kind=kind,
+        source=origin.source,
+        labels=origin.labels,
+        files=tuple(files),
+        skipped={**origin.skipped, **skipped},
+    )
+
+
+def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
+    """Write the synthetic set to ``folder``, unless it is there already.
+
+    Raises:
+        UsageError: the folder holds regional CSVs that are not a synthetic set.
+    """
+    origin = Origin(source="synthetic", name="synthetic", settings=config.model_dump())
+    require_own(folder, "synthetic")
+    if folder.is_dir() and read_origin(folder) == origin:
+        return
+    if folder.exists():
+        _write_set(folder, config, origin)
+    else:
+        with publishing_folder(folder) as stage:
+            _write_set(stage, config, origin)
+
+
+def _write_set(folder: Path, config: SyntheticConfig, origin: Origin) -> None:
+    for region in synthetic_regions(config.num_regions):
+        made = synthesize([region], num_hours=config.num_hours, seed=config.seed)
+        write_bytes(folder / f"{region}_hourly.csv", csv_bytes(made[region]))
+    write_origin(folder, origin)
+
+
+def _unpacked(archive: Path, folder: Path, limits: ArchivesConfig) -> Sources:
+    """The archive's files, unpacked once for the same bytes below ``folder``."""
+    unpacked = folder / file_sha256(archive)[:16]
+    if not unpacked.is_dir():
+        unpack_archive(archive, unpacked, limits=limits)
+        _log.info("Unpacked %s to %s", archive, unpacked)
+    update = {"folder": archive, "files_folder": str(unpacked)}
+    return list_sources(unpacked).model_copy(update=update)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _why_skipped(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    if path.suffix.lower() != ".csv":
+        return "no CSV"
+    return "not named <REGION>_hourly.csv"

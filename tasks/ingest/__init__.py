@@ -1,0 +1,1 @@
+"""Read, check and publish regions as Parquet, and keep their snapshots."""

@@ -1,0 +1,127 @@
+"""Catch up with the files that are as they were, or have only grown: all of them in one task."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from gridcast.readings.appending import append_rows, rows_to_judge
+from gridcast.readings.quarantine import flagged_rows
+from tasks.ingest.gate.validation import refused_of_added
+from tasks.ingest.records import CaughtUp, Published
+from tasks.ingest.region_store import (
+    find_region,
+    read_source,
+    remember_region,
+    set_aside,
+    store_of,
+    store_region,
+    tell_region,
+)
+from tasks.ingest.region_tables import newest_tables, read_whole_table
+from tasks.runs.cached_state import unchanged
+from tasks.runs.keys import sha256_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gridcast.config import Labels
+    from gridcast.readings.records import RegionRecord
+    from tasks.fetch.records import SourceFile, Sources
+    from tasks.ingest.region_store import Source
+    from tasks.runs.run import Run
+
+_AT_ONCE = 2  # files looked at: their tables are in memory
+
+
+class _Known(NamedTuple):
+    """A region whose file is as it was, or (with the rows to judge) has grown."""
+
+    region: str
+    record: RegionRecord
+    added: pd.DataFrame | None = None
+
+
+@task(name="catch-up", cache_policy=NO_CACHE)
+def catch_up(run: Run, sources: Sources) -> CaughtUp:
+    """Take all files that are as they were, and of those that have grown read the new rows.
+
+    One task and one validation for all: of one day more, either takes longer than to read it. What
+    is new, was changed otherwise or does not pass is left to be read as a whole, file by file, and
+    is refused there if it must be.
+    """
+    if run.fresh:
+        return CaughtUp(published=(), left=sources.files)
+    last, labels = newest_tables(store_of(run)), sources.labels
+    files = [file for file in sources.files if file.region in last]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        looked_at = threads.map(lambda file: _look(run, file, last[file.region], labels), files)
+        known = [each for each in looked_at if each is not None]
+        refused = refused_of_added(run, [each.added for each in known if each.added is not None])
+        passed = [each for each in known if each.region not in refused]
+        list(threads.map(lambda each: _remember(run, each, labels), passed))
+    for each in passed:
+        tell_region(each.region, each.record)
+    names = {each.region for each in passed}
+    caught_up = CaughtUp(
+        published=tuple(Published(region=each.region, record=each.record) for each in passed),
+        left=tuple(file for file in sources.files if file.region not in names),
+    )
+    is_unchanged = not caught_up.left and all(each.added is None for each in passed)
+    return unchanged(caught_up) if is_unchanged else caught_up
+
+
+def _look(run: Run, file: SourceFile, last: RegionRecord, labels: Labels) -> _Known | None:
+    """The region as it is known, or has grown; None: its file is to be read as a whole."""
+    source = read_source(file.path)
+    record = find_region(run, file.region, source_sha256=source.sha256, labels=labels)
+    if record is not None:
+        return _Known(file.region, record)
+    return _read_grown(run, file, source, last, labels)
+
+
+def _read_grown(
+    run: Run, file: SourceFile, source: Source, last: RegionRecord, labels: Labels
+) -> _Known | None:
+    """Read on from where the file ended before; its table is stored, and not yet to be found."""
+    content, num_bytes = source.content, last.source_bytes
+    known = _read_before(run, file.region, content[:num_bytes], last, labels)
+    if known is None:
+        return None
+    rules = run.config.rules.of(file.region)
+    load = append_rows(
+        known,
+        content[num_bytes:],
+        region=file.region,
+        file=str(file.path),
+        config=run.config.ingestion.reading(labels),
+        rules=rules.flagged,
+    )
+    if load is None:
+        return None
+    flagged = flagged_rows(content, load.frame, region=file.region, rules=rules.flagged)
+    set_aside(run, file.region, [flagged])
+    record = store_region(run, load, source)
+    added = rows_to_judge(load, record, num_known=len(known), required=rules.required)
+    return _Known(file.region, record, added)
+
+
+def _read_before(
+    run: Run, region: str, content: bytes, last: RegionRecord, labels: Labels
+) -> pd.DataFrame | None:
+    """The table of ``content``, if it is that of ``last``, read by the same rules and code."""
+    if not content or sha256_of(content) != last.source_sha256:
+        return None
+    record = find_region(run, region, source_sha256=last.source_sha256, labels=labels)
+    if record is None:
+        return None
+    return read_whole_table(Path(record.path), source_sha256=last.source_sha256)
+
+
+def _remember(run: Run, known: _Known, labels: Labels) -> None:
+    if known.added is not None:
+        remember_region(run, known.region, known.record, labels)

@@ -1,0 +1,1 @@
+"""The second gate: what Great Expectations asks of a region before it is published."""

@@ -1,0 +1,131 @@
+"""What a run keeps of one region: its key, its table and record, its rows that are set aside."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from gridcast.readings.quality import NO_FLAG
+from gridcast.readings.records import RegionRecord
+from tasks.ingest.gate.validation import GATE_CODE
+from tasks.ingest.region_tables import find_table, remember_table, store_table
+from tasks.runs.keys import code_sha256, key_of, sha256_of
+from tasks.runs.storage import publishing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gridcast.config import Labels
+    from gridcast.readings.local_time import RegionLoad
+    from tasks.runs.run import Run
+
+_CODE = (
+    "gridcast.readings.appending",
+    "gridcast.readings.parsing",
+    "gridcast.readings.quality",
+    "gridcast.readings.quarantine",
+    "gridcast.readings.snapshots",
+    "tasks.ingest.catch_up",
+    "tasks.ingest.region",
+    "tasks.ingest.region_store",
+    "tasks.ingest.region_tables",
+    *GATE_CODE,
+)
+_log = logging.getLogger("gridcast.ingest")
+
+
+def store_of(run: Run) -> Path:
+    """The folder of tables and snapshots."""
+    return run.artifacts / "data"
+
+
+class Source(NamedTuple):
+    """The bytes of a file and their SHA-256."""
+
+    content: bytes
+    sha256: str
+
+
+def read_source(path: Path) -> Source:
+    """Read a file and hash it, once."""
+    content = path.read_bytes()
+    return Source(content, sha256_of(content))
+
+
+def find_region(
+    run: Run, region: str, *, source_sha256: str, labels: Labels
+) -> RegionRecord | None:
+    """What such a file gave by the rules and the code of this run, if its table is still whole."""
+    return find_table(store_of(run), region, _key(run, region, source_sha256, labels))
+
+
+def store_region(run: Run, load: RegionLoad, source: Source) -> RegionRecord:
+    """Store the table that ``source`` gave; nobody finds it before it is remembered."""
+    origin = {"source_sha256": source.sha256, "content_sha256": load.content_sha256}
+    table = store_table(store_of(run), load.region, load.frame, origin)
+    return RegionRecord(
+        rows=len(load.frame),
+        utc_hours=load.frame["timestamp"].nunique(),
+        missing_hours=_span_hours(load.frame) - len(load.frame),
+        flagged=int((load.frame["flag"] != NO_FLAG).sum()),
+        status="published",
+        set_aside=set_aside_of(run, load.region),
+        path=str(table.path),
+        file_sha256=table.file_sha256,
+        content_sha256=load.content_sha256,
+        source_sha256=source.sha256,
+        source_bytes=len(source.content),
+        table_sha256=table.table_sha256,
+    )
+
+
+def remember_region(run: Run, region: str, record: RegionRecord, labels: Labels) -> None:
+    """Let the record be found when the same file comes again. Only for what passed both gates."""
+    key = _key(run, region, record.source_sha256, labels)
+    remember_table(store_of(run), region, key, record)
+
+
+def tell_region(region: str, record: RegionRecord) -> None:
+    """Tell people what became of a region that passed."""
+    if record.cached:
+        _log.info("%s: unchanged, %d hours", region, record.utc_hours)
+        return
+    _log.info(
+        "%s: %d hours, %d missing, %d flagged",
+        region, record.utc_hours, record.missing_hours, record.flagged,
+    )  # fmt: skip
+
+
+def set_aside(run: Run, region: str, tables: list[pd.DataFrame]) -> None:
+    """Write the rows of a region that are refused or flagged, if there are any."""
+    rows = [table for table in tables if len(table)]
+    if rows:
+        with publishing(_set_aside_path(run, region)) as temporary:
+            pd.concat(rows).to_parquet(temporary, index=False, compression="zstd")
+
+
+def set_aside_of(run: Run, region: str) -> str:
+    """The file of this run's set-aside rows below the artifacts folder; empty if it has none."""
+    path = _set_aside_path(run, region)
+    return str(path.relative_to(run.artifacts)) if path.is_file() else ""
+
+
+def _set_aside_path(run: Run, region: str) -> Path:
+    return run.folder / "set_aside" / f"{region}.parquet"
+
+
+def _key(run: Run, region: str, source_sha256: str, labels: Labels) -> str:
+    return key_of(
+        source=source_sha256,
+        region=region,
+        labels=run.config.ingestion.reading(labels).model_dump(mode="json"),
+        rules=run.config.rules.of(region).model_dump(mode="json", include={"required", "flagged"}),
+        code=code_sha256(*_CODE),
+    )
+
+
+def _span_hours(frame: pd.DataFrame) -> int:
+    span = frame["timestamp"].iloc[-1] - frame["timestamp"].iloc[0]
+    return int(span / pd.Timedelta(hours=1)) + 1

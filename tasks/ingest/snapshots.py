@@ -1,0 +1,313 @@
+"""Snapshots: all regions of a data set as they were published together, never changed again.
+
+``snapshots/<id>.json`` is a manifest; ``<dataset>.json`` points at the one that readers get, and
+its rename is the publication. Until then nothing of a new snapshot is seen, and after a crash at
+any point the pointer names a whole snapshot, the old or the new one. Writers and ``prune`` hold the
+artifacts folder's lock; readers need none.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import ValidationError
+
+from gridcast.errors import IntegrityError, UsageError
+from gridcast.readings.records import DataRecord, RegionRecord, Snapshot
+from gridcast.readings.snapshots import RegionChange, SnapshotChanges, compare_tables, snapshot_id
+from gridcast.record import Record
+from tasks.ingest.region_tables import read_table, stored
+from tasks.runs.keys import has_sha256, require_sha256
+from tasks.runs.storage import read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_MANIFESTS = "snapshots"
+_AT_ONCE = 2  # regions compared: their tables are in memory
+_MANIFEST_PATTERN = "[0-9a-f]" * 16 + ".json"
+_log = logging.getLogger("gridcast.snapshots")
+
+
+class Ingested(Record):
+    """The last ingestion of one folder: the snapshot that came of it, and what it refused."""
+
+    snapshot: str
+    data: DataRecord
+    refused: dict[str, RegionRecord]
+
+
+class Pointer(Record):
+    """What readers of a data set get, what they got before, and the last ingestion of each folder.
+
+    ``folder`` is the one that was ingested last: folders of the same name share a data set.
+    """
+
+    snapshot: str
+    previous: str | None
+    folder: str
+    ingestions: dict[str, Ingested]
+
+
+class Publication(NamedTuple):
+    """A published snapshot and what it changed; None where that can't be told any more."""
+
+    snapshot: Snapshot
+    changes: SnapshotChanges | None
+
+
+class Current(NamedTuple):
+    """What a reader gets: a whole snapshot, whence, and the regions that were refused since."""
+
+    snapshot: Snapshot
+    dataset: str
+    data: DataRecord
+    refused: dict[str, RegionRecord]
+
+
+# -- publication ---------------------------------------------------------------------------------
+
+
+def publish(
+    store: Path,
+    dataset: str,
+    *,
+    data: DataRecord,
+    published: Mapping[str, RegionRecord],
+    refused: Mapping[str, RegionRecord],
+    rules_sha256: str,
+) -> Publication | None:
+    """Make the stored regions what readers of ``dataset`` get, in one step.
+
+    A refused region keeps what was published of it before. The same content as before makes no new
+    snapshot. None where there is nothing to publish.
+    """
+    pointer = read_pointer(store, dataset)
+    current = _read_manifest(store, pointer.snapshot) if pointer else None
+    before = current.regions if current else {}
+    regions = {name: before[name] for name in refused if name in before}
+    regions |= {name: stored(record, store) for name, record in published.items()}
+    if not regions:
+        return None
+    snapshot = Snapshot(
+        id=snapshot_id(regions),
+        dataset=dataset,
+        parent=current.id if current else None,
+        created=datetime.now(UTC).isoformat(timespec="microseconds"),
+        data=data,
+        rules_sha256=rules_sha256,
+        code_version=version("gridcast"),
+        regions=dict(sorted(regions.items())),
+    )
+    known = _read_manifest(store, snapshot.id)
+    if known is not None:  # the same content; a file that was damaged may have been made anew
+        regions_found = known.regions if _is_whole(store, known) else snapshot.regions
+        snapshot = known.model_copy(update={"regions": regions_found})
+    changes = _changes_of(store, current, snapshot)
+    if snapshot != known:
+        _write_manifest(store, snapshot, changes)
+    ingested = Ingested(snapshot=snapshot.id, data=data, refused=dict(refused))
+    _point(store, dataset, pointer, ingested)
+    return Publication(snapshot, changes)
+
+
+def _write_manifest(store: Path, snapshot: Snapshot, changes: SnapshotChanges | None) -> None:
+    """The report first: a snapshot that is there has its report."""
+    if changes is not None and snapshot.parent and changes.before == snapshot.parent:
+        write_json(report_path(store, snapshot.id), changes.model_dump(mode="json"))
+    write_json(manifest_path(store, snapshot.id), snapshot.model_dump(mode="json"))
+
+
+def _point(store: Path, dataset: str, pointer: Pointer | None, ingested: Ingested) -> None:
+    """The publication. What is pointed at already is not written again, but is the newest."""
+    folder, path = ingested.data.folder, _pointer_path(store, dataset)
+    others = pointer.ingestions if pointer else {}
+    kept = {
+        name: each
+        for name, each in others.items()
+        if name != folder and manifest_path(store, each.snapshot).is_file()
+    }
+    previous = pointer.snapshot if pointer else None
+    if pointer is not None and previous == ingested.snapshot:
+        previous = pointer.previous
+    new = Pointer(
+        snapshot=ingested.snapshot,
+        previous=previous,
+        folder=folder,
+        ingestions={**kept, folder: ingested},
+    )
+    if new == pointer:
+        path.touch()
+    else:
+        write_json(path, new.model_dump(mode="json"))
+
+
+def use_snapshot(store: Path, snapshot: Snapshot) -> None:
+    """Give readers ``snapshot`` again, until the next ingestion publishes another.
+
+    Raises:
+        IntegrityError: a file of it was changed or is gone.
+    """
+    for record in snapshot.regions.values():
+        require_sha256(store / record.path, record.file_sha256)
+    pointer = read_pointer(store, snapshot.dataset)
+    folder = pointer.folder if pointer else snapshot.data.folder
+    data = snapshot.data.model_copy(update={"folder": folder})
+    _point(store, snapshot.dataset, pointer, Ingested(snapshot=snapshot.id, data=data, refused={}))
+
+
+# -- reading -------------------------------------------------------------------------------------
+
+
+def read_pointer(store: Path, dataset: str) -> Pointer | None:
+    """What ``dataset`` points at; None where nothing is published."""
+    content = read_json(_pointer_path(store, dataset))
+    with suppress(ValidationError):
+        return Pointer.model_validate(content)
+    return None
+
+
+def read_current(store: Path, *, folder: Path | None = None) -> Current | None:
+    """The snapshot that was published last, of ``folder`` or (none) of any; None without one."""
+    newest_first = sorted(store.glob("*.json"), key=lambda path: -path.stat().st_mtime_ns)
+    for path in newest_first:
+        pointer = read_pointer(store, path.stem)
+        if pointer is None:
+            continue
+        ingested = pointer.ingestions.get(pointer.folder if folder is None else str(folder))
+        snapshot = _read_manifest(store, ingested.snapshot) if ingested else None
+        if ingested is not None and snapshot is not None:
+            return Current(snapshot, path.stem, ingested.data, ingested.refused)
+    return None
+
+
+def list_snapshots(store: Path) -> list[Snapshot]:
+    """Every snapshot that is kept, the oldest first.
+
+    Raises:
+        UsageError: a manifest can't be read.
+    """
+    found = []
+    for path in (store / _MANIFESTS).glob(_MANIFEST_PATTERN):
+        snapshot = _read_manifest(store, path.stem)
+        if snapshot is None:
+            expected = "a manifest; delete it and ingest again"
+            raise UsageError(path, found="a file that can't be read", expected=expected)
+        found.append(snapshot)
+    return sorted(found, key=lambda snapshot: snapshot.created)
+
+
+def read_snapshot(store: Path, name: str) -> Snapshot:
+    """The snapshot whose id begins with ``name``.
+
+    Raises:
+        UsageError: none does, or several do.
+    """
+    found = [snapshot for snapshot in list_snapshots(store) if snapshot.id.startswith(name)]
+    if len(found) != 1 or not name:
+        listed = ", ".join(snapshot.id for snapshot in found) or "none"
+        expected = "the first digits of one; `gridcast snapshots list` shows them"
+        where = f"snapshot {name!r}"
+        raise UsageError(where, found=f"{len(found)} ({listed})", expected=expected)
+    return found[0]
+
+
+def current_ids(store: Path) -> dict[str, str]:
+    """Which snapshot each data set points at."""
+    pointers = {path.stem: read_pointer(store, path.stem) for path in sorted(store.glob("*.json"))}
+    return {name: pointer.snapshot for name, pointer in pointers.items() if pointer}
+
+
+def last_two(store: Path) -> tuple[Snapshot, Snapshot]:
+    """What was published last and what before it, of the data set published last.
+
+    Raises:
+        UsageError: there is no such pair.
+    """
+    current = read_current(store)
+    pointer = read_pointer(store, current.dataset) if current else None
+    previous = _read_manifest(store, pointer.previous) if pointer and pointer.previous else None
+    if current is None or previous is None:
+        expected = "two; name them: `gridcast snapshots compare OLD NEW`"
+        raise UsageError(store, found="no two snapshots published in a row", expected=expected)
+    return previous, current.snapshot
+
+
+# -- comparison ----------------------------------------------------------------------------------
+
+
+def compare(store: Path, before: Snapshot | None, after: Snapshot) -> SnapshotChanges:
+    """What differs, region by region; few tables at a time are read, and only such as differ.
+
+    Raises:
+        IntegrityError: a file that is needed was changed or is gone.
+    """
+    old = before.regions if before else {}
+    names = sorted(old.keys() | after.regions.keys())
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        changes = threads.map(
+            lambda name: _change(store, old.get(name), after.regions.get(name)), names
+        )
+        return SnapshotChanges(
+            before=before.id if before else None,
+            after=after.id,
+            regions=dict(zip(names, changes, strict=True)),
+        )
+
+
+def _change(store: Path, old: RegionRecord | None, new: RegionRecord | None) -> RegionChange:
+    rows_before, rows_after = old.rows if old else 0, new.rows if new else 0
+    if old is None:
+        return RegionChange(status="added", rows_before=0, rows_after=rows_after)
+    if new is None:
+        return RegionChange(status="removed", rows_before=rows_before, rows_after=0)
+    if old.table_sha256 == new.table_sha256:
+        return RegionChange(status="unchanged", rows_before=rows_before, rows_after=rows_after)
+    for record in (old, new):
+        require_sha256(store / record.path, record.file_sha256)
+    return compare_tables(read_table(store, old), read_table(store, new))
+
+
+def _changes_of(store: Path, before: Snapshot | None, after: Snapshot) -> SnapshotChanges | None:
+    """Damage to an older snapshot must not keep a new one from being published."""
+    try:
+        return compare(store, before, after)
+    except IntegrityError as error:
+        _log.warning("What changed can't be told: %s", error)
+        return None
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def _pointer_path(store: Path, dataset: str) -> Path:
+    return store / f"{dataset}.json"
+
+
+def manifest_path(store: Path, name: str) -> Path:
+    """The file of the snapshot ``name``."""
+    return store / _MANIFESTS / f"{name}.json"
+
+
+def report_path(store: Path, name: str) -> Path:
+    """The report of what the snapshot ``name`` changed."""
+    return store / _MANIFESTS / f"{name}.changes.json"
+
+
+def _read_manifest(store: Path, name: str) -> Snapshot | None:
+    content = read_json(manifest_path(store, name))
+    with suppress(ValidationError):
+        return Snapshot.model_validate(content)
+    return None
+
+
+def _is_whole(store: Path, snapshot: Snapshot) -> bool:
+    return all(
+        has_sha256(store / each.path, each.file_sha256) for each in snapshot.regions.values()
+    )

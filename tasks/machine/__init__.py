@@ -1,0 +1,1 @@
+"""What work stands on: devices, places on them, processes of our own, progress."""

@@ -1,0 +1,205 @@
+"""Prefect and MLflow on this machine: the settings of embedded runs, and both servers' pages."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from gridcast.errors import GridcastError, UsageError
+from tasks.runs import server_watch as end_with
+from tasks.runs.storage import check_folder
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+HOST = "127.0.0.1"
+_SECONDS_TO_START = 90.0
+_SECONDS_TO_STOP = 10.0
+
+
+def local_settings(artifacts: Path) -> dict[str, str]:
+    """Environment of runs without a server of their own: SQLite here, nothing sent anywhere."""
+    folder = artifacts / "prefect"
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "true",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "gridcast",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "PREFECT_CLIENT_MAX_RETRIES": "2",  # its server is on this machine: there, or gone
+        # A tracking server that is down is told of in seconds, not in minutes.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # evaluation jobs that gridcast does not use
+        "GX_ANALYTICS_ENABLED": "false",
+    }
+
+
+def start_embedded_prefect() -> None:
+    """Start Prefect's embedded server, where no other is named, so that it outlives the run.
+
+    A terminal sends Ctrl-C to all that it started, and a run that is interrupted still reports to
+    its server, for minutes if that is gone: what is started here inherits a deaf ear. SIGTERM is
+    made an ordinary exit, at which Prefect stops its server; after SIGKILL ``end_with.py`` does.
+    """
+    from prefect import get_client
+    from prefect.server.api.server import SubprocessASGIServer
+
+    signal.signal(signal.SIGTERM, _exit)
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        get_client(sync_client=True)
+        server = SubprocessASGIServer().server_process
+        if server is not None:
+            _end_with_this_process(server.pid)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
+def _end_with_this_process(process_id: int) -> None:
+    watcher = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", end_with.__name__, str(process_id)], stdin=subprocess.PIPE
+    )
+
+    def leave_to_prefect() -> None:
+        watcher.communicate(end_with.DONE)
+
+    atexit.register(leave_to_prefect)  # before Prefect's own, which was registered earlier
+
+
+def serve_pages(artifacts: Path, *, prefect_port: int, mlflow_port: int) -> None:
+    """Serve both, over the SQLite files that runs use, until Ctrl-C or SIGTERM.
+
+    Raises:
+        UsageError: a port is taken, or the folder cannot be written.
+        ServerError: a server did not start, or ended by itself.
+    """
+    check_folder(artifacts)
+    for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
+        _require_free(port, option)
+    environment = (
+        os.environ
+        | local_settings(artifacts)
+        | {"PREFECT_UI_API_URL": f"http://{HOST}:{prefect_port}/api"}
+    )
+    servers = {
+        "Prefect": ([sys.executable, "-m", "prefect", "server", "start", "--host", HOST,
+                     "--port", str(prefect_port)], f"http://{HOST}:{prefect_port}"),
+        "MLflow": ([sys.executable, "-m", "mlflow", "server", "--host", HOST,
+                    "--port", str(mlflow_port), "--workers", "1",
+                    "--backend-store-uri", f"sqlite:///{artifacts / 'mlflow' / 'mlflow.db'}",
+                    "--artifacts-destination", str(artifacts / "mlflow" / "artifacts")],
+                   f"http://{HOST}:{mlflow_port}"),
+    }  # fmt: skip
+    (artifacts / "mlflow").mkdir(exist_ok=True)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs deaf to SIGINT
+        signal.signal(number, _interrupt)
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for name, (command, _) in servers.items():
+            processes[name] = _start(name, command, artifacts, environment)
+        for name, (_, address) in servers.items():
+            _wait_until_up(name, address, processes[name], artifacts)
+            sys.stdout.write(f"{name}: {address}\n")
+        sys.stdout.write("Ctrl-C stops both.\n")
+        sys.stdout.flush()
+        while all(process.poll() is None for process in processes.values()):
+            time.sleep(0.5)
+        dead = next(name for name, process in processes.items() if process.poll() is not None)
+        raise ServerError(dead, "ended by itself", _log_path(artifacts, dead))
+    except KeyboardInterrupt:
+        sys.stdout.write("Stopping.\n")
+    finally:
+        _stop(processes)
+
+
+class ServerError(GridcastError):
+    """A server did not start, or ended by itself."""
+
+    def __init__(self, name: str, what: str, log: Path) -> None:
+        super().__init__(f"ERROR {name}: it {what}, expected it to serve until Ctrl-C; see {log}")
+
+
+def _require_free(port: int, option: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            where = f"{option} {port}"
+            raise UsageError(
+                where, found="a port in use", expected="a free one; choose another"
+            ) from None
+
+
+def _start(
+    name: str, command: list[str], artifacts: Path, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    log = _log_path(artifacts, name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        return subprocess.Popen(  # noqa: S603 - our own module
+            command, env=environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def _wait_until_up(
+    name: str, address: str, process: subprocess.Popen[bytes], artifacts: Path
+) -> None:
+    path = "/api/health" if name == "Prefect" else "/health"
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urlopen(address + path, timeout=2):  # noqa: S310 - loopback
+                return
+        except (URLError, OSError):
+            time.sleep(0.3)
+    raise ServerError(name, "did not start", _log_path(artifacts, name))
+
+
+def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
+    """End each server with all that it started."""
+    for process in processes.values():
+        _signal(process, signal.SIGTERM)
+    for process in processes.values():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_SECONDS_TO_STOP)
+        _signal(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise KeyboardInterrupt
+
+
+def _exit(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    sys.exit(128 + number)
+
+
+def _log_path(artifacts: Path, name: str) -> Path:
+    return artifacts / "logs" / f"{name.lower()}-server.log"

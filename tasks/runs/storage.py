@@ -1,0 +1,199 @@
+"""Files that are whole or absent: published by rename, read only if their SHA-256 is right."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import json
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gridcast.errors import NoSpaceError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+from tasks.runs.keys import file_sha256, sha256_of
+
+SEAL, _SEALED_BY = "SHA256SUMS", "# the lines above:"
+TEMPORARY_SUFFIX = ".gridcast-tmp"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# Enough for one set of regional CSVs: Parquet, features, two models, figures, both databases.
+FREE_BYTES_NEEDED = 500_000_000
+
+
+@contextmanager
+def publishing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on success it becomes ``path`` in one step.
+
+    A reader sees the old file or the new one, also after a power cut. On an error nothing is left.
+
+    Raises:
+        NoSpaceError: the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            raise NoSpaceError(path) from error
+        raise
+
+
+@contextmanager
+def publishing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; on success it becomes ``folder`` in one step, with all in it.
+
+    ``folder`` must not be there, or be empty. On an error nothing is left; what a process left that
+    was killed here before is removed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*{TEMPORARY_SUFFIX}"):
+        owner = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
+        if owner.isdecimal() and not _lives(int(owner)):
+            _remove(path)
+    stage = folder.with_name(f".{folder.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        stage.mkdir()
+        yield stage
+        for path in (*stage.iterdir(), stage):
+            _sync(path)
+        stage.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Publish ``content`` as ``path``."""
+    with publishing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Publish ``record`` as indented JSON; NaN is refused, since JSON has none."""
+    write_bytes(path, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The record at ``path``; None where there is none, or none that can be read."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def seal_folder(folder: Path) -> None:
+    """Write ``SHA256SUMS`` of all files in ``folder``, which `sha256sum --check` reads too."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
+    lines = (f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+    write_bytes(folder / SEAL, _sealed("".join(lines)))
+
+
+def read_seal(folder: Path) -> dict[str, str] | None:
+    """File to SHA-256, as sealed; None where the seal was changed or is not there.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_bytes(folder / "a", b"")
+    >>> seal_folder(folder)
+    >>> read_seal(folder)["a"][:8]
+    'e3b0c442'
+    """
+    try:
+        content = (folder / SEAL).read_bytes()
+        body = content.decode().partition(_SEALED_BY)[0]
+    except (OSError, UnicodeDecodeError):
+        return None
+    if content != _sealed(body):
+        return None
+    return {name: digest for digest, name in (line.split("  ", 1) for line in body.splitlines())}
+
+
+def _sealed(body: str) -> bytes:
+    return f"{body}{_SEALED_BY} {sha256_of(body)}\n".encode()
+
+
+def check_folder(artifacts: Path) -> None:
+    """Make the artifacts folder and refuse it where a run could not end well.
+
+    Raises:
+        UsageError: it is a file, cannot be written, or lies on a disk that is as good as full.
+    """
+    probe = artifacts / f".probe.{os.getpid()}{TEMPORARY_SUFFIX}"
+    try:
+        artifacts.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"gridcast")
+    except OSError as error:
+        raise UsageError(
+            artifacts,
+            found=f"a folder that cannot be written ({error.strerror})",
+            expected="one that can; name another with --artifacts",
+        ) from None
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+    free = shutil.disk_usage(artifacts).free
+    if free < FREE_BYTES_NEEDED:
+        raise UsageError(
+            artifacts,
+            found=f"{free / 1e6:.0f} MB free on its disk",
+            expected=f"at least {FREE_BYTES_NEEDED / 1e6:.0f} MB; make room or use --artifacts",
+        )
+
+
+def remove_leftovers(artifacts: Path) -> None:
+    """Delete temporary files that a killed run left; the caller holds the lock."""
+    for path in list(artifacts.rglob(f".*{TEMPORARY_SUFFIX}")):
+        _remove(path)
+
+
+def keep_newest(paths: list[Path], *, num: int) -> None:
+    """Delete all but the newest ``num`` of ``paths`` (by modification time)."""
+    newest_first = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest_first[num:]:
+        path.unlink(missing_ok=True)
+
+
+def delete_files(paths: list[Path]) -> None:
+    """Delete files, and make sure that they stay deleted before anything else is done."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in paths}:
+        if folder.is_dir():
+            _sync(folder)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,303 @@
+"""What a person sees in the terminal: log lines while it runs, then the comparison."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+from gridcast.errors import BrokenChainError
+from gridcast.evaluation.contestants import told_regions
+from gridcast.evaluation.records import BaselineRecord
+from tasks.machine.progress import console
+from tasks.runs.run import read_summary
+from tasks.runs.storage import read_json
+from tasks.show.show_study import show_study
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gridcast.audit.lineage import Finding
+    from gridcast.evaluation.records import MeanRecord, ModelRecord
+    from gridcast.summary import Summary
+
+
+_WIDTH_OF_FILES = 120
+_MOST_REGIONS, _MOST_COLUMNS = 100, 10  # in a table of the terminal
+_WIDTH_OF_NAMES, _WIDTH_OF_STATES = 24, 10  # columns of the links
+
+
+def show_log(level: int) -> None:
+    """Show gridcast's own log lines on standard error, beside the progress display."""
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_level=False, markup=False,
+                              omit_repeated_times=False, log_time_format="%H:%M:%S")  # fmt: skip
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logger = logging.getLogger("gridcast")
+    logger.setLevel(level)
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+def show_summary(path: Path) -> None:
+    """Print the comparison and where to look next; the last line is the summary's path."""
+    summary = read_summary(path)
+    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    study = path.with_name("study.json")
+    if study.is_file():
+        show_study(study)
+    elif summary.models:
+        out.print(_scores_table(summary))
+        out.print(_models_table(summary))
+        if summary.preferred is not None:
+            out.print(_choice(summary), highlight=False)
+    elif summary.regions:
+        out.print(_regions_table(summary))
+    if (leaks := path.with_name("leaks.json")).is_file():
+        show_leaks(leaks)
+    _show_what_to_know(out, summary)
+    _show_places(out, summary)
+    out.print(str(path), highlight=False)
+
+
+def _show_what_to_know(out: Console, summary: Summary) -> None:
+    refused = [name for name, region in summary.regions.items() if region.status == "refused"]
+    if refused:
+        out.print(f"Set aside: {', '.join(refused)} (see the ERROR lines above)", style="red")
+    if summary.data is not None and summary.data.kind == "synthetic":
+        out.print("The data are SYNTHETIC: a look at gridcast, no statement about a real load.",
+                  style="yellow")  # fmt: skip
+    seconds = summary.timings.get("total", 0.0)
+    out.print(f"{summary.status.capitalize()} in {seconds:.0f} s (profile {summary.profile})")
+
+
+def _show_places(out: Console, summary: Summary) -> None:
+    where = {
+        "Snapshot": summary.snapshot,
+        "Report": summary.report,
+        "Data": summary.data_report,
+        "Data Docs": summary.data_docs,
+    }
+    for name, place in where.items():
+        if place:
+            out.print(f"{name + ':':10s} {place}", highlight=False)
+    if summary.models:
+        out.print("Compare runs in MLflow and Prefect: gridcast ui", highlight=False)
+
+
+def show_verification(target: str, artifacts: Path) -> None:
+    """Check the chain that leads to ``target`` and print each link as it is checked.
+
+    Raises:
+        BrokenChainError: naming the first broken link.
+        UsageError: there is no such run, job or model.
+    """
+    from tasks.track.verify import verify
+
+    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    verdict = verify(target, artifacts, on_finding=lambda finding: _show_finding(out, finding))
+    others = [each for each in verdict.findings if each.state not in {"ok", "broken"}]
+    num = len(verdict.findings)
+    if verdict.broken:
+        raise BrokenChainError(verdict.broken.name, str(verdict.broken))
+    out.print(f"Run {verdict.run_id}: no link of {num} is broken", style="green", highlight=False)
+    if others:
+        out.print(f"{len(others)} cannot be compared any more; see above", highlight=False)
+
+
+def _show_finding(out: Console, finding: Finding) -> None:
+    style = {"ok": "green", "broken": "bold red"}.get(finding.state, "yellow")
+    told = finding.found if finding.state == "ok" else str(finding)
+    row = Table.grid(padding=(0, 2))
+    row.add_column(width=_WIDTH_OF_NAMES, no_wrap=True)
+    row.add_column(width=_WIDTH_OF_STATES)
+    row.add_column(overflow="fold")
+    row.add_row(escape(finding.name), f"[{style}]{finding.state}[/]", escape(told))
+    out.print(row, highlight=False)
+
+
+def show_leaks(path: Path) -> None:
+    """Print what a check for leaks did, compared and found."""
+    table = Table(title="Leaks", box=box.SIMPLE_HEAD)
+    for name in ("check", "done", "compared", "found"):
+        table.add_column(name)
+    for check in (read_json(path) or {}).get("checks", []):
+        is_passed = bool(check["leak"]) == check["is_control"]
+        found = check["leak"] or "nothing has moved"
+        style = "green" if is_passed else "bold red"
+        about = (escape(check[name]) for name in ("name", "done", "compared"))
+        table.add_row(*about, f"[{style}]{escape(found)}[/]")
+    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    out.print(table)
+
+
+def _scores_table(summary: Summary) -> Table:
+    table = Table(title="sMAPE on the test part (percent)", box=box.SIMPLE_HEAD)
+    table.add_column("region")
+    columns = _columns(summary)
+    is_naive = [each.is_naive for each in columns.values()]
+    for name in columns:
+        table.add_column(re.sub("[-_]", " ", name), justify="right")  # so that it may be wrapped
+    errors = next(iter(columns.values())).smape_by_region if columns else {}
+    told = [name for name in summary.regions if name in set(told_regions(errors))]
+    captions = []
+    if len(told) < len(errors):
+        captions.append(f"of {len(errors):,} regions the best and the worst {len(told) // 2}")
+    if len(columns) < len(_contestants(summary)):
+        captions.append("of several seeds the mean error; each by itself below")
+    table.caption = "\n".join(captions) or None
+    for region in told:
+        values = [each.smape_by_region.get(region) for each in columns.values()]
+        if None not in values:
+            table.add_row(region, *_marked([value or 0.0 for value in values], is_naive))
+    table.add_section()
+    table.add_row("mean", *_marked([each.smape for each in columns.values()], is_naive))
+    if summary.preferred is not None:
+        table.add_section()
+        table.add_row("validation", *_validation_row(columns, summary.preferred))
+    return table
+
+
+class _Column(NamedTuple):
+    """The errors (percent) of one contestant, or the mean ones of several seeds."""
+
+    smape: float
+    smape_by_region: dict[str, float]
+    validation_smape: float | None
+    is_naive: bool
+
+    @classmethod
+    def of(cls, own: Sequence[ModelRecord | MeanRecord | BaselineRecord]) -> _Column:
+        by_region: dict[str, list[float]] = {}
+        for each in own:
+            for region, error in each.smape_by_region.items():
+                by_region.setdefault(region, []).append(error)
+        validation = [each.validation_smape for each in own if each.validation_smape is not None]
+        return cls(
+            fmean(each.smape for each in own),
+            {region: fmean(errors) for region, errors in by_region.items()},
+            fmean(validation) if validation else None,
+            isinstance(own[0], BaselineRecord) and own[0].kind == "naive",
+        )
+
+
+def _columns(summary: Summary) -> dict[str, _Column]:
+    """A column for each contestant, or where that were too many, one for the seeds of each cell."""
+    contestants = _contestants(summary)
+    if len(contestants) <= _MOST_COLUMNS:
+        return {name: _Column.of([each]) for name, each in contestants.items()}
+    together: dict[str, list[ModelRecord | MeanRecord | BaselineRecord]] = {}
+    for name, each in contestants.items():
+        together.setdefault(re.sub(r"-seed\d+$", "", name), []).append(each)
+    return {
+        f"{name} ({len(own)} seeds)" if len(own) > 1 else name: _Column.of(own)
+        for name, own in together.items()
+    }
+
+
+def _contestants(summary: Summary) -> dict[str, ModelRecord | MeanRecord | BaselineRecord]:
+    """All of them, the naive ones last."""
+    return {**summary.models, **summary.means, **summary.baselines}
+
+
+def _marked(values: list[float], is_naive: list[bool]) -> list[str]:
+    """The smallest error that took training bold; one that loses to a naive forecast red."""
+    trained, naive = (
+        min(value for value, each in zip(values, is_naive, strict=True) if each == wanted)
+        for wanted in (False, True)
+    )
+    cells = []
+    for value, each in zip(values, is_naive, strict=True):
+        style = ""
+        if not each:
+            style = "red" if value >= naive else "bold green" if value == trained else ""
+        cells.append(f"[{style}]{value:.3f}[/]" if style else f"{value:.3f}")
+    return cells
+
+
+def _validation_row(columns: dict[str, _Column], preferred: str) -> list[str]:
+    """The errors that a choice may be made by; the smallest is marked."""
+    cells = []
+    for name, each in columns.items():
+        told = _number(each.validation_smape, 3)
+        cells.append(f"[bold]{told}←[/]" if name == preferred else told)
+    return cells
+
+
+def _choice(summary: Summary) -> str:
+    """Which one the validation part prefers, and what that one then showed in the test part."""
+    name = summary.preferred or ""
+    chosen = _contestants(summary)[name]
+    return (
+        f"The validation part prefers {name} (sMAPE {_number(chosen.validation_smape, 3)} %); "
+        f"in the test part it has {chosen.smape:.3f} %"
+    )
+
+
+def _models_table(summary: Summary) -> Table:
+    table = Table(title="Models", box=box.SIMPLE_HEAD)
+    names = (
+        "model",
+        "sMAPE %",
+        "training s",
+        "parameters",
+        "MAE MW",
+        "RMSE MW",
+        "MASE",
+        "memory MB",
+        "device",
+    )
+    for name in names:
+        table.add_column(name, justify="left" if name in {"model", "device"} else "right")
+    for name, model in summary.models.items():
+        seconds = f"{model.train_seconds:.1f}" + (" (cached)" if model.cached else "")
+        table.add_row(
+            name, f"{model.smape:.3f}", seconds, f"{model.num_parameters:,}",
+            f"{model.mae:.1f}", f"{model.rmse:.1f}", f"{model.mase:.3f}",
+            f"{model.peak_memory_bytes / 1e6:.0f}", model.device,
+        )  # fmt: skip
+    for name, mean in summary.means.items():
+        table.add_row(
+            name, f"{mean.smape:.3f}", f"{mean.train_seconds:.1f}", f"{mean.num_parameters:,}",
+            f"{mean.mae:.1f}", f"{mean.rmse:.1f}", f"{mean.mase:.3f}", "–", "–",
+        )  # fmt: skip
+    for name, each in summary.baselines.items():
+        if each.kind == "fitted":
+            table.add_row(name.replace("_", " "), *_baseline_row(each))
+    return table
+
+
+def _baseline_row(baseline: BaselineRecord) -> list[str]:
+    seconds = _number(baseline.train_seconds, 1) + (" (cached)" if baseline.cached else "")
+    errors = _number(baseline.mae, 1), _number(baseline.rmse, 1), _number(baseline.mase, 3)
+    return [f"{baseline.smape:.3f}", seconds, "–", *errors, "–", "cpu"]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _regions_table(summary: Summary) -> Table:
+    table = Table(title="Regions", box=box.SIMPLE_HEAD)
+    for name in ("region", "status", "UTC hours", "missing", "flagged"):
+        table.add_column(name, justify="left" if name in {"region", "status"} else "right")
+    shown = list(summary.regions.items())[:_MOST_REGIONS]
+    if len(shown) < len(summary.regions):
+        table.caption = f"the first {len(shown)} of {len(summary.regions):,}"
+    for name, region in shown:
+        counts = (region.utc_hours, region.missing_hours, region.flagged)
+        table.add_row(name, region.status, *(f"{count:,}" for count in counts))
+    return table

@@ -1,0 +1,50 @@
+"""What the terminal shows of a study: its trials, best first, and how to run the best one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gridcast.evaluation.search import StudyRecord, best_first, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gridcast.evaluation.search import TrialRecord
+
+_WIDTH_OF_FILES = 140
+_ROWS = 12
+
+
+def show_study(path: Path) -> None:
+    """Print the study of a run that has ended; ``path`` is that of its ``study.json``."""
+    study = StudyRecord.model_validate(json.loads(path.read_bytes()))
+    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    trials = [each for each in best_first(study.trials) if each.counts]
+    out.print(_trials_table(study, trials[:_ROWS]))
+    if len(trials) > _ROWS:
+        out.print(f"and {len(trials) - _ROWS} more trials in {path}", highlight=False)
+    out.print(f"{'Picture:':10s} {study.picture}", highlight=False)
+    out.print(f"{'Run it:':10s} gridcast run --profile {study.profile}", highlight=False)
+
+
+def _trials_table(study: StudyRecord, trials: list[TrialRecord]) -> Table:
+    table = Table(title=f"Study {study.name}", box=box.SIMPLE_HEAD)
+    settings = list(study.trials[0].settings)
+    numbers = ("trial", "validation sMAPE %", "training s")
+    for name in (*numbers, "", *(setting.partition(".")[2] for setting in settings)):
+        table.add_column(name, justify="right" if name in numbers else "left")
+    for trial in trials:
+        smape = "" if trial.validation_smape is None else f"{trial.validation_smape:.3f}"
+        seconds = "" if trial.train_seconds is None else f"{trial.train_seconds:.1f}"
+        note = "settings as they were" if trial.number == study.unchanged else trial.state
+        values = (escape(shown(trial.settings.get(setting, ""))) for setting in settings)
+        style = "bold green" if trial.number == study.best else ""
+        table.add_row(str(trial.number), smape, seconds, note, *values, style=style)
+    return table

@@ -1,0 +1,295 @@
+"""Log each model to MLflow as a flat run: parameters, metrics, figures, and the model itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from gridcast.errors import TrackingError
+from gridcast.evaluation.contestants import told_regions
+from gridcast.report.figures import draw_error_heat_map, draw_panels, draw_scores
+from tasks.evaluate.records import Evaluation
+from tasks.runs.keys import all_modules, code_sha256, key_of, require_sha256
+from tasks.runs.storage import read_json, write_json
+from tasks.track.mlflow_client import open_client, tracking_uri
+from tasks.train.records import Features, TrainedJob
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from tasks.runs.run import Run
+
+_log = logging.getLogger("gridcast.track")
+_PROGRAM = "model.pt2"
+_BATCH = 1000  # metrics; a server takes no more at once
+_CODE = (
+    "tasks.track.log_models",
+    "tasks.track.served_model",
+    "gridcast.report.figures",
+    "gridcast.evaluation.contestants",
+)
+
+
+@task(name="prepare-tracking", cache_policy=NO_CACHE)
+def prepare_tracking(run: Run) -> None:
+    """Create the database and the experiment once, while the models train."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        _experiment_id(run, _client(run))
+    except MlflowException as error:
+        raise TrackingError(_uri(run), error.message) from error
+
+
+def _experiment_id(run: Run, client: MlflowClient) -> str:
+    name = run.config.tracking.experiment
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    location = None
+    if _uri(run).startswith("sqlite:///"):
+        location = (run.artifacts / "mlflow" / "artifacts").as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+@task(name="track-models", cache_policy=NO_CACHE)
+def track_models(
+    run: Run, features: Features, trained: list[TrainedJob], evaluation: Evaluation
+) -> Evaluation:
+    """Log each model once: a run that is there for the same job and scores is used again.
+
+    Raises:
+        TrackingError: the server does not answer or refuses; the next run logs what is missing.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client, models = _client(run), dict(evaluation.models)
+    try:
+        experiment_id = _experiment_id(run, client)
+        for each in trained:
+            name = each.job.name
+            run_id = _known_run(run, client, each) or _log_model(
+                run, client, experiment_id, features, each, evaluation
+            )
+            models[name] = models[name].model_copy(update={"mlflow_run_id": run_id})
+    except MlflowException as error:
+        raise TrackingError(_uri(run), error.message) from error
+    evaluation = evaluation.model_copy(update={"models": models})
+    run.leave("evaluation", evaluation)
+    return evaluation
+
+
+def _uri(run: Run) -> str:
+    return tracking_uri(run.artifacts, run.config.tracking)
+
+
+def _client(run: Run) -> MlflowClient:
+    (run.artifacts / "mlflow").mkdir(parents=True, exist_ok=True)
+    return open_client(_uri(run))
+
+
+def _known_run(run: Run, client: MlflowClient, trained: TrainedJob) -> str | None:
+    """The MLflow run of an earlier pipeline run with the same job, if it is still there."""
+    from mlflow.exceptions import MlflowException
+
+    known = read_json(trained.file("mlflow.json"))
+    if known is None or known["key"] != _tracking_key(run, trained) or not trained.cached:
+        return None
+    try:
+        found = client.get_run(known["run_id"])
+    except MlflowException:
+        return None
+    if found.info.lifecycle_stage != "active" or found.info.status != "FINISHED":
+        return None
+    client.set_tag(known["run_id"], "pipeline_run_latest", run.run_id)
+    return str(known["run_id"])
+
+
+def _tracking_key(run: Run, trained: TrainedJob) -> str:
+    return key_of(
+        uri=_uri(run),
+        experiment=run.config.tracking.experiment,
+        job=trained.job.key,
+        weights=trained.weights_sha256,
+        evaluation=run.config.evaluation.model_dump(mode="json"),
+        code=code_sha256(*_CODE),
+    )
+
+
+def _log_model(
+    run: Run,
+    client: MlflowClient,
+    experiment_id: str,
+    features: Features,
+    trained: TrainedJob,
+    evaluation: Evaluation,
+) -> str:
+    import mlflow
+
+    name = trained.job.name
+    tags = _tags(run, features, trained)
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as active:
+        run_id = str(active.info.run_id)
+        metrics = _metrics(trained, evaluation)
+        client.log_batch(run_id, metrics=metrics[:_BATCH], params=_params(run, trained))
+        for first in range(_BATCH, len(metrics), _BATCH):
+            client.log_batch(run_id, metrics=metrics[first : first + _BATCH])
+        model = evaluation.models[name]
+        client.log_dict(run_id, model.smape_by_region, "smape_by_region.json")
+        for file, figure in _figures(evaluation, name).items():
+            client.log_figure(run_id, figure, f"figures/{file}")
+        client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")
+        client.log_dict(run_id, _how_to_use(features, run), "model_input.json")
+        _log_program(trained, features, run)
+    write_json(trained.file("mlflow.json"), {"key": _tracking_key(run, trained), "run_id": run_id})
+    _log.info("%s: MLflow run %s", name, run_id)
+    return run_id
+
+
+def _log_program(trained: TrainedJob, features: Features, run: Run) -> None:
+    """The exported program as a pyfunc from code: it holds no pickle and can be served."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    program = trained.file(_PROGRAM)
+    require_sha256(program, trained.files[_PROGRAM])
+    windows, kind = run.config.windows, np.dtype("float32")
+    shape_in = (-1, windows.lookback, len(_input_names(features, run)))
+    with (
+        warnings.catch_warnings()
+    ):  # it asks for a type hint and an example; the signature says all
+        warnings.filterwarnings("ignore", message=".*(Add type hints|An input example was not)")
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"program": str(program)},
+            model_config={"program_sha256": trained.files[_PROGRAM]},
+            signature=ModelSignature(
+                inputs=Schema([TensorSpec(kind, shape_in, name=None)]),
+                outputs=Schema([TensorSpec(kind, (-1, windows.horizon), name=None)]),
+            ),
+            pip_requirements=["mlflow", "numpy", "torch"],
+        )
+
+
+def _tags(run: Run, features: Features, trained: TrainedJob) -> dict[str, str]:
+    found = run.find("ingestion")
+    ingestion, regions = found.get("data", {}), found.get("regions", {})
+    contents = {name: region["content_sha256"] for name, region in regions.items()}
+    return {
+        "pipeline_run": run.run_id,
+        "profile": run.profile,
+        "cell": trained.job.cell,
+        "seed": str(trained.job.seed),
+        "data_kind": str(ingestion.get("kind", "")),
+        "data_folder": str(ingestion.get("folder", "")),
+        "data_sha256": key_of(regions=contents),
+        "code_sha256": code_sha256(*all_modules()),
+        "features_sha256": features.file_sha256,
+        "features_key": features.key,
+        "weights_sha256": trained.weights_sha256,
+        "config_sha256": key_of(config=run.config.model_dump(mode="json")),
+        "job_key": trained.job.key,
+    }
+
+
+def _params(run: Run, trained: TrainedJob) -> list[Any]:
+    from mlflow.entities import Param
+
+    sections = run.config.model_dump(
+        mode="json", include={"features", "scaling", "split", "windows", "model", "training"}
+    )
+    flat = {
+        f"{section}.{key}": value
+        for section, keys in sections.items()
+        for key, value in keys.items()
+    }
+    rules = run.config.rules.default.model_dump(mode="json", include={"flagged", "repaired"})
+    flat |= {
+        f"rules.{part}.{rule}": value
+        for part, each in rules.items()
+        for rule, value in each.items()
+    }
+    own = {
+        "cell": trained.job.cell,
+        "seed": trained.job.seed,
+        "device": trained.job.device,
+        "num_parameters": trained.num_parameters,
+        "num_together": trained.num_together,
+        "weights_sha256": trained.weights_sha256,
+    }
+    return [Param(key, str(value)) for key, value in (flat | own).items()]
+
+
+def _metrics(trained: TrainedJob, evaluation: Evaluation) -> list[Any]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    model = evaluation.models[trained.job.name]
+    told = told_regions(model.smape_by_region)
+    final = {
+        "smape": model.smape,
+        "mae": model.mae,
+        "rmse": model.rmse,
+        "mase": model.mase,
+        "train_seconds": trained.train_seconds,
+        "evaluation_seconds": trained.evaluation_seconds,
+        "peak_memory_bytes": float(trained.peak_memory_bytes),
+        **{f"smape/{region}": model.smape_by_region[region] for region in told},
+        **{
+            f"naive/{name}": each.smape
+            for name, each in evaluation.baselines.items()
+            if each.kind == "naive"  # those that there are in every run
+        },
+    }
+    metrics = [Metric(name, value, now, 0) for name, value in final.items()]
+    end = trained.history[-1]["elapsed_seconds"] or 0.0
+    for progress in trained.history:
+        at = now - int(1000 * (end - (progress["elapsed_seconds"] or 0.0)))
+        number = int(progress["pass_number"] or 0)
+        metrics += [
+            Metric(f"pass_{key}", value, at, number)
+            for key in ("loss", "validation_smape", "steps_per_second")
+            if (value := progress[key]) is not None
+        ]
+    return metrics
+
+
+def _figures(evaluation: Evaluation, model: str) -> dict[str, Any]:
+    forecasts = pd.read_parquet(evaluation.forecasts_path)
+    scores = pd.read_parquet(evaluation.scores_path)
+    own = scores[(scores["contestant"] == model) | (scores["kind"] == "naive")]
+    return {
+        "forecast_and_actual.png": draw_panels(forecasts, [model]),
+        "smape_by_hour_and_region.png": draw_error_heat_map(forecasts, model),
+        "smape_by_region.png": draw_scores(own),
+    }
+
+
+def _input_names(features: Features, run: Run) -> list[str]:
+    """The columns of a window that the model is given."""
+    return features.feature_names + ["region"] * (run.config.model.region_units > 0)
+
+
+def _how_to_use(features: Features, run: Run) -> dict[str, Any]:
+    """What the tensors mean: the features' order and each region's scale (MW)."""
+    return {
+        "lookback_steps": run.config.windows.lookback,
+        "horizon_steps": run.config.windows.horizon,
+        "feature_names": _input_names(features, run),
+        "region_numbers": {region: number for number, region in enumerate(sorted(features.scales))},
+        "scales": {
+            region: {"offset_mw": offset, "scale_mw": scale}
+            for region, (offset, scale) in features.scales.items()
+        },
+        "load_mw": "scaled * scale_mw + offset_mw",
+    }

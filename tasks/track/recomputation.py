@@ -1,0 +1,339 @@
+"""Hold each link of a chain against what is there: its files, and what can be computed again."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pandas as pd
+from pydantic import ValidationError
+
+from gridcast.audit.differences import first_difference
+from gridcast.audit.lineage import (
+    Finding,
+    Lineage,
+    Link,
+    State,
+    UnlikeError,
+    finding_of,
+    require_parts,
+    require_same,
+    stored_weights_sha256,
+)
+from gridcast.config import Config
+from gridcast.errors import GridcastError
+from gridcast.evaluation.contestants import collect_forecasts, score_contestants
+from gridcast.features.table import build_features
+from gridcast.readings.local_time import content_sha256
+from gridcast.readings.parsing import parse_region
+from gridcast.readings.records import Snapshot
+from gridcast.readings.snapshots import snapshot_id
+from tasks.runs.keys import all_modules, code_sha256, file_sha256, key_of
+from tasks.runs.storage import read_json
+from tasks.track.mlflow_client import download, open_client, read_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gridcast.config import Labels
+
+# What other code may make of a setting or a file that it does not know.
+_OTHER_CODE_RAISES = (GridcastError, ValueError, KeyError, TypeError, AttributeError)
+# Another version of a package may round otherwise: scaled loads, MW, percent.
+_ROUNDING = 1e-5
+_NO_HOUR = pd.Timestamp(0)
+_MAY_GO = ("csv", "region", "snapshot", "features")  # of these only so many versions are kept
+
+
+class Recomputation:
+    """Checks the links in their order; what one has loaded and found sound, the next ones use."""
+
+    def __init__(self, artifacts: Path, lineage: Lineage) -> None:
+        self.artifacts, self.lineage = artifacts, lineage
+        self.scores: pd.DataFrame | None = None  # computed again
+        self._states: dict[str, State] = {}
+        self._regions: dict[str, pd.DataFrame] = {}
+        self._table: pd.DataFrame | None = None
+        self._predictions: dict[str, pd.DataFrame] = {}
+        self._forecasts: pd.DataFrame | None = None
+        self.checks: dict[str, Callable[[Link], str]] = {
+            "region": self._check_region, "snapshot": self._check_snapshot, "spec": _check_key,
+            "config": self._check_config,
+            "code": self._check_code, "features": self._check_features, "job": self._check_job,
+            "weights": self._check_weights, "predictions": self._check_predictions,
+            "forecasts": self._check_forecasts, "scores": self._check_scores,
+        }  # fmt: skip
+
+    def check(self, link: Link) -> Finding:
+        """The link's files by their hashes, then its content, as far as it can be had."""
+        try:
+            self._require_files(link)
+            note = self.checks.get(link.kind, _no_more)(link)
+        except UnlikeError as error:
+            self._states[link.name] = error.state
+            return finding_of(link.name, error, kind=link.kind)
+        self._states[link.name] = "ok"
+        return Finding(name=link.name, state="ok", found=note)
+
+    def path_of(self, written: str) -> Path:
+        """A path of the lineage on this machine."""
+        return self.artifacts / written  # an absolute path stays as it is
+
+    def _fetched(self, link: Link, written: str) -> Path:
+        """A file of a link, from MLflow where that keeps it elsewhere."""
+        if not written.startswith(("runs:/", "models:/")):
+            return self.path_of(written)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            open_client(read_uri(link.facts["uri"], self.artifacts))
+            return download(written)
+        except (MlflowException, OSError) as error:
+            told = str(error).splitlines()[0]
+            raise UnlikeError(where=written, found=told, expected="the file with MLflow") from error
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def _require_files(self, link: Link) -> None:
+        for written, expected in link.files.items():
+            path = self._fetched(link, written)
+            found = file_sha256(path) if path.is_file() else ""
+            if found != expected:
+                state = self._state_of(link, written, found)
+                raise UnlikeError(
+                    where=path,
+                    found=f"SHA-256 {found[:16]}…" if found else "no file",
+                    expected=f"SHA-256 {expected[:16]}…",
+                    state=state,
+                )
+
+    def _state_of(self, link: Link, written: str, found: str) -> State:
+        if not found:
+            if link.kind == "region" and self._has_manifest:
+                return "broken"  # pruning takes the manifest first
+            is_gone = link.kind in _MAY_GO or not (self.artifacts / _home(written)).exists()
+            return "gone" if is_gone else "broken"
+        if link.kind == "csv":
+            return "changed"
+        return "replaced" if self._is_of_a_later_run(written, found) else "broken"
+
+    @property
+    def _has_manifest(self) -> bool:
+        paths = [self.path_of(path) for link in self.lineage.of("snapshot") for path in link.files]
+        return any(path.is_file() for path in paths)
+
+    def _is_of_a_later_run(self, written: str, found: str) -> bool:
+        """Whether a later run (``--fresh``) left exactly these bytes there, by its own lineage."""
+        for path in sorted((self.artifacts / "runs").glob("*/lineage.json")):
+            if path.parent.name > self.lineage.run_id:
+                links = (read_json(path) or {}).get("links", [])
+                if any(link.get("files", {}).get(written) == found for link in links):
+                    return True
+        return False
+
+    # -- data ------------------------------------------------------------------------------------
+
+    def _check_region(self, link: Link) -> str:
+        """The rows' own hash; and where the CSV is still the same, the rows read from it again."""
+        region, expected = link.name.removeprefix("region "), link.facts["content_sha256"]
+        (written,) = link.files
+        frame = pd.read_parquet(self.path_of(written))
+        with self._by_todays_code(written):
+            found = content_sha256(frame["timestamp"], frame["load_mw"].to_numpy())
+            require_same(f"the rows of {written}", found, expected)
+            self._regions[region] = frame
+            (source,) = link.made_of
+            if self._states.get(source) != "ok":
+                return f"{len(frame):,} rows"
+            (csv,) = self.lineage.link(source).files
+            content = self.path_of(csv).read_bytes()
+            labels = cast("Labels", link.facts["labels"])
+            load = parse_region(
+                content, region=region, file=csv, config=self._config.ingestion.reading(labels)
+            )
+            require_same(f"the rows of {csv}", load.content_sha256, expected)
+        return f"{len(frame):,} rows, read from the CSV again"
+
+    def _check_snapshot(self, link: Link) -> str:
+        """The manifest's name from what it lists, and what it lists from the regions before."""
+        (written,) = link.files
+        try:
+            manifest = Snapshot.model_validate(read_json(self.path_of(written)))
+        except ValidationError as error:
+            told = f"{error.error_count()} faults"
+            raise UnlikeError(where=written, found=told, expected="a manifest") from error
+        require_same(f"{written}: id", snapshot_id(manifest.regions), link.facts["id"])
+        for name in link.made_of:
+            region = name.removeprefix("region ")
+            listed, facts = manifest.regions.get(region), self.lineage.link(name).facts
+            found = listed.table_sha256 if listed else "no such region"
+            require_same(f"{written}: {region}", found, facts["table_sha256"])
+        return f"{manifest.id}, {len(manifest.regions)} regions"
+
+    def _check_config(self, link: Link) -> str:
+        for spec in self.lineage.of("spec"):
+            section = spec.name.removeprefix("spec ")
+            require_parts(f"config.{section}", link.parts["config"][section], spec.parts)
+        return _check_key(link)
+
+    def _check_code(self, link: Link) -> str:
+        if self._is_other_code:
+            raise UnlikeError(
+                where="gridcast, tasks, flows",
+                found=f"code {_code_of_today()[:16]}…",
+                expected=f"{link.facts['code_sha256'][:16]}…, the code of version "
+                f"{link.facts['version']} that made the run",
+                state="other code",
+            )
+        return f"version {link.facts['version']}"
+
+    def _check_features(self, link: Link) -> str:
+        """The key from its parts, the parts from the links before, the table from the regions."""
+        _check_key(link)
+        contents = {
+            each.name.removeprefix("region "): each.facts["content_sha256"]
+            for each in self.lineage.of("region")
+        }
+        require_parts("the key's regions", contents, link.parts["regions"])
+        for section, parts in link.parts["config"].items():
+            require_parts(f"the key's {section}", self._spec(section), parts)
+        written = next(path for path in link.files if path.endswith(".parquet"))
+        table = self._table = pd.read_parquet(self.path_of(written))
+        with self._by_todays_code("the key's rules"):
+            for region, parts in link.parts["rules"].items():
+                rules = self._config.rules.of(region).model_dump(mode="json")
+                require_parts(f"the key's rules of {region}", rules, parts)
+        missing = contents.keys() - self._regions.keys()
+        if missing:
+            return f"not built again: no {', '.join(sorted(missing))}"
+        with self._by_todays_code(written):
+            built = build_features(self._regions, self._config).frame
+            columns = [name for name in built.columns if name not in {"region", "timestamp"}]
+            _require_table(written, table, built, columns)
+        return f"{len(table):,} steps, built from the regions again"
+
+    # -- models ----------------------------------------------------------------------------------
+
+    def _check_job(self, link: Link) -> str:
+        """The key from its parts, the parts from the features and the settings."""
+        features = self.lineage.link("features")
+        require_same("the key's features", link.parts["features"], features.key)
+        require_same("the key's table", link.parts["file"], next(iter(features.files.values())))
+        for fact, told in link.facts.items():  # cell and seed, or the kind of baseline
+            require_same(f"the key's {fact}", str(link.parts[fact]), told)
+        for section, parts in link.parts["config"].items():
+            spec = self._spec(section)
+            if spec.get("precision") == "auto":  # what it came to on that machine
+                spec = spec | {"precision": parts["precision"]}
+            require_parts(f"the key's {section}", spec, parts)
+        return _check_key(link)
+
+    def _check_weights(self, link: Link) -> str:
+        program = next(path for path in link.files if path.endswith(".pt2"))
+        try:
+            with self.path_of(program).open("rb") as file:
+                found = stored_weights_sha256(file)
+        except ValueError as error:
+            raise UnlikeError(
+                where=program, found=str(error), expected="an exported program"
+            ) from error
+        require_same(f"the weights in {program}", found, link.facts["weights_sha256"])
+        return f"weights {found[:16]}…"
+
+    def _check_predictions(self, link: Link) -> str:
+        (written,) = link.files
+        frame = pd.read_parquet(self.path_of(written))
+        self._predictions[link.name.removeprefix("predictions ")] = frame
+        return f"{len(frame):,} forecasts"
+
+    # -- results ---------------------------------------------------------------------------------
+
+    def _check_forecasts(self, link: Link) -> str:
+        (written,) = link.files
+        stored = self._forecasts = pd.read_parquet(self.path_of(written))
+        jobs = [name.partition(" ")[2] for name in link.made_of if name != "features"]
+        if self._table is None or any(name not in self._predictions for name in jobs):
+            return f"{len(stored):,} labels, not collected again"
+        with self._by_todays_code(written):
+            own = {name: self._predictions[name] for name in jobs}
+            again = collect_forecasts(self._table, own)
+            columns = [name for name in again.columns if name not in {"region", "timestamp"}]
+            _require_table(written, stored, again, columns)
+        return f"{len(stored):,} labels, collected from the jobs again"
+
+    def _check_scores(self, link: Link) -> str:
+        (written,) = link.files
+        stored = pd.read_parquet(self.path_of(written))
+        if self._table is None or self._forecasts is None:
+            return "not computed again"
+        with self._by_todays_code(written):
+            again = score_contestants(
+                self._forecasts, self._table, season_length=self._config.evaluation.season_length
+            )
+            columns = [name for name in again.columns if name != "region"]
+            _require_table(written, stored, again.assign(timestamp=_NO_HOUR), columns)
+            self.scores = again
+        return "computed from the forecasts again"
+
+    # -- the code and the settings of the run ----------------------------------------------------
+
+    @cached_property
+    def _is_other_code(self) -> bool:
+        return self.lineage.link("code").facts["code_sha256"] != _code_of_today()
+
+    @cached_property
+    def _config(self) -> Config:
+        return Config.model_validate(self.lineage.link("config").parts["config"])
+
+    def _spec(self, section: str) -> dict[str, Any]:
+        return self.lineage.link(f"spec {section}").parts
+
+    @contextmanager
+    def _by_todays_code(self, where: str) -> Iterator[None]:
+        """Compute again. What comes out otherwise by other code is told as that: code moves on."""
+        try:
+            yield
+        except UnlikeError as error:
+            error.state = "other code" if self._is_other_code else error.state
+            raise
+        except _OTHER_CODE_RAISES as error:
+            if not self._is_other_code:
+                raise
+            told = f"code that cannot compute it again ({type(error).__name__})"
+            raise UnlikeError(
+                where=where, found=told, expected="the code of that run", state="other code"
+            ) from error
+
+
+def _require_table(
+    where: str, found: pd.DataFrame, expected: pd.DataFrame, columns: list[str]
+) -> None:
+    if len(found) != len(expected):
+        raise UnlikeError(where=where, found=f"{len(found)} rows", expected=f"{len(expected)}")
+    if difference := first_difference(found, expected, columns, tolerance=_ROUNDING):
+        place = f"{where}, {difference.place}"
+        raise UnlikeError(
+            where=place, found=str(difference.found), expected=str(difference.expected)
+        )
+
+
+def _check_key(link: Link) -> str:
+    """The key is the hash of its parts, whoever wrote either of them down."""
+    require_same(f"the key of {link.name}", key_of(**link.parts), link.key)
+    return f"{link.key[:16]}…" if link.key else ""
+
+
+def _no_more(_: Link) -> str:
+    return ""
+
+
+def _home(written: str) -> str:
+    """The folder that is deleted as a whole: ``jobs/<job>``, ``runs/<run>``, ``mlflow``."""
+    first, *rest = Path(written).parts
+    return first if first == "mlflow" or not rest else f"{first}/{rest[0]}"
+
+
+def _code_of_today() -> str:
+    return code_sha256(*all_modules())

@@ -1,0 +1,83 @@
+"""The table of features as a file, written region by region: it never lies in memory as a whole.
+
+It knows no orchestrator: benchmarks write tables with it on a machine that has none.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gridcast.features.columns import feature_columns
+from gridcast.features.table import region_features
+from gridcast.features.windows import WindowsRecord, count_windows, steps_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from gridcast.config import Config
+
+# Of a row group: what the one who reads it has in memory beside what it makes of it.
+_ROWS_AT_ONCE = 1 << 18
+
+
+class Built(NamedTuple):
+    """What is known of a table that was written: fields of ``Features``."""
+
+    scales: dict[str, tuple[float, float]]
+    feature_names: list[str]
+    windows: WindowsRecord
+    imputed_hours: dict[str, int]
+
+
+def write_features(
+    path: Path, regions: Sequence[str], read: Callable[[str], pd.DataFrame], config: Config
+) -> Built:
+    """From each region's readings, which ``read`` gives by its name, to ``FeatureTable.frame``.
+
+    ``regions`` is in order.
+    """
+    scales, imputed = {}, {}
+    windows = WindowsRecord(train=0, validation=0, test=0)
+    names: list[str] = []
+    with _row_groups(path) as write:
+        for region in regions:
+            frame, scale = region_features(region, read(region), config, regions=regions)
+            write(frame)
+            scales[region] = (scale.offset_mw, scale.scale_mw)
+            imputed[region] = int(frame["is_imputed"].sum())
+            windows = windows.plus(count_windows(steps_of(frame), config.windows))
+            names = feature_columns(frame.columns)
+    return Built(scales, names, windows, imputed)
+
+
+@contextmanager
+def _row_groups(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Gather frames until there are enough rows for a row group: small ones are slow to read."""
+    waiting: list[pd.DataFrame] = []
+    writer: pq.ParquetWriter | None = None
+
+    def flush() -> None:
+        nonlocal writer
+        table = pa.Table.from_pandas(pd.concat(waiting, ignore_index=True), preserve_index=False)
+        waiting.clear()
+        writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+        writer.write_table(table)
+
+    def write(frame: pd.DataFrame) -> None:
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= _ROWS_AT_ONCE:
+            flush()
+
+    try:
+        yield write
+        if waiting:
+            flush()
+    finally:
+        if writer is not None:
+            writer.close()

@@ -1,0 +1,72 @@
+"""The process that fits one baseline: ``python -m tasks.train.fitting_process <job folder>``.
+
+It reads ``job.json`` and leaves ``forecasts.parquet`` and, last of all, ``result.json``. It imports
+neither torch nor Prefect nor MLflow, and ends when its owner is gone, as the training process does.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pandas as pd
+
+from gridcast.config import Config
+from gridcast.errors import GridcastError
+from gridcast.evaluation.fitted_baselines import fit_regression, forecast_parts, lag_features
+from tasks.machine.owned_process import end_with_owner, leave, tell
+from tasks.runs.keys import file_sha256, require_sha256
+from tasks.runs.storage import publishing, read_json, write_json
+
+_FORECASTS = "forecasts.parquet"
+
+
+def main(folder: Path) -> int:
+    """Fit the job in ``folder``; 0, or 1 after an ``error`` line."""
+    end_with_owner()
+    job = read_json(folder / "job.json")
+    if job is None:
+        tell("error", reason=f"{folder}: found no job, expected one written by gridcast")
+        return 1
+    try:
+        result = fit(job, folder)
+    except (GridcastError, MemoryError) as error:
+        tell("error", reason=str(error) or type(error).__name__)
+        return 1
+    write_json(folder / "result.json", result)
+    return 0
+
+
+def fit(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Features → lags → fitted baseline → its forecasts, and what they cost."""
+    config, features = Config.model_validate(job["config"]), job["features"]
+    frame = _read_table(features)
+    begun = perf_counter()
+    x_TF = lag_features(frame)
+    model = fit_regression(job["kind"], frame, x_TF, threads=job["threads"])
+    train_seconds = perf_counter() - begun
+    begun = perf_counter()
+    forecasts = forecast_parts(
+        model, frame, x_TF, scales=features["scales"], windows=config.windows
+    )
+    evaluation_seconds = perf_counter() - begun
+    with publishing(folder / _FORECASTS) as temporary:
+        forecasts.to_parquet(temporary, compression="zstd", index=False)
+    return {
+        "train_seconds": train_seconds,
+        "evaluation_seconds": evaluation_seconds,
+        "files": {_FORECASTS: file_sha256(folder / _FORECASTS)},
+    }
+
+
+def _read_table(features: dict[str, Any]) -> pd.DataFrame:
+    """The table of features. Refused if it is not the file that was written."""
+    require_sha256(Path(features["path"]), features["file_sha256"])
+    columns = ["region", "part", "is_input", "target", *features["feature_names"]]
+    return pd.read_parquet(features["path"], columns=columns)
+
+
+if __name__ == "__main__":
+    leave(main(Path(sys.argv[1])))

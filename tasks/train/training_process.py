@@ -1,0 +1,206 @@
+"""The process that trains models: ``python -m tasks.train.training_process <job folder> ...``.
+
+It reads ``job.json`` (of several folders, if the jobs differ in cell and seed alone), prints one
+JSON object a line on standard output as it goes, and leaves in each folder ``model.pt2``,
+``forecasts.parquet`` and, last of all, ``result.json``. Of a trial, which does not score the test
+part, no model is left: there are many, and none is used. It imports neither Prefect nor MLflow,
+ends when its standard input closes (its owner is gone), and needs nobody to run again.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from gridcast.config import Config
+from gridcast.errors import GridcastError
+from gridcast.features.splits import PARTS, TEST
+from gridcast.training.data import TrainingData, collect_training_data
+from gridcast.training.forecaster import weights_sha256
+from gridcast.training.loop import TrainedModel, train_models
+from gridcast.training.prediction import plan_scoring, score_planned
+from tasks.machine.devices import devices_beside
+from tasks.machine.owned_process import end_with_owner, leave, tell
+from tasks.runs.keys import file_sha256, require_sha256
+from tasks.runs.storage import publishing, read_json, write_json
+from tasks.train.model_file import export_model, importing_export
+
+if TYPE_CHECKING:
+    from gridcast.config import Cell
+    from gridcast.training.clock import Progress
+    from gridcast.training.prediction import Scored, ScoringPlan
+
+JOB, RESULT, MODEL, FORECASTS = "job.json", "result.json", "model.pt2", "forecasts.parquet"
+
+
+def main(folders: list[Path]) -> int:
+    """Train the jobs in ``folders``; 0, or 1 after an ``error`` line.
+
+    Of several jobs one can fail by itself, which a line ``failed`` tells.
+    """
+    end_with_owner()
+    jobs = [read_json(folder / JOB) for folder in folders]
+    known = [job for job in jobs if job is not None]
+    if len(known) < len(folders):
+        where = folders[jobs.index(None)] / JOB
+        return _fail(f"ERROR {where}: found no job, expected one written by gridcast")
+    try:
+        failed = run_jobs(known, folders)
+    except (GridcastError, torch.OutOfMemoryError, MemoryError) as error:
+        return _fail(str(error) or type(error).__name__)
+    if len(folders) == len(failed) == 1:
+        return _fail(*failed.values())
+    for name, reason in failed.items():
+        tell("failed", job=name, reason=reason)
+    return 0
+
+
+def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
+    """Features → trained models → the result of each; which jobs failed, and why.
+
+    The jobs differ in cell and seed alone.
+    """
+    job, device = jobs[0], torch.device(jobs[0]["device"])
+    torch.set_num_threads(job["threads"])
+    set_fp32_precision(device, job["config"]["training"]["precision"])
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    config = Config.model_validate(job["config"])
+    begun = time.perf_counter()
+    data = read_training_data(job, device)
+    tell("loaded", seconds=time.perf_counter() - begun)
+    names = {(each["cell"], each["seed"]): each["name"] for each in jobs}
+    exports = PARTS[TEST] in job["scored"]
+
+    def say(cell: Cell, seed: int, progress: Progress) -> None:
+        tell("progress", job=names[cell, seed], **asdict(progress))
+        if device.type == "cuda" and exports:
+            importing_export()  # while the GPU trains, Python has little to do
+
+    others = devices_beside(job["device"], split_over=config.training.split_over)
+    outcomes = train_models(
+        data, config=config, models=list(names), on_progress=say,
+        beside=[torch.device(other) for other in others],
+    )  # fmt: skip
+    plans = {part: plan_scoring(data, part, config) for part in map(PARTS.index, job["scored"])}
+    failed = {}
+    for each, folder in zip(jobs, folders, strict=True):
+        outcome = outcomes[each["cell"], each["seed"]]
+        if isinstance(outcome, TrainedModel):
+            write_json(folder / RESULT, finish(each, folder, outcome, data, config, plans))
+        else:
+            failed[each["name"]] = str(outcome)
+    return failed
+
+
+def finish(
+    job: dict[str, Any],
+    folder: Path,
+    trained: TrainedModel,
+    data: TrainingData,
+    config: Config,
+    plans: dict[int, ScoringPlan],
+) -> dict[str, Any]:
+    """Trained model → its file, its forecasts of the parts in ``plans``, and what they cost."""
+    begun = time.perf_counter()
+    scored = {
+        part: score_planned(trained.forecaster, data, plan, config) for part, plan in plans.items()
+    }
+    evaluation_seconds = time.perf_counter() - begun
+    tell("scored", job=job["name"], seconds=evaluation_seconds)
+    write_forecasts(folder / FORECASTS, scored)
+    peak = peak_memory_bytes(data.x_TF.device)
+    files = [FORECASTS]
+    if TEST in plans:
+        export_model(
+            folder / MODEL, trained.forecaster, num_features=data.x_TF.shape[1],
+            lookback=config.windows.lookback,
+        )  # fmt: skip
+        files.append(MODEL)
+    return {
+        "num_parameters": trained.forecaster.num_parameters,
+        "weights_sha256": weights_sha256(trained.forecaster),
+        "train_seconds": trained.train_seconds,
+        "evaluation_seconds": evaluation_seconds,
+        "num_steps": trained.num_steps,
+        "num_together": trained.num_together,
+        "peak_memory_bytes": peak,
+        "data_bytes": data.num_bytes,
+        "history": [asdict(progress) for progress in trained.history],
+        "files": {name: file_sha256(folder / name) for name in files},
+    }
+
+
+def read_training_data(job: dict[str, Any], device: torch.device) -> TrainingData:
+    """The table of features on the device. Refused if it is not the file that was written."""
+    features = job["features"]
+    require_sha256(Path(features["path"]), features["file_sha256"])
+    columns = ["region", "part", "is_input", "target", "load_mw", *features["feature_names"]]
+    file = pq.ParquetFile(features["path"], pre_buffer=False)
+    pieces = (
+        file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
+    )
+    data = collect_training_data(
+        pieces, features["scales"], device, num_steps=file.metadata.num_rows
+    )
+    pa.default_memory_pool().release_unused()  # else the process keeps it to its end
+    return data
+
+
+def write_forecasts(path: Path, scored: dict[int, Scored]) -> None:
+    """One row a forecast label: its ``step`` in the table, ``ahead`` (steps), ``part``, MW."""
+    with publishing(path) as temporary:
+        writer: pq.ParquetWriter | None = None
+        for part, each in scored.items():  # one after the other: with many regions they are large
+            num_origins, horizon = each.y_pred_OH.shape
+            ahead = np.tile(np.arange(1, horizon + 1), num_origins)
+            columns = {
+                "step": np.repeat(each.origins_O, horizon) + ahead,
+                "ahead": ahead.astype("int16"),
+                "part": pa.repeat(PARTS[part], len(ahead)),
+                "y_pred": each.y_pred_OH.reshape(-1).astype("float64"),
+            }
+            table = pa.table(columns)
+            writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+
+
+def set_fp32_precision(device: torch.device, precision: str) -> None:
+    """Let a GPU multiply 32-bit floats in TF32 where ``precision`` is ``tf32``, and only there."""
+    if device.type == "cuda":
+        # The older switches: with the newer ones, one a kind of layer, torch.export refuses to run.
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """On a GPU what its allocator held at most; on a CPU the most of this process in memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) * 1024
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _fail(reason: str) -> int:
+    tell("error", reason=reason)
+    return 1
+
+
+if __name__ == "__main__":
+    leave(main([Path(folder) for folder in sys.argv[1:]]))

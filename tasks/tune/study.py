@@ -1,0 +1,295 @@
+"""A study: trials of settings, kept by Optuna in an SQLite file, so that a search can go on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState
+
+from gridcast.config.space import Choices, Search
+from gridcast.errors import ConfigError, TrialGivenUpError
+from gridcast.evaluation.search import TENTHS, Course, TrialRecord
+from tasks.machine.progress import board
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from optuna.trial import FrozenTrial
+
+    from gridcast.config import Config
+    from tasks.machine.devices import Devices
+    from tasks.runs.run import Run
+    from tasks.train.records import Features, Job
+
+_SECONDS_FOR_SQLITE = 60
+# Values that do not go together are not tried; so many in a row say that the space has no others.
+_MOST_REFUSED = 25
+_log = logging.getLogger("gridcast.tune")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """Values for the settings that are searched, being tried: ``run`` has them laid over."""
+
+    number: int
+    settings: dict[str, Any]
+    run: Run
+    device: str
+    handle: optuna.Trial
+
+
+class Study:
+    """One study, open for as long as a run searches. Threads that relay progress may call it."""
+
+    def __init__(self, run: Run, name: str, handle: optuna.Study, devices: Devices) -> None:
+        self.name, self.folder = name, folder_of(run, name)
+        self.at_once = run.config.tuning.at_once or len(devices.names)
+        self.devices = devices
+        self._run, self._handle = run, handle
+        self._space = run.config.read_space()
+        self.unchanged = _values_now(run.config)
+        self._distributions = {name: _distribution(each) for name, each in self._space.items()}
+        self._lock = threading.RLock()
+        self._running: dict[Trial, str] = {}  # to the table that it reads
+        self._given_up: set[Trial] = set()
+        hours = run.config.tuning.hours
+        self._deadline = math.inf if hours is None else time.monotonic() + hours * 3600
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables of features of the trials that run."""
+        return list(self._running.values())
+
+    def ask(self) -> Trial | None:
+        """The next trial; None where enough have begun, or none can begin now.
+
+        Raises:
+            ConfigError: the space has hardly any values that go together.
+        """
+        with self._lock:
+            if len(self._running) >= self.at_once or time.monotonic() > self._deadline:
+                return None
+            if self._num_counted() + len(self._running) >= self._run.config.tuning.trials:
+                return None
+            trial = self._ask()
+            if trial is not None:
+                self._running[trial] = ""
+            return trial
+
+    def begin(self, trial: Trial, features: Features, jobs: list[Job]) -> list[Job]:
+        """The trial's jobs by names of their own, listened to, so that it can be given up."""
+        self._running[trial] = features.path
+        named = [
+            each.model_copy(update={"name": f"trial{trial.number}-{each.name}"}) for each in jobs
+        ]
+        course = Course(len(named))
+        for job in named:
+            board.listen(job.name, self._listener(trial, job, course))
+        return named
+
+    def tell(self, trial: Trial, *, smape: float, train_seconds: float) -> None:
+        """The trial was trained to its end; its validation sMAPE in percent."""
+        if not math.isfinite(smape):
+            self.tell_failed(trial, f"its validation sMAPE is {smape}")
+            return
+        with self._lock:
+            trial.handle.set_user_attr("train_seconds", train_seconds)
+            self._handle.tell(trial.handle, smape)
+            del self._running[trial]
+
+    def is_given_up(self, trial: Trial) -> bool:
+        """Whether the trial's jobs were ended before their end."""
+        return trial in self._given_up
+
+    def tell_given_up(self, trial: Trial) -> None:
+        """The trial's jobs were ended by their listeners."""
+        with self._lock:
+            self._handle.tell(trial.handle, state=TrialState.PRUNED)
+            del self._running[trial]
+
+    def tell_failed(self, trial: Trial, reason: str) -> None:
+        """A job of the trial failed."""
+        with self._lock:
+            trial.handle.set_user_attr("reason", reason)
+            self._handle.tell(trial.handle, state=TrialState.FAIL)
+            del self._running[trial]
+
+    def records(self) -> list[TrialRecord]:
+        """All trials that have ended, oldest first."""
+        with self._lock:
+            ended = self._handle.get_trials(deepcopy=False)
+        return [self._record(each) for each in ended if each.state.is_finished()]
+
+    def _ask(self) -> Trial | None:
+        """Ask until the values go together, and no trial that runs has them (and their jobs)."""
+        for num_left in reversed(range(_MOST_REFUSED)):
+            handle = self._handle.ask(self._distributions)
+            try:
+                trial = self._trial(handle)
+            except ConfigError as error:
+                # Without a value: the sampler takes it for worse than any other.
+                self._refuse(handle, str(error), TrialState.PRUNED)
+                if not num_left:
+                    raise
+                continue
+            if all(trial.settings != each.settings for each in self._running):
+                return trial
+            self._refuse(handle, "it is being tried", TrialState.FAIL)
+        return None
+
+    def _refuse(self, handle: optuna.Trial, reason: str, state: TrialState) -> None:
+        handle.set_user_attr("refused", reason)
+        self._handle.tell(handle, state=state)
+
+    def _trial(self, handle: optuna.Trial) -> Trial:
+        values = self._values_of(handle.params)
+        config = self._run.config.with_values(values, where=f"trial {handle.number}")
+        run = replace(self._run, config=config)
+        return Trial(handle.number, values, run, self._free_device(), handle)
+
+    def _free_device(self) -> str:
+        busy = [trial.device for trial in self._running]
+        return min(self.devices.names, key=busy.count)
+
+    def _listener(self, trial: Trial, job: Job, course: Course) -> Callable[[dict[str, Any]], None]:
+        def hear(progress: dict[str, Any]) -> None:
+            if (smape := progress["validation_smape"]) is None:
+                return
+            with self._lock:
+                share = progress["step"] / progress["num_steps"]
+                point = course.add(job.name, share=share, smape=smape)
+                if point is not None:
+                    trial.handle.report(point[1], step=point[0])
+                if share < 1 and trial.handle.should_prune():
+                    self._given_up.add(trial)
+                if trial in self._given_up:
+                    raise TrialGivenUpError(job.name, share=share, smape=smape)
+
+        return hear
+
+    def _values_of(self, params: dict[str, Any]) -> dict[str, Any]:
+        """From what Optuna stores to what the settings take."""
+        values = {}
+        for setting, param in params.items():
+            search = self._space[setting]
+            known = {_label(each): each for each in getattr(search, "values", ())}
+            values[setting] = known.get(param, param)
+        return values
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
+        return TrialRecord(
+            number=trial.number,
+            state=_state(trial),
+            settings=self._values_of(trial.params),
+            validation_smape=trial.value,
+            train_seconds=trial.user_attrs.get("train_seconds"),
+            reason=trial.user_attrs.get("reason") or trial.user_attrs.get("refused", ""),
+        )
+
+    def _num_counted(self) -> int:
+        return sum(each.counts for each in self.records())
+
+
+def folder_of(run: Run, name: str) -> Path:
+    """``artifacts/tuning/<study>``."""
+    return run.artifacts / "tuning" / name
+
+
+@contextmanager
+def opened(run: Run, name: str, devices: Devices) -> Iterator[Study]:
+    """Open the study of that name, or begin it; what a killed run left unfinished is tried again.
+
+    The caller holds the lock of the artifacts folder, so nobody else has trials that run.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder, tuning = folder_of(run, name), run.config.tuning
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.RDBStorage(
+        f"sqlite:///{folder / 'study.db'}",
+        engine_kwargs={"connect_args": {"timeout": _SECONDS_FOR_SQLITE}},
+    )
+    try:
+        handle = optuna.create_study(
+            study_name=name, storage=storage, direction="minimize", load_if_exists=True
+        )
+        _close_stale(handle)
+        _begin_with_what_is(handle, run.config)
+        # A sampler of the same seed would begin with the values that it began with before.
+        seed = tuning.seed + len(handle.get_trials(deepcopy=False))
+        handle.sampler = optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=tuning.random_trials
+        )
+        handle.pruner = _pruner(tuning.prune_from, tuning.random_trials)
+        yield Study(run, name, handle, devices)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _close_stale(handle: optuna.Study) -> None:
+    """Trials that nobody trains any more: failed, and their values put first in the queue."""
+    for trial in handle.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        _log.info("Trial %d was interrupted; its values are tried again", trial.number)
+        handle.tell(trial.number, state=TrialState.FAIL)
+        if trial.params:
+            handle.enqueue_trial(trial.params)
+
+
+def _begin_with_what_is(handle: optuna.Study, config: Config) -> None:
+    """A new study tries the settings as they are first, where its space has them."""
+    space, values = config.read_space(), _values_now(config)
+    if not handle.get_trials(deepcopy=False) and all(
+        space[name].has(value) for name, value in values.items()
+    ):
+        handle.enqueue_trial({name: _label(value) for name, value in values.items()})
+
+
+def _values_now(config: Config) -> dict[str, Any]:
+    """The values that the settings of the space have."""
+    names = [(name, *name.split(".")) for name in config.read_space()]
+    return {name: getattr(getattr(config, section), key) for name, section, key in names}
+
+
+def _pruner(share: float | None, num_before: int) -> optuna.pruners.BasePruner:
+    if share is None:
+        return optuna.pruners.NopPruner()
+    tenth = math.ceil(TENTHS * share)
+    return optuna.pruners.MedianPruner(n_startup_trials=num_before, n_warmup_steps=tenth)
+
+
+def _distribution(search: Search) -> BaseDistribution:
+    if isinstance(search, Choices):
+        return CategoricalDistribution([_label(value) for value in search.values])
+    if search.whole:
+        return IntDistribution(int(search.low), int(search.high), log=search.log)
+    return FloatDistribution(search.low, search.high, log=search.log)
+
+
+def _label(value: object) -> bool | float | str | None:
+    """A choice as Optuna can store it: lists as JSON."""
+    return value if isinstance(value, bool | int | float | str | None) else json.dumps(value)
+
+
+def _state(trial: FrozenTrial) -> Any:  # noqa: ANN401 - one of TrialRecord's
+    if trial.state == TrialState.COMPLETE:
+        return "trained"
+    if "refused" in trial.user_attrs:
+        return "refused"
+    if trial.state == TrialState.PRUNED:
+        return "given up"
+    return "failed" if "reason" in trial.user_attrs else "interrupted"

@@ -1,0 +1,244 @@
+"""Search for better settings: what a study suggests is tried, and told to it again."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from gridcast.config import Config
+from gridcast.errors import ConfigError, NoTrialError
+from gridcast.evaluation.search import (
+    StudyRecord,
+    TrialRecord,
+    best_first,
+    best_of,
+    profile_of,
+    shown,
+    smape_of_mean_forecast,
+)
+from gridcast.report.study_figure import draw_study
+from tasks.machine.devices import find_devices, leading_devices
+from tasks.runs.keys import key_of, require_sha256
+from tasks.runs.storage import publishing, read_json, write_bytes, write_json
+from tasks.train.records import TrainedJob
+from tasks.tune.study import Study, Trial, folder_of, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tasks.ingest.records import Ingestion
+    from tasks.runs.run import Run
+    from tasks.train.records import Features, Job
+
+_FORECASTS = "forecasts.parquet"
+_COMMON = "common.json"  # what all trials of a study have in common
+_DOTS_PER_INCH = 110
+_log = logging.getLogger("gridcast.tune")
+
+
+def require_search(run: Run) -> None:
+    """Refuse what cannot be searched well, before anything is done.
+
+    Raises:
+        ConfigError: nothing to search, no validation part, or scales that know the test part.
+    """
+    config = run.config
+    if not config.read_space():
+        raise ConfigError(where=run.profile, key="tuning.space", found=config.tuning.space,
+                          expected="at least one setting to search")  # fmt: skip
+    if config.split.validation_share == 0:
+        raise ConfigError(where=run.profile, key="split.validation_share", found=0.0,
+                          expected="above 0: trials are held against that part")  # fmt: skip
+    if config.scaling.fit_on != "train":
+        raise ConfigError(where=run.profile, key="scaling.fit_on", found=config.scaling.fit_on,
+                          expected="train: no trial may see the test part")  # fmt: skip
+
+
+@contextmanager
+def open_study(run: Run, ingestion: Ingestion, jobs: list[Job]) -> Iterator[Study]:
+    """The study of these data, settings and space: the one that there is, or a new one.
+
+    ``jobs`` are those of the settings as they are: what they depend on, all trials depend on.
+    """
+    found = find_devices(run.profile, run.overrides)
+    leading = leading_devices(found, split_over=run.config.training.split_over)
+    devices = replace(found, names=leading)
+    parts = _parts(run, jobs)
+    name = f"{ingestion.dataset}-{key_of(**parts)[:12]}"
+    _tell_if_new(run, name, ingestion.dataset, parts)
+    with opened(run, name, devices) as study:
+        counted = sum(each.counts for each in study.records())
+        _log.info("Study %s: %d of %d trials so far", name, counted, run.config.tuning.trials)
+        yield study
+
+
+@task(name="ask-trial", cache_policy=NO_CACHE)
+def ask_trial(study: Study) -> Trial | None:
+    """The next values to try; None where there is no place, no time or no need for more."""
+    trial = study.ask()
+    if trial is not None:
+        _log.info("Trial %d: %s", trial.number, told(trial.settings))
+    return trial
+
+
+@task(name="tell-trial", task_run_name="tell-trial-{trial.number}", cache_policy=NO_CACHE)
+def tell_trial(
+    run: Run,
+    study: Study,
+    trial: Trial,
+    features: Features,
+    ended: Sequence[TrainedJob | Exception],
+) -> None:
+    """What came of a trial's jobs → the study; a new best one is written down at once."""
+    trained = [each for each in ended if isinstance(each, TrainedJob)]
+    if study.is_given_up(trial):
+        study.tell_given_up(trial)
+    elif len(trained) < len(ended):
+        reason = next(str(each) for each in ended if isinstance(each, Exception))
+        study.tell_failed(trial, reason.removeprefix("ERROR "))
+    else:
+        seconds = sum(each.train_seconds for each in trained)
+        study.tell(trial, smape=_objective(run, features, trained), train_seconds=seconds)
+    records = study.records()
+    _log_trial(run, records, trial.number)
+    if (best := best_of(records)) is not None and best.number == trial.number:
+        _write_profile(run, study, records)
+
+
+@task(name="publish-study", cache_policy=NO_CACHE)
+def publish_study(run: Run, study: Study, features: Features) -> StudyRecord:
+    """The study's trials → table, picture and the best one's profile.
+
+    Raises:
+        NoTrialError: none was trained to its end.
+    """
+    trials = study.records()
+    best = best_of(trials)
+    if best is None:
+        reasons = [each.reason for each in trials if each.reason] or ["none was begun"]
+        raise NoTrialError(study.name, reasons[-1])
+    picture = study.folder / "study.png"
+    with publishing(picture) as temporary:
+        figure = draw_study(trials, run.config.read_space(), study=study.name)
+        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+    record = StudyRecord(
+        name=study.name,
+        folder=str(study.folder),
+        objective=run.config.tuning.objective,
+        best=best.number,
+        unchanged=next(
+            (e.number for e in best_first(trials) if e.settings == study.unchanged), None
+        ),
+        profile=str(_write_profile(run, study, trials)),
+        picture=str(picture),
+        trials=trials,
+    )
+    run.leave("study", record)
+    run.leave("features", features)  # of the settings as they are, not of the last trial
+    rows = [_row(each) for each in best_first(trials)]
+    create_table_artifact(key="study", table=rows, description=f"Study {study.name}, best first")
+    return record
+
+
+def told(values: dict[str, Any]) -> str:
+    """Values of settings in one line.
+
+    >>> told({"model.hidden_size": 32, "training.learning_rate": 0.00123456})
+    'model.hidden_size 32, training.learning_rate 0.001235'
+    """
+    return ", ".join(f"{setting} {shown(value)}" for setting, value in values.items())
+
+
+def _parts(run: Run, jobs: list[Job]) -> dict[str, Any]:
+    """All that trials of one study have in common, such as the data, but not its budget."""
+    common = {name: part for name, part in jobs[0].parts.items() if name not in {"cell", "seed"}}
+    return {
+        **common,
+        "jobs": [job.name for job in jobs],
+        "space": run.config.tuning.space,
+        "objective": run.config.tuning.objective,
+    }
+
+
+def _tell_if_new(run: Run, name: str, dataset: str, parts: dict[str, Any]) -> None:
+    """Say that a study begins, and in what it differs from the newest one of the same data set."""
+    path = folder_of(run, name) / _COMMON
+    if path.is_file():
+        return
+    others = path.parent.parent.glob(f"{dataset}-*/{_COMMON}")
+    newest = max(others, key=lambda each: each.stat().st_mtime, default=None)
+    if newest is None:
+        _log.info("Study %s begins", name)
+    else:
+        before = read_json(newest) or {}
+        differs = [part for part, value in parts.items() if before.get(part) != value]
+        _log.info("Study %s begins: it is not %s, of which differs: %s",
+                  name, newest.parent.name, ", ".join(differs))  # fmt: skip
+    write_json(path, parts)
+
+
+def _objective(run: Run, features: Features, trained: Sequence[TrainedJob]) -> float:
+    """The trial's validation sMAPE (percent) as ``tuning.objective`` has it."""
+    if run.config.tuning.objective == "mean_of_jobs":
+        each = [job.history[-1]["validation_smape"] for job in trained]
+        return sum(float("nan") if smape is None else smape for smape in each) / len(each)
+    require_sha256(Path(features.path), features.file_sha256)
+    for job in trained:
+        require_sha256(job.file(_FORECASTS), job.files[_FORECASTS])
+    table = pd.read_parquet(features.path, columns=["region", "load_mw"])
+    return smape_of_mean_forecast(table, [pd.read_parquet(job.file(_FORECASTS)) for job in trained])
+
+
+def _log_trial(run: Run, trials: Sequence[TrialRecord], number: int) -> None:
+    own = next(each for each in trials if each.number == number)
+    best, counted = best_of(trials), sum(each.counts for each in trials)
+    smape = (
+        "" if own.validation_smape is None else f", validation sMAPE {own.validation_smape:.3f} %"
+    )
+    seconds = "" if own.train_seconds is None else f", {own.train_seconds:.1f} s of training"
+    so_far = "" if best is None else f"; best: trial {best.number}, {best.validation_smape:.3f} %"
+    came = f"{own.state}{smape}{seconds}{f' ({own.reason})' if own.reason else so_far}"
+    _log.info("Trial %d: %s; %d of %d", number, came, counted, run.config.tuning.trials)
+
+
+def _write_profile(run: Run, study: Study, trials: Sequence[TrialRecord]) -> Path:
+    """``best.yaml``: what `gridcast run --profile` takes, and where it comes from."""
+    best, num_trials = best_first(trials)[0], sum(each.counts for each in trials)
+    config = run.config.with_values(best.settings, where=f"trial {best.number}")
+    base = Config.load()
+    profile = profile_of(config, base, settings=best.settings)
+    if config.rules != base.rules:
+        rules = yaml.safe_dump(config.rules.model_dump(mode="json"), sort_keys=False)
+        write_bytes(study.folder / "rules.yaml", rules.encode())
+        profile["rules_file"] = "rules.yaml"
+    origin = (
+        f"# Found by `gridcast tune` on {datetime.now(UTC):%Y-%m-%d}: the best of {num_trials} "
+        f"trials, number {best.number}, of the study {study.name}.\n"
+        f"# Validation sMAPE {best.validation_smape:.3f} % ({run.config.tuning.objective} over "
+        f"{', '.join(config.model.cells)}; seeds {', '.join(map(str, config.training.seeds))}), "
+        f"trained on {', '.join(study.devices.names)}. The test part was not looked at.\n"
+        f"# Data: {_data_of(run)}. Run it: gridcast run --profile {study.folder / 'best.yaml'}\n"
+    )
+    path = study.folder / "best.yaml"
+    write_bytes(path, (origin + yaml.safe_dump(profile, sort_keys=False)).encode())
+    return path
+
+
+def _data_of(run: Run) -> str:
+    ingestion = run.find("ingestion")
+    return f"{ingestion['data']['folder']}, snapshot {ingestion['snapshot']}"
+
+
+def _row(trial: TrialRecord) -> dict[str, Any]:
+    about = trial.model_dump(include={"number", "state", "validation_smape", "train_seconds"})
+    return {**about, **{setting: shown(value) for setting, value in trial.settings.items()}}

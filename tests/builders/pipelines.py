@@ -1,0 +1,306 @@
+"""Builders of the tests that start the real command, its servers and its training processes.
+
+Importing this module makes the test process itself clean: no setting of the person who runs the
+tests reaches Prefect or MLflow, and both keep what they write in a folder of this session.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+import psutil
+from filelock import FileLock
+
+from gridcast.summary import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+Command = tuple[str | Path, ...]
+ROOT = Path(__file__).resolve().parents[2]
+GRIDCAST = Path(sys.executable).with_name("gridcast")
+PREFECT = Path(sys.executable).with_name("prefect")
+NUM_REGIONS = 12
+# Two thousand hours in the shortest region and two passes of a tiny model: the least that trains,
+# validates and tests in every region.
+SMALL_DATA = ("synthetic.num_hours=3000",)
+# Short windows train sooner.
+SMALL_MODEL = (
+    "training.passes=2", "model.hidden_size=8", "training.device=cpu", "training.threads=1",
+    "windows.lookback=48", "windows.warmup=12",
+)  # fmt: skip
+
+_FOREIGN = ("PREFECT_", "MLFLOW_", "GRIDCAST_")
+_OURS = {
+    "COLUMNS": "200",
+    "DO_NOT_TRACK": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+
+def shared_folder() -> Path:
+    """A folder for what all processes of one session share; it goes when the session ends."""
+    return Path(os.environ["TESTS_FOLDER"])  # of conftest.py
+
+
+@cache
+def session_folder() -> Path:
+    """A folder in it for what the tests of one process share."""
+    return Path(tempfile.mkdtemp(dir=shared_folder()))
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """This process's environment, without a person's own Prefect and MLflow settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return kept | _OURS | {"PREFECT_HOME": str(session_folder() / "prefect-home")} | more
+
+
+_clean = clean_environment()
+os.environ.clear()
+os.environ.update(_clean)
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+def settings(*overrides: str) -> list[str]:
+    """``--set`` for each of ``overrides``."""
+    return [word for override in overrides for word in ("--set", override)]
+
+
+def gridcast(
+    *arguments: str | Path,
+    timeout: float = 120,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+) -> subprocess.CompletedProcess[str]:
+    """Run the real command to its end."""
+    return subprocess.run(
+        [GRIDCAST, *map(str, arguments)], env=environment or clean_environment(), cwd=cwd,
+        capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+@cache
+def on_a_server() -> dict[str, str]:
+    """Environment of commands that report to a Prefect server of this process's tests.
+
+    A server that each of them starts for itself, as they do by default, takes them 4 to 7 s.
+    """
+    port, log = free_port(), session_folder() / "prefect-server.txt"
+    database = session_folder() / "prefect-server.db"
+    environment = clean_environment(
+        PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{database}"
+    )
+    keep = ExitStack()
+    atexit.register(keep.close)
+    keep.enter_context(prefect_server(port, log=log, environment=environment))
+    return clean_environment(PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+
+
+@contextmanager
+def prefect_server(port: int, *, log: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Prefect's server on this port, from when it answers on."""
+    command = (PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port))
+    with started(*command, log=log, environment=environment) as process:
+
+        def is_up() -> bool:
+            assert process.poll() is None, log.read_text("utf-8")
+            try:
+                urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
+            except OSError:
+                return False
+            return True
+
+        wait_for("Prefect's server", is_up, seconds=90)
+        yield
+
+
+@contextmanager
+def started(
+    *command: str | Path, log: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT
+) -> Iterator[psutil.Popen]:
+    """Start a command in a session of its own; at the end nothing of it is left, whatever happens.
+
+    Its output goes to ``log``, both streams together.
+    """
+    with log.open("wb") as file:
+        process = psutil.Popen(
+            list(map(str, command)), env=environment or clean_environment(), cwd=cwd, stdout=file,
+            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        kill_tree(process)
+
+
+def kill_tree(process: psutil.Popen) -> None:
+    """End a process that a test started, and all that it started."""
+    family: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        family = process.children(recursive=True)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for each in family:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.wait(10)
+
+
+def alive(processes: Iterable[psutil.Process]) -> list[str]:
+    """Command lines of those that still run."""
+    lines = []
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
+                lines.append(" ".join(each.cmdline()))
+    return lines
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command and arguments; none if it has ended since it was found."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie too
+        return []
+
+
+def wait_for(what: str, condition: Callable[[], Any], *, seconds: float) -> Any:  # noqa: ANN401
+    """The first true value of ``condition``; fails naming ``what`` after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.1)
+    message = f"waited {seconds:.0f} s in vain for {what}"
+    raise AssertionError(message)
+
+
+def free_port() -> int:
+    """A port of the loopback device that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# -- runs ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """One run of the real command, and what it left."""
+
+    data: Path
+    artifacts: Path
+    result: subprocess.CompletedProcess[str]
+    folder: Path  # of this run
+
+    @property
+    def summary(self) -> Summary:
+        return Summary.model_validate_json((self.folder / "summary.json").read_bytes())
+
+
+def run_flow(
+    command: str,
+    data: Path,
+    artifacts: Path,
+    *arguments: str,
+    timeout: float = 180,
+    environment: Mapping[str, str] | None = None,
+) -> PipelineRun:
+    """``gridcast run``, ``ingest`` or ``train`` to its end."""
+    result = gridcast(
+        command, "--data", data, "--artifacts", artifacts, *arguments, timeout=timeout,
+        environment=environment,
+    )  # fmt: skip
+    return PipelineRun(data, artifacts, result, (artifacts / "runs" / "latest").resolve())
+
+
+@cache
+def small_data() -> Path:
+    """The 12 synthetic regions, by the real command, once a session. Copy before you change it."""
+    folder = shared_folder() / "csv"
+    with FileLock(shared_folder() / "csv.lock"):
+        if not folder.is_dir():
+            result = gridcast("synthesize", folder, *settings(*SMALL_DATA))
+            assert result.returncode == 0, result.stderr
+    return folder
+
+
+@cache
+def first_run() -> PipelineRun:
+    """``gridcast run`` in an empty folder, once a session. Leave its artifacts as they are.
+
+    The tests of other processes read them at the same time: work on a copy.
+    """
+    artifacts, told = shared_folder() / "artifacts", shared_folder() / "first-run.json"
+    with FileLock(shared_folder() / "first-run.lock"):
+        if not told.is_file():
+            _compile_kernels()
+            run = run_flow("run", small_data(), artifacts, *settings(*SMALL_MODEL))
+            shutil.copytree(artifacts, _untouched(), symlinks=True)
+            content = {"folder": run.folder, "result": vars(run.result)}
+            told.write_text(json.dumps(content, default=str), encoding="utf-8")
+    found = read_json(told)
+    result = subprocess.CompletedProcess[str](**found["result"])
+    return PipelineRun(small_data(), artifacts, result, Path(found["folder"]))
+
+
+def _compile_kernels() -> None:
+    """What the first training after an installation does, and what its memory is the larger for."""
+    code = (
+        "from tests.builders.trainings import tiny, train\n"
+        "for cell in ('gru', 'lstm'):\n    train(tiny(), cell=cell)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), check=True)
+
+
+def copy_artifacts(destination: Path) -> Path:
+    """A copy of the first run's artifacts, to be worked on further."""
+    assert first_run().artifacts.is_dir()
+    shutil.copytree(_untouched(), destination, symlinks=True)
+    return destination
+
+
+def _untouched() -> Path:
+    """The first run's artifacts, which nobody reads but to copy them: a reader of SQLite writes."""
+    return shared_folder() / "untouched"
+
+
+def sha256_by_file(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below ``folder``, by its path there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def temporary_files(folder: Path) -> list[Path]:
+    """What a writer leaves that did not come to its end."""
+    return [path for path in folder.rglob("*") if path.name.endswith(("-tmp", ".tmp", ".partial"))]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    return content

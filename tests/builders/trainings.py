@@ -1,0 +1,51 @@
+"""Builders of small trainings: a network of four units on two short series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from gridcast.config import Cell, Config
+from gridcast.features.table import build_features
+from gridcast.training.data import TrainingData
+from gridcast.training.forecaster import weights_sha256
+from gridcast.training.loop import TrainedModel, train_model
+from tests.builders.values import make_config, make_load, make_load_frame, make_training_data
+
+torch.set_num_threads(1)  # on networks this small, threads only wait for each other
+
+LOADS = {"AEP": make_load(420), "DOM": make_load(300, mean_mw=900, seed=1)}
+
+
+def tiny(profile: str = "base", **sections: Mapping[str, object]) -> Config:
+    defaults: dict[str, dict[str, object]] = {
+        "windows": {"lookback": 12, "warmup": 4, "horizon": 1, "stride": 6},
+        "model": {"hidden_size": 4, "region_units": 2},
+        "training": {"passes": 2, "batch_size": 16, "precision": "fp32"},
+        "features": {"lags_hours": [24]},
+    }
+    if profile == "seed":
+        defaults["windows"] = {"lookback": 10, "warmup": 9}
+        defaults["model"] = {"hidden_size": 4, "region_units": 0}
+    for section, values in sections.items():
+        defaults[section] = {**defaults[section], **values}
+    return make_config(profile, **defaults)
+
+
+def make_data(config: Config, loads: Mapping[str, np.ndarray] = LOADS) -> TrainingData:
+    readings = {region: make_load_frame(load, config=config) for region, load in loads.items()}
+    return make_training_data(build_features(readings, config))
+
+
+def train(
+    config: Config, data: TrainingData | None = None, *, cell: Cell = "gru", seed: int = 0
+) -> TrainedModel:
+    data = make_data(config) if data is None else data
+    return train_model(data, config=config, cell=cell, seed=seed, on_progress=lambda _: None)
+
+
+def weights_of(config: Config, data: TrainingData | None = None, **job: Any) -> str:  # noqa: ANN401
+    return weights_sha256(train(config, data, **job).forecaster)

@@ -1,0 +1,161 @@
+"""Which files of a folder are regions, which are passed over and why, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gridcast.config import SyntheticConfig
+from gridcast.errors import EXIT_USAGE, UsageError
+from gridcast.readings.parsing import parse_region
+from tasks.fetch import regional_csvs
+from tasks.fetch.regional_csvs import check_data, list_sources, write_synthetic
+from tests.builders.archives import make_archive
+from tests.builders.values import make_config, make_csv
+
+SYNTHETIC = SyntheticConfig(num_regions=12, num_hours=1440, seed=3)
+
+
+def make_folder(folder: Path, *names: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(make_csv())
+    return folder
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(UsageError) as refused:
+        list_sources(folder)
+    assert refused.value.exit_code == EXIT_USAGE
+    return str(refused.value)
+
+
+def test_regions_are_found_by_name_in_the_order_of_names(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "DOM_hourly.csv", "PJM_Load_hourly.csv", "AEP_hourly.csv")
+    sources = list_sources(folder)
+    assert [file.region for file in sources.files] == ["AEP", "DOM", "PJM_Load"]
+    assert [file.path.name for file in sources.files] == sorted(p.name for p in folder.iterdir())
+    assert (sources.kind, sources.skipped) == ("real", {})
+
+
+def test_other_files_are_skipped_each_by_name_with_the_reason(tmp_path: Path) -> None:
+    folder = make_folder(
+        tmp_path, "AEP_hourly.csv", "pjm_hourly_est.csv", "est_hourly.paruqet", ".hidden_hourly.csv"
+    )
+    (folder / "old").mkdir()
+    (folder / "NI_hourly.csv").mkdir()
+    assert list_sources(folder).skipped == {
+        "NI_hourly.csv": "a folder",
+        "est_hourly.paruqet": "no CSV",
+        "old": "a folder",
+        "pjm_hourly_est.csv": "not named <REGION>_hourly.csv",
+    }
+
+
+def test_a_folder_that_is_not_there_a_file_or_without_regions_is_refused(tmp_path: Path) -> None:
+    wanted = "expected a folder with files named <REGION>_hourly.csv"
+    none = tmp_path / "none"
+    assert refusal(none) == f"ERROR {none}: found nothing of that name, {wanted}"
+    file = make_folder(tmp_path / "data", "AEP_hourly.csv") / "AEP_hourly.csv"
+    assert refusal(file) == f"ERROR {file}: found a file, {wanted}"
+    empty = make_folder(tmp_path / "empty")
+    assert refusal(empty) == f"ERROR {empty}: found no regional CSV (no files), {wanted}"
+    other = make_folder(tmp_path / "other", "a.csv", "b.txt")
+    assert refusal(other) == f"ERROR {other}: found no regional CSV (a.csv, b.txt), {wanted}"
+
+
+def test_a_link_that_leads_out_of_the_folder_is_refused_naming_where_it_leads(
+    tmp_path: Path,
+) -> None:
+    secret = make_folder(tmp_path / "elsewhere", "NI_hourly.csv") / "NI_hourly.csv"
+    folder = make_folder(tmp_path / "data", "AEP_hourly.csv")
+    (folder / "NI_hourly.csv").symlink_to(secret)
+    expected = f"ERROR {folder / 'NI_hourly.csv'}: found a link to {secret}, expected a file in it"
+    assert refusal(folder) == expected
+
+
+def test_a_link_within_the_folder_and_a_linked_folder_are_fine(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data", "AEP_hourly.csv")
+    (folder / "NI_hourly.csv").symlink_to("AEP_hourly.csv")
+    (tmp_path / "linked").symlink_to(folder)
+    assert [file.region for file in list_sources(tmp_path / "linked").files] == ["AEP", "NI"]
+
+
+def test_a_dangling_link_is_skipped(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "AEP_hourly.csv")
+    (folder / "NI_hourly.csv").symlink_to("none.csv")
+    assert list(list_sources(folder).skipped) == ["NI_hourly.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [("pjm", "pjm"), ("My data (2018)", "My-data-2018"), ("..x", "x"), ("数据", "data")],
+)
+def test_the_data_set_is_the_folders_name_made_fit_for_a_path(
+    tmp_path: Path, name: str, dataset: str
+) -> None:
+    assert list_sources(make_folder(tmp_path / name, "AEP_hourly.csv")).dataset == dataset
+
+
+def test_an_archive_is_unpacked_once_for_the_same_bytes_and_read_as_a_folder(
+    tmp_path: Path,
+) -> None:
+    archive = make_archive(tmp_path / "load.zip", {"x/AEP_hourly.csv": make_csv(), "y.txt": b""})
+    limits = make_config().archives
+    found = regional_csvs._unpacked(archive, tmp_path / "sources", limits)
+    assert (found.folder, found.dataset, found.source) == (archive, "load.zip", "archive")
+    (file,) = found.files
+    assert (file.region, file.path.read_bytes()) == ("AEP", make_csv())
+    assert found.skipped == {"y.txt": "not named <REGION>_hourly.csv"}
+    before = file.path.stat().st_mtime_ns
+    assert regional_csvs._unpacked(archive, tmp_path / "sources", limits) == found
+    assert file.path.stat().st_mtime_ns == before
+    make_archive(archive, {"AEP_hourly.csv": make_csv() * 2})
+    (other,) = regional_csvs._unpacked(archive, tmp_path / "sources", limits).files
+    assert other.path.parent != file.path.parent
+    assert len(list((tmp_path / "sources").iterdir())) == 2
+
+
+def test_an_archive_is_checked_before_a_run_begins(tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "load.tar.gz", {"../../etc/x_hourly.csv": b""})
+    with pytest.raises(UsageError, match="a path that leads out of the archive"):
+        check_data(archive, make_config().archives)
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+def test_a_synthetic_set_of_an_earlier_version_is_still_known_as_synthetic(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "AEP_hourly.csv")
+    (folder / "synthetic.json").write_text('{"made_by": "gridcast synthesize"}', encoding="utf-8")
+    assert list_sources(folder).kind == "synthetic"
+    write_synthetic(folder, SYNTHETIC)
+    assert len(list_sources(folder).files) == 12
+
+
+def test_the_synthetic_set_is_written_once_and_says_that_it_is_synthetic(tmp_path: Path) -> None:
+    folder = tmp_path / "synthetic"
+    write_synthetic(folder, SYNTHETIC)
+    sources = list_sources(folder)
+    assert (len(sources.files), sources.kind, sources.skipped) == (12, "synthetic", {})
+    for file in sources.files:
+        content = file.path.read_bytes()
+        config = make_config().ingestion
+        parse_region(content, region=file.region, file=file.path.name, config=config)
+    times = {file.path: file.path.stat().st_mtime_ns for file in sources.files}
+    write_synthetic(folder, SYNTHETIC)
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_another_synthetic_set_replaces_the_first(tmp_path: Path) -> None:
+    write_synthetic(tmp_path, SYNTHETIC)
+    before = (tmp_path / "AEP_hourly.csv").read_bytes()
+    write_synthetic(tmp_path, SYNTHETIC.model_copy(update={"seed": 4}))
+    assert (tmp_path / "AEP_hourly.csv").read_bytes() != before
+
+
+def test_regional_csvs_that_gridcast_did_not_make_are_never_overwritten(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "AEP_hourly.csv")
+    with pytest.raises(UsageError, match="regional CSVs that gridcast did not make"):
+        write_synthetic(folder, SYNTHETIC)
+    assert (folder / "AEP_hourly.csv").read_bytes() == make_csv()
+    assert [path.name for path in folder.iterdir()] == ["AEP_hourly.csv"]

@@ -1,0 +1,132 @@
+"""``gridcast ui``: both pages on loopback alone, over what runs left, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+import psutil
+import pytest
+
+from tests.builders.pipelines import (
+    GRIDCAST,
+    alive,
+    copy_artifacts,
+    first_run,
+    free_port,
+    gridcast,
+    session_folder,
+    started,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Both servers as ``gridcast ui`` started them, and what it printed."""
+
+    process: psutil.Popen
+    prefect_port: int
+    mlflow_port: int
+    printed: str
+
+
+def ask(address: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+    """What a server answers, as JSON if it is that."""
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(address, data=data, headers={"Content-Type": "application/json"})  # noqa: S310
+    with urlopen(request, timeout=20) as response:  # noqa: S310 - loopback
+        assert response.status == 200
+        content = response.read().decode()
+        is_json = "json" in response.headers.get("Content-Type", "")
+    return json.loads(content) if is_json else content
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[Pages]:
+    """`gridcast ui` on what the first run left; Ctrl-C stops it in the last test."""
+    log, ports = session_folder() / "ui.txt", (free_port(), free_port())
+    artifacts = copy_artifacts(session_folder() / "shown")
+    options = ("--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]))
+    with started(GRIDCAST, "ui", "--artifacts", artifacts, *options, log=log) as process:
+
+        def is_up() -> bool:
+            assert process.poll() is None, log.read_text("utf-8")
+            return "Ctrl-C stops both." in log.read_text("utf-8")
+
+        wait_for("both servers", is_up, seconds=90)
+        yield Pages(process, *ports, log.read_text("utf-8"))
+
+
+def test_ui_prints_both_addresses_and_both_pages_answer(pages: Pages) -> None:
+    addresses = [f"http://127.0.0.1:{port}" for port in (pages.prefect_port, pages.mlflow_port)]
+    assert f"Prefect: {addresses[0]}" in pages.printed
+    assert f"MLflow: {addresses[1]}" in pages.printed
+    for address in addresses:
+        assert "<html" in ask(address).lower()
+
+
+def test_all_that_ui_starts_listens_on_loopback_alone(pages: Pages) -> None:
+    listening = [
+        connection.laddr
+        for process in [pages.process, *pages.process.children(recursive=True)]
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert {address.port for address in listening} >= {pages.prefect_port, pages.mlflow_port}
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+
+
+def test_the_run_of_the_pipeline_is_seen_through_prefects_api(pages: Pages) -> None:
+    api = f"http://127.0.0.1:{pages.prefect_port}/api"
+    named = {"flows": {"name": {"any_": ["run-pipeline"]}}}
+    runs = ask(f"{api}/flow_runs/filter", named)
+    assert "COMPLETED" in {run["state_type"] for run in runs}
+    assert str(first_run().artifacts) in {run["parameters"]["artifacts"] for run in runs}
+    tasks = ask(f"{api}/task_runs/filter", {"limit": 200})
+    assert {"train-gru-seed0", "train-lstm-seed0", "ingest-AEP"} <= {run["name"] for run in tasks}
+
+
+def test_the_models_are_seen_through_mlflows_api(pages: Pages) -> None:
+    api = f"http://127.0.0.1:{pages.mlflow_port}/api/2.0/mlflow"
+    found = ask(f"{api}/experiments/get-by-name?experiment_name=gridcast")
+    wanted = {"experiment_ids": [found["experiment"]["experiment_id"]], "max_results": 100}
+    runs = ask(f"{api}/runs/search", wanted)["runs"]
+    ids = {run["info"]["run_id"] for run in runs}
+    assert {model.mlflow_run_id for model in first_run().summary.models.values()} <= ids
+
+
+@pytest.mark.parametrize("option", ["--prefect-port", "--mlflow-port"])
+def test_a_port_that_is_taken_is_refused_naming_its_option(option: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        other = "--mlflow-port" if option == "--prefect-port" else "--prefect-port"
+        result = gridcast(
+            "ui", "--artifacts", session_folder(), option, port, other, str(free_port())
+        )
+    assert result.returncode == 2
+    assert f"ERROR {option} {port}: found a port in use" in result.stderr
+
+
+def test_ctrl_c_stops_both_servers_and_leaves_no_process(pages: Pages) -> None:
+    family = pages.process.children(recursive=True)
+    assert len(family) >= 2
+    begun = time.monotonic()
+    os.killpg(pages.process.pid, signal.SIGINT)
+    assert pages.process.wait(30) == 0
+    assert time.monotonic() - begun < 15
+    psutil.wait_procs(family, timeout=5)
+    assert alive(family) == []

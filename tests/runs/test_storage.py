@@ -1,0 +1,230 @@
+"""A file is whole or absent, and is read only if it is the one that was written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import gridcast
+from gridcast.errors import EXIT_USAGE, IntegrityError, UsageError
+from tasks.runs import storage
+from tasks.runs.keys import code_sha256, has_sha256, key_of, require_sha256, sha256_of
+from tasks.runs.storage import (
+    check_folder,
+    keep_newest,
+    publishing,
+    read_json,
+    remove_leftovers,
+    write_bytes,
+    write_json,
+)
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+# -- publishing ----------------------------------------------------------------------------------
+
+
+def test_a_file_appears_under_its_name_when_it_is_whole_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "data.bin"
+    with publishing(path) as temporary:
+        temporary.write_bytes(b"half")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+        temporary.write_bytes(b"whole")
+    assert path.read_bytes() == b"whole"
+    assert names(tmp_path) == ["data.bin", "new"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no space"), KeyboardInterrupt(), SystemExit(1)], ids=repr
+)
+def test_an_error_while_writing_leaves_the_old_file_and_no_other(
+    tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "data.bin"
+    write_bytes(path, b"old")
+
+    def fail_midway() -> None:
+        with publishing(path) as temporary:
+            temporary.write_bytes(b"half of the n")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail_midway()
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["data.bin"]
+
+
+def test_a_writer_that_wrote_nothing_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), publishing(tmp_path / "data.bin"):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_a_reader_with_the_old_file_open_reads_it_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "data.bin"
+    write_bytes(path, b"old")
+    with path.open("rb") as reader:
+        write_bytes(path, b"new")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "AEP.parquet"
+    write_bytes(path, b"whole")
+    with publishing(path) as temporary:
+        temporary.write_bytes(b"whole")
+        left = temporary.with_name(temporary.name.replace(str(os.getpid()), "1"))
+        left.write_bytes(b"half")
+    (tmp_path / ".hidden").write_bytes(b"mine")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [".hidden", "AEP.parquet", "data"]
+
+
+# -- JSON ----------------------------------------------------------------------------------------
+
+
+def test_a_record_comes_back(tmp_path: Path) -> None:
+    record = {"a": 1, "b": [1.5, None, "é"], "c": {"d": True}}
+    write_json(tmp_path / "record.json", record)
+    assert read_json(tmp_path / "record.json") == record
+
+
+def test_nan_is_no_json_and_leaves_the_old_record(tmp_path: Path) -> None:
+    write_json(tmp_path / "record.json", {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "record.json", {"a": float("nan")})
+    assert read_json(tmp_path / "record.json") == {"a": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"3"], ids=repr)
+def test_what_is_no_record_reads_as_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "record.json"
+    path.write_bytes(content)
+    assert read_json(path) is None
+    assert read_json(tmp_path / "none.json") is None
+    assert read_json(tmp_path) is None
+
+
+# -- hashes --------------------------------------------------------------------------------------
+
+
+def test_a_changed_file_is_refused_naming_it_and_both_hashes(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    write_bytes(path, b"model")
+    expected = hashlib.sha256(b"model").hexdigest()
+    require_sha256(path, expected)
+    assert has_sha256(path, expected)
+    path.write_bytes(b"modem")
+    assert not has_sha256(path, expected)
+    found = hashlib.sha256(b"modem").hexdigest()
+    with pytest.raises(IntegrityError) as refused:
+        require_sha256(path, expected)
+    for part in (str(path), found[:16], expected[:16], "--fresh"):
+        assert part in str(refused.value)
+
+
+def test_a_file_that_is_not_there_has_no_hash_and_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match=r"none: found SHA-256 \(no file\)"):
+        require_sha256(tmp_path / "none", sha256_of(b""))
+    assert not has_sha256(tmp_path / "none", sha256_of(b""))
+    assert not has_sha256(tmp_path, sha256_of(b""))
+
+
+def test_text_is_hashed_as_utf_8() -> None:
+    assert sha256_of("é") == sha256_of("é".encode()) == hashlib.sha256("é".encode()).hexdigest()
+
+
+def test_a_key_depends_on_names_and_values_and_not_on_their_order() -> None:
+    key = key_of(a=1, b={"x": [1, 2], "y": None})
+    assert key == key_of(b={"y": None, "x": [1, 2]}, a=1)
+    others = [key_of(a=2, b={}), key_of(a="1", b={}), key_of(b=1, a={}), key_of(a=1), key_of()]
+    assert len({key, *others}) == 6
+
+
+def test_the_codes_hash_changes_with_the_source_of_a_named_module_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(gridcast.__file__).parent
+    copy = Path(shutil.copytree(source, tmp_path / "gridcast"))
+    before = code_sha256("gridcast.readings.parsing", "gridcast.readings.quality")
+    assert before == code_sha256("gridcast.readings.quality", "gridcast.readings.parsing")
+    assert before != code_sha256("gridcast.readings.parsing")
+    monkeypatch.setattr(storage, "_ROOT", copy.parent)
+    assert code_sha256("gridcast.readings.parsing", "gridcast.readings.quality") == before
+    with (copy / "series.py").open("a") as file:
+        file.write("# a change\n")
+    assert code_sha256("gridcast.readings.parsing", "gridcast.readings.quality") == before
+    with (copy / "quality.py").open("a") as file:
+        file.write("# a change\n")
+    assert code_sha256("gridcast.readings.parsing", "gridcast.readings.quality") != before
+
+
+def test_a_module_that_does_not_exist_has_no_hash() -> None:
+    with pytest.raises(FileNotFoundError):
+        code_sha256("gridcast.parsin")
+
+
+def test_storage_keeps_the_newest_files(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abcd"]
+    for age, path in enumerate(paths):
+        path.touch()
+        os.utime(path, (1000 - age, 1000 - age))
+    keep_newest(paths, num=2)
+    assert names(tmp_path) == ["a", "b"]
+    keep_newest(paths[:2], num=5)
+    assert names(tmp_path) == ["a", "b"]
+
+
+# -- the artifacts folder ------------------------------------------------------------------------
+
+
+def test_the_folder_is_made_and_nothing_is_left_in_it(tmp_path: Path) -> None:
+    check_folder(tmp_path / "a" / "b")
+    check_folder(tmp_path / "a" / "b")
+    assert names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("below", ["", "sub"], ids=["itself", "on_the_way"])
+def test_a_file_in_the_place_of_the_folder_is_refused_and_left_alone(
+    tmp_path: Path, below: str
+) -> None:
+    file = tmp_path / "artifacts"
+    file.write_bytes(b"mine")
+    with pytest.raises(UsageError, match="a folder that cannot be written") as refused:
+        check_folder(file / below)
+    assert refused.value.exit_code == EXIT_USAGE
+    assert file.read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="Permission denied"):
+        check_folder(tmp_path)
+
+
+def test_a_disk_as_good_as_full_is_refused_naming_what_is_free_and_what_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "tasks.runs.storage.shutil.disk_usage", lambda _: Usage(10**12, 10**12, 5 * 10**6)
+    )
+    with pytest.raises(UsageError, match="found 5 MB free on its disk, expected at least 500 MB"):
+        check_folder(tmp_path)
+    assert names(tmp_path) == []

@@ -1,0 +1,449 @@
+"""Training processes and their owner: killed, hung, orphaned, interrupted, or without a number.
+
+Most tests use the real training process on a small table of features, without Prefect; those that
+need an owner use the real command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from gridcast.config import Config
+from gridcast.summary import Summary
+from tasks.machine.owned_process import numerical_environment
+from tasks.runs.killed_runs import REASON
+from tasks.train.jobs import CODE, warn_of_slow_precision
+from tests.builders.pipelines import (
+    GRIDCAST,
+    NUM_REGIONS,
+    ROOT,
+    SMALL_MODEL,
+    Command,
+    alive,
+    clean_environment,
+    command_of,
+    copy_artifacts,
+    first_run,
+    gridcast,
+    kill_tree,
+    on_a_server,
+    read_json,
+    session_folder,
+    settings,
+    small_data,
+    started,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+PROCESS = "tasks.train.training_process"
+ENDLESS = (*SMALL_MODEL, "training.passes=3000")
+NO_NUMBER = {"learning_rate": 1e30, "clip_norm": None, "schedule": "constant"}
+
+
+@pytest.fixture
+def job_folder(tmp_path: Path) -> Path:
+    """A job like the first run's GRU, not yet trained."""
+    (source,) = (first_run().artifacts / "jobs").glob("gru-seed0-*/job.json")
+    folder = tmp_path / "job"
+    folder.mkdir()
+    shutil.copy(source, folder)
+    return folder
+
+
+def change_training(folder: Path, **training: object) -> None:
+    job = read_json(folder / "job.json")
+    job["config"]["training"] |= training
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+
+
+@contextmanager
+def process_of(folder: Path) -> Iterator[psutil.Popen]:
+    """The training process as its owner starts it."""
+    process = psutil.Popen(
+        [sys.executable, "-m", PROCESS, str(folder)], cwd=ROOT, env=clean_environment(),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        kill_tree(process)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def events_of(process: psutil.Popen) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in process.stdout]
+
+
+# -- the process alone ---------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_no_number_fails_naming_model_seed_and_step(job_folder: Path) -> None:
+    change_training(job_folder, **NO_NUMBER)
+    with process_of(job_folder) as process:
+        (reason,) = (each["reason"] for each in events_of(process) if each["event"] == "error")
+        assert process.wait(30) == 1
+    assert re.match(r"ERROR gru seed 0: found a training loss of (nan|inf) at step \d+, ", reason)
+    assert [path.name for path in job_folder.iterdir()] == ["job.json"]
+
+
+def test_a_table_of_features_that_was_changed_is_refused_before_it_is_read(
+    job_folder: Path, tmp_path: Path
+) -> None:
+    job = read_json(job_folder / "job.json")
+    table = tmp_path / "features.parquet"
+    shutil.copy(job["features"]["path"], table)
+    with table.open("ab") as file:
+        file.write(b"\0")
+    job["features"]["path"] = str(table)
+    (job_folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    with process_of(job_folder) as process:
+        (reason,) = (each["reason"] for each in events_of(process) if each["event"] == "error")
+    assert reason.startswith(f"ERROR {table}: found SHA-256 ")
+    assert job["features"]["file_sha256"][:16] in reason
+
+
+# -- the owner -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def training(
+    artifacts: Path, log: Path, *overrides: str, environment: Mapping[str, str] | None = None
+) -> Iterator[psutil.Popen]:
+    """``gridcast train`` on what the first run ingested."""
+    command: Command = (GRIDCAST, "train", "--artifacts", artifacts, *settings(*overrides))
+    environment = {**(environment or clean_environment()), "PYTHONFAULTHANDLER": "1"}
+    with started(*command, log=log, environment=environment) as process:
+        yield process
+
+
+def status_of(process: psutil.Popen, log: Path) -> int:
+    """With which status it ends; one that does not end says first where its threads stand."""
+    with suppress(psutil.TimeoutExpired):
+        return int(process.wait(60))
+    process.send_signal(signal.SIGABRT)  # which Python's fault handler answers
+    process.wait(10)
+    pytest.fail(f"It did not end within 60 s:\n{log.read_text(encoding='utf-8')[-8000:]}")
+
+
+def jobs_of(process: psutil.Popen) -> dict[str, psutil.Process]:
+    """Its training processes, by name of the job."""
+    found = {}
+    for each in process.children(recursive=True):
+        with_arguments = command_of(each)
+        if PROCESS in with_arguments:
+            name = re.search(r"/jobs/(\w+-seed\d+)-", with_arguments[-1])
+            assert name is not None
+            found[name[1]] = each
+    return found
+
+
+def wait_for_training(process: psutil.Popen, log: Path) -> dict[str, psutil.Process]:
+    """Both jobs, once both have ended a pass."""
+
+    def both() -> bool:
+        assert process.poll() is None, log.read_text(encoding="utf-8")
+        told = log.read_text(encoding="utf-8")
+        return all(f"{job}-seed0: pass 1/" in told for job in ("gru", "lstm"))
+
+    wait_for("both jobs to train", both, seconds=60)
+    jobs = jobs_of(process)
+    assert sorted(jobs) == ["gru-seed0", "lstm-seed0"]
+    return jobs
+
+
+@contextmanager
+def endless_training(
+    artifacts: Path, log: Path, *, seconds_to_die: float
+) -> Iterator[tuple[psutil.Popen, list[psutil.Process]]]:
+    """A training under way and what it started; once the body has ended it, all of that is gone."""
+    with training(artifacts, log, *ENDLESS) as process:
+        wait_for_training(process, log)
+        family = process.children(recursive=True)
+        yield process, family
+        psutil.wait_procs(family, timeout=seconds_to_die)
+        assert alive(family) == []
+
+
+def latest_summary(artifacts: Path) -> Summary:
+    return Summary.model_validate_json((artifacts / "runs/latest/summary.json").read_bytes())
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    return copy_artifacts(tmp_path / "artifacts")
+
+
+def mlflow_runs(artifacts: Path) -> set[str]:
+    connection = sqlite3.connect(f"file:{artifacts / 'mlflow' / 'mlflow.db'}?mode=ro", uri=True)
+    rows = connection.execute("SELECT name FROM runs").fetchall()
+    connection.close()
+    return {str(name) for (name,) in rows}
+
+
+def test_a_job_that_hangs_is_killed_at_its_limit_and_leaves_no_process(job_folder: Path) -> None:
+    from gridcast.errors import TrainingJobError
+    from tasks.train.jobs import _run_process
+    from tasks.train.records import Job
+
+    content = read_json(job_folder / "job.json") | {"folder": str(job_folder)}
+    job = Job.model_validate({name: content[name] for name in Job.model_fields})
+    children = Hanging(str(job_folder))
+    children.start()
+    begun = time.monotonic()
+    with pytest.raises(TrainingJobError, match=r"gru-seed0: stopped at its limit of 4 s"):
+        _run_process([job], limit_seconds=4)
+    assert time.monotonic() - begun < 4 + 10
+    children.join(10)
+    assert len(children.found) == 1
+    assert alive(children.found) == []
+
+
+OWNER = """
+import json, sys
+from pathlib import Path
+from tasks.records import Job
+from tasks.train import _run_process
+folder = Path(sys.argv[1])
+content = json.loads((folder / "job.json").read_bytes()) | {"folder": str(folder)}
+job = Job.model_validate({name: content[name] for name in Job.model_fields})
+_run_process([job], limit_seconds=600)
+"""
+
+
+def test_a_process_ends_by_itself_within_seconds_when_its_owner_is_killed(
+    job_folder: Path, tmp_path: Path
+) -> None:
+    change_training(job_folder, passes=3000)
+    with started(sys.executable, "-c", OWNER, job_folder, log=tmp_path / "log.txt") as owner:
+        children = wait_for("the training process", owner.children, seconds=30)
+        assert PROCESS in children[0].cmdline()
+        time.sleep(3)  # it imports torch, and then trains
+        owner.kill()
+        psutil.wait_procs(children, timeout=5)
+        assert alive(children) == []
+    assert not (job_folder / "result.json").exists()
+
+
+class Hanging(threading.Thread):
+    """Stops the training process of a folder as soon as there is one: it hears SIGKILL alone."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.found = folder, list[psutil.Process]()
+
+    def run(self) -> None:
+        def process() -> list[psutil.Process]:
+            return [each for each in psutil.Process().children() if self.folder in command_of(each)]
+
+        self.found = wait_for("the training process", process, seconds=10)
+        for each in self.found:
+            each.suspend()
+
+
+@pytest.fixture(scope="module")
+def killed() -> tuple[Summary, str, Path]:
+    """``gridcast run --fresh`` of two jobs, of which one is killed: summary, log, artifacts."""
+    artifacts = copy_artifacts(session_folder() / "killed")
+    log = session_folder() / "killed.txt"
+    two_jobs = settings(*SMALL_MODEL, "model.cells=[gru]", "training.seeds=[0, 1]")
+    folders = ("--data", small_data(), "--artifacts", artifacts)
+    command: Command = (GRIDCAST, "run", "--fresh", *folders, *two_jobs)
+    with started(*command, log=log, environment=on_a_server()) as process:
+        jobs = wait_for(
+            "two jobs", lambda: len(jobs_of(process)) == 2 and jobs_of(process), seconds=90
+        )
+        jobs["gru-seed1"].kill()
+        assert process.wait(120) == 1, log.read_text("utf-8")
+        assert alive(jobs.values()) == []
+    return latest_summary(artifacts), log.read_text("utf-8"), artifacts
+
+
+def test_a_job_that_is_killed_fails_alone_and_the_run_is_partial(
+    killed: tuple[Summary, str, Path],
+) -> None:
+    summary, log, artifacts = killed
+    assert (summary.status, summary.exit_code) == ("partial", 1)
+    assert summary.models.keys() == {"gru-seed0"}
+    assert summary.failed_jobs.keys() == {"gru-seed1"}
+    assert "killed by signal 9 (SIGKILL)" in summary.failed_jobs["gru-seed1"]
+    assert summary.failed_jobs["gru-seed1"] in log
+    assert "gru-seed1" not in mlflow_runs(artifacts)
+
+
+def test_fresh_does_all_again_and_comes_to_the_same_weights_and_scores(
+    killed: tuple[Summary, str, Path],
+) -> None:
+    summary, _, _ = killed
+    assert len(summary.regions) == NUM_REGIONS
+    assert not any(region.cached for region in summary.regions.values())
+    before, after = first_run().summary.models["gru-seed0"], summary.models["gru-seed0"]
+    assert not after.cached
+    assert after.weights_sha256 == before.weights_sha256
+    assert after.smape == before.smape
+    assert after.mlflow_run_id != before.mlflow_run_id
+
+
+def test_when_all_jobs_fail_nothing_of_them_is_logged_and_the_run_has_failed(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    before = mlflow_runs(artifacts)
+    overrides = [f"training.{key}={json.dumps(value)}" for key, value in NO_NUMBER.items()]
+    log = tmp_path / "log.txt"
+    given = (*SMALL_MODEL, *overrides)
+    with training(artifacts, log, *given, environment=on_a_server()) as process:
+        assert status_of(process, log) == 1, log.read_text("utf-8")
+    summary = latest_summary(artifacts)
+    assert summary.status == "failed"
+    assert sorted(summary.failed_jobs) == ["gru-seed0", "lstm-seed0"]
+    for name, reason in summary.failed_jobs.items():
+        assert f"{name.partition('-')[0]} seed 0: found a training loss of" in reason
+        assert " at step " in reason
+    assert summary.models == {}
+    assert mlflow_runs(artifacts) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all", "status"),
+    [
+        pytest.param(signal.SIGINT, True, 130, id="ctrl_c_of_a_terminal"),
+        pytest.param(signal.SIGTERM, False, 143, id="sigterm"),
+    ],
+)
+def test_an_interrupted_run_ends_within_15_seconds_with_all_its_processes_and_a_summary(
+    artifacts: Path, tmp_path: Path, number: signal.Signals, *, to_all: bool, status: int
+) -> None:
+    log = tmp_path / "log.txt"
+    with endless_training(artifacts, log, seconds_to_die=5) as (process, _):
+        begun = time.monotonic()
+        if to_all:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        assert status_of(process, log) == status, log.read_text("utf-8")
+        assert time.monotonic() - begun < 15
+    summary = latest_summary(artifacts)
+    assert (summary.status, summary.exit_code, summary.models) == ("failed", 1, {})
+    assert list((artifacts / "jobs").glob("*/*-tmp")) == []
+
+
+def test_a_run_whose_prefect_server_is_told_to_end_as_well_still_says_that_it_was_interrupted(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.txt"
+    with endless_training(artifacts, log, seconds_to_die=5) as (process, _):
+        os.killpg(process.pid, signal.SIGTERM)  # as systemd does, and `timeout`
+        assert status_of(process, log) == 128 + signal.SIGTERM, log.read_text("utf-8")
+    summary = latest_summary(artifacts)
+    assert (summary.status, summary.exit_code) == ("failed", 1)
+    assert summary.errors == ["The run was interrupted (TerminationSignal) before it ended"]
+
+
+def test_a_run_that_is_killed_leaves_no_process_and_the_next_one_closes_it(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.txt"
+    with endless_training(artifacts, log, seconds_to_die=15) as (process, family):
+        assert any("uvicorn" in command_of(each) for each in family)
+        process.kill()  # it alone: SIGKILL of a person, or of a kernel short of memory
+        process.wait(10)
+    (killed,) = (
+        path for path in (artifacts / "runs").iterdir() if not (path / "summary.json").exists()
+    )
+    again = gridcast("train", "--artifacts", artifacts, *settings(*SMALL_MODEL))
+    assert again.returncode == 0, again.stderr
+    summary = Summary.model_validate_json((killed / "summary.json").read_bytes())
+    assert (summary.status, summary.errors) == ("failed", [REASON])
+    with closing(sqlite3.connect(artifacts / "prefect" / "prefect.db")) as database:
+        flow_run = read_json(killed / "opened.json")["flow_run_id"]
+        states = dict(database.execute("SELECT id, state_type FROM flow_run").fetchall())
+        assert states[flow_run] == "CRASHED"
+        assert set(states.values()) <= {"COMPLETED", "FAILED", "CRASHED"}
+        running = "SELECT count(*) FROM task_run WHERE state_type IN ('RUNNING', 'PENDING')"
+        assert database.execute(running).fetchone() == (0,)
+
+
+# Of what the process imports. Their values are in the key, or they make the table of features,
+# whose own key is; or they do not touch a model.
+_NOT_OF_A_MODEL = {
+    "gridcast.config", "gridcast.errors", "gridcast.features.columns", "gridcast.config.space",
+    "gridcast.config.data", "gridcast.config.layers", "gridcast.config.learning",
+    "gridcast.config.operation", "gridcast.config.section", "gridcast.config.tree",
+    "gridcast.features.splits", "gridcast.record", "tasks.machine.devices",
+    "tasks.machine.owned_process", "tasks.runs.keys", "tasks.runs.storage",
+}  # fmt: skip
+
+
+def test_all_code_that_trains_a_model_is_part_of_its_key() -> None:
+    """A model is not trained anew while its key stands: no module may be missing there."""
+    where_needed = "gridcast.training.cpu_gradients, gridcast.kernels.recurrence_kernels"
+    code = f"import sys, tasks.train.training_process, {where_needed}; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    modules = {
+        name for name in told.stdout.decode().split() if re.match(r"(gridcast|tasks)\.", name)
+    }
+    assert modules - _NOT_OF_A_MODEL == set(CODE)
+
+
+@pytest.mark.parametrize(
+    ("training", "has_words", "is_warned"),
+    [
+        ({"precision": "bf16"}, False, True),
+        ({"precision": "bf16"}, True, False),
+        ({"precision": "fp16"}, True, True),
+        ({"precision": "fp32"}, False, False),
+        ({"precision": "bf16", "recurrence": "library"}, False, False),
+    ],
+)
+def test_who_asks_a_cpu_for_bits_it_has_no_loops_for_is_warned(
+    *,
+    training: dict[str, str],
+    has_words: bool,
+    is_warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("gridcast.kernels.cpu_kernels.HAS_WORDS", has_words)
+    overrides = tuple(f"training.{name}={value}" for name, value in training.items())
+    warn_of_slow_precision(Config.load("base", overrides=overrides))
+    assert ("expected fp32" in caplog.text) == is_warned
+
+
+def test_a_training_process_starts_without_what_only_other_stages_need() -> None:
+    """scikit-learn alone takes as long to import as all else but PyTorch."""
+    code = "import sys, tasks.train.training_process; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert not {"sklearn", "scipy", "holidays", "numba"} & set(told.stdout.decode().split())
+
+
+def test_a_process_that_computes_keeps_its_memory_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4096")
+    environment = numerical_environment(3)
+    assert environment["OMP_NUM_THREADS"] == "3"
+    assert int(environment["MALLOC_TRIM_THRESHOLD_"]) >= 2**30
+    assert environment["MALLOC_MMAP_THRESHOLD_"] == "4096"
