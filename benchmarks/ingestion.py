@@ -47,10 +47,11 @@ import json, logging, os, resource, sys, time
 from pathlib import Path
 data, artifacts = sys.argv[1:]
 begun = time.perf_counter()
-from tasks.servers import local_settings, start_embedded_prefect
+from tasks.runs.servers import local_settings, start_embedded_prefect
 os.environ.update(local_settings(Path(artifacts)))
 start_embedded_prefect()
-import tasks.added_rows, tasks.data_docs, tasks.expectations
+import tasks.ingest.gate.added_rows, tasks.ingest.gate.data_docs
+import tasks.ingest.gate.region_expectations
 from flows.prepare_data import prepare_data
 logging.disable(logging.WARNING)
 ready, ready_at = time.perf_counter(), time.time()

@@ -16,7 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from gridcast.errors import GridcastError, UsageError
-from tasks.runs import server_watch as end_with
+from tasks.runs import server_watch
 from tasks.runs.storage import check_folder
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def start_embedded_prefect() -> None:
 
     A terminal sends Ctrl-C to all that it started, and a run that is interrupted still reports to
     its server, for minutes if that is gone: what is started here inherits a deaf ear. SIGTERM is
-    made an ordinary exit, at which Prefect stops its server; after SIGKILL ``end_with.py`` does.
+    made an ordinary exit, at which Prefect stops its server; after SIGKILL the watch does.
     """
     from prefect import get_client
     from prefect.server.api.server import SubprocessASGIServer
@@ -73,11 +73,11 @@ def start_embedded_prefect() -> None:
 
 def _end_with_this_process(process_id: int) -> None:
     watcher = subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", end_with.__name__, str(process_id)], stdin=subprocess.PIPE
+        [sys.executable, "-m", server_watch.__name__, str(process_id)], stdin=subprocess.PIPE
     )
 
     def leave_to_prefect() -> None:
-        watcher.communicate(end_with.DONE)
+        watcher.communicate(server_watch.DONE)
 
     atexit.register(leave_to_prefect)  # before Prefect's own, which was registered earlier
 

@@ -11,7 +11,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from gridcast.config import Fitted
-from gridcast.evaluation import fitted_baselines as regression
+from gridcast.evaluation import fitted_baselines
 from gridcast.evaluation.fitted_baselines import (
     CYCLES,
     LAGS,
@@ -36,7 +36,7 @@ LOADS = {"AEP": make_load(900), "DOM": make_load(700, mean_mw=900, seed=1)}
 
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(regression, "_ROUNDS", ROUNDS)
+    monkeypatch.setattr(fitted_baselines, "_ROUNDS", ROUNDS)
     with threadpool_limits(1):  # on tables this small, threads only wait for each other
         yield
 
@@ -128,7 +128,7 @@ def test_lightgbm_comes_to_the_same_on_one_thread_as_on_two(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("lightgbm")
-    monkeypatch.setattr(regression, "_ROUNDS", 3)
+    monkeypatch.setattr(fitted_baselines, "_ROUNDS", 3)
     frame = make_table().frame
     x_TF = lag_features(frame)
     known = ~np.isnan(x_TF[:, 0])

@@ -18,8 +18,9 @@ from tests.builders.pipelines import ROOT, clean_environment, temporary_files
 KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
-from tasks.snapshots import list_snapshots, read_current
-from tasks.storage import has_sha256, remove_leftovers
+from tasks.ingest.snapshots import list_snapshots, read_current
+from tasks.runs.keys import has_sha256
+from tasks.runs.storage import remove_leftovers
 from tests.builders.snapshots import make_table, publish_tables
 
 store, num_trials, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -101,8 +102,8 @@ import json, sys
 from pathlib import Path
 import subprocess
 from gridcast.errors import NoSpaceError
-from tasks.snapshots import read_current
-from tasks.storage import has_sha256
+from tasks.ingest.snapshots import read_current
+from tasks.runs.keys import has_sha256
 from tests.builders.snapshots import make_table, publish_tables
 
 mount = Path(sys.argv[1])

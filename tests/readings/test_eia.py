@@ -25,7 +25,7 @@ from gridcast.readings.eia import (
 from gridcast.readings.parsing import parse_region
 from tests.builders.values import make_config
 
-NEW_YEAR = datetime(2026, 1, 1)  # noqa: DTZ001 - UTC, as everywhere in gridcast.eia
+NEW_YEAR = datetime(2026, 1, 1)  # noqa: DTZ001 - UTC, as everywhere in gridcast.readings.eia
 
 
 def make_row(**changes: object) -> dict[str, object]:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gridcast.errors import Fault, RegionRefusedError
-from gridcast.readings import quarantine as set_aside
+from gridcast.readings import quarantine
 from gridcast.readings.local_time import RegionLoad
 from gridcast.readings.parsing import parse_region
 from gridcast.readings.quality import flag_readings

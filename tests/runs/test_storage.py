@@ -12,7 +12,7 @@ import pytest
 
 import gridcast
 from gridcast.errors import EXIT_USAGE, IntegrityError, UsageError
-from tasks.runs import storage
+from tasks.runs import keys
 from tasks.runs.keys import code_sha256, has_sha256, key_of, require_sha256, sha256_of
 from tasks.runs.storage import (
     check_folder,
@@ -165,19 +165,19 @@ def test_the_codes_hash_changes_with_the_source_of_a_named_module_only(
     before = code_sha256("gridcast.readings.parsing", "gridcast.readings.quality")
     assert before == code_sha256("gridcast.readings.quality", "gridcast.readings.parsing")
     assert before != code_sha256("gridcast.readings.parsing")
-    monkeypatch.setattr(storage, "_ROOT", copy.parent)
+    monkeypatch.setattr(keys, "_ROOT", copy.parent)
     assert code_sha256("gridcast.readings.parsing", "gridcast.readings.quality") == before
-    with (copy / "series.py").open("a") as file:
+    with (copy / "features" / "series.py").open("a") as file:
         file.write("# a change\n")
     assert code_sha256("gridcast.readings.parsing", "gridcast.readings.quality") == before
-    with (copy / "quality.py").open("a") as file:
+    with (copy / "readings" / "quality.py").open("a") as file:
         file.write("# a change\n")
     assert code_sha256("gridcast.readings.parsing", "gridcast.readings.quality") != before
 
 
 def test_a_module_that_does_not_exist_has_no_hash() -> None:
     with pytest.raises(FileNotFoundError):
-        code_sha256("gridcast.parsin")
+        code_sha256("gridcast.readings.parsin")
 
 
 def test_storage_keeps_the_newest_files(tmp_path: Path) -> None:

@@ -224,8 +224,8 @@ def test_a_job_that_hangs_is_killed_at_its_limit_and_leaves_no_process(job_folde
 OWNER = """
 import json, sys
 from pathlib import Path
-from tasks.records import Job
-from tasks.train import _run_process
+from tasks.train.records import Job
+from tasks.train.jobs import _run_process
 folder = Path(sys.argv[1])
 content = json.loads((folder / "job.json").read_bytes()) | {"folder": str(folder)}
 job = Job.model_validate({name: content[name] for name in Job.model_fields})

@@ -16,7 +16,7 @@ from gridcast.config import Cell, Config
 from gridcast.features.splits import TEST, TRAIN, VALIDATION
 from gridcast.features.table import build_features
 from gridcast.features.windows import scored_origins, tile_origins
-from gridcast.training import prediction as scoring
+from gridcast.training import prediction
 from gridcast.training.data import TrainingData
 from gridcast.training.forecaster import RecurrentForecaster
 from gridcast.training.prediction import Scored, score
@@ -89,7 +89,7 @@ def test_where_a_window_holds_one_origin_each_forecast_is_that_of_its_own_window
 def test_a_tile_gives_each_of_its_origins_what_reading_up_to_it_gives(
     horizon: int, steps_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "_STEPS_AT_ONCE", {"cpu": steps_at_once})
+    monkeypatch.setattr(prediction, "_STEPS_AT_ONCE", {"cpu": steps_at_once})
     config, data = make_setup(horizon=horizon)
     forecaster = make_forecaster(config, data)
     scored = score(forecaster, data, TEST, config)

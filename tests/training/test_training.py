@@ -22,7 +22,7 @@ from gridcast.errors import ConfigError, NotFiniteError, UsageError
 from gridcast.features.splits import TRAIN
 from gridcast.features.windows import Ints, cut_pass, train_starts
 from gridcast.kernels.adam import StackedAdam
-from gridcast.training import step as optimization
+from gridcast.training import step
 from gridcast.training.clock import Progress
 from gridcast.training.forecaster import RecurrentForecaster
 from gridcast.training.gradients import BatchGradient
@@ -348,7 +348,7 @@ def recorded_steps() -> Iterator[list[tuple[Tensor, float]]]:
             super().step(grad_SP, rate)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimization, "StackedAdam", Recorded)
+        patch.setattr(step, "StackedAdam", Recorded)
         yield steps
 
 
