@@ -159,7 +159,7 @@ def test_refused_and_flagged_rows_are_one_table_that_parquet_gives_back(tmp_path
 def test_of_very_many_rows_the_first_of_the_file_are_set_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(set_aside, "MOST_ROWS", 3)
+    monkeypatch.setattr(quarantine, "MOST_ROWS", 3)
     assert flagged(make_doubtful_csv())["source_line"].tolist() == [130, 131, 217]
     assert refused(make_csv(["x"] * 9))["source_line"].tolist() == [2, 3, 4]
 
