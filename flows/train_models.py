@@ -11,10 +11,11 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import PartialFailureError, TrackingError
 from tasks.evaluate.publish_report import publish_report
+from tasks.evaluate.records import Evaluation
 from tasks.evaluate.score_models import evaluate_models
 from tasks.ingest.region import load_ingestion
 from tasks.machine.owned_process import owned_processes
-from tasks.runs.run import open_run
+from tasks.runs.run import Run, open_run
 from tasks.track.log_models import prepare_tracking, track_models
 from tasks.track.record_lineage import record_lineage
 from tasks.train.build_features import make_features
@@ -27,7 +28,7 @@ from tasks.train.jobs import (
     train_model,
     train_together,
 )
-from tasks.train.records import FittedBaseline, TrainedJob
+from tasks.train.records import Features, FittedBaseline, TrainedJob
 
 # A thread only waits for its job's process; each job has its own.
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=32))
@@ -65,35 +66,50 @@ def train_models(
         with run.timed("build_features"):
             features = make_features(run, ingestion.published)
         with run.timed("train_models"), owned_processes():
-            jobs = plan_jobs(run, features)
-            prepared = prepare_tracking.submit(run)
-            baselines = plan_baselines(run, features, num_beside=len(jobs))
-            futures: dict[str, PrefectFuture[Any]] = {
-                job.name: fit_baseline.submit(run, job) for job in baselines
-            }
-            shared = [train_together.submit(run, group) for group in share_devices(run, jobs)]
-            tried = outcomes_of(shared)
-            futures |= {job.name: train_model.submit(run, job, tried) for job in jobs}
-            waited: list[PrefectFuture[Any]] = [prepared, *futures.values()]
-            wait(waited)
-            trained, fitted, failed = _sort({name: each.state for name, each in futures.items()})
-            record_jobs(run, failed)
+            trained, fitted, failed = _train_all(run, features)
         if not trained:
             raise PartialFailureError(failed.values(), summary=run.summary_path)
         with run.timed("evaluate_models"):
             evaluation = evaluate_models(run, features, trained, fitted)
         with run.timed("track_models"):
-            tracked = track_models(run, features, trained, evaluation, return_state=True)
-            untracked = tracked.result(raise_on_failure=False)
-            if isinstance(untracked, TrackingError):
-                run.leave("tracking", {"errors": [str(untracked)]})
-            else:
-                evaluation = tracked.result()
+            evaluation = _track(run, features, trained, evaluation)
         with run.timed("report"):
             report = publish_report(run, ingestion, evaluation)
         with run.timed("record_lineage"):
             record_lineage(run, ingestion, features, [*trained, *fitted], evaluation)
         return report
+
+
+def _train_all(
+    run: Run, features: Features
+) -> tuple[list[TrainedJob], list[FittedBaseline], dict[str, str]]:
+    """All models and baselines side by side: what was trained, what was fitted, what failed."""
+    jobs = plan_jobs(run, features)
+    prepared = prepare_tracking.submit(run)
+    baselines = plan_baselines(run, features, num_beside=len(jobs))
+    futures: dict[str, PrefectFuture[Any]] = {
+        job.name: fit_baseline.submit(run, job) for job in baselines
+    }
+    shared = [train_together.submit(run, group) for group in share_devices(run, jobs)]
+    tried = outcomes_of(shared)
+    futures |= {job.name: train_model.submit(run, job, tried) for job in jobs}
+    waited: list[PrefectFuture[Any]] = [prepared, *futures.values()]
+    wait(waited)
+    trained, fitted, failed = _sort({name: each.state for name, each in futures.items()})
+    record_jobs(run, failed)
+    return trained, fitted, failed
+
+
+def _track(
+    run: Run, features: Features, trained: list[TrainedJob], evaluation: Evaluation
+) -> Evaluation:
+    """Log the models; a tracking server that is down costs the run its status, not its results."""
+    tracked = track_models(run, features, trained, evaluation, return_state=True)
+    untracked = tracked.result(raise_on_failure=False)
+    if isinstance(untracked, TrackingError):
+        run.leave("tracking", {"errors": [str(untracked)]})
+        return evaluation
+    return tracked.result()
 
 
 def _sort(
