@@ -17,7 +17,7 @@ INSTALLED := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run ui test test-core fuzz check format lock lock-upgrade bench bench-seed clean
+.PHONY: help setup run ui test test-core fuzz mutants check format lock lock-upgrade bench bench-seed clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ test-core: setup ## The tests that need neither Prefect nor patience
 fuzz: setup ## Search for bytes that break a promise of the parser, SECONDS=600 long
 	@$(PIP) install --no-deps $(FUZZER)
 	$(VENV)/bin/python -m tests.fuzz.fuzz_parser -max_total_time=$(SECONDS) $(ARGS)
+
+mutants: setup ## Change the code in small ways and see whether the tests notice (10 minutes)
+	$(VENV)/bin/python -m tests.mutations.run $(ARGS)
 
 check: setup ## Format, lint, types, import contracts, doctests
 	$(VENV)/bin/ruff format --check .

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from tasks.runs.run import Run
 
 _CODE = (
-    "feature_columns",
-    "features",
-    "holiday_dates",
-    "quality",
-    "scaling",
-    "series",
-    "splits",
-    "windows",
+    "features.columns",
+    "features.holiday_dates",
+    "features.scaling",
+    "features.series",
+    "features.splits",
+    "features.table",
+    "features.windows",
+    "readings.quality",
 )
 _CONFIG: Any = {
     "ingestion": {"timezone"}, "features": True, "scaling": True, "split": True, "windows": True,

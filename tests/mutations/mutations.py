@@ -1,0 +1,240 @@
+"""Small changes of the code, each of which a test has to notice.
+
+They stand at lines that choose, key, shift time, judge or compute: where a slip would pass in
+silence. ``old`` occurs once in its file, which ``tests/policy/test_mutations.py`` holds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """A change of one line, and the tests that are to notice it."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+    @property
+    def name(self) -> str:
+        """What it changes, on one line."""
+        return f"{self.file}: {' '.join(self.old.split())} -> {' '.join(self.new.split())}"
+
+
+TIME = "tests/readings/test_parsing.py tests/readings/test_utc_labels.py"
+SERIES, SPLITS = "tests/features/test_series.py", "tests/features/test_splits.py"
+FEATURES, WINDOWS = "tests/features/test_features.py", "tests/features/test_windows.py"
+QUALITY, SCALING = "tests/readings/test_quality.py", "tests/features/test_scaling.py"
+METRICS, NAIVE = "tests/evaluation/test_metrics.py", "tests/evaluation/test_naive_forecasts.py"
+PREDICTION, TRAINING = "tests/training/test_prediction.py", "tests/training/test_training.py"
+CONTESTANTS = "tests/evaluation"
+LOOPS = "tests/kernels/test_cpu_recurrence.py tests/training/test_cpu_gradients.py"
+ADAM = "tests/kernels/test_adam.py"
+
+_LOCAL = "gridcast/readings/local_time.py"
+_QUALITY = "gridcast/readings/quality.py"
+_APPENDING = "gridcast/readings/appending.py"
+_SERIES = "gridcast/features/series.py"
+_SPLITS = "gridcast/features/splits.py"
+_SCALING = "gridcast/features/scaling.py"
+_TABLE = "gridcast/features/table.py"
+_WINDOWS = "gridcast/features/windows.py"
+_METRICS = "gridcast/evaluation/metrics.py"
+_NAIVE = "gridcast/evaluation/naive_forecasts.py"
+_PREDICTION = "gridcast/training/prediction.py"
+_FORECASTER = "gridcast/training/forecaster.py"
+
+MUTATIONS = (
+    # time
+    Mutation(
+        _LOCAL,
+        'if config.label == "hour_ending" else 0 * _HOUR',
+        'if config.label != "hour_ending" else 0 * _HOUR',
+        TIME,
+    ),
+    Mutation(
+        _LOCAL,
+        "summer.where(~is_second[unclear.index], winter)",
+        "winter.where(~is_second[unclear.index], summer)",
+        TIME,
+    ),
+    Mutation(_LOCAL, "if swapped < jump:", "if swapped > jump:", TIME),
+    Mutation(
+        _LOCAL, "np.lexsort((lines, -loads, start[tied]))", "np.lexsort((lines, start[tied]))", TIME
+    ),
+    Mutation(_LOCAL, "allowed = 2 if is_repeated[group.index[0]] else 1", "allowed = 2", TIME),
+    Mutation(
+        _APPENDING,
+        '<= context["local_label"].iloc[_SETTLED:].min()',
+        '<= context["local_label"].min()',
+        "tests/readings/test_appending.py",
+    ),
+    # what is doubtful
+    Mutation(
+        _QUALITY,
+        '"dropout": load_N < dropout * median_N',
+        '"dropout": load_N > dropout * median_N',
+        QUALITY,
+    ),
+    Mutation(
+        _QUALITY,
+        "before = load_N[max(0, row - reference_hours) : row]",
+        "before = load_N[max(0, row - reference_hours) : row + 24]",
+        QUALITY,
+    ),
+    Mutation(
+        _QUALITY,
+        "> (rules.max_flat_hours or np.inf)",
+        ">= (rules.max_flat_hours or np.inf)",
+        QUALITY,
+    ),
+    # gaps, parts, scales
+    Mutation(
+        _SERIES,
+        "filled[step] = filled[step - 1] if np.isnan(value) else value",
+        "filled[step] = filled[step - 1]",
+        SERIES,
+    ),
+    Mutation(_SERIES, "run > rules.max_fill_hours", "run > rules.max_fill_hours + 1", SERIES),
+    Mutation(
+        _SERIES,
+        '"is_trusted": observed & ~is_imputed & ~is_doubtful',
+        '"is_trusted": observed & ~is_doubtful',
+        SERIES,
+    ),
+    Mutation(
+        _SERIES,
+        'is_doubtful = (steps["flag"] != NO_FLAG) & rules.exclude_flagged',
+        'is_doubtful = (steps["flag"] != NO_FLAG) & False',
+        SERIES,
+    ),
+    Mutation(_SPLITS, "max(0, len(readings) - config.article_lookback)", "len(readings)", SPLITS),
+    Mutation(
+        _SPLITS,
+        "parts[trusted[len(trusted) - num_validation :]] = VALIDATION",
+        "parts[trusted[:num_validation]] = VALIDATION",
+        SPLITS,
+    ),
+    Mutation(
+        _SPLITS,
+        "trusted = np.flatnonzero(is_trusted_T[:first_test])",
+        "trusted = np.flatnonzero(is_trusted_T)",
+        SPLITS,
+    ),
+    Mutation(
+        _SCALING,
+        "return (load_mw - self.offset_mw) / self.scale_mw",
+        "return (load_mw - self.offset_mw) * self.scale_mw",
+        SCALING,
+    ),
+    Mutation(_SCALING, "float(1.0 / minmax.scale_[0])", "float(minmax.scale_[0])", SCALING),
+    Mutation(
+        _TABLE,
+        'part_T == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)',
+        "~np.isnan(load_mw)",
+        FEATURES,
+    ),
+    # features
+    Mutation(
+        _TABLE, "lagged = _shift(load_T, lag - 1)", "lagged = _shift(load_T, lag - 2)", FEATURES
+    ),
+    Mutation(
+        _TABLE,
+        'next_hour = steps["timestamp"] + pd.Timedelta(hours=1)',
+        'next_hour = steps["timestamp"]',
+        FEATURES,
+    ),
+    Mutation(
+        _TABLE,
+        "np.nan_to_num(_shift(is_holiday_T, lag)) for lag",
+        "np.nan_to_num(_shift(is_holiday_T, lag - 1)) for lag",
+        FEATURES,
+    ),
+    Mutation(
+        _TABLE, "out[steps:] = values_T[:-steps]", "out[:-steps] = values_T[steps:]", FEATURES
+    ),
+    # windows
+    Mutation(
+        _WINDOWS,
+        "usable &= _count(steps.part_T > TRAIN, 0, span, len(usable)) == 0\n",
+        "\n",
+        WINDOWS,
+    ),
+    Mutation(
+        _WINDOWS,
+        "usable &= _count(~steps.is_input_T, 0, config.lookback, len(usable)) == 0\n",
+        "\n",
+        WINDOWS,
+    ),
+    Mutation(
+        _WINDOWS,
+        "np.random.default_rng([seed, pass_number])",
+        "np.random.default_rng([seed, 0])",
+        f"{WINDOWS} {TRAINING}",
+    ),
+    Mutation(
+        _WINDOWS,
+        "np.random.default_rng([seed, pass_number])",
+        "np.random.default_rng([0, pass_number])",
+        f"{WINDOWS} {TRAINING}",
+    ),
+    Mutation(
+        _WINDOWS,
+        "np.random.default_rng(pass_number).integers(config.stride)",
+        "np.random.default_rng(0).integers(config.stride)",
+        WINDOWS,
+    ),
+    Mutation(
+        _WINDOWS,
+        "usable &= _count(steps.part_T == part, first, span, len(usable)) == config.horizon",
+        "usable &= _count(steps.part_T == part, first, span, len(usable)) > 0",
+        WINDOWS,
+    ),
+    Mutation(
+        _WINDOWS, "usable &= _count(~steps.is_input_T, 0, first, len(usable)) == 0\n", "\n", WINDOWS
+    ),
+    Mutation(
+        _WINDOWS,
+        "return np.flatnonzero(usable) + config.warmup",
+        "return np.flatnonzero(usable) + config.warmup + 1",
+        WINDOWS,
+    ),
+    # judging
+    Mutation(
+        _METRICS,
+        "half_sum = (np.abs(y_true) + np.abs(y_pred)) / 2",
+        "half_sum = np.abs(y_true)",
+        METRICS,
+    ),
+    Mutation(
+        _METRICS,
+        "load_mw[season_length:] - load_mw[:-season_length]",
+        "load_mw[1:] - load_mw[:-1]",
+        METRICS,
+    ),
+    Mutation(
+        _NAIVE,
+        'back = lag * np.ceil(ahead_N / lag).astype("int64")',
+        "back = np.full_like(ahead_N, lag)",
+        NAIVE,
+    ),
+    Mutation(
+        _NAIVE, "(region_T[np.maximum(source, 0)] == region_T[step_N])", "(source >= 0)", NAIVE
+    ),
+    # forecasting
+    Mutation(
+        _PREDICTION,
+        "origins[:, None] + np.arange(1, windows.horizon + 1)",
+        "origins[:, None] + np.arange(0, windows.horizon)",
+        PREDICTION,
+    ),
+    Mutation(_PREDICTION, "forecaster.eval()\n", "\n", f"{PREDICTION} {TRAINING}"),
+    Mutation(
+        _FORECASTER,
+        "x_BOF[..., LOAD, None] + config.change_scale * y_BOH",
+        "x_BOF[..., LOAD, None] + y_BOH",
+        "tests/training/test_forecaster.py",
+    ),
+)
