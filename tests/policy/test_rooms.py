@@ -6,6 +6,7 @@ What import-linter cannot say stands here; the floors are contracts in ``pyproje
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_FILES, MOST_LINES, MOST_LINES_OF_A_FUNCTION = 12, 400, 50
+MOST_FILES_OF_THE_WALK = 35
 KERNELS = ROOT / "gridcast" / "kernels"
 # Prefect without a task: why each one has to know it.
 KNOWS_PREFECT = {
@@ -144,3 +146,11 @@ def test_who_is_excused_from_that_rule_still_needs_it() -> None:
     for name in KNOWS_PREFECT:
         assert not by_name[name].is_a_stage, name
         assert any(each.partition(".")[0] == "prefect" for each in by_name[name].imported()), name
+
+
+def test_the_walk_of_a_row_names_files_in_order_and_no_more_than_35() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    walk = re.findall(r"(\d+)\. `([a-z_/]+\.py)`", page)
+    assert [int(number) for number, _ in walk] == list(range(1, len(walk) + 1))
+    assert 20 < len(walk) <= MOST_FILES_OF_THE_WALK
+    assert [name for _, name in walk if not (ROOT / name).is_file()] == []
