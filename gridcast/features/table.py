@@ -85,7 +85,8 @@ def region_features(
     else:
         next_hour = steps["timestamp"] + pd.Timedelta(hours=1)
         local = next_hour.dt.tz_convert(config.ingestion.timezone)
-        features = _base_features(load, local, config.features)
+        features = load_features(load, config.features)
+        features |= calendar_features(local, config.features)
     target = np.where(part_T > 0, scale.scale(load_mw), 0.0)
     region_T = pd.Categorical.from_codes(
         [regions.index(region)] * len(steps), categories=pd.Index(regions)
@@ -127,12 +128,11 @@ def names_of_features(config: FeaturesConfig) -> list[str]:
     return [LOAD_FEATURE, "x_load_change", *with_changes, *waves, *_holiday_names(config)]
 
 
-def _base_features(
-    load_T: np.ndarray,
-    next_local: pd.Series[pd.Timestamp],
-    config: FeaturesConfig,
-) -> dict[str, np.ndarray]:
-    """The load, its last change, the load at each lag of the hour being forecast, its calendar."""
+def load_features(load_T: np.ndarray, config: FeaturesConfig) -> dict[str, np.ndarray]:
+    """The load, its last change, and the load at each lag of the hour being forecast.
+
+    ``load_T`` is scaled; further dimensions may stand before ``T``, series side by side.
+    """
 
     def change(values: np.ndarray) -> np.ndarray:
         return np.asarray(config.change_gain * np.nan_to_num(values - _shift(values, 1)))
@@ -142,6 +142,14 @@ def _base_features(
         lagged = _shift(load_T, lag - 1)
         features[f"x_lag_{lag}h"] = np.where(np.isnan(lagged), load_T, lagged)
         features[f"x_lag_{lag}h_change"] = change(lagged)
+    return features
+
+
+def calendar_features(
+    next_local: pd.Series[pd.Timestamp], config: FeaturesConfig
+) -> dict[str, np.ndarray]:
+    """The calendar of the hours being forecast (local time), which is known years ahead."""
+    features = dict[str, np.ndarray]()
     turns = (
         next_local.dt.hour / 24, next_local.dt.day_of_week / 7, next_local.dt.day_of_year / 365.25
     )  # fmt: skip
@@ -200,5 +208,5 @@ def _shift(values_T: np.ndarray, steps: int) -> np.ndarray:
     if steps == 0:
         return values_T
     out = np.full_like(values_T, np.nan)
-    out[steps:] = values_T[:-steps]
+    out[..., steps:] = values_T[..., :-steps]
     return out

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from gridcast.config import Cell, Config
-from gridcast.features.table import build_features
+from gridcast.features.table import build_features, names_of_features
 from gridcast.training.data import TrainingData
-from gridcast.training.forecaster import weights_sha256
+from gridcast.training.forecaster import RecurrentForecaster, weights_sha256
 from gridcast.training.loop import TrainedModel, train_model
 from tests.builders.values import make_config, make_load, make_load_frame, make_training_data
 
@@ -31,7 +31,7 @@ def tiny(profile: str = "base", **sections: Mapping[str, object]) -> Config:
         defaults["windows"] = {"lookback": 10, "warmup": 9}
         defaults["model"] = {"hidden_size": 4, "region_units": 0}
     for section, values in sections.items():
-        defaults[section] = {**defaults[section], **values}
+        defaults[section] = {**defaults.get(section, {}), **values}
     return make_config(profile, **defaults)
 
 
@@ -49,3 +49,14 @@ def train(
 
 def weights_of(config: Config, data: TrainingData | None = None, **job: Any) -> str:  # noqa: ANN401
     return weights_sha256(train(config, data, **job).forecaster)
+
+
+def make_forecaster(
+    config: Config, cell: Cell, *, seed: int = 0, num_regions: int = 2
+) -> RecurrentForecaster:
+    """A forecaster that has learned nothing."""
+    torch.manual_seed(seed)
+    return RecurrentForecaster(
+        config.model, cell=cell, num_features=len(names_of_features(config.features)),
+        horizon=config.windows.horizon, num_regions=num_regions,
+    )  # fmt: skip

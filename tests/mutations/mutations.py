@@ -153,7 +153,10 @@ MUTATIONS = (
         FEATURES,
     ),
     Mutation(
-        _TABLE, "out[steps:] = values_T[:-steps]", "out[:-steps] = values_T[steps:]", FEATURES
+        _TABLE,
+        "out[..., steps:] = values_T[..., :-steps]",
+        "out[..., :-steps] = values_T[..., steps:]",
+        FEATURES,
     ),
     # windows
     Mutation(
