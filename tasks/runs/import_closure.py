@@ -7,6 +7,8 @@ Nothing is listed by hand but ``LEFT_OUT``, what no result depends on though it 
 from __future__ import annotations
 
 import ast
+import re
+from contextlib import suppress
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -22,6 +24,7 @@ ROOT: Final = Path(gridcast.__file__).resolve().parent.parent
 _PACKAGES: Final = ("gridcast", "tasks", "flows")
 # What a module reads from its own folder: kernels as source, templates of pages.
 _READ_BESIDE: Final = (".cu", ".css", ".jinja")
+_IMPORT: Final = re.compile(rb"\bimport\b *(\()?")
 
 # Modules (of a package, all of them) and why no kept result depends on them. What only they import
 # is not followed; a test asks that it is named here too.
@@ -69,12 +72,16 @@ def closure_of(modules: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
     if unknown := [name for name in todo if name not in known]:
         message = f"{', '.join(unknown)}: no module of {', '.join(_PACKAGES)} in {root}"
         raise FileNotFoundError(message)
-    found: dict[str, Path] = {}
+    seen, found = set[str](), dict[str, Path]()
     while todo:
         name = todo.pop()
-        if name in known and name not in found and not is_left_out(name):
+        if name in seen or name not in known:
+            continue
+        seen.add(name)
+        todo += _packages_of(name)  # whose own code runs too
+        if not is_left_out(name):
             found[name] = known[name]
-            todo += [*_packages_of(name), *imports_of(name, known[name])]
+            todo += imports_of(name, known[name])
     return found
 
 
@@ -103,13 +110,27 @@ def imports_of(module: str, source: Path) -> frozenset[str]:
 @cache
 def _imports_in(source: bytes, package: str) -> frozenset[str]:
     names: set[str] = set()
-    for each in _import_statements(ast.parse(source).body):
+    for each in _import_statements(_parsed(source).body):
         if isinstance(each, ast.Import):
             names.update(alias.name for alias in each.names)
         else:
             origin = resolve_name("." * each.level + (each.module or ""), package)
             names.update((origin, *(f"{origin}.{alias.name}" for alias in each.names)))
     return frozenset(name for name in names if name.partition(".")[0] in _PACKAGES)
+
+
+def _parsed(source: bytes) -> ast.Module:
+    """The module down to its last import: to parse what comes after it would take most of the time.
+
+    If it cannot be cut there, as within a string, it is parsed as a whole.
+    """
+    found = list(_IMPORT.finditer(source))
+    if not found:
+        return ast.Module(body=[], type_ignores=[])
+    end = source.find(b")" if found[-1][1] else b"\n", found[-1].end())
+    with suppress(SyntaxError):
+        return ast.parse(source[: end + 1] if end > 0 else source)
+    return ast.parse(source)
 
 
 def _import_statements(body: Sequence[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
