@@ -39,6 +39,7 @@ from gridcast.config.section import (
     RegionName,
     Section,
     Share,
+    Unkeyed,
 )
 from gridcast.config.tree import Config
 
@@ -76,6 +77,7 @@ __all__ = [
     "TrackingConfig",
     "TrainingConfig",
     "TuningConfig",
+    "Unkeyed",
     "WindowsConfig",
     "merged",
     "profile_names",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -10,7 +10,21 @@ from pydantic import (
     model_validator,
 )
 
-from gridcast.config.section import Cell, Count, Fitted, Harmonics, Positive, Section, Share
+from gridcast.config.section import (
+    Cell,
+    Count,
+    Fitted,
+    Harmonics,
+    Positive,
+    Section,
+    Share,
+    Unkeyed,
+)
+
+_JOB_EACH: Final = Unkeyed("there is a job for each, and its own is in its key")
+_WHERE: Final = Unkeyed("where and how fast it is computed; a job's key has the device's type")
+_LIMIT: Final = Unkeyed("how long may be computed; what is stopped leaves no result")
+_SEARCH: Final = Unkeyed("how, and how long, is searched: a study's trials stand, however found")
 
 
 class FeaturesConfig(Section):
@@ -79,7 +93,9 @@ class WindowsConfig(Section):
 class ModelConfig(Section):
     """The network; GRU and LSTM differ in the cell only."""
 
-    cells: tuple[Cell, ...] = Field(min_length=1, description="one job a cell and seed")
+    cells: Annotated[tuple[Cell, ...], _JOB_EACH] = Field(
+        min_length=1, description="one job a cell and seed"
+    )
     hidden_size: Count = Field(description="units of a layer")
     num_layers: Count = Field(description="recurrent layers")
     dropout: float = Field(ge=0.0, lt=1.0, description="between layers, in training (share)")
@@ -92,8 +108,12 @@ class ModelConfig(Section):
 class TrainingConfig(Section):
     """How the network is fitted, and on what."""
 
-    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N")
-    seeds: tuple[int, ...] = Field(min_length=1, description="one job a cell and seed")
+    device: Annotated[str, _WHERE] = Field(
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N"
+    )
+    seeds: Annotated[tuple[int, ...], _JOB_EACH] = Field(
+        min_length=1, description="one job a cell and seed"
+    )
     passes: Count = Field(description="times through the training part")
     max_steps: Count | None = Field(description="stop after so many steps; null: all")
     batch_size: Count = Field(description="windows a step")
@@ -116,14 +136,18 @@ class TrainingConfig(Section):
     recurrence: Literal["auto", "library"] = Field(
         description="auto (ours where it fits and is faster) or library (PyTorch's)"
     )
-    threads: Count | None = Field(description="CPU threads a job; null: the cores shared out")
-    jobs_per_device: Count | None = Field(
+    threads: Annotated[Count | None, _WHERE] = Field(
+        description="CPU threads a job; null: the cores shared out"
+    )
+    jobs_per_device: Annotated[Count | None, _WHERE] = Field(
         description="jobs at a time on a device; null: 2 on a GPU, on a CPU its cores"
     )
-    confirm_above_hours: Positive | None = Field(
+    confirm_above_hours: Annotated[Positive | None, _LIMIT] = Field(
         description="on a CPU, refuse a longer training without --yes (h); null: never"
     )
-    time_limit_seconds: Positive = Field(description="a job is stopped after this (s)")
+    time_limit_seconds: Annotated[Positive, _LIMIT] = Field(
+        description="a job is stopped after this (s)"
+    )
 
     @model_validator(mode="after")
     def _shares_are_alike(self) -> Self:
@@ -143,7 +167,9 @@ class TrainingConfig(Section):
 class BaselinesConfig(Section):
     """What is fitted on lags and calendar beside the networks, and held against them."""
 
-    fitted: tuple[Fitted, ...] = Field(description="each in a process of its own")
+    fitted: Annotated[tuple[Fitted, ...], _JOB_EACH] = Field(
+        description="each in a process of its own"
+    )
 
     @field_validator("fitted")
     @classmethod
@@ -157,15 +183,23 @@ class BaselinesConfig(Section):
 class TuningConfig(Section):
     """How better settings are searched for, and among which."""
 
-    trials: Count = Field(description="of a study in all, those of earlier runs counted")
-    hours: Positive | None = Field(description="no trial begins later (h); null: no limit")
-    at_once: Count | None = Field(description="trials at a time; null: one a GPU, one on a CPU")
-    seed: int = Field(ge=0, description="of the sampler")
+    trials: Annotated[Count, _SEARCH] = Field(
+        description="of a study in all, those of earlier runs counted"
+    )
+    hours: Annotated[Positive | None, _SEARCH] = Field(
+        description="no trial begins later (h); null: no limit"
+    )
+    at_once: Annotated[Count | None, _SEARCH] = Field(
+        description="trials at a time; null: one a GPU, one on a CPU"
+    )
+    seed: Annotated[int, _SEARCH] = Field(ge=0, description="of the sampler")
     objective: Literal["mean_of_jobs", "mean_forecast"] = Field(
         description="validation sMAPE of each job, then the mean; or of the jobs' mean forecast"
     )
-    random_trials: Count = Field(description="before results guide the sampler and the pruner")
-    prune_from: Share | None = Field(
+    random_trials: Annotated[Count, _SEARCH] = Field(
+        description="before results guide the sampler and the pruner"
+    )
+    prune_from: Annotated[Share | None, _SEARCH] = Field(
         description="share of its training after which a trial may be given up; null: never"
     )
     space: dict[str, dict[str, Any] | None] = Field(description="what is searched, see `space`")

@@ -1,9 +1,10 @@
-"""What every section of the configuration is made of."""
+"""What every section of the configuration is made of, and which of its fields keys hold."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -50,7 +51,47 @@ def _check_name(name: object) -> object:
 RegionName = Annotated[str, BeforeValidator(_check_name)]
 
 
+@dataclass(frozen=True, slots=True)
+class Unkeyed:
+    """Marks a field that no key of a result holds, and says ``why`` no result depends on it.
+
+    ``threads: Annotated[Count | None, Unkeyed("...")] = Field(...)``; a field without the mark
+    matters. An unkeyed field is not searched either: no value of it gives a better model.
+    """
+
+    why: str
+
+
 class Section(BaseModel):
     """A part of the tree: immutable, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def keyed_fields(cls) -> tuple[str, ...]:
+        """The names of the fields on which a result can depend: those that are not unkeyed."""
+        return tuple(
+            name
+            for name, field in cls.model_fields.items()
+            if not any(isinstance(mark, Unkeyed) for mark in field.metadata)
+        )
+
+    def keyed(self, *names: str) -> dict[str, Any]:
+        """Its keyed fields as JSON, those of sections below it too: what belongs into a key.
+
+        ``names``: of these fields alone, as the parts that a stage is given.
+
+        Raises:
+            KeyError: one of ``names`` is no field, or an unkeyed one.
+        """
+        fields: dict[str, Any] = _keyed(self, self.model_dump(mode="json"))
+        return {name: fields[name] for name in names or fields}
+
+
+def _keyed(value: object, dumped: Any) -> Any:  # noqa: ANN401 - JSON
+    """``dumped``, the JSON of ``value``, without the unkeyed fields of the sections in it."""
+    if isinstance(value, Section):
+        return {name: _keyed(getattr(value, name), dumped[name]) for name in value.keyed_fields()}
+    if isinstance(value, dict):
+        return {key: _keyed(value[key], each) for key, each in dumped.items()}
+    return dumped

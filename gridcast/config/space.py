@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
@@ -20,14 +20,11 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-# What stays as it is in every trial. All must be held against the same labels and see none of the
-# test part; a seed that is chosen is luck; the rest does not change a model.
-_FIXED = {
-    "scaling": {"fit_on"},
-    "windows": {"unit", "horizon"},
-    "model": {"cells"},
-    "training": {"device", "seeds", "threads", "confirm_above_hours", "time_limit_seconds"},
-}
+    from gridcast.config.section import Section
+
+# What stays as it is in every trial, beside what is unkeyed: all must be held against the same
+# labels and see none of the test part.
+_FIXED = {"scaling": {"fit_on"}, "windows": {"unit", "horizon"}}
 _RANGE_KEYS = {"low", "high", "log"}
 _A_SEARCH = "a list of choices, a range as {low: 1, high: 9, log: true}, or null (not searched)"
 
@@ -64,7 +61,7 @@ Search = Choices | Range
 Space = dict[str, Search]  # by setting, such as ``model.hidden_size``
 
 
-def read_space(tree: Mapping[str, Any], sections: Mapping[str, BaseModel]) -> Space:
+def read_space(tree: Mapping[str, Any], sections: Mapping[str, Section]) -> Space:
     """The space that ``tree`` describes, for settings of ``sections``.
 
     Raises:
@@ -90,8 +87,8 @@ def setting_fault(key: str, found: object, expected: str) -> PydanticCustomError
     )
 
 
-def _read_search(name: str, key: str, told: object, section: BaseModel) -> Search:
-    known = [each for each in type(section).model_fields if each not in _FIXED.get(name, ())]
+def _read_search(name: str, key: str, told: object, section: Section) -> Search:
+    known = [each for each in section.keyed_fields() if each not in _FIXED.get(name, ())]
     setting = f"{name}.{key}"
     if key not in known:
         raise setting_fault(setting, key, f"a setting that is searched: {', '.join(known)}")
@@ -102,7 +99,7 @@ def _read_search(name: str, key: str, told: object, section: BaseModel) -> Searc
     raise setting_fault(setting, told, _A_SEARCH)
 
 
-def _read_range(setting: str, told: dict[str, Any], section: BaseModel) -> Range:
+def _read_range(setting: str, told: dict[str, Any], section: Section) -> Range:
     kinds = _kinds_of(section, setting)
     if not kinds & {int, float}:
         raise setting_fault(setting, told, "a list of choices: it is no number")
@@ -117,12 +114,12 @@ def _read_range(setting: str, told: dict[str, Any], section: BaseModel) -> Range
     return Range(low, high, log=log, whole=float not in kinds)
 
 
-def _kinds_of(section: BaseModel, setting: str) -> set[type]:
+def _kinds_of(section: Section, setting: str) -> set[type]:
     hint = get_type_hints(type(section))[setting.partition(".")[2]]
     return set(get_args(hint)) or {hint}
 
 
-def _checked(setting: str, value: object, section: BaseModel) -> Any:  # noqa: ANN401
+def _checked(setting: str, value: object, section: Section) -> Any:  # noqa: ANN401
     """``value`` as the setting would have it, whatever the settings beside it are."""
     key = setting.partition(".")[2]
     field = type(section).model_fields[key]

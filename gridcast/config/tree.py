@@ -11,7 +11,7 @@ The key in the YAML file, the field's name and the argument's name are the same 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -40,18 +40,23 @@ from gridcast.config.learning import (
     WindowsConfig,
 )
 from gridcast.config.operation import EvaluationConfig, TrackingConfig
-from gridcast.config.section import Section
+from gridcast.config.section import Section, Unkeyed
 from gridcast.config.space import Space, read_space
 from gridcast.errors import ConfigError
 
 _SEARCHED = ("features", "scaling", "windows", "model", "training")  # not `split`: see `space`
+_FILE: Final = Unkeyed("names a file, whose values are in the keys")
 
 
 class Config(Section):
     """Everything a run can be told."""
 
-    profile_on_cuda: str | None = Field(description="profile laid over this one on a GPU")
-    rules_file: str = Field(description="YAML file of the rules, from the folder of its profile")
+    profile_on_cuda: Annotated[str | None, _FILE] = Field(
+        description="profile laid over this one on a GPU"
+    )
+    rules_file: Annotated[str, _FILE] = Field(
+        description="YAML file of the rules, from the folder of its profile"
+    )
     rules: RulesConfig
     ingestion: IngestionConfig
     features: FeaturesConfig

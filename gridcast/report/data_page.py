@@ -20,7 +20,7 @@ from gridcast.report.data_profile import FlaggedStretch, RegionProfile
 
 MOST_STRETCHES: Final = 24
 _FOLDER: Final = Path(__file__).parent
-TEMPLATES: Final = (_FOLDER / "data_page.html.jinja", _FOLDER / "report.css")
+_TEMPLATE: Final = "data_page.html.jinja"
 
 
 class RegionChange(NamedTuple):
@@ -141,4 +141,4 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,.0f}"
-    return environment.get_template(TEMPLATES[0].name)
+    return environment.get_template(_TEMPLATE)

@@ -41,7 +41,7 @@ class Origin(Record):
     """Where the CSVs of a folder came from, and which hours their labels name.
 
     ``utc``: the end of an hour in UTC. ``local``: as ``ingestion.timezone`` and
-    ``ingestion.label`` say.
+    ``ingestion.label`` say. ``settings`` and ``code_sha256`` are what a synthetic set was made by.
     """
 
     source: SourceKind
@@ -50,6 +50,7 @@ class Origin(Record):
     fetched_at: str | None = None
     sha256: str | None = None
     settings: dict[str, int] = Field(default_factory=dict)
+    code_sha256: str = ""
     skipped: dict[str, str] = Field(default_factory=dict)
     regions: dict[str, FetchedRegion] = Field(default_factory=dict)
 

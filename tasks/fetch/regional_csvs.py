@@ -16,7 +16,8 @@ from gridcast.readings.synthetic import csv_bytes, synthesize, synthetic_regions
 from tasks.fetch.marker import Origin, read_origin, require_own, write_origin
 from tasks.fetch.records import SourceFile, Sources
 from tasks.fetch.unpacking import check_archive, is_archive, unpack_archive
-from tasks.runs.keys import file_sha256
+from tasks.runs.import_closure import code_sha256
+from tasks.runs.keys import file_sha256, key_of
 from tasks.runs.storage import publishing_folder, write_bytes
 
 if TYPE_CHECKING:
@@ -95,12 +96,17 @@ def list_sources(folder: Path) -> Sources:
 
 
 def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
-    """Write the synthetic set to ``folder``, unless it is there already.
+    """Write the synthetic set to ``folder``, unless it is there already, made by the same code.
 
     Raises:
         UsageError: the folder holds regional CSVs that are not a synthetic set.
     """
-    origin = Origin(source="synthetic", name="synthetic", settings=config.model_dump())
+    origin = Origin(
+        source="synthetic",
+        name="synthetic",
+        settings=config.keyed(),
+        code_sha256=code_sha256("gridcast.readings.synthetic"),
+    )
     require_own(folder, "synthetic")
     if folder.is_dir() and read_origin(folder) == origin:
         return
@@ -119,8 +125,9 @@ def _write_set(folder: Path, config: SyntheticConfig, origin: Origin) -> None:
 
 
 def _unpacked(archive: Path, folder: Path, limits: ArchivesConfig) -> Sources:
-    """The archive's files, unpacked once for the same bytes below ``folder``."""
-    unpacked = folder / file_sha256(archive)[:16]
+    """The archive's files, unpacked once by the same code for the same bytes below ``folder``."""
+    code = code_sha256("tasks.fetch.unpacking")
+    unpacked = folder / key_of(archive=file_sha256(archive), code=code)[:16]
     if not unpacked.is_dir():
         unpack_archive(archive, unpacked, limits=limits)
         _log.info("Unpacked %s to %s", archive, unpacked)

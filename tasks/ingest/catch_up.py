@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gridcast.readings.appending import append_rows, rows_to_judge
-from gridcast.readings.quarantine import flagged_rows
 from tasks.ingest.gate.validation import refused_of_added
+from tasks.ingest.reading import read_grown
 from tasks.ingest.records import CaughtUp, Published
 from tasks.ingest.region_store import (
     find_region,
     read_source,
     remember_region,
-    set_aside,
     store_of,
-    store_region,
     tell_region,
 )
-from tasks.ingest.region_tables import newest_tables, read_whole_table
+from tasks.ingest.region_tables import newest_tables
 from tasks.runs.cached_state import unchanged
-from tasks.runs.keys import sha256_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +27,6 @@ if TYPE_CHECKING:
     from gridcast.config import Labels
     from gridcast.readings.records import RegionRecord
     from tasks.fetch.records import SourceFile, Sources
-    from tasks.ingest.region_store import Source
     from tasks.runs.run import Run
 
 _AT_ONCE = 2  # files looked at: their tables are in memory
@@ -81,45 +75,8 @@ def _look(run: Run, file: SourceFile, last: RegionRecord, labels: Labels) -> _Kn
     record = find_region(run, file.region, source_sha256=source.sha256, labels=labels)
     if record is not None:
         return _Known(file.region, record)
-    return _read_grown(run, file, source, last, labels)
-
-
-def _read_grown(
-    run: Run, file: SourceFile, source: Source, last: RegionRecord, labels: Labels
-) -> _Known | None:
-    """Read on from where the file ended before; its table is stored, and not yet to be found."""
-    content, num_bytes = source.content, last.source_bytes
-    known = _read_before(run, file.region, content[:num_bytes], last, labels)
-    if known is None:
-        return None
-    rules = run.config.rules.of(file.region)
-    load = append_rows(
-        known,
-        content[num_bytes:],
-        region=file.region,
-        file=str(file.path),
-        config=run.config.ingestion.reading(labels),
-        rules=rules.flagged,
-    )
-    if load is None:
-        return None
-    flagged = flagged_rows(content, load.frame, region=file.region, rules=rules.flagged)
-    set_aside(run, file.region, [flagged])
-    record = store_region(run, load, source)
-    added = rows_to_judge(load, record, num_known=len(known), required=rules.required)
-    return _Known(file.region, record, added)
-
-
-def _read_before(
-    run: Run, region: str, content: bytes, last: RegionRecord, labels: Labels
-) -> pd.DataFrame | None:
-    """The table of ``content``, if it is that of ``last``, read by the same rules and code."""
-    if not content or sha256_of(content) != last.source_sha256:
-        return None
-    record = find_region(run, region, source_sha256=last.source_sha256, labels=labels)
-    if record is None:
-        return None
-    return read_whole_table(Path(record.path), source_sha256=last.source_sha256)
+    grown = read_grown(run, file, source, last, labels)
+    return None if grown is None else _Known(file.region, *grown)
 
 
 def _remember(run: Run, known: _Known, labels: Labels) -> None:

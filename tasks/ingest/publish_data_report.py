@@ -14,7 +14,6 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.errors import Fault
 from gridcast.readings.snapshots import SnapshotChanges
 from gridcast.report.data_page import (
-    TEMPLATES,
     Changes,
     DataFacts,
     RegionChange,
@@ -24,20 +23,14 @@ from gridcast.report.data_page import (
 from gridcast.report.data_profile import profile_region
 from tasks.ingest.records import Ingestion
 from tasks.runs.cached_state import unchanged
-from tasks.runs.keys import code_sha256, file_sha256, has_sha256, key_of
+from tasks.runs.import_closure import code_sha256
+from tasks.runs.keys import file_sha256, has_sha256, key_of
 from tasks.runs.storage import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     from gridcast.report.data_profile import RegionProfile
     from tasks.runs.run import Run
 
-_CODE = (
-    "gridcast.report.data_profile",
-    "gridcast.features.series",
-    "gridcast.report.data_figures",
-    "gridcast.report.data_page",
-    "tasks.ingest.publish_data_report",
-)
 _log = logging.getLogger("gridcast.data_report")
 
 
@@ -117,6 +110,6 @@ def _key(run: Run, ingestion: Ingestion) -> str:
         regions=regions,
         refused=_refused(run, ingestion),
         data=ingestion.data.model_dump(mode="json"),
-        rules=run.config.model_dump(mode="json", include={"ingestion", "rules"}),
-        code=[code_sha256(*_CODE), *(file_sha256(path) for path in TEMPLATES)],
+        rules=run.config.keyed("ingestion", "rules"),
+        code=code_sha256(__name__),
     )

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import Fault, RegionRefusedError, UsageError
-from gridcast.readings.parsing import parse_region
-from gridcast.readings.quality import flag_readings
-from gridcast.readings.quarantine import flagged_rows, refused_rows
 from gridcast.readings.records import DataRecord, RegionRecord
 from tasks.fetch.records import Sources
-from tasks.ingest.gate.validation import build_docs, require_expectations
+from tasks.ingest.gate.validation import build_docs
+from tasks.ingest.reading import read_whole
 from tasks.ingest.records import Ingestion, Published
 from tasks.ingest.region_store import (
     find_region,
     read_source,
     remember_region,
-    set_aside,
     set_aside_of,
     store_of,
-    store_region,
     tell_region,
 )
 from tasks.ingest.snapshot_changes import tell_changes
@@ -36,10 +32,8 @@ from tasks.runs.storage import write_json
 
 if TYPE_CHECKING:
     from gridcast.config import Labels
-    from gridcast.readings.local_time import RegionLoad
     from tasks.runs.run import Run
 
-_RULES: Any = {"ingestion", "rules"}
 _log = logging.getLogger("gridcast.ingest")
 
 
@@ -58,8 +52,7 @@ def ingest_region(run: Run, region: str, source: Path, labels: Labels = "local")
         if known is not None:
             tell_region(region, known)
             return unchanged(Published(region=region, record=known))
-    load = _read_and_check(run, read.content, region=region, file=str(source), labels=labels)
-    record = store_region(run, load, read)
+    record = read_whole(run, read, region=region, file=str(source), labels=labels)
     remember_region(run, region, record, labels)
     tell_region(region, record)
     return Published(region=region, record=record)
@@ -94,7 +87,7 @@ def record_ingestion(
         data=data,
         published=passed,
         refused=set_aside,
-        rules_sha256=key_of(rules=run.config.model_dump(mode="json", include=_RULES)),
+        rules_sha256=key_of(rules=run.config.keyed("ingestion", "rules")),
     )
     ingestion = Ingestion(
         dataset=sources.dataset,
@@ -155,25 +148,6 @@ def _loaded(run: Run, record: RegionRecord) -> RegionRecord:
     path = store_of(run) / record.path
     require_sha256(path, record.file_sha256)
     return record.model_copy(update={"cached": True, "path": str(path)})
-
-
-def _read_and_check(
-    run: Run, content: bytes, *, region: str, file: str, labels: Labels
-) -> RegionLoad:
-    """Parse, flag, check; set aside what is flagged or refused, whatever becomes of the region."""
-    rules, aside = run.config.rules.of(region).flagged, []
-    try:
-        reading = run.config.ingestion.reading(labels)
-        load = parse_region(content, region=region, file=file, config=reading)
-        load.frame["flag"] = flag_readings(load.frame["load_mw"], rules)
-        aside.append(flagged_rows(content, load.frame, region=region, rules=rules))
-        require_expectations(run, load, file=file)
-    except RegionRefusedError as error:
-        aside.append(refused_rows(content, error.rows, region=region))
-        raise
-    finally:
-        set_aside(run, region, aside)
-    return load
 
 
 def _record_refusal(run: Run, error: RegionRefusedError) -> RegionRecord:

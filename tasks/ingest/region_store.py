@@ -9,9 +9,9 @@ import pandas as pd
 
 from gridcast.readings.quality import NO_FLAG
 from gridcast.readings.records import RegionRecord
-from tasks.ingest.gate.validation import GATE_CODE
 from tasks.ingest.region_tables import find_table, remember_table, store_table
-from tasks.runs.keys import code_sha256, key_of, sha256_of
+from tasks.runs.import_closure import code_sha256
+from tasks.runs.keys import key_of, sha256_of
 from tasks.runs.storage import publishing
 
 if TYPE_CHECKING:
@@ -21,18 +21,7 @@ if TYPE_CHECKING:
     from gridcast.readings.local_time import RegionLoad
     from tasks.runs.run import Run
 
-_CODE = (
-    "gridcast.readings.appending",
-    "gridcast.readings.parsing",
-    "gridcast.readings.quality",
-    "gridcast.readings.quarantine",
-    "gridcast.readings.snapshots",
-    "tasks.ingest.catch_up",
-    "tasks.ingest.region",
-    "tasks.ingest.region_store",
-    "tasks.ingest.region_tables",
-    *GATE_CODE,
-)
+_READING = "tasks.ingest.reading"  # what makes a record
 _log = logging.getLogger("gridcast.ingest")
 
 
@@ -120,9 +109,9 @@ def _key(run: Run, region: str, source_sha256: str, labels: Labels) -> str:
     return key_of(
         source=source_sha256,
         region=region,
-        labels=run.config.ingestion.reading(labels).model_dump(mode="json"),
-        rules=run.config.rules.of(region).model_dump(mode="json", include={"required", "flagged"}),
-        code=code_sha256(*_CODE),
+        labels=run.config.ingestion.reading(labels).keyed(),
+        rules=run.config.rules.of(region).keyed("required", "flagged"),
+        code=code_sha256(_READING),
     )
 
 

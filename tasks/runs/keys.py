@@ -1,15 +1,15 @@
-"""Hashes and keys: of bytes, of files, of code, of all that a result depends on."""
+"""Hashes and keys: of bytes, of files, of all that a result depends on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import gridcast
 from gridcast.errors import IntegrityError
 
-_ROOT = Path(gridcast.__file__).resolve().parent.parent
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def sha256_of(content: bytes | str) -> str:
@@ -42,18 +42,3 @@ def require_sha256(path: Path, expected: str) -> None:
 def key_of(**parts: object) -> str:
     """A key for work that depends on exactly these parts: SHA-256 of their canonical JSON."""
     return sha256_of(json.dumps(parts, sort_keys=True, default=str))
-
-
-def all_modules() -> list[str]:
-    """The names of every module of gridcast, tasks and flows."""
-    folders = ("gridcast", "tasks", "flows")
-    paths = (path for name in folders for path in sorted((_ROOT / name).rglob("*.py")))
-    return [".".join(path.relative_to(_ROOT).with_suffix("").parts) for path in paths]
-
-
-def code_sha256(*modules: str) -> str:
-    """SHA-256 of the source of modules (``gridcast.readings.parsing``), and of their kernels."""
-    sources = [_ROOT / f"{module.replace('.', '/')}.py" for module in sorted(modules)]
-    kernels = [source.with_suffix(".cu") for source in sources]
-    paths = sources + [kernel for kernel in kernels if kernel.is_file()]
-    return sha256_of(b"\0".join(path.read_bytes() for path in paths))

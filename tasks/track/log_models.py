@@ -16,7 +16,8 @@ from gridcast.errors import TrackingError
 from gridcast.evaluation.contestants import told_regions
 from gridcast.report.figures import draw_error_heat_map, draw_panels, draw_scores
 from tasks.evaluate.records import Evaluation
-from tasks.runs.keys import all_modules, code_sha256, key_of, require_sha256
+from tasks.runs.import_closure import all_code_sha256, code_sha256
+from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.storage import read_json, write_json
 from tasks.track.mlflow_client import open_client, tracking_uri
 from tasks.train.records import Features, TrainedJob
@@ -29,12 +30,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gridcast.track")
 _PROGRAM = "model.pt2"
 _BATCH = 1000  # metrics; a server takes no more at once
-_CODE = (
-    "tasks.track.log_models",
-    "tasks.track.served_model",
-    "gridcast.report.figures",
-    "gridcast.evaluation.contestants",
-)
+_SECTIONS = ("features", "scaling", "split", "windows", "model", "training")  # logged as parameters
+_SERVED = "tasks.track.served_model"  # whose file goes with the model
 
 
 @task(name="prepare-tracking", cache_policy=NO_CACHE)
@@ -75,7 +72,7 @@ def track_models(
         experiment_id = _experiment_id(run, client)
         for each in trained:
             name = each.job.name
-            run_id = _known_run(run, client, each) or _log_model(
+            run_id = _known_run(run, client, each, evaluation) or _log_model(
                 run, client, experiment_id, features, each, evaluation
             )
             models[name] = models[name].model_copy(update={"mlflow_run_id": run_id})
@@ -95,12 +92,18 @@ def _client(run: Run) -> MlflowClient:
     return open_client(_uri(run))
 
 
-def _known_run(run: Run, client: MlflowClient, trained: TrainedJob) -> str | None:
+def _known_run(
+    run: Run, client: MlflowClient, trained: TrainedJob, evaluation: Evaluation
+) -> str | None:
     """The MLflow run of an earlier pipeline run with the same job, if it is still there."""
     from mlflow.exceptions import MlflowException
 
     known = read_json(trained.file("mlflow.json"))
-    if known is None or known["key"] != _tracking_key(run, trained) or not trained.cached:
+    if (
+        known is None
+        or known["key"] != _tracking_key(run, trained, evaluation)
+        or not trained.cached
+    ):
         return None
     try:
         found = client.get_run(known["run_id"])
@@ -112,14 +115,15 @@ def _known_run(run: Run, client: MlflowClient, trained: TrainedJob) -> str | Non
     return str(known["run_id"])
 
 
-def _tracking_key(run: Run, trained: TrainedJob) -> str:
+def _tracking_key(run: Run, trained: TrainedJob, evaluation: Evaluation) -> str:
     return key_of(
         uri=_uri(run),
-        experiment=run.config.tracking.experiment,
         job=trained.job.key,
         weights=trained.weights_sha256,
-        evaluation=run.config.evaluation.model_dump(mode="json"),
-        code=code_sha256(*_CODE),
+        metrics=_final_metrics(trained, evaluation),
+        config=run.config.keyed(*_SECTIONS, "evaluation", "tracking"),
+        rules=run.config.rules.default.keyed("flagged", "repaired"),
+        code=code_sha256(__name__, _SERVED),
     )
 
 
@@ -148,7 +152,8 @@ def _log_model(
         client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")
         client.log_dict(run_id, _how_to_use(features, run), "model_input.json")
         _log_program(trained, features, run)
-    write_json(trained.file("mlflow.json"), {"key": _tracking_key(run, trained), "run_id": run_id})
+    key = _tracking_key(run, trained, evaluation)
+    write_json(trained.file("mlflow.json"), {"key": key, "run_id": run_id})
     _log.info("%s: MLflow run %s", name, run_id)
     return run_id
 
@@ -193,7 +198,7 @@ def _tags(run: Run, features: Features, trained: TrainedJob) -> dict[str, str]:
         "data_kind": str(ingestion.get("kind", "")),
         "data_folder": str(ingestion.get("folder", "")),
         "data_sha256": key_of(regions=contents),
-        "code_sha256": code_sha256(*all_modules()),
+        "code_sha256": all_code_sha256(),
         "features_sha256": features.file_sha256,
         "features_key": features.key,
         "weights_sha256": trained.weights_sha256,
@@ -205,9 +210,7 @@ def _tags(run: Run, features: Features, trained: TrainedJob) -> dict[str, str]:
 def _params(run: Run, trained: TrainedJob) -> list[Any]:
     from mlflow.entities import Param
 
-    sections = run.config.model_dump(
-        mode="json", include={"features", "scaling", "split", "windows", "model", "training"}
-    )
+    sections = run.config.model_dump(mode="json", include=set(_SECTIONS))
     flat = {
         f"{section}.{key}": value
         for section, keys in sections.items()
@@ -230,13 +233,10 @@ def _params(run: Run, trained: TrainedJob) -> list[Any]:
     return [Param(key, str(value)) for key, value in (flat | own).items()]
 
 
-def _metrics(trained: TrainedJob, evaluation: Evaluation) -> list[Any]:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
+def _final_metrics(trained: TrainedJob, evaluation: Evaluation) -> dict[str, float]:
     model = evaluation.models[trained.job.name]
     told = told_regions(model.smape_by_region)
-    final = {
+    return {
         "smape": model.smape,
         "mae": model.mae,
         "rmse": model.rmse,
@@ -251,6 +251,13 @@ def _metrics(trained: TrainedJob, evaluation: Evaluation) -> list[Any]:
             if each.kind == "naive"  # those that there are in every run
         },
     }
+
+
+def _metrics(trained: TrainedJob, evaluation: Evaluation) -> list[Any]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    final = _final_metrics(trained, evaluation)
     metrics = [Metric(name, value, now, 0) for name, value in final.items()]
     end = trained.history[-1]["elapsed_seconds"] or 0.0
     for progress in trained.history:

@@ -30,7 +30,8 @@ from gridcast.readings.local_time import content_sha256
 from gridcast.readings.parsing import parse_region
 from gridcast.readings.records import Snapshot
 from gridcast.readings.snapshots import snapshot_id
-from tasks.runs.keys import all_modules, code_sha256, file_sha256, key_of
+from tasks.runs.import_closure import all_code_sha256
+from tasks.runs.keys import file_sha256, key_of
 from tasks.runs.storage import read_json
 from tasks.track.mlflow_client import download, open_client, read_uri
 
@@ -182,7 +183,7 @@ class Recomputation:
         if self._is_other_code:
             raise UnlikeError(
                 where="gridcast, tasks, flows",
-                found=f"code {_code_of_today()[:16]}…",
+                found=f"code {all_code_sha256()[:16]}…",
                 expected=f"{link.facts['code_sha256'][:16]}…, the code of version "
                 f"{link.facts['version']} that made the run",
                 state="other code",
@@ -192,11 +193,10 @@ class Recomputation:
     def _check_features(self, link: Link) -> str:
         """The key from its parts, the parts from the links before, the table from the regions."""
         _check_key(link)
-        contents = {
-            each.name.removeprefix("region "): each.facts["content_sha256"]
-            for each in self.lineage.of("region")
-        }
+        contents = self._facts_of_regions("content_sha256")
         require_parts("the key's regions", contents, link.parts["regions"])
+        tables = self._facts_of_regions("table_sha256")
+        require_parts("the key's tables", tables, link.parts.get("tables", {}))
         for section, parts in link.parts["config"].items():
             require_parts(f"the key's {section}", self._spec(section), parts)
         written = next(path for path in link.files if path.endswith(".parquet"))
@@ -281,11 +281,15 @@ class Recomputation:
 
     @cached_property
     def _is_other_code(self) -> bool:
-        return self.lineage.link("code").facts["code_sha256"] != _code_of_today()
+        return self.lineage.link("code").facts["code_sha256"] != all_code_sha256()
 
     @cached_property
     def _config(self) -> Config:
         return Config.model_validate(self.lineage.link("config").parts["config"])
+
+    def _facts_of_regions(self, fact: str) -> dict[str, str]:
+        links = self.lineage.of("region")
+        return {each.name.removeprefix("region "): each.facts[fact] for each in links}
 
     def _spec(self, section: str) -> dict[str, Any]:
         return self.lineage.link(f"spec {section}").parts
@@ -333,7 +337,3 @@ def _home(written: str) -> str:
     """The folder that is deleted as a whole: ``jobs/<job>``, ``runs/<run>``, ``mlflow``."""
     first, *rest = Path(written).parts
     return first if first == "mlflow" or not rest else f"{first}/{rest[0]}"
-
-
-def _code_of_today() -> str:
-    return code_sha256(*all_modules())

@@ -14,7 +14,8 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.audit.lineage import Lineage, Link
 from gridcast.errors import TrackingError
 from tasks.ingest.snapshots import manifest_path
-from tasks.runs.keys import all_modules, code_sha256, file_sha256, key_of
+from tasks.runs.import_closure import all_code_sha256
+from tasks.runs.keys import file_sha256, key_of
 from tasks.track.mlflow_client import (
     LATEST,
     LINEAGE_TAG,
@@ -145,7 +146,7 @@ def _spec_links(run: Run) -> Iterator[Link]:
         key=key_of(config=config),
     )
     packages = {name: version(name) for name in _PACKAGES}
-    facts = {"version": version("gridcast"), "code_sha256": code_sha256(*all_modules())}
+    facts = {"version": version("gridcast"), "code_sha256": all_code_sha256()}
     yield Link(kind="code", name="code", facts=facts | packages)
 
 

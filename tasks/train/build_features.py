@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.readings.records import RegionRecord
 from tasks.runs.cached_state import unchanged
-from tasks.runs.keys import code_sha256, file_sha256, has_sha256, key_of, require_sha256
+from tasks.runs.import_closure import code_sha256
+from tasks.runs.keys import file_sha256, has_sha256, key_of
 from tasks.runs.storage import keep_newest, publishing, read_json, write_json
-from tasks.train.feature_table import write_features
+from tasks.train.feature_table import read_region, write_features
 from tasks.train.records import Features
 
 if TYPE_CHECKING:
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
 
     from tasks.runs.run import Run
 
-_CODE = (
-    "features.columns",
-    "features.holiday_dates",
-    "features.scaling",
-    "features.series",
-    "features.splits",
-    "features.table",
-    "features.windows",
-    "readings.quality",
-)
-_CONFIG: Any = {
-    "ingestion": {"timezone"}, "features": True, "scaling": True, "split": True, "windows": True,
-}  # fmt: skip
 _KEPT_TABLES = 4
 _log = logging.getLogger("gridcast.features")
 
@@ -49,16 +36,15 @@ def make_features(
     The newest few tables stay, and those ``in_use`` (paths).
     """
     contents = {name: region.content_sha256 for name, region in sorted(regions.items())}
-    config = run.config.model_dump(mode="json", include=_CONFIG)
-    rules = {
-        name: run.config.rules.of(name).model_dump(mode="json", include={"flagged", "repaired"})
-        for name in contents
-    }
-    code = code_sha256(*(f"gridcast.{module}" for module in _CODE), "tasks.train.feature_table")
+    rules = run.config.rules
     parts = {
-        "regions": contents, "config": config, "rules": rules, "code": code,
+        "regions": contents,
+        "tables": {name: regions[name].table_sha256 for name in contents},  # flags are in them too
+        "config": run.config.keyed("ingestion", "features", "scaling", "split", "windows"),
+        "rules": {name: rules.of(name).keyed("flagged", "repaired") for name in contents},
+        "code": code_sha256("tasks.train.feature_table"),
         "holidays": version("holidays"),
-    }  # fmt: skip
+    }
     key = key_of(**parts)
     path = run.artifacts / "features" / f"{key[:16]}.parquet"
     known = read_json(path.with_suffix(".json"))
@@ -68,7 +54,7 @@ def make_features(
         return unchanged(features)
     with publishing(path) as temporary:
         built = write_features(
-            temporary, sorted(regions), lambda name: _read(regions[name]), run.config
+            temporary, sorted(regions), lambda name: read_region(regions[name]), run.config
         )
     features = Features(
         path=str(path), file_sha256=file_sha256(path), key=key, parts=parts, **built._asdict()
@@ -80,11 +66,6 @@ def make_features(
         keep_newest(list(others), num=_KEPT_TABLES)
     _leave(run, features)
     return features
-
-
-def _read(region: RegionRecord) -> pd.DataFrame:
-    require_sha256(Path(region.path), region.file_sha256)
-    return pd.read_parquet(region.path)
 
 
 def _leave(run: Run, features: Features) -> None:

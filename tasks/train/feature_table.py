@@ -6,6 +6,7 @@ It knows no orchestrator: benchmarks write tables with it on a machine that has 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
@@ -15,12 +16,13 @@ import pyarrow.parquet as pq
 from gridcast.features.columns import feature_columns
 from gridcast.features.table import region_features
 from gridcast.features.windows import WindowsRecord, count_windows, steps_of
+from tasks.runs.keys import require_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from gridcast.config import Config
+    from gridcast.readings.records import RegionRecord
 
 # Of a row group: what the one who reads it has in memory beside what it makes of it.
 _ROWS_AT_ONCE = 1 << 18
@@ -54,6 +56,16 @@ def write_features(
             windows = windows.plus(count_windows(steps_of(frame), config.windows))
             names = feature_columns(frame.columns)
     return Built(scales, names, windows, imputed)
+
+
+def read_region(region: RegionRecord) -> pd.DataFrame:
+    """A region's published readings.
+
+    Raises:
+        IntegrityError: the table is not the one that was published.
+    """
+    require_sha256(Path(region.path), region.file_sha256)
+    return pd.read_parquet(region.path)
 
 
 @contextmanager

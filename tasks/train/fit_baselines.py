@@ -15,7 +15,8 @@ from gridcast.errors import ConfigError, TrainingJobError
 from tasks.machine.devices import find_devices
 from tasks.machine.owned_process import Work, run_owned
 from tasks.runs.cached_state import unchanged
-from tasks.runs.keys import code_sha256, has_sha256, key_of
+from tasks.runs.import_closure import code_sha256
+from tasks.runs.keys import has_sha256, key_of
 from tasks.runs.storage import read_json, write_json
 from tasks.train.records import BaselineJob, Features, FittedBaseline
 
@@ -23,12 +24,7 @@ if TYPE_CHECKING:
     from gridcast.config import Config, Fitted
     from tasks.runs.run import Run
 
-_CODE = (
-    "gridcast.evaluation.fitted_baselines",
-    "gridcast.features.splits",
-    "gridcast.features.windows",
-    "tasks.train.fitting_process",
-)
+_PROCESS = "tasks.train.fitting_process"
 _PACKAGES: dict[Fitted, str] = {
     "linear": "scikit-learn",
     "histogram_boosting": "scikit-learn",
@@ -93,7 +89,7 @@ def fit_baseline(run: Run, job: BaselineJob) -> FittedBaseline:
     (Path(job.folder) / "result.json").unlink(missing_ok=True)
     work = Work(
         name=job.name,
-        module="tasks.train.fitting_process",
+        module=_PROCESS,
         folder=Path(job.folder),
         threads=job.threads,
         limit_seconds=run.config.training.time_limit_seconds,
@@ -111,10 +107,10 @@ def _job(run: Run, features: Features, kind: Fitted, threads: int) -> BaselineJo
     parts = {
         "features": features.key,
         "file": features.file_sha256,
-        "config": run.config.model_dump(mode="json", include={"windows": True}),
+        "config": run.config.keyed("windows"),
         "kind": kind,
         "package": f"{_PACKAGES[kind]} {version(_PACKAGES[kind])}",
-        "code": code_sha256(*_CODE),
+        "code": code_sha256(_PROCESS),
     }
     key = key_of(**parts)
     folder = run.artifacts / "jobs" / f"{kind}-{key[:12]}"

@@ -27,7 +27,8 @@ from tasks.machine.owned_process import Work, run_owned
 from tasks.machine.progress import board, describe
 from tasks.machine.slots import jobs_per_device, slots
 from tasks.runs.cached_state import unchanged
-from tasks.runs.keys import code_sha256, has_sha256, key_of
+from tasks.runs.import_closure import code_sha256
+from tasks.runs.keys import has_sha256, key_of
 from tasks.runs.storage import read_json, write_json
 from tasks.train.records import Features, Job, TrainedJob
 
@@ -37,29 +38,7 @@ if TYPE_CHECKING:
     from gridcast.config import Config
     from tasks.runs.run import Run
 
-CODE = (  # that a model depends on, and so its key
-    "gridcast.kernels.adam",
-    "gridcast.training.cpu_gradients",
-    "gridcast.kernels.cpu_kernels",
-    "gridcast.kernels.cpu_recurrence",
-    "gridcast.kernels.dropout",
-    "gridcast.training.gradients",
-    "gridcast.evaluation.metrics",
-    "gridcast.training.forecaster",
-    "gridcast.kernels.nvrtc",
-    "gridcast.training.step",
-    "gridcast.kernels.cuda_graph",
-    "gridcast.kernels.recurrence",
-    "gridcast.kernels.recurrence_kernels",
-    "gridcast.training.prediction",
-    "gridcast.training.stack",
-    "gridcast.training.loop",
-    "gridcast.training.clock",
-    "gridcast.training.data",
-    "gridcast.features.windows",
-    "tasks.train.model_file",
-    "tasks.train.training_process",
-)
+PROCESS = "tasks.train.training_process"
 _log = logging.getLogger("gridcast.train")
 
 
@@ -120,14 +99,14 @@ def _plan(
         parts = {
             "features": features.key,
             "file": features.file_sha256,
-            "config": _what_matters(config),
+            "config": config.keyed("windows", "model", "training"),
             "cell": cell,
             "seed": seed,
             "device": devices.device_type,
             "scored": list(scored),
             "torch": version("torch"),
             "numba": version("numba") if devices.device_type == "cpu" else None,
-            "code": code_sha256(*CODE),
+            "code": code_sha256(PROCESS),
         }
         key = key_of(**parts)
         name = f"{cell}-seed{seed}"
@@ -269,7 +248,7 @@ def _work(jobs: list[Job], limit_seconds: float) -> Work:
     first, *others = jobs
     return Work(
         name=", ".join(job.name for job in jobs),
-        module="tasks.train.training_process",
+        module=PROCESS,
         folder=Path(first.folder),
         beside=tuple(Path(job.folder) for job in others),
         threads=first.threads,
@@ -304,23 +283,3 @@ def _require_patience(run: Run, config: Config, features: Features, *, num_cores
     )
     if limit_hours is not None and seconds > limit_hours * 3600:
         raise TooLongError(profile=run.profile, hours=seconds / 3600, limit_hours=limit_hours)
-
-
-def _what_matters(config: Config) -> dict[str, Any]:
-    """The part of the configuration on which a job's result depends."""
-    return config.model_dump(
-        mode="json",
-        include={
-            "windows": True,
-            "model": config.model.__class__.model_fields.keys() - {"cells"},
-            "training": config.training.__class__.model_fields.keys()
-            - {
-                "device",
-                "seeds",
-                "threads",
-                "jobs_per_device",
-                "time_limit_seconds",
-                "confirm_above_hours",
-            },
-        },
-    )

@@ -28,6 +28,7 @@ from gridcast.evaluation.search import (
 )
 from gridcast.report.study_figure import draw_study
 from tasks.machine.devices import find_devices, leading_devices
+from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.storage import publishing, read_json, write_bytes, write_json
 from tasks.train.records import TrainedJob
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from tasks.train.records import Features, Job
 
 _FORECASTS = "forecasts.parquet"
+_SCORING = "gridcast.evaluation.search"  # of a trial, by what its jobs forecast
 _COMMON = "common.json"  # what all trials of a study have in common
 _DOTS_PER_INCH = 110
 _log = logging.getLogger("gridcast.tune")
@@ -165,8 +167,8 @@ def _parts(run: Run, jobs: list[Job]) -> dict[str, Any]:
     return {
         **common,
         "jobs": [job.name for job in jobs],
-        "space": run.config.tuning.space,
-        "objective": run.config.tuning.objective,
+        "scored_by": code_sha256(_SCORING),
+        **run.config.tuning.keyed(),  # space and objective
     }
 
 

@@ -32,6 +32,8 @@ PREDICTION, TRAINING = "tests/training/test_prediction.py", "tests/training/test
 CONTESTANTS = "tests/evaluation"
 LOOPS = "tests/kernels/test_cpu_recurrence.py tests/training/test_cpu_gradients.py"
 ADAM = "tests/kernels/test_adam.py"
+CLOSURE, SECTION = "tests/runs/test_import_closure.py", "tests/config/test_section.py"
+REGION_KEY = "tests/ingest/test_region_store.py"
 
 _LOCAL = "gridcast/readings/local_time.py"
 _QUALITY = "gridcast/readings/quality.py"
@@ -45,6 +47,7 @@ _METRICS = "gridcast/evaluation/metrics.py"
 _NAIVE = "gridcast/evaluation/naive_forecasts.py"
 _PREDICTION = "gridcast/training/prediction.py"
 _FORECASTER = "gridcast/training/forecaster.py"
+_CLOSURE = "tasks/runs/import_closure.py"
 
 MUTATIONS = (
     # time
@@ -239,5 +242,47 @@ MUTATIONS = (
         "x_BOF[..., LOAD, None] + config.change_scale * y_BOH",
         "x_BOF[..., LOAD, None] + y_BOH",
         "tests/training/test_forecaster.py",
+    ),
+    # keys
+    Mutation(_CLOSURE, "todo += _packages_of(name)", "todo += []", CLOSURE),
+    Mutation(_CLOSURE, "(branch.body)", "(branch.body if branch is None else ())", CLOSURE),
+    Mutation(_CLOSURE, '(".cu", ".css", ".jinja")', '(".css", ".jinja")', CLOSURE),
+    Mutation(
+        _CLOSURE,
+        '    "tasks.runs.storage": "brings',
+        '    "tasks.train.model_file": "is said to write a file alone, and no more than that",\n'
+        '    "tasks.runs.storage": "brings',
+        CLOSURE,
+    ),
+    Mutation(
+        "tasks/train/jobs.py",
+        'config.keyed("windows", "model", "training")',
+        'config.keyed("model", "training")',
+        CLOSURE,
+    ),
+    Mutation("tasks/train/jobs.py", '"code": code_sha256(PROCESS),', "", CLOSURE),
+    Mutation(
+        "tasks/train/build_features.py",
+        '"features", "scaling", "split", "windows"',
+        '"features", "scaling", "windows"',
+        CLOSURE,
+    ),
+    Mutation(
+        "tasks/ingest/region_store.py",
+        'keyed("required", "flagged")',
+        'keyed("required")',
+        REGION_KEY,
+    ),
+    Mutation(
+        "gridcast/config/learning.py",
+        "learning_rate: Positive = ",
+        "learning_rate: Annotated[Positive, _WHERE] = ",
+        SECTION,
+    ),
+    Mutation(
+        "gridcast/config/section.py",
+        "return {key: _keyed(value[key], each) for key, each in dumped.items()}",
+        "return dumped",
+        SECTION,
     ),
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.runs.keys import all_modules
+from tasks.runs.import_closure import all_modules
 from tests.builders.pipelines import ROOT, clean_environment
 
 FOLDERS = {"benchmarks", "configs", "docs", "flows", "gridcast", "tasks", "tests"}
@@ -103,7 +103,5 @@ def test_the_process_that_fits_a_baseline_does_not_wait_for_torch_either() -> No
 def test_the_core_imports_no_orchestrator_tracker_or_validator() -> None:
     modules = [name for name in all_modules() if name.startswith("gridcast.")]
     assert len(modules) > 50
-    imported = imported_by(
-        "\n".join(f"import {module.removesuffix('.__init__')}" for module in modules)
-    )
+    imported = imported_by("\n".join(f"import {module}" for module in modules))
     assert imported.isdisjoint({"prefect", "mlflow", "great_expectations", "sqlalchemy", "fastapi"})

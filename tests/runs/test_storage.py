@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-import gridcast
 from gridcast.errors import EXIT_USAGE, IntegrityError, UsageError
-from tasks.runs import keys
-from tasks.runs.keys import code_sha256, has_sha256, key_of, require_sha256, sha256_of
+from tasks.runs.keys import has_sha256, key_of, require_sha256, sha256_of
 from tasks.runs.storage import (
     check_folder,
     keep_newest,
@@ -155,29 +152,6 @@ def test_a_key_depends_on_names_and_values_and_not_on_their_order() -> None:
     assert key == key_of(b={"y": None, "x": [1, 2]}, a=1)
     others = [key_of(a=2, b={}), key_of(a="1", b={}), key_of(b=1, a={}), key_of(a=1), key_of()]
     assert len({key, *others}) == 6
-
-
-def test_the_codes_hash_changes_with_the_source_of_a_named_module_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = Path(gridcast.__file__).parent
-    copy = Path(shutil.copytree(source, tmp_path / "gridcast"))
-    before = code_sha256("gridcast.readings.parsing", "gridcast.readings.quality")
-    assert before == code_sha256("gridcast.readings.quality", "gridcast.readings.parsing")
-    assert before != code_sha256("gridcast.readings.parsing")
-    monkeypatch.setattr(keys, "_ROOT", copy.parent)
-    assert code_sha256("gridcast.readings.parsing", "gridcast.readings.quality") == before
-    with (copy / "features" / "series.py").open("a") as file:
-        file.write("# a change\n")
-    assert code_sha256("gridcast.readings.parsing", "gridcast.readings.quality") == before
-    with (copy / "readings" / "quality.py").open("a") as file:
-        file.write("# a change\n")
-    assert code_sha256("gridcast.readings.parsing", "gridcast.readings.quality") != before
-
-
-def test_a_module_that_does_not_exist_has_no_hash() -> None:
-    with pytest.raises(FileNotFoundError):
-        code_sha256("gridcast.readings.parsin")
 
 
 def test_storage_keeps_the_newest_files(tmp_path: Path) -> None:

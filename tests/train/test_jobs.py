@@ -26,7 +26,7 @@ from gridcast.config import Config
 from gridcast.summary import Summary
 from tasks.machine.owned_process import numerical_environment
 from tasks.runs.killed_runs import REASON
-from tasks.train.jobs import CODE, warn_of_slow_precision
+from tasks.train.jobs import PROCESS, warn_of_slow_precision
 from tests.builders.pipelines import (
     GRIDCAST,
     NUM_REGIONS,
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
-PROCESS = "tasks.train.training_process"
 ENDLESS = (*SMALL_MODEL, "training.passes=3000")
 NO_NUMBER = {"learning_rate": 1e30, "clip_norm": None, "schedule": "constant"}
 
@@ -383,28 +382,6 @@ def test_a_run_that_is_killed_leaves_no_process_and_the_next_one_closes_it(
         assert set(states.values()) <= {"COMPLETED", "FAILED", "CRASHED"}
         running = "SELECT count(*) FROM task_run WHERE state_type IN ('RUNNING', 'PENDING')"
         assert database.execute(running).fetchone() == (0,)
-
-
-# Of what the process imports. Their values are in the key, or they make the table of features,
-# whose own key is; or they do not touch a model.
-_NOT_OF_A_MODEL = {
-    "gridcast.config", "gridcast.errors", "gridcast.features.columns", "gridcast.config.space",
-    "gridcast.config.data", "gridcast.config.layers", "gridcast.config.learning",
-    "gridcast.config.operation", "gridcast.config.section", "gridcast.config.tree",
-    "gridcast.features.splits", "gridcast.record", "tasks.machine.devices",
-    "tasks.machine.owned_process", "tasks.runs.keys", "tasks.runs.storage",
-}  # fmt: skip
-
-
-def test_all_code_that_trains_a_model_is_part_of_its_key() -> None:
-    """A model is not trained anew while its key stands: no module may be missing there."""
-    where_needed = "gridcast.training.cpu_gradients, gridcast.kernels.recurrence_kernels"
-    code = f"import sys, tasks.train.training_process, {where_needed}; print(*sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
-    modules = {
-        name for name in told.stdout.decode().split() if re.match(r"(gridcast|tasks)\.", name)
-    }
-    assert modules - _NOT_OF_A_MODEL == set(CODE)
 
 
 @pytest.mark.parametrize(

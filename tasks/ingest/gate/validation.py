@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from tasks.ingest.gate.data_docs import DataDocs
     from tasks.runs.run import Run
 
-GATE_CODE = (
-    "tasks.ingest.gate.added_rows",
-    "tasks.ingest.gate.data_docs",
-    "tasks.ingest.gate.region_expectations",
-    "tasks.ingest.gate.custom_expectations",
-    "tasks.ingest.gate.validation",
-)
 _lock = Lock()
 
 

@@ -1,0 +1,98 @@
+"""Read a region's CSV as a whole, or only what was added to it; its key holds the code of this.
+
+Parsed, flagged and stored here; a whole file is held against its rules here too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from gridcast.errors import RegionRefusedError
+from gridcast.readings.appending import append_rows, rows_to_judge
+from gridcast.readings.parsing import parse_region
+from gridcast.readings.quality import flag_readings
+from gridcast.readings.quarantine import flagged_rows, refused_rows
+from tasks.ingest.gate.validation import require_expectations
+from tasks.ingest.region_store import find_region, set_aside, store_region
+from tasks.ingest.region_tables import read_whole_table
+from tasks.runs.keys import sha256_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gridcast.config import Labels
+    from gridcast.readings.records import RegionRecord
+    from tasks.fetch.records import SourceFile
+    from tasks.ingest.region_store import Source
+    from tasks.runs.run import Run
+
+
+class Grown(NamedTuple):
+    """A region whose file has grown: its new record, and the rows of which no rule was asked."""
+
+    record: RegionRecord
+    added: pd.DataFrame
+
+
+def read_whole(run: Run, source: Source, *, region: str, file: str, labels: Labels) -> RegionRecord:
+    """Parse, flag, check, store; set aside what is flagged or refused, whatever becomes of it.
+
+    Raises:
+        RegionRefusedError: with one fault a kind.
+    """
+    content, rules = source.content, run.config.rules.of(region).flagged
+    aside = []
+    try:
+        reading = run.config.ingestion.reading(labels)
+        load = parse_region(content, region=region, file=file, config=reading)
+        load.frame["flag"] = flag_readings(load.frame["load_mw"], rules)
+        aside.append(flagged_rows(content, load.frame, region=region, rules=rules))
+        require_expectations(run, load, file=file)
+    except RegionRefusedError as error:
+        aside.append(refused_rows(content, error.rows, region=region))
+        raise
+    finally:
+        set_aside(run, region, aside)
+    return store_region(run, load, source)
+
+
+def read_grown(
+    run: Run, file: SourceFile, source: Source, last: RegionRecord, labels: Labels
+) -> Grown | None:
+    """Read on from where the file ended before; its table is stored, and not yet to be found.
+
+    None: it did not only grow, so it is to be read as a whole.
+    """
+    content, num_bytes = source.content, last.source_bytes
+    known = _read_before(run, file.region, content[:num_bytes], last, labels)
+    if known is None:
+        return None
+    rules = run.config.rules.of(file.region)
+    load = append_rows(
+        known,
+        content[num_bytes:],
+        region=file.region,
+        file=str(file.path),
+        config=run.config.ingestion.reading(labels),
+        rules=rules.flagged,
+    )
+    if load is None:
+        return None
+    flagged = flagged_rows(content, load.frame, region=file.region, rules=rules.flagged)
+    set_aside(run, file.region, [flagged])
+    record = store_region(run, load, source)
+    added = rows_to_judge(load, record, num_known=len(known), required=rules.required)
+    return Grown(record, added)
+
+
+def _read_before(
+    run: Run, region: str, content: bytes, last: RegionRecord, labels: Labels
+) -> pd.DataFrame | None:
+    """The table of ``content``, if it is that of ``last``, read by the same rules and code."""
+    if not content or sha256_of(content) != last.source_sha256:
+        return None
+    record = find_region(run, region, source_sha256=last.source_sha256, labels=labels)
+    if record is None:
+        return None
+    return read_whole_table(Path(record.path), source_sha256=last.source_sha256)
