@@ -25,7 +25,7 @@ from gridcast.kernels import cpu_kernels
 from gridcast.kernels.cpu_kernels import Array, Ints
 from gridcast.kernels.cpu_recurrence import Layer, Memory, Panels, cut_evenly, filled, on_threads
 from gridcast.training.forecaster import LOAD
-from gridcast.training.state import check_names, copy_into
+from gridcast.training.state import copy_into
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,8 +123,7 @@ class CompiledGradient:
     def put_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from there (see ``state_tensors``)."""
         carried = self._carried()
-        check_names(tensors, [*carried, "chance"])
-        copy_into(carried, {name: tensors[name] for name in carried})
+        copy_into(carried, {name: each for name, each in tensors.items() if name != "chance"})
         self._chance.bit_generator.state = json.loads(tensors["chance"].numpy().tobytes())
 
     def _carried(self) -> dict[str, Tensor]:

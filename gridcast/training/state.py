@@ -108,14 +108,18 @@ def copy_into(kept: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
 
 
 def check_names(found: Iterable[str], expected: Iterable[str]) -> None:
-    """Whether a part of a training is given the tensors that it keeps.
+    """Whether a training is given the tensors that it keeps.
 
     Raises:
         StateRefusedError: it is not.
     """
-    names = sorted(found), sorted(expected)
-    if names[0] != names[1]:
-        raise StateRefusedError(where="tensors", found=names[0], expected=names[1])
+    given, kept = set(found), set(expected)
+    if given != kept:
+        raise StateRefusedError(
+            where="tensors",
+            found=", ".join(sorted(given - kept)) or "none of some",
+            expected=", ".join(sorted(kept - given)) or "none of these",
+        )
 
 
 def named(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

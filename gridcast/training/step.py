@@ -19,10 +19,17 @@ from torch import Tensor
 from gridcast.kernels.adam import StackedAdam
 from gridcast.kernels.cuda_graph import Recorded
 from gridcast.training.gradients import fill_up, gradient_of, is_compiled
-from gridcast.training.state import copy_into, named, of_part, put_generators, take_generators
+from gridcast.training.state import (
+    check_names,
+    copy_into,
+    named,
+    of_part,
+    put_generators,
+    take_generators,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gridcast.config import Config, TrainingConfig
     from gridcast.training.cpu_gradients import CompiledGradient
@@ -94,11 +101,9 @@ class TrainingStep:
         Raises:
             StateRefusedError: they are another training's: it has tensors of other names or shapes.
         """
-        elsewhere = ("gradient.", "generator.")
-        copy_into(
-            named(self._kept()),
-            {name: each for name, each in tensors.items() if not name.startswith(elsewhere)},
-        )
+        check_names(_lasting(tensors), _lasting(self.state_tensors()))
+        kept = named(self._kept())
+        copy_into(kept, {name: tensors[name] for name in kept})
         for share, gradient in enumerate(self._gradients()):
             gradient.put_tensors(of_part(f"gradient.{share}", tensors))
         put_generators(of_part("generator", tensors), self._devices())
@@ -210,6 +215,11 @@ class _Other:
 
     def _own_sum(self) -> Tensor:
         return _with_losses(*self.gradient(self._starts_SB, self._scale_S))
+
+
+def _lasting(tensors: Iterable[str]) -> list[str]:
+    """But for the carried hidden states, which are not there before a first step."""
+    return [name for name in tensors if ".carried." not in name]
 
 
 @contextmanager
