@@ -160,9 +160,20 @@ class NotFiniteError(GridcastError):
     """The training loss is NaN or infinite."""
 
     def __init__(self, *, cell: str, seed: int, step: int, loss: float) -> None:
+        self.cell, self.seed, self.step, self.loss = cell, seed, step, loss
         super().__init__(
             f"ERROR {cell} seed {seed}: found a training loss of {loss} at step {step}, expected a "
             "finite number; lower training.learning_rate or look at the features"
+        )
+
+
+class StateRefusedError(GridcastError):
+    """A training cannot go on from a state, since it was taken from one of another kind."""
+
+    def __init__(self, where: str, *, found: object, expected: object) -> None:
+        super().__init__(
+            f"ERROR state of a training: {where}: found {found}, expected {expected}; a training "
+            "goes on from a state of the same data, settings, seeds and devices: begin it anew"
         )
 
 

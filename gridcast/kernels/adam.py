@@ -62,6 +62,16 @@ class StackedAdam:
             len(weights_SP), weights_SP.device, is_on=config.precision == "fp16"
         )
 
+    def state_tensors(self) -> dict[str, Tensor]:
+        """What a step changes beside the weights, where it lies."""
+        return {
+            "mean_SP": self._mean_SP,
+            "square_SP": self._square_SP,
+            "count_S": self._count_S,
+            "scale_S": self.loss_scale.scale_S,
+            "good_S": self.loss_scale.good_S,
+        }
+
     @torch.no_grad()
     def step(self, grad_SP: Tensor, rate: Tensor) -> None:
         """One update at learning rate ``rate`` with the gradients of the scaled losses.

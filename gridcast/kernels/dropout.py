@@ -34,6 +34,10 @@ class Dropout:
         self._keys_S = torch.tensor(seeds, dtype=torch.int64, device=device)
         self._step = torch.zeros((), dtype=torch.int64, device=device)
 
+    def state_tensors(self) -> dict[str, Tensor]:
+        """What a step changes, where it lies."""
+        return {"step": self._step}
+
     def next_step(self) -> None:
         """From now on other numbers are dropped. A CUDA graph can hold it."""
         if self.share:

@@ -16,6 +16,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gridcast.training.state import StateRecord
+
 _REPORT_EVERY_SECONDS = 1.0
 
 
@@ -53,6 +55,30 @@ class Clock:
         self._pass_seconds = 0.0
         self._losses: list[Tensor] = []
 
+    def start(self) -> None:
+        """Time runs from now on: a training may wait for others before it begins."""
+        self._begun = self._resumed = self._told = time.perf_counter()
+
+    def now(self) -> tuple[float, float]:
+        """Seconds of this pass so far, and since the training began."""
+        now = time.perf_counter()
+        return now - self._resumed, now - self._begun
+
+    def losses(self) -> Tensor:
+        """Those of this pass so far, ``(B, S)``."""
+        if not self._losses:
+            return torch.empty((0, len(self._seeds)))
+        return torch.stack(self._losses)
+
+    def go_on_from(self, record: StateRecord, step: int, loss_BS: Tensor) -> None:
+        """As though all of that had been counted here, and no time had gone by since."""
+        now = time.perf_counter()
+        self.step, self.train_seconds = step, record.train_seconds
+        self.histories = [list(history) for history in record.histories]
+        self._resumed, self._begun = now - record.pass_seconds, now - record.elapsed_seconds
+        self._told = now
+        self._losses = list(loss_BS.clone().unbind())
+
     def tick(self, pass_number: int, loss_S: Tensor) -> None:
         """A step was put on its way; who asked hears of it about once a second."""
         self.step += 1
@@ -81,11 +107,14 @@ class Clock:
     ) -> None:
         """The pass is over: each seed's mean loss and validation error (percent)."""
         self._resumed = self._told = time.perf_counter()
-        for number, (loss, validation) in enumerate(zip(loss_S, validation_S, strict=True)):
-            if not isfinite(loss):
-                continue
-            progress = self._progress(pass_number, loss, self._resumed, validation)
+        finished = [
+            (number, self._progress(pass_number, loss, self._resumed, validation))
+            for number, (loss, validation) in enumerate(zip(loss_S, validation_S, strict=True))
+            if isfinite(loss)
+        ]
+        for number, progress in finished:
             self.histories[number].append(progress)
+        for number, progress in finished:  # who is told may take the training's state
             self._tell(self._seeds[number], progress)
 
     def _progress(

@@ -13,6 +13,7 @@ the kernels).
 
 from __future__ import annotations
 
+import json
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +25,7 @@ from gridcast.kernels import cpu_kernels
 from gridcast.kernels.cpu_kernels import Array, Ints
 from gridcast.kernels.cpu_recurrence import Layer, Memory, Panels, cut_evenly, filled, on_threads
 from gridcast.training.forecaster import LOAD
+from gridcast.training.state import copy_into
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,6 +111,29 @@ class CompiledGradient:
         for states in self._begin:
             for state_PBC in states:
                 state_PBC[:] = 0
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """The hidden states that are carried, where they lie, and what dropout draws from.
+
+        The latter is JSON, in bytes, and a copy.
+        """
+        chance = bytearray(json.dumps(self._chance.bit_generator.state).encode())
+        return {**self._carried(), "chance": torch.frombuffer(chance, dtype=torch.uint8)}
+
+    def put_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from there (see ``state_tensors``)."""
+        carried = self._carried()
+        copy_into(carried, {name: each for name, each in tensors.items() if name != "chance"})
+        self._chance.bit_generator.state = json.loads(tensors["chance"].numpy().tobytes())
+
+    def _carried(self) -> dict[str, Tensor]:
+        if not self._config.training.carry_hidden:
+            return {}
+        return {
+            f"carried.{number}.{which}": torch.from_numpy(state_PBC)
+            for number, states in enumerate(self._begin)
+            for which, state_PBC in enumerate(states)
+        }
 
     def __call__(self, starts_SB: Tensor, scale_S: Tensor) -> tuple[Tensor, Tensor]:
         """The losses ``(S,)``, and the gradient ``(S, P)`` of the losses times ``scale_S``."""

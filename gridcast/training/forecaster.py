@@ -69,11 +69,40 @@ class RecurrentForecaster(nn.Module):
         inputs_BLF = x_BLF
         if self.config.region_units and region_B is not None:
             inputs_BLF = with_region(x_BLF, region_B, self.region_RD)
-        hidden_BLU, end = self.recurrent(inputs_BLF, begin)
+        drops_on_gpu = self.training and self.recurrent.dropout > 0 and x_BLF.is_cuda
+        run = self.run_layer_by_layer if drops_on_gpu else self.recurrent
+        hidden_BLU, end = run(inputs_BLF, begin)
         out_BOU = hidden_BLU[:, warmup:]
         y_BOH = self.head(out_BOU.relu() if self.config.head_relu else out_BOU)
         y_BOH = add_last_load(y_BOH, x_BLF[:, warmup:], self.config)
         return y_BOH, ((end,) if isinstance(end, Tensor) else tuple(end))
+
+    def run_layer_by_layer(
+        self, x_BLF: Tensor, begin: Tensor | State | None
+    ) -> tuple[Tensor, Tensor | State]:
+        """What ``self.recurrent`` gives, dropout between its layers drawn by PyTorch's generator.
+
+        cuDNN draws from one of its own, which a process has once and nobody can take or put back: a
+        training would not go on from its state, nor a second one give what it gives alone.
+        """
+        layers = self.recurrent
+        given = () if begin is None else (begin,) if isinstance(begin, Tensor) else begin
+        num_states = 2 if isinstance(layers, nn.LSTM) else 1
+        zeros = x_BLF.new_zeros(layers.num_layers, len(x_BLF), layers.hidden_size)
+        states = given or (zeros,) * num_states
+        x_LBF, ends = x_BLF.transpose(0, 1), list[State]()
+        for number, weights in enumerate(layers.all_weights):
+            if number:
+                x_LBF = nn.functional.dropout(x_LBF, layers.dropout, self.training)
+            own = tuple(each[number : number + 1].contiguous() for each in states)
+            params, settings = list[Tensor](weights), (True, 1, 0.0, self.training, False, False)
+            if num_states == 1:
+                x_LBF, *end = torch.gru(x_LBF, own[0], params, *settings)
+            else:
+                x_LBF, *end = torch.lstm(x_LBF, own, params, *settings)
+            ends.append(tuple(end))
+        h, *c = (torch.cat(each) for each in zip(*ends, strict=True))
+        return x_LBF.transpose(0, 1), ((h, *c) if c else h)
 
     @property
     def num_parameters(self) -> int:

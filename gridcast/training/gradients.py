@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from gridcast.training.stack import HALF
+from gridcast.training.state import check_names, copy_into
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gridcast.config import Config
     from gridcast.training.cpu_gradients import CompiledGradient
     from gridcast.training.data import TrainingData
@@ -47,6 +50,22 @@ class BatchGradient:
         """Forget the hidden state that ``training.carry_hidden`` carries."""
         for tensor in self._state or ():
             tensor.zero_()
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """The hidden states that are carried, where they lie; none before there are any."""
+        return {f"carried.{number}": each for number, each in enumerate(self._state or ())}
+
+    def put_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from there (see ``state_tensors``)."""
+        names = [f"carried.{number}" for number in range(len(tensors))]
+        check_names(tensors, names if self._config.training.carry_hidden else [])
+        if not tensors:
+            self.begin_pass()
+        elif self._state is None:
+            device = self._data.x_TF.device
+            self._state = tuple(tensors[name].to(device, copy=True) for name in names)
+        else:
+            copy_into(self.state_tensors(), tensors)
 
     def __call__(self, starts_SB: Tensor, scale_S: Tensor) -> tuple[Tensor, Tensor]:
         """The losses ``(S,)``, and the gradient ``(S, P)`` of the losses times ``scale_S``.

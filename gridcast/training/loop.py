@@ -22,6 +22,7 @@ from gridcast.features.windows import count_phases, cut_pass, plan_passes, train
 from gridcast.training.clock import Clock, Progress
 from gridcast.training.prediction import plan_scoring, score_planned
 from gridcast.training.stack import ForecasterStack, fused_type
+from gridcast.training.state import StateRecord, TrainingState, copied, errors_of, failures_of
 from gridcast.training.step import TrainingStep
 
 if TYPE_CHECKING:
@@ -184,6 +185,10 @@ class Training:
 
     ``outcomes`` has each seed's model, or why there is none: a loss that is not finite ends the
     training of its seed alone.
+
+    Where it stands can be taken at any time between two steps, also by who hears of its progress,
+    and put back, here or into another training of the same data, settings, seeds and devices: it
+    ends with the same weights, byte for byte.
     """
 
     def __init__(
@@ -209,29 +214,90 @@ class Training:
         )
         num_steps = min(sum(self._passes), config.training.max_steps or sum(self._passes))
         self._clock = Clock(len(self._passes), num_steps, self._seeds, on_progress)
+        self._pass_number, self._batch = 1, 0  # the batches of that pass that are done
+        self._order: tuple[int, Tensor] | None = None  # of which pass, (S, N)
+        self._update: TrainingStep | None = None  # while it trains: it takes memory
+        self._state: TrainingState | None = None  # to go on from, before and after
 
     def steps(self) -> Iterator[None]:
-        """Train, giving way after each step."""
-        data, config, clock = self._data, self._config, self._clock
+        """Train on from where it stands, giving way after each step and after each validation."""
+        update = self._begin()
+        while not self._is_over():
+            if self._batch < self._num_batches():
+                self._train_batch(update)
+            else:
+                self._end_pass(update)
+            yield
+        self._finish(update)
+
+    def take_state(self) -> TrainingState:
+        """A copy of all that steps change. Waits for the device."""
+        if self._update is not None:
+            return self._copy_of(self._update)
+        if self._state is None:
+            self._state = self._copy_of(self._build())
+        return self._state
+
+    def put_state(self, state: TrainingState) -> None:
+        """Go on from there; a training that has not begun, or has ended, does so as it begins.
+
+        Raises:
+            StateRefusedError: it is another training's (of some things one hears when it begins).
+        """
+        self._record().check_fits(state.record)
+        self.outcomes = dict(errors_of(state.record))
+        if self._update is None:
+            self._state = state
+        else:
+            self._put(self._update, state)
+
+    def _begin(self) -> TrainingStep:
+        if self._update is None:
+            self._clock.start()
+            update = self._build()
+            if self._state is not None:
+                self._put(update, self._state)
+            self._update, self._state = update, None
+        return self._update
+
+    def _build(self) -> TrainingStep:
+        data, config = self._data, self._config
         stack = ForecasterStack(data, config, cell=self.cell, seeds=self._seeds)
         others = [
             (ForecasterStack(each, config, cell=self.cell, seeds=self._seeds, share=share), each)
             for share, each in enumerate(self._beside, start=1)
         ]
-        update = TrainingStep(stack, data, config, clock.num_steps, others)
-        size = config.training.batch_size
-        for pass_number, num_batches in enumerate(self._passes, start=1):
+        return TrainingStep(stack, data, config, self._clock.num_steps, others)
+
+    def _is_over(self) -> bool:
+        has_steps = self._clock.step < self._clock.num_steps
+        return self._batch == 0 and (not has_steps or len(self.outcomes) == len(self._seeds))
+
+    def _num_batches(self) -> int:
+        """Those of this pass: the last one may end early."""
+        steps_before = self._clock.step - self._batch
+        return min(self._passes[self._pass_number - 1], self._clock.num_steps - steps_before)
+
+    def _train_batch(self, update: TrainingStep) -> None:
+        if self._batch == 0:
             update.begin_pass()
-            order_SN = self._order(pass_number)
-            for batch in range(min(num_batches, clock.num_steps - clock.step)):
-                clock.tick(pass_number, update(order_SN[:, batch * size : (batch + 1) * size]))
-                yield
-            loss_S, begun = self._finish_pass(), time.perf_counter()
-            validation_S = self._validate(stack)
-            self.validation_seconds += time.perf_counter() - begun
-            clock.validated(pass_number, loss_S, validation_S)
-            if clock.step >= clock.num_steps or len(self.outcomes) == len(self._seeds):
-                break
+        first = self._batch * self._config.training.batch_size
+        starts_SB = self._order_of_pass()[:, first : first + self._config.training.batch_size]
+        loss_S = update(starts_SB)
+        self._batch += 1
+        self._clock.tick(self._pass_number, loss_S)
+
+    def _end_pass(self, update: TrainingStep) -> None:
+        loss_S, begun = self._finish_pass(), time.perf_counter()
+        validation_S = self._validate(update.stack)
+        self.validation_seconds += time.perf_counter() - begun
+        ended, self._pass_number, self._batch = self._pass_number, self._pass_number + 1, 0
+        self._clock.validated(ended, loss_S, validation_S)
+
+    def _finish(self, update: TrainingStep) -> None:
+        """Give what was trained; what it was trained with is let go, its state kept."""
+        self._state = self._copy_of(update)
+        stack, clock = update.stack, self._clock
         for number, seed in enumerate(self._seeds):
             if seed not in self.outcomes:
                 self.outcomes[seed] = TrainedModel(
@@ -239,18 +305,55 @@ class Training:
                     tuple(clock.histories[number]), clock.train_seconds, clock.step,
                     len(self._seeds),
                 )  # fmt: skip
+        self._update = None
+
+    def _record(self) -> StateRecord:
+        pass_seconds, elapsed_seconds = self._clock.now()
+        return StateRecord(
+            cell=self.cell,
+            seeds=self._seeds,
+            num_passes=len(self._passes),
+            num_steps=self._clock.num_steps,
+            pass_number=self._pass_number,
+            batch=self._batch,
+            train_seconds=self._clock.train_seconds,
+            pass_seconds=pass_seconds,
+            elapsed_seconds=elapsed_seconds,
+            histories=tuple(map(tuple, self._clock.histories)),
+            failures=failures_of(self.outcomes),
+        )
+
+    def _copy_of(self, update: TrainingStep) -> TrainingState:
+        update.wait()
+        tensors = {**update.state_tensors(), "loss_BS": self._clock.losses()}
+        return TrainingState(self._record(), copied(tensors))
+
+    def _put(self, update: TrainingStep, state: TrainingState) -> None:
+        update.wait()
+        record = state.record
+        step = sum(self._passes[: record.pass_number - 1]) + record.batch
+        step = min(step, self._clock.num_steps)  # the last pass may have ended early
+        tensors = dict(state.tensors)
+        loss_BS = tensors.pop("loss_BS").to(self.device)
+        update.put_state(tensors, num_done=step)
+        self._clock.go_on_from(record, step, loss_BS)
+        self._pass_number, self._batch = record.pass_number, record.batch
+        update.wait()
 
     def wait(self, seconds: float) -> None:
         """Leave out of its time what another training's validation took while this one waited."""
         self._clock.wait(seconds)
 
-    def _order(self, pass_number: int) -> Tensor:
-        """The windows of a pass, each seed in its own order: ``(S, N)``."""
-        orders = [
-            cut_pass(self._starts_N, self._config.windows, pass_number=pass_number, seed=seed)
-            for seed in self._seeds
-        ]
-        return torch.as_tensor(np.stack(orders), device=self.device)
+    def _order_of_pass(self) -> Tensor:
+        """The windows of this pass, each seed in its own order: ``(S, N)``."""
+        if self._order is None or self._order[0] != self._pass_number:
+            number = self._pass_number
+            orders = [
+                cut_pass(self._starts_N, self._config.windows, pass_number=number, seed=seed)
+                for seed in self._seeds
+            ]
+            self._order = number, torch.as_tensor(np.stack(orders), device=self.device)
+        return self._order[1]
 
     def _finish_pass(self) -> list[float]:
         """Each seed's mean loss of the pass; one that was not finite has ended its training."""

@@ -73,7 +73,7 @@ class ForecasterStack:
         self._served = [self._view_of(row_P) for row_P in self._served_SP]
         self.fused = fused_type(config, self._device)
         self.chances = [seed + share * _NEXT_SHARE for seed in seeds]  # seeds of dropout
-        self._drop = Dropout(config.model.dropout, self.chances, self._device)  # of our GPU kernels
+        self.drop = Dropout(config.model.dropout, self.chances, self._device)  # of our GPU kernels
         if share and self._device.type == "cuda":  # PyTorch's layers draw from the device's own
             with torch.cuda.device(self._device):
                 torch.cuda.manual_seed(self.chances[0])
@@ -98,6 +98,12 @@ class ForecasterStack:
         forecaster.recurrent.flatten_parameters()  # else cuDNN does so in each call
         return forecaster
 
+    def state_tensors(self) -> dict[str, Tensor]:
+        """What a step changes, where it lies: the weights, and their mean where there is one."""
+        has_mean = self._served_SP is not self.weights_SP
+        mean = {"served_SP": self._served_SP} if has_mean else {}
+        return {"weights_SP": self.weights_SP, **mean}
+
     @torch.no_grad()
     def average(self, share: Tensor) -> None:
         """Let the present weights count for ``share`` in what is served."""
@@ -112,12 +118,12 @@ class ForecasterStack:
             y_BOH, state = self._views[0].train().run(x_SBLF[0], region_SB[0], warmup, state)
             return y_BOH[None], state
         model, weights = self._config.model, self._leaves
-        self._drop.next_step()
+        self.drop.next_step()
         inputs_SBLF = x_SBLF
         if model.region_units:
             inputs_SBLF = with_region(x_SBLF, region_SB, weights["region_RD"])
         out_SBOU, state = run_fused(
-            self._layers(), inputs_SBLF, state, warmup=warmup, drop=self._drop, dtype=self.fused
+            self._layers(), inputs_SBLF, state, warmup=warmup, drop=self.drop, dtype=self.fused
         )
         out_SBOU = out_SBOU.relu() if model.head_relu else out_SBOU
         y_SNH = out_SBOU.flatten(1, 2) @ weights["head.weight"].transpose(1, 2)

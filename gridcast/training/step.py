@@ -19,9 +19,17 @@ from torch import Tensor
 from gridcast.kernels.adam import StackedAdam
 from gridcast.kernels.cuda_graph import Recorded
 from gridcast.training.gradients import fill_up, gradient_of, is_compiled
+from gridcast.training.state import (
+    check_names,
+    copy_into,
+    named,
+    of_part,
+    put_generators,
+    take_generators,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gridcast.config import Config, TrainingConfig
     from gridcast.training.cpu_gradients import CompiledGradient
@@ -34,7 +42,7 @@ class TrainingStep:
     """Updates a stack on one batch after another; ``__call__`` gives the batch's losses.
 
     ``beside`` has a copy of the stack and of the data on each further device that shares the
-    batches.
+    batches. ``num_done`` counts the steps, and is the place in the schedule.
     """
 
     def __init__(
@@ -45,8 +53,8 @@ class TrainingStep:
         num_steps: int,
         beside: Sequence[tuple[ForecasterStack, TrainingData]] = (),
     ) -> None:
-        self._stack, self._config = stack, config
-        self._device = data.x_TF.device
+        self.stack, self.num_done = stack, 0
+        self._config, self._device = config, data.x_TF.device
         training = config.training
         self._schedule = torch.tensor(
             [learning_rates(training, num_steps), averaging_shares(training, num_steps)],
@@ -57,7 +65,6 @@ class TrainingStep:
         has_loops = is_compiled(config, self._device)
         self._on_its_threads = _pytorch_on_one_thread if has_loops else nullcontext
         self._adam = StackedAdam(stack.weights_SP, training, is_compiled=has_loops)
-        self._step = 0
         self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=self._device)
         num_shares = 1 + len(beside)
         self._gradient = gradient_of(stack, data, config, num_shares=num_shares)
@@ -66,8 +73,7 @@ class TrainingStep:
                                                num_shares=num_shares))
             for share, (each, its_data) in enumerate(beside, start=1)
         ]  # fmt: skip
-        for other in self._others:
-            other.take(stack.weights_SP, self._adam.loss_scale.scale_S)
+        self._hand_on()
         # The gradients of all devices, the losses in a last column.
         self._sum_SQ = stack.weights_SP.new_zeros(
             len(stack.weights_SP), stack.weights_SP.shape[1] + 1
@@ -77,16 +83,66 @@ class TrainingStep:
 
     def begin_pass(self) -> None:
         """Forget the hidden state that ``training.carry_hidden`` carries."""
-        for each in (self._gradient, *(other.gradient for other in self._others)):
+        for each in self._gradients():
             each.begin_pass()
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """All that a step changes, by name, where it lies; of generators the states as they are."""
+        gradients = enumerate(self._gradients())
+        return {
+            **named(self._kept()),
+            **named({f"gradient.{share}": each.state_tensors() for share, each in gradients}),
+            **named({"generator": take_generators(self._devices())}),
+        }
+
+    def put_state(self, tensors: Mapping[str, Tensor], *, num_done: int) -> None:
+        """Go on from there, after so many steps, with copies of these tensors.
+
+        Raises:
+            StateRefusedError: they are another training's: it has tensors of other names or shapes.
+        """
+        check_names(_lasting(tensors), _lasting(self.state_tensors()))
+        kept = named(self._kept())
+        copy_into(kept, {name: tensors[name] for name in kept})
+        for share, gradient in enumerate(self._gradients()):
+            gradient.put_tensors(of_part(f"gradient.{share}", tensors))
+        put_generators(of_part("generator", tensors), self._devices())
+        self._hand_on()
+        self.num_done = num_done
+
+    def wait(self) -> None:
+        """Until the devices have done what they were given to do, on whatever stream."""
+        for device in self._devices():
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+    def _kept(self) -> dict[str, dict[str, Tensor]]:
+        """Of each part what it keeps in tensors that stay where they are."""
+        stacks = [self.stack, *(other.stack for other in self._others)]
+        return {
+            "stack": self.stack.state_tensors(),
+            "adam": self._adam.state_tensors(),
+            **{f"dropout.{share}": each.drop.state_tensors() for share, each in enumerate(stacks)},
+        }
+
+    def _gradients(self) -> list[BatchGradient | CompiledGradient]:
+        return [self._gradient, *(other.gradient for other in self._others)]
+
+    def _devices(self) -> list[torch.device]:
+        return [self._device, *(other.device for other in self._others)]
+
+    def _hand_on(self) -> None:
+        """Let the other devices go on with the weights as they are now."""
+        for other in self._others:
+            other.take(self.stack.weights_SP, self._adam.loss_scale.scale_S)
 
     def __call__(self, starts_SB: Tensor) -> Tensor:
         """One update on the windows that start there; their losses, without waiting for the device.
 
         Each forecaster has windows of its own, as many as the others.
         """
-        self._now.copy_(self._schedule[:, self._step])
-        self._step += 1
+        self._now.copy_(self._schedule[:, self.num_done])
+        self.num_done += 1
         is_fixed = self._device.type == "cuda" or self._others
         if is_fixed:
             starts_SB = fill_up(starts_SB, self._config.training.batch_size)
@@ -104,8 +160,7 @@ class TrainingStep:
         for other in self._others:
             self._sum_SQ += other.sum_SQ.to(self._device, non_blocking=True)
         self._apply()
-        for other in self._others:
-            other.take(self._stack.weights_SP, self._adam.loss_scale.scale_S)
+        self._hand_on()
         return self._sum_SQ[:, -1].clone()
 
     def _whole_step(self) -> Tensor:
@@ -125,7 +180,7 @@ class TrainingStep:
     def _change_weights(self, grad_SP: Tensor) -> None:
         rate, share = self._now
         self._adam.step(grad_SP, rate)
-        self._stack.average(share)
+        self.stack.average(share)
 
 
 class _Other:
@@ -137,9 +192,9 @@ class _Other:
         data: TrainingData,
         gradient: BatchGradient | CompiledGradient,
     ) -> None:
-        device = data.x_TF.device
+        self.device = device = data.x_TF.device
         self.gradient, self.sum_SQ = gradient, torch.zeros(0, device=device)
-        self._stack = stack
+        self.stack = stack
         self._scale_S = torch.ones(len(stack.weights_SP), device=device)
         self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=device)
         self._run = Recorded(self._own_sum, device)
@@ -155,11 +210,16 @@ class _Other:
     @torch.no_grad()
     def take(self, weights_SP: Tensor, scale_S: Tensor) -> None:
         """Go on from there."""
-        self._stack.weights_SP.copy_(weights_SP, non_blocking=True)
+        self.stack.weights_SP.copy_(weights_SP, non_blocking=True)
         self._scale_S.copy_(scale_S, non_blocking=True)
 
     def _own_sum(self) -> Tensor:
         return _with_losses(*self.gradient(self._starts_SB, self._scale_S))
+
+
+def _lasting(tensors: Iterable[str]) -> list[str]:
+    """But for the carried hidden states, which are not there before a first step."""
+    return [name for name in tensors if ".carried." not in name]
 
 
 @contextmanager

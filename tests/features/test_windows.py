@@ -175,6 +175,22 @@ def test_a_pass_visits_each_stride_th_start_and_none_twice(
         assert sorted(visited) == [start for start in starts if start % stride == phase]
 
 
+@pytest.mark.parametrize("random_phase", [False, True])
+@pytest.mark.parametrize("stride", [1, 6])
+def test_each_pass_takes_its_windows_in_an_order_of_its_own(
+    *, random_phase: bool, stride: int
+) -> None:
+    windows = make_windows(stride=stride, random_phase=random_phase)
+    passes = [
+        cut_pass(np.arange(600), windows, pass_number=number, seed=0) for number in range(1, 9)
+    ]
+    # Which of a pass's windows comes when: phases may differ, the places in the order must.
+    ranks = {tuple(np.argsort(order).tolist()) for order in passes}
+    assert len(ranks) == len(passes)
+    others = [cut_pass(np.arange(600), windows, pass_number=1, seed=seed) for seed in range(1, 9)]
+    assert len({tuple(order.tolist()) for order in (passes[0], *others)}) == 9
+
+
 def test_with_a_random_phase_the_passes_together_visit_every_window() -> None:
     windows = make_windows(stride=4, random_phase=True)
     visited = [

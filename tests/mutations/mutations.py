@@ -34,6 +34,7 @@ LOOPS = "tests/kernels/test_cpu_recurrence.py tests/training/test_cpu_gradients.
 ADAM = "tests/kernels/test_adam.py"
 CLOSURE, SECTION = "tests/runs/test_import_closure.py", "tests/config/test_section.py"
 REGION_KEY = "tests/ingest/test_region_store.py"
+STATE = "tests/training/test_state.py"
 
 _LOCAL = "gridcast/readings/local_time.py"
 _QUALITY = "gridcast/readings/quality.py"
@@ -48,6 +49,11 @@ _NAIVE = "gridcast/evaluation/naive_forecasts.py"
 _PREDICTION = "gridcast/training/prediction.py"
 _FORECASTER = "gridcast/training/forecaster.py"
 _CLOSURE = "tasks/runs/import_closure.py"
+_ADAM = "gridcast/kernels/adam.py"
+_STACK, _STEP = "gridcast/training/stack.py", "gridcast/training/step.py"
+_GRADIENTS, _CPU = "gridcast/training/gradients.py", "gridcast/training/cpu_gradients.py"
+_CLOCK, _LOOP = "gridcast/training/clock.py", "gridcast/training/loop.py"
+_STATE = "gridcast/training/state.py"
 
 MUTATIONS = (
     # time
@@ -285,4 +291,35 @@ MUTATIONS = (
         "return dumped",
         SECTION,
     ),
+    # a training's state
+    Mutation(_ADAM, '"square_SP": self._square_SP,', "", STATE),
+    Mutation(_ADAM, '"count_S": self._count_S,', "", STATE),
+    Mutation(_ADAM, '"good_S": self.loss_scale.good_S,', "", STATE),
+    Mutation(_STACK, '{"served_SP": self._served_SP} if has_mean else {}', "{}", STATE),
+    Mutation(
+        _GRADIENTS, "for number, each in enumerate(self._state or ())}", "for _ in ()}", STATE
+    ),
+    Mutation(
+        _CPU,
+        'self._chance.bit_generator.state = json.loads(tensors["chance"].numpy().tobytes())',
+        "",
+        STATE,
+    ),
+    Mutation(
+        _CPU,
+        "if not self._config.training.carry_hidden:\n            return {}",
+        "if True:\n            return {}",
+        STATE,
+    ),
+    Mutation(_STEP, "self.num_done = num_done", "", STATE),
+    Mutation(
+        _STEP, 'put_generators(of_part("generator", tensors), self._devices())\n', "\n", STATE
+    ),
+    Mutation(_CLOCK, "list(loss_BS.clone().unbind())", "[]", STATE),
+    Mutation(_CLOCK, "list(loss_BS.clone().unbind())", "list(loss_BS.unbind())", STATE),
+    Mutation(_CLOCK, "now - record.pass_seconds, now - record.elapsed_seconds", "now, now", STATE),
+    Mutation(_LOOP, "self.outcomes = dict(errors_of(state.record))", "", STATE),
+    Mutation(_LOOP, "self._order[0] != self._pass_number", "False", STATE),
+    Mutation(_LOOP, "self._clock.start()\n", "\n", STATE),
+    Mutation(_STATE, 'each.detach().to("cpu", copy=True)', 'each.detach().to("cpu")', STATE),
 )

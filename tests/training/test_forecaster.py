@@ -232,3 +232,25 @@ def test_weights_of_another_type_or_shape_have_another_hash() -> None:
         weights_sha256(zeros[0].double()),
     }
     assert len(hashes) == 3
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("is_carried", [False, True])
+def test_layer_by_layer_comes_out_what_the_library_gives_at_once(
+    *, cell: Cell, num_layers: int, is_carried: bool
+) -> None:
+    """With dropout too: on a CPU both draw it from one generator."""
+    forecaster = make_forecaster(cell, num_layers=num_layers, dropout=0.4).train()
+    x_BLF = make_inputs().requires_grad_()
+    begin = torch.randn(num_layers, len(x_BLF), 5) if is_carried else None
+    state = begin if begin is None or cell == "gru" else (begin, begin / 2)
+    found = []
+    for run in (forecaster.recurrent, forecaster.run_layer_by_layer):
+        torch.manual_seed(3)
+        out_BLU, end = run(x_BLF, state)
+        ends = [end] if isinstance(end, Tensor) else list(end)
+        loss = out_BLU.square().sum() + sum(each.sum() for each in ends)
+        grads = torch.autograd.grad(loss, [x_BLF, *forecaster.recurrent.parameters()])
+        found.append([out_BLU, *ends, *grads])
+    assert all(torch.equal(*each) for each in zip(*found, strict=True))

@@ -1,9 +1,7 @@
-"""What docs/models.md states is so, and docs/results.md is made of the kept figures.
+"""The figures of docs/models.md are those of our networks, docs/results.md is made of kept ones.
 
-The equations themselves are held to PyTorch's GRU and LSTM in test_models.py, the article's sMAPE
-in test_metrics.py.
-
-Legend: ``B`` windows, ``L`` lookback, ``F`` features, ``U`` units.
+The equations of docs/models.md are held to our networks in test_forecaster.py, our loops and
+kernels to PyTorch's layers in tests/kernels, the article's sMAPE in test_metrics.py.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from benchmarks import write_results
 from benchmarks.article_accuracy import key_of
@@ -40,102 +37,11 @@ torch.set_num_threads(1)
 
 CELLS: list[Cell] = ["gru", "lstm"]
 NUM_FEATURES = 5  # of the profile `seed`
-KINDS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
-NUM_PRODUCTS: dict[Cell, int] = {"gru": 3, "lstm": 4}
 
 
 def make_seed_profile(cell: Cell) -> RecurrentForecaster:
     model = Config.load("seed").model
     return RecurrentForecaster(model, cell=cell, num_features=NUM_FEATURES, horizon=1)
-
-
-# -- the cells -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_two_layers_are_one_layer_reading_the_states_of_another(cell: Cell) -> None:
-    torch.manual_seed(0)
-    both = KINDS[cell](3, 4, num_layers=2, batch_first=True)
-    layers = [KINDS[cell](size, 4, batch_first=True) for size in (3, 4)]
-    for number, layer in enumerate(layers):
-        weights = {
-            name.replace(f"_l{number}", "_l0"): weight
-            for name, weight in both.state_dict().items()
-            if name.endswith(f"_l{number}")
-        }
-        layer.load_state_dict(weights)
-    x_BLF = torch.randn(2, 6, 3)
-    torch.testing.assert_close(both(x_BLF)[0], layers[1](layers[0](x_BLF)[0])[0])
-
-
-@pytest.mark.parametrize("update", [0.0, 1.0])
-def test_the_update_gate_keeps_a_state_whole_or_takes_the_candidate(update: float) -> None:
-    torch.manual_seed(0)
-    cell = nn.GRUCell(3, 4)
-    with torch.no_grad():
-        cell.bias_ih[4:8] = 1000.0 * (2 * update - 1)  # PyTorch's order: reset, update, new
-    x_BF, h_BU = torch.randn(2, 3), torch.rand(2, 4)
-    new_BU = cell(x_BF, h_BU)
-    assert torch.equal(new_BU, h_BU) == bool(update)
-    if not update:
-        torch.testing.assert_close(new_BU, candidate(cell, x_BF, h_BU, reset_first=False))
-
-
-def candidate(cell: nn.GRUCell, x_BF: Tensor, h_BU: Tensor, *, reset_first: bool) -> Tensor:
-    """The new value before it is mixed: PyTorch's, or with the reset before the product (2014)."""
-    w_r, _, w_n = cell.weight_ih.chunk(3)
-    v_r, _, v_n = cell.weight_hh.chunk(3)
-    (b_r, _, b_n), (c_r, _, c_n) = cell.bias_ih.chunk(3), cell.bias_hh.chunk(3)
-    reset = torch.sigmoid(x_BF @ w_r.T + b_r + h_BU @ v_r.T + c_r)
-    if reset_first:
-        return torch.tanh(x_BF @ w_n.T + b_n + (reset * h_BU) @ v_n.T + c_n)
-    return torch.tanh(x_BF @ w_n.T + b_n + reset * (h_BU @ v_n.T + c_n))
-
-
-def test_the_gru_of_2014_resets_before_the_product_and_gives_other_values() -> None:
-    torch.manual_seed(0)
-    cell, x_BF, h_BU = nn.GRUCell(3, 4), torch.randn(2, 3), torch.rand(2, 4)
-    ours, theirs = (candidate(cell, x_BF, h_BU, reset_first=first) for first in (False, True))
-    assert not torch.allclose(ours, theirs, atol=1e-3)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_of_two_biases_of_a_gate_only_the_sum_counts_but_in_the_grus_candidate(cell: Cell) -> None:
-    torch.manual_seed(0)
-    network = KINDS[cell](3, 4, batch_first=True)
-    bias, other = (network.get_parameter(f"bias_{name}_l0") for name in ("ih", "hh"))
-    x_BLF = torch.randn(2, 6, 3)
-    before = network(x_BLF)[0]
-    changed = []
-    for gate in range(NUM_PRODUCTS[cell]):
-        rows = slice(4 * gate, 4 * gate + 4)
-        with torch.no_grad():
-            bias[rows] += 0.5
-            other[rows] -= 0.5
-            changed.append(not torch.allclose(network(x_BLF)[0], before, atol=1e-5))
-            bias[rows] -= 0.5
-            other[rows] += 0.5
-    assert changed == ([False, False, True] if cell == "gru" else [False] * 4)
-
-
-def test_the_state_of_a_gru_stays_within_1_and_the_cell_state_of_an_lstm_can_count() -> None:
-    gru, lstm = nn.GRUCell(1, 1), nn.LSTMCell(1, 1)
-    with torch.no_grad():
-        for weight in (*gru.parameters(), *lstm.parameters()):
-            weight.fill_(3.0)
-        h, state = torch.zeros(1, 1), (torch.zeros(1, 1), torch.zeros(1, 1))
-        for _ in range(50):
-            h, state = gru(torch.ones(1, 1), h), lstm(torch.ones(1, 1), state)
-    assert float(h.abs()) <= 1
-    assert float(state[0].abs()) <= 1
-    assert float(state[1]) == pytest.approx(50, rel=0.02)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize(("inputs", "units"), [(5, 256), (256, 256), (1, 1), (12, 64)])
-def test_a_layer_has_the_weights_of_the_page(cell: Cell, inputs: int, units: int) -> None:
-    num_weights = sum(weight.numel() for weight in KINDS[cell](inputs, units).parameters())
-    assert num_weights == NUM_PRODUCTS[cell] * units * (inputs + units + 2)
 
 
 def test_the_pages_weights_of_the_seed_profile_are_those_of_its_networks() -> None:
@@ -153,47 +59,6 @@ def test_the_pages_weights_of_the_seed_profile_are_those_of_its_networks() -> No
     assert line("layer 2: $I = 256$", "_l1") in text
     assert line("head: $256 + 1$", "head.weight", "head.bias") in text
     assert f"| together | {gru.num_parameters:,} | {lstm.num_parameters:,} |" in text
-
-
-# -- gradients -----------------------------------------------------------------------------------
-
-
-def test_clipping_by_norm_keeps_the_direction_and_by_value_may_not() -> None:
-    def clipped(*, by_norm: bool) -> Tensor:
-        weight = nn.Parameter(torch.zeros(2))
-        weight.grad = torch.tensor([3.0, 0.1])
-        if by_norm:
-            nn.utils.clip_grad_norm_([weight], 1.0)
-        else:
-            nn.utils.clip_grad_value_([weight], 1.0)
-        return weight.grad
-
-    before = torch.tensor([3.0, 0.1])
-    by_norm, by_value = clipped(by_norm=True), clipped(by_norm=False)
-    assert float(by_norm.norm()) == pytest.approx(1.0, abs=1e-5)
-    torch.testing.assert_close(by_norm / by_norm.norm(), before / before.norm())
-    torch.testing.assert_close(by_value, torch.tensor([1.0, 0.1]))
-    turned = float(nn.functional.cosine_similarity(by_value, before, dim=0))
-    assert turned < 1 - 1e-3
-
-
-def test_an_open_forget_or_update_gate_passes_the_gradient_through_90_hours() -> None:
-    def gradient(bias: float) -> float:
-        cell = nn.GRUCell(1, 1)
-        with torch.no_grad():
-            for weight in cell.parameters():
-                weight.zero_()
-            cell.bias_ih[1] = bias
-        h = first = torch.full((1, 1), 0.5, requires_grad=True)
-        for _ in range(90):
-            h = cell(torch.zeros(1, 1), h)
-        return float(torch.autograd.grad(h.sum(), first)[0])
-
-    assert gradient(20.0) == pytest.approx(1.0)
-    at_0_9 = math.log(0.9 / 0.1)
-    assert gradient(at_0_9) == pytest.approx(0.9**90, rel=1e-3)
-    assert gradient(at_0_9) == pytest.approx(0.00008, rel=0.05)
-    assert math.isclose(1.1**90, 5300, rel_tol=0.01)
 
 
 # -- the pages -----------------------------------------------------------------------------------
