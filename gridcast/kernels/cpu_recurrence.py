@@ -1,8 +1,7 @@
 """GRU and LSTM layers on a CPU, compiled: ``cpu_kernels.py`` with PyTorch's weights.
 
 On small batches PyTorch's own layers spend most of their time between operations, and each costs
-more than its arithmetic. What comes out here is what they give, to rounding: of 32 bits, or of 16
-where products are wanted in bf16 (states, gates and sums have 32 even then).
+more than its arithmetic. What comes out here is what they give, to rounding, in 32 bits.
 
 Legend: ``L`` steps, ``K`` the same and one before them, ``B`` windows, ``F`` features, ``D``
 features that stay the same in all steps of a window, ``U`` units, ``V`` units filled up, ``G``
@@ -12,7 +11,7 @@ gates (r, z, n; i, f, g, o); ``P``, ``Q``, ``C``, ``X`` and ``4``: see the kerne
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from gridcast.kernels import cpu_kernels
-from gridcast.kernels.cpu_kernels import LANES, PANEL, SUMMED, Array, Operand, Words
+from gridcast.kernels.cpu_kernels import LANES, PANEL, SUMMED, Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,10 +48,6 @@ class Memory:
             self._flat[name] = np.empty(size, np.float32)
         return self._flat[name][:size].reshape(shape)
 
-    def words(self, name: str, *shape: int) -> Words:
-        """The same for words."""
-        return self(name, *shape).view(np.uint32)
-
 
 class Passed(NamedTuple):
     """What the way back wants to know of the way there."""
@@ -72,19 +67,11 @@ class Layer:
     """Layer ``number`` of a network whose ``weights`` have PyTorch's names and shapes.
 
     The last ``num_own`` of its features stay the same in all steps of a window: to the gates they
-    are a bias of the window, and cost next to nothing. Of the others the first layer takes
-    ``num_inputs``: in bf16 an even number, the last one zero.
+    are a bias of the window, and cost next to nothing.
     """
 
-    def __init__(
-        self,
-        weights: Mapping[str, Array],
-        number: int,
-        *,
-        num_own: int = 0,
-        in_bf16: bool = False,
-    ) -> None:
-        self._number, self._in_bf16 = number, in_bf16
+    def __init__(self, weights: Mapping[str, Array], number: int, *, num_own: int = 0) -> None:
+        self._number = number
         self._names = [
             f"recurrent.{each}_l{number}"
             for each in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -102,13 +89,11 @@ class Layer:
         self._w_ih_GUF, self._own_GUD = w_ih_GUF[..., :num_features], w_ih_GUF[..., num_features:]
         here = self.num_panels, self.of_panel
         # Another layer's states lie in panels.
-        self.num_inputs = num_features + num_features % 2 * in_bf16
-        there = here if number else (1, self.num_inputs)
-        cut = partial(Panels, in_bf16=in_bf16)
-        self._ih = cut(self._w_ih_GUF.transpose(0, 2, 1), there, here)
-        self._hh = cut(w_hh_GUU.transpose(0, 2, 1), here, here)
-        self._back_ih = cut(self._w_ih_GUF, here, (there[0], filled(there[1])))
-        self._back_hh = cut(w_hh_GUU, here, here)
+        there = here if number else (1, num_features)
+        self._ih = Panels(self._w_ih_GUF.transpose(0, 2, 1), there, here)
+        self._hh = Panels(w_hh_GUU.transpose(0, 2, 1), here, here)
+        self._back_ih = Panels(self._w_ih_GUF, here, (there[0], filled(there[1])))
+        self._back_hh = Panels(w_hh_GUU, here, here)
         self._bias_4V = np.zeros((4, self.num_panels * self.of_panel), np.float32)
         self._own_GVD = np.zeros((self._num_gates, self._bias_4V.shape[1], num_own), np.float32)
         self.shapes = {
@@ -156,12 +141,7 @@ class Layer:
         for state_PKBC, before_PBC in zip(states, begin, strict=True):
             state_PKBC[:, 0] = before_PBC
         kernel = cpu_kernels.lstm_forward if self._is_lstm else cpu_kernels.gru_forward
-        num_rows = self._num_words(num_windows)
-        kernel(
-            x_QKBF, self._ih.operand, self._hh.operand, bias_P4BC, gates_PL4BC, *states,
-            memory.words("inputs", len(x_QKBF), num_rows, x_QKBF.shape[3] // 2),
-            memory.words("states", panels, num_rows, self.of_panel // 2),
-        )  # fmt: skip
+        kernel(x_QKBF, self._ih.panels, self._hh.panels, bias_P4BC, gates_PL4BC, *states)
         return Passed(x_QKBF, own_BD, gates_PL4BC, states)
 
     def backward(
@@ -187,17 +167,12 @@ class Layer:
         for each_PBC in grad_states:
             each_PBC[:] = 0
         together = max(1, SUMMED // num_windows), num_windows
-        num_pairs = self._num_words(-(-prod(together) // 2))
         kernel = cpu_kernels.lstm_backward if self._is_lstm else cpu_kernels.gru_backward
         kernel(
-            grad_PLBC, passed.x_QKBF, self._back_ih.operand, self._back_hh.operand,
+            grad_PLBC, passed.x_QKBF, self._back_ih.panels, self._back_hh.panels,
             passed.gates_PL4BC, *passed.states,
             grad_x_QLBX, *(sums[name] for name in self._names[:2]), grad_bias_P4BC, *grad_states,
             memory("gradients of gates", 4, self.num_panels, *together, self.of_panel),
-            memory.words("gate of a step", self._num_words(num_windows), self.of_panel // 2),
-            memory.words("inputs", len(passed.x_QKBF), num_pairs, passed.x_QKBF.shape[3]),
-            memory.words("states", self.num_panels, num_pairs, self.of_panel),
-            memory.words("gate", num_pairs, self.of_panel),
         )  # fmt: skip
         sums[self._names[2]][:] += grad_bias_P4BC.sum(2)
         if passed.own_BD is None:
@@ -206,10 +181,6 @@ class Layer:
         grad_BN = grad_PGBC.transpose(2, 1, 0, 3).reshape(num_windows, -1)
         sums[_OWN][:] += (grad_BN.T @ passed.own_BD).reshape(sums[_OWN].shape)
         return grad_x_QLBX, grad_BN @ self._own_GVD.reshape(grad_BN.shape[1], -1)
-
-    def _num_words(self, number: int) -> int:
-        """Rows of words, where products take such."""
-        return number if self._in_bf16 else 0
 
     def fill(self, grads: Mapping[str, Array], sums: Mapping[str, Array]) -> None:
         """The gradients by its weights, as PyTorch has these, from ``sums`` over all windows."""
@@ -233,37 +204,21 @@ class Panels:
     """A matrix for each gate, ``(G, I, J)``, cut into panels as the kernels want them.
 
     Of panels down and across are given how many there are, and the rows or columns of each.
-    ``operand`` is what a product takes: ``panels``, or their words.
     """
 
-    def __init__(
-        self,
-        weights_GIJ: Array,
-        down: tuple[int, int],
-        across: tuple[int, int],
-        *,
-        in_bf16: bool = False,
-    ) -> None:
+    def __init__(self, weights_GIJ: Array, down: tuple[int, int], across: tuple[int, int]) -> None:
         self._weights_GIJ, (_, self._num_rows, self._num_columns) = weights_GIJ, weights_GIJ.shape
         self._whole = np.zeros((len(weights_GIJ), prod(down), prod(across)), np.float32)
         self._cut = self._whole.reshape(-1, *down, *across).swapaxes(2, 3)
         self._is_one = down[0] == across[0] == 1
         self.shape = self._cut.shape
         self.panels = np.ascontiguousarray(self._cut)
-        self.operand: Operand = self.panels
-        if in_bf16:
-            *above, rows, columns = self.shape
-            self.operand = np.zeros((*above, rows // 2, columns), np.uint32)
 
     def take(self) -> None:
         """Go on with the weights as they are now; what panels are filled up with stays zero."""
         self._whole[:, : self._num_rows, : self._num_columns] = self._weights_GIJ
         if not self._is_one:  # else they are the same memory
             self.panels[:] = self._cut
-        if self.operand is not self.panels:
-            columns = self.shape[-1]
-            rows = self.panels.reshape(-1, columns), self.operand.reshape(-1, columns)
-            cpu_kernels.pair_weights(*rows)
 
     def taken_out(self, panels: Array) -> Array:
         """From panels like these, ``(G, I, J)``."""

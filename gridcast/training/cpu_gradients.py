@@ -2,8 +2,8 @@
 
 In PyTorch a step of a small network is some six hundred operations, and most of its time lies
 between them. Here each thread takes its share of the windows from the series to the gradient, in a
-handful of calls of ``cpu_kernels.py``. What comes out is what ``BatchGradient`` gives, to rounding:
-of 32 bits, or where ``precision`` is bf16, of the 16 bits in which the layers multiply.
+handful of calls of ``cpu_kernels.py``. What comes out is what ``BatchGradient`` gives in 32 bits,
+to rounding.
 
 Legend: ``T`` steps of all regions, ``L`` steps of a window, ``K`` the same and one before them,
 ``B`` windows, ``F`` features, ``U`` units, ``V`` units filled up, ``H`` horizon (``X``: filled up),
@@ -72,19 +72,13 @@ class CompiledGradient:
         self._x_TF, self._target_T, self._is_train_T, self._first_step_R = (
             each.numpy() for each in (data.x_TF, data.target_T, data.is_train_T, data.first_step_R)
         )
-        in_bf16 = config.training.precision == "bf16"
         self._num_labels_before_T = np.append(0, np.cumsum(self._is_train_T, dtype=np.int64))
         self._weights = {name: leaf.detach().numpy() for name, leaf in stack.leaves.items()}
         shapes = {name: each.shape for name, each in self._weights.items()}
         self._grad_P = np.empty(sum(map(prod, shapes.values())), np.float32)
         self._grads = _cut(self._grad_P, shapes)
         self._layers = [
-            Layer(
-                self._weights,
-                number,
-                num_own=0 if number else config.model.region_units,
-                in_bf16=in_bf16,
-            )
+            Layer(self._weights, number, num_own=0 if number else config.model.region_units)
             for number in range(config.model.num_layers)
         ]
         panels, of_panel = self._layers[0].num_panels, self._layers[0].of_panel
@@ -198,7 +192,7 @@ class CompiledGradient:
         region_B = np.searchsorted(self._first_step_R, starts_B, side="right") - 1
         has_own = config.model.region_units > 0
         own_BD = self._weights["region_RD"][region_B] if has_own else None
-        shape = config.windows.lookback + 1, len(starts_B), self._layers[0].num_inputs
+        shape = config.windows.lookback + 1, len(starts_B), self._x_TF.shape[1]
         x_QKBF = memory("x", 1, *shape)
         cpu_kernels.gather(self._x_TF, starts_B, x_QKBF[0])
         begin = [[each_PBC[:, part.place] for each_PBC in states] for states in self._begin]
