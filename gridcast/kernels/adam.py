@@ -2,7 +2,8 @@
 
 PyTorch's optimizers and its ``GradScaler`` share one count of steps and one sign of overflow among
 all parameters; here each row has its own, so that a network in a stack is trained as it is alone.
-``adam.cu`` does on a GPU what is said here in PyTorch, and ``cpu_kernels.py`` on a CPU.
+``adam.cu`` does on a GPU what is said here in PyTorch, and ``cpu_kernels.py`` on a CPU; which of
+the three, the caller says.
 
 Legend: ``S`` networks, ``P`` parameters.
 """
@@ -16,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gridcast.kernels.nvrtc import Kernel, can_compile, compiled
+from gridcast.kernels.nvrtc import Kernel, compiled
 
 if TYPE_CHECKING:
     from gridcast.config import TrainingConfig
+    from gridcast.kernels.engine import Kernels
 
 # PyTorch's defaults.
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
@@ -52,9 +54,9 @@ class StackedAdam:
     """Updates ``weights_SP`` in place, without waiting for the device: a CUDA graph can hold it."""
 
     def __init__(
-        self, weights_SP: Tensor, config: TrainingConfig, *, is_compiled: bool = False
+        self, weights_SP: Tensor, config: TrainingConfig, *, kernels: Kernels = "pytorch"
     ) -> None:
-        self._weights_SP, self._config, self._is_compiled = weights_SP, config, is_compiled
+        self._weights_SP, self._config, self._kernels = weights_SP, config, kernels
         self._mean_SP = torch.zeros_like(weights_SP)
         self._square_SP = torch.zeros_like(weights_SP)
         self._count_S = torch.zeros(len(weights_SP), device=weights_SP.device)
@@ -78,10 +80,10 @@ class StackedAdam:
 
         A network whose gradient overflowed in fp16 is left as it is.
         """
-        if can_compile(grad_SP.device):
+        if self._kernels == "gpu-kernels":
             self._step_on_gpu(grad_SP, rate)
             return
-        if self._is_compiled:
+        if self._kernels == "cpu-loops":
             self._step_on_cpu(grad_SP, float(rate))
             return
         grad_SP, is_used_S = self._prepared(grad_SP)

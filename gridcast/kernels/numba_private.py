@@ -6,8 +6,8 @@ caps numba's version, and ``tests/kernels/test_numba_private.py`` fails where a 
 a training falls back to PyTorch with a warning then (``gridcast.training.engine``).
 
 Why they stay (ADR 19): without ``_nrt`` numba counts whose memory it is for each part of an array
-that a loop takes, __COST__; without tiles a product
-of small matrices is NumPy's, a third as fast.
+that a loop takes, a tenth of a small step; without tiles a
+product of small matrices would be NumPy's, which takes two to three times as long.
 
 A change here is a change of ``cpu_kernels.py``, of which alone numba asks whether it has changed:
 ``PRIVATE_SHA256`` there is this file's hash, and a test holds it to that.
@@ -45,7 +45,7 @@ def compiled(
     What an earlier process kept beside this file or in the cache is taken. A product and a sum may
     become one instruction, and sums may be added up ``in_any_order`` (the same one each time),
     nothing else: what is not a number stays so. No memory is asked for (``_nrt``): whose it is
-    would be counted for each part of an array, which took a fifth of a small step.
+    would be counted for each part of an array, which takes a tenth of a small step.
     """
     flags = {"contract", "reassoc"} if in_any_order else {"contract"}
 

@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gridcast.kernels.nvrtc import can_compile
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gridcast.kernels.recurrence_kernels import Kind
 
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of precisions that have 16 bits
 _UNITS = (64, 128, 256)
 _HOPPER = 9  # the compute capability on which this was tried
 _LSTM_GATES = 4
@@ -41,14 +40,17 @@ class Layer(NamedTuple):
     bias_hh: Tensor
 
 
-def can_fuse(num_units: int, device: torch.device, dtype: torch.dtype | None) -> bool:
-    """Whether the kernels run this network: on a Hopper GPU, 16 bits, 64, 128 or 256 units."""
-    return (
-        can_compile(device)
-        and dtype in (torch.float16, torch.bfloat16)
-        and num_units in _UNITS
-        and torch.cuda.get_device_capability(device)[0] == _HOPPER
-    )
+def why_not_fused(num_units: int, device: torch.device, precision: str) -> str:
+    """Why the kernels don't run this network on that GPU; empty where they do."""
+    if precision not in HALF:
+        return f"training.precision={precision}: our layers for a GPU multiply {' or '.join(HALF)}"
+    if num_units not in _UNITS:
+        units = ", ".join(map(str, _UNITS))
+        return f"model.hidden_size={num_units}: our layers for a GPU have one of {units}"
+    major, minor = torch.cuda.get_device_capability(device)
+    if major != _HOPPER:
+        return f"a GPU of compute capability {major}.{minor}: our layers are for {_HOPPER}.x"
+    return ""
 
 
 def run_fused(

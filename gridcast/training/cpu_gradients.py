@@ -24,6 +24,7 @@ from torch import Tensor
 from gridcast.kernels import cpu_kernels
 from gridcast.kernels.cpu_kernels import Array, Ints
 from gridcast.kernels.cpu_recurrence import Layer, Memory, Panels, cut_evenly, filled, on_threads
+from gridcast.kernels.engine import LOSSES_OF_LOOPS
 from gridcast.training.forecaster import LOAD
 from gridcast.training.state import copy_into
 
@@ -233,7 +234,7 @@ class CompiledGradient:
             self._target_T, self._is_train_T,
             self._turned_head.panels[0, :, 0], self._head.panels[0, 0], self._bias_X, warmup,
             np.float32(model.change_scale if is_change else 1),
-            is_change, model.head_relu, training.loss == "l1",
+            is_change, model.head_relu, LOSSES_OF_LOOPS[training.loss],
             grad_PLBC, sums["head.weight"][0, 0], sums["head.bias"],
             memory("outputs", panels, batch, units), memory("loads", batch, len(self._bias_X)),
             memory("slopes", batch, self._config.windows.horizon),

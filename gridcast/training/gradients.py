@@ -6,13 +6,13 @@ origins, ``H`` horizon.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from gridcast.training.stack import HALF
+from gridcast.kernels.recurrence import HALF
 from gridcast.training.state import check_names, copy_into
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from gridcast.training.data import TrainingData
     from gridcast.training.forecaster import State
     from gridcast.training.stack import ForecasterStack
+
+
+# What an error in scaled load costs; loops know some of them (`gridcast.kernels.engine`).
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"l1": torch.abs, "mse": torch.square}
 
 
 class BatchGradient:
@@ -99,7 +103,7 @@ class BatchGradient:
                 x_SBLF, data.region_of(starts_SB), windows.warmup, self._state
             )
         error = y_SBOH.float() - data.target_T[labels_SBOH]
-        each = error.abs() if training.loss == "l1" else error.square()
+        each = LOSSES[training.loss](error)
         return (each * weight_SBOH).flatten(1).sum(1) / total_S, state
 
     def _own(self, whole: Tensor) -> Tensor:
@@ -117,21 +121,6 @@ class BatchGradient:
             kept.copy_(new.detach())
 
 
-def is_compiled(config: Config, device: torch.device) -> bool:
-    """Whether the gradient comes from loops that are compiled for the CPU, by numba.
-
-    In 32 bits, and in bf16 where the processor gains by it.
-    """
-    is_wanted = config.training.recurrence == "auto" and device.type == "cpu"
-    if not is_wanted or find_spec("numba") is None:
-        return False
-    if config.training.precision == "bf16":
-        from gridcast.kernels.cpu_kernels import HAS_WORDS
-
-        return HAS_WORDS
-    return config.training.precision not in HALF
-
-
 def gradient_of(
     stack: ForecasterStack,
     data: TrainingData,
@@ -140,8 +129,8 @@ def gradient_of(
     share: int = 0,
     num_shares: int = 1,
 ) -> BatchGradient | CompiledGradient:
-    """What derives the losses of a stack, where it is: see ``BatchGradient``."""
-    if is_compiled(config, data.x_TF.device):
+    """What derives the losses of a stack, by its engine: see ``BatchGradient``."""
+    if stack.engine.layers == "cpu-loops":
         from gridcast.training.cpu_gradients import CompiledGradient
 
         return CompiledGradient(stack, data, config, share=share, num_shares=num_shares)

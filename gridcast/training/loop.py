@@ -19,9 +19,10 @@ from torch import Tensor
 from gridcast.errors import NotFiniteError
 from gridcast.features.splits import VALIDATION
 from gridcast.features.windows import count_phases, cut_pass, plan_passes, train_starts
+from gridcast.kernels.engine import Engine, engine_of
 from gridcast.training.clock import Clock, Progress
 from gridcast.training.prediction import plan_scoring, score_planned
-from gridcast.training.stack import ForecasterStack, fused_type
+from gridcast.training.stack import ForecasterStack
 from gridcast.training.state import StateRecord, TrainingState, copied, errors_of, failures_of
 from gridcast.training.step import TrainingStep
 
@@ -40,7 +41,7 @@ _MOST_SEEDS = 16  # of one pass: the memory of its states grows with them
 class TrainedModel:
     """A fitted forecaster and what fitting it cost (s; the passes alone).
 
-    ``num_together`` forecasters shared that time: the seeds of its stack.
+    ``num_together`` forecasters shared that time: the seeds of its stack. ``engine`` ran it.
     """
 
     forecaster: RecurrentForecaster
@@ -48,6 +49,7 @@ class TrainedModel:
     history: tuple[Progress, ...]
     train_seconds: float
     num_steps: int
+    engine: Engine
     num_together: int = 1
 
 
@@ -61,6 +63,8 @@ def train_model(
 ) -> TrainedModel:
     """Fit one forecaster on the training part; ``on_progress`` hears about once a second.
 
+    On the engine that fits its configuration and device.
+
     Raises:
         NotFiniteError: the loss is NaN or infinite, naming the model, the seed and the step.
         UsageError: the training part is too short for a batch in each pass.
@@ -70,6 +74,7 @@ def train_model(
         config=config,
         cell=cell,
         seeds=(seed,),
+        engine=engine_of(config, data.x_TF.device, cells=[cell]),
         on_progress=lambda _, progress: on_progress(progress),
     )
     run_together([training])
@@ -84,6 +89,7 @@ def train_models(
     *,
     config: Config,
     models: Sequence[tuple[Cell, int]],
+    engine: Engine,
     on_progress: Callable[[Cell, int, Progress], None],
     beside: Sequence[torch.device] = (),
 ) -> dict[tuple[Cell, int], TrainedModel | NotFiniteError]:
@@ -98,7 +104,7 @@ def train_models(
     Raises:
         UsageError: the training part is too short for a batch in each pass.
     """
-    is_fused = fused_type(config, data.x_TF.device) is not None
+    is_fused = engine.layers == "gpu-kernels"
     has_own_chance = is_fused or config.model.dropout == 0 or config.model.num_layers == 1
     can_share = data.x_TF.device.type == "cuda" and has_own_chance and not beside
     at_once = _SIDE_BY_SIDE if can_share else 1
@@ -109,10 +115,11 @@ def train_models(
             config=config,
             cell=cell,
             seeds=seeds,
+            engine=engine,
             on_progress=partial(on_progress, cell),
             beside=replicas,
         )
-        for cell, seeds in _stacks(models, most=most_seeds_of_a_pass(config, data.x_TF.device))
+        for cell, seeds in _stacks(models, most=most_seeds_of_a_pass(engine))
     ]
     outcomes = {}
     for first in range(0, len(waiting), at_once):
@@ -123,9 +130,9 @@ def train_models(
     return outcomes
 
 
-def most_seeds_of_a_pass(config: Config, device: torch.device) -> int:
+def most_seeds_of_a_pass(engine: Engine) -> int:
     """How many seeds of a cell are trained in one pass, at most."""
-    return _MOST_SEEDS if fused_type(config, device) is not None else 1
+    return _MOST_SEEDS if engine.layers == "gpu-kernels" else 1
 
 
 def _stacks(models: Sequence[tuple[Cell, int]], *, most: int) -> list[tuple[Cell, list[int]]]:
@@ -198,13 +205,14 @@ class Training:
         config: Config,
         cell: Cell,
         seeds: Sequence[int],
+        engine: Engine,
         on_progress: Callable[[int, Progress], None],
         beside: Sequence[TrainingData] = (),
     ) -> None:
         self.outcomes: dict[int, TrainedModel | NotFiniteError] = {}
         self.device = data.x_TF.device
         self.validation_seconds = 0.0
-        self.cell = cell
+        self.cell, self._engine = cell, engine
         self._data, self._config, self._seeds = data, config, tuple(seeds)
         self._beside = tuple(beside)
         self._starts_N = train_starts(data.steps, config.windows)
@@ -262,11 +270,8 @@ class Training:
 
     def _build(self) -> TrainingStep:
         data, config = self._data, self._config
-        stack = ForecasterStack(data, config, cell=self.cell, seeds=self._seeds)
-        others = [
-            (ForecasterStack(each, config, cell=self.cell, seeds=self._seeds, share=share), each)
-            for share, each in enumerate(self._beside, start=1)
-        ]
+        stack = self._stack(data)
+        others = [(self._stack(each, share), each) for share, each in enumerate(self._beside, 1)]
         return TrainingStep(stack, data, config, self._clock.num_steps, others)
 
     def _is_over(self) -> bool:
@@ -303,7 +308,7 @@ class Training:
                 self.outcomes[seed] = TrainedModel(
                     stack.forecaster(number), stack.forecaster(number, last_step=True),
                     tuple(clock.histories[number]), clock.train_seconds, clock.step,
-                    len(self._seeds),
+                    self._engine, len(self._seeds),
                 )  # fmt: skip
         self._update = None
 
@@ -339,6 +344,11 @@ class Training:
         self._clock.go_on_from(record, step, loss_BS)
         self._pass_number, self._batch = record.pass_number, record.batch
         update.wait()
+
+    def _stack(self, data: TrainingData, share: int = 0) -> ForecasterStack:
+        return ForecasterStack(
+            data, self._config, cell=self.cell, seeds=self._seeds, engine=self._engine, share=share
+        )
 
     def wait(self, seconds: float) -> None:
         """Leave out of its time what another training's validation took while this one waited."""

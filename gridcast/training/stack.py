@@ -18,28 +18,21 @@ import torch
 from torch import Tensor, nn
 
 from gridcast.kernels.dropout import Dropout
-from gridcast.kernels.recurrence import Layer, can_fuse, run_fused
+from gridcast.kernels.recurrence import HALF, Layer, run_fused
 from gridcast.training.forecaster import RecurrentForecaster, State, add_last_load, with_region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gridcast.config import Cell, Config
+    from gridcast.kernels.engine import Engine
     from gridcast.training.data import TrainingData
 
 _NEXT_SHARE = 1 << 32  # from the random numbers of one device's share of a batch to the next one's
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def fused_type(config: Config, device: torch.device) -> torch.dtype | None:
-    """In which type our kernels multiply; None where PyTorch's layers run the network."""
-    half = HALF.get(config.training.precision)
-    wanted = config.training.recurrence == "auto"
-    return half if wanted and can_fuse(config.model.hidden_size, device, half) else None
 
 
 class ForecasterStack:
-    """``S`` forecasters of one cell, one a seed; each begins as it would alone.
+    """``S`` forecasters of one cell, one a seed, on one engine; each begins as it would alone.
 
     ``share`` counts the devices that share their batches: dropout is drawn anew on each.
     """
@@ -51,8 +44,10 @@ class ForecasterStack:
         *,
         cell: Cell,
         seeds: Sequence[int],
+        engine: Engine,
         share: int = 0,
     ) -> None:
+        self.engine = engine
         self._config, self._device = config, data.x_TF.device
         rows = []
         for seed in seeds:
@@ -71,7 +66,8 @@ class ForecasterStack:
         averages = config.training.average_last > 0
         self._served_SP = self.weights_SP.clone() if averages else self.weights_SP
         self._served = [self._view_of(row_P) for row_P in self._served_SP]
-        self.fused = fused_type(config, self._device)
+        # The type in which our kernels for a GPU multiply; None where they do not run.
+        self.fused = HALF[config.training.precision] if engine.layers == "gpu-kernels" else None
         self.chances = [seed + share * _NEXT_SHARE for seed in seeds]  # seeds of dropout
         self.drop = Dropout(config.model.dropout, self.chances, self._device)  # of our GPU kernels
         if share and self._device.type == "cuda":  # PyTorch's layers draw from the device's own

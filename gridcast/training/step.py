@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gridcast.kernels.adam import StackedAdam
 from gridcast.kernels.cuda_graph import Recorded
-from gridcast.training.gradients import fill_up, gradient_of, is_compiled
+from gridcast.training.gradients import fill_up, gradient_of
 from gridcast.training.state import (
     check_names,
     copy_into,
@@ -62,9 +62,9 @@ class TrainingStep:
             device=self._device,
         )
         self._now = self._schedule[:, 0].clone()  # learning rate, share of the mean
-        has_loops = is_compiled(config, self._device)
+        has_loops = stack.engine.layers == "cpu-loops"
         self._on_its_threads = _pytorch_on_one_thread if has_loops else nullcontext
-        self._adam = StackedAdam(stack.weights_SP, training, is_compiled=has_loops)
+        self._adam = StackedAdam(stack.weights_SP, training, kernels=stack.engine.adam)
         self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=self._device)
         num_shares = 1 + len(beside)
         self._gradient = gradient_of(stack, data, config, num_shares=num_shares)

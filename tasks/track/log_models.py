@@ -202,6 +202,8 @@ def _tags(run: Run, features: Features, trained: TrainedJob) -> dict[str, str]:
         "features_sha256": features.file_sha256,
         "features_key": features.key,
         "weights_sha256": trained.weights_sha256,
+        "engine": trained.engine.layers,
+        "engine_reason": trained.engine.reason,
         "config_sha256": key_of(config=run.config.model_dump(mode="json")),
         "job_key": trained.job.key,
     }
@@ -228,6 +230,7 @@ def _params(run: Run, trained: TrainedJob) -> list[Any]:
         "device": trained.job.device,
         "num_parameters": trained.num_parameters,
         "num_together": trained.num_together,
+        "engine": trained.engine.layers,
         "weights_sha256": trained.weights_sha256,
     }
     return [Param(key, str(value)) for key, value in (flat | own).items()]

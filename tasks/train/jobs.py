@@ -13,6 +13,7 @@ from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
 
 from gridcast.errors import TooLongError, TrainingJobError
+from gridcast.kernels.engine import why_no_loops
 from gridcast.training.counts import estimate_cpu_seconds
 from tasks.machine.devices import (
     Devices,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from tasks.runs.run import Run
 
 PROCESS = "tasks.train.training_process"
+_PYTORCH_TRAINS = "PyTorch's own layers train instead (on a CPU up to 25 times as long)"
 _log = logging.getLogger("gridcast.train")
 
 
@@ -48,26 +50,16 @@ def plan_jobs(run: Run, features: Features) -> list[Job]:
     devices = find_devices(run.profile, run.overrides)
     config = resolve_precision(run.config, devices.device_type)
     if devices.device_type == "cpu":
-        warn_of_slow_precision(config)
+        warn_of_missing_loops(config)
         _require_patience(run, config, features, num_cores=devices.num_cores)
     return _plan(run, config, features, devices)
 
 
-def warn_of_slow_precision(config: Config) -> None:
-    """Say so where a CPU would be asked for 16 bits that it has no compiled loops for."""
-    training = config.training
-    if training.recurrence == "library" or training.precision not in {"bf16", "fp16"}:
-        return
-    import torch
-
-    from gridcast.training.gradients import is_compiled
-
-    if not is_compiled(config, torch.device("cpu")):
-        _log.warning(
-            "training.precision=%s: on this CPU that is PyTorch's, where a small GRU took 25 times"
-            " as long as in our compiled loops; expected fp32 (or auto)",
-            training.precision,
-        )
+def warn_of_missing_loops(config: Config) -> None:
+    """Say so where our loops for a CPU do not know what is asked for, unless they are unwanted."""
+    reason = "" if config.training.recurrence == "library" else why_no_loops(config)
+    if reason:
+        _log.warning("%s; %s", reason, _PYTORCH_TRAINS)
 
 
 @task(name="plan-trial", cache_policy=NO_CACHE)
@@ -105,7 +97,7 @@ def _plan(
             "device": devices.device_type,
             "scored": list(scored),
             "torch": version("torch"),
-            "numba": version("numba") if devices.device_type == "cpu" else None,
+            "numba": _numba_version() if devices.device_type == "cpu" else None,
             "code": code_sha256(PROCESS),
         }
         key = key_of(**parts)
@@ -121,6 +113,16 @@ def _plan(
             write_json(folder / "job.json", spec)
         jobs.append(job)
     return jobs
+
+
+def _numba_version() -> str | None:
+    """None where it is not installed: PyTorch trains then."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("numba")
+    except PackageNotFoundError:
+        return None
 
 
 def share_devices(run: Run, jobs: list[Job]) -> list[list[Job]]:
@@ -233,6 +235,9 @@ def _run_process(jobs: list[Job], *, limit_seconds: float) -> dict[str, str]:
         if event["event"] == "progress":
             board.update(name, event)
             artifacts[name].update(event)
+        elif event["event"] == "fallback":
+            names = ", ".join(job.name for job in jobs)
+            _log.warning("%s: %s; %s", names, event["reason"], _PYTORCH_TRAINS)
         elif event["event"] == "failed":
             failed[name] = event["reason"].removeprefix("ERROR ")
 

@@ -25,6 +25,7 @@ from gridcast.config import Config
 from gridcast.errors import GridcastError, NotFiniteError
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.splits import TEST, TRAIN, VALIDATION
+from gridcast.kernels.engine import Engine, engine_of
 from gridcast.training.counts import count_data
 from gridcast.training.loop import most_seeds_of_a_pass, train_models
 from gridcast.training.prediction import score, tiles_at_once
@@ -125,29 +126,38 @@ def _time_steps(wanted: Specification, data: TrainingData) -> tuple[TrainedModel
 
     Of two trainings the difference, so that what each begins with falls out. Before them one that
     loads the libraries; where that one took long on a CPU, which has little to load, it will do.
+    What it takes to find the engine, which compiles kernels, comes before the first step too.
     """
-    trained = _train(wanted, data, _FIRST_STEPS)
+    begun = time.perf_counter()
+    engine = engine_of(wanted.config, data.x_TF.device, cells=[wanted.cell])
+    engine_seconds = time.perf_counter() - begun
+    trained = _train(wanted, data, engine, _FIRST_STEPS)
     first_seconds = trained.train_seconds
     if wanted.device == "cpu" and first_seconds > 2 * _SECONDS:
-        return trained, Timing(0.0, first_seconds / _FIRST_STEPS)
-    few_seconds = _train(wanted, data, _FIRST_STEPS).train_seconds
+        return trained, Timing(engine_seconds, first_seconds / _FIRST_STEPS)
+    few_seconds = _train(wanted, data, engine, _FIRST_STEPS).train_seconds
     more = max(_FIRST_STEPS, min(_MOST_STEPS, int(_SECONDS * _FIRST_STEPS / few_seconds)))
     del trained
     _forget_peak(data.x_TF.device)
-    trained = _train(wanted, data, _FIRST_STEPS + more)
+    trained = _train(wanted, data, engine, _FIRST_STEPS + more)
     step_seconds = max(0.0, trained.train_seconds - few_seconds) / more
-    return trained, Timing(max(0.0, first_seconds - _FIRST_STEPS * step_seconds), step_seconds)
+    first_seconds = engine_seconds + max(0.0, first_seconds - _FIRST_STEPS * step_seconds)
+    return trained, Timing(first_seconds, step_seconds)
 
 
-def _train(wanted: Specification, data: TrainingData, num_steps: int) -> TrainedModel:
+def _train(
+    wanted: Specification, data: TrainingData, engine: Engine, num_steps: int
+) -> TrainedModel:
     """One pass that is stopped early, of as many seeds as will share it; the first one's model."""
     config = wanted.config
     training = config.training.model_copy(update={"max_steps": num_steps, "passes": 1})
     windows = config.windows.model_copy(update={"stride": 1})  # as many windows in fewer steps
     config = config.model_copy(update={"training": training, "windows": windows})
-    num_together = min(wanted.num_seeds, most_seeds_of_a_pass(config, data.x_TF.device))
+    num_together = min(wanted.num_seeds, most_seeds_of_a_pass(engine))
     models = [(wanted.cell, seed) for seed in range(num_together)]
-    outcomes = train_models(data, config=config, models=models, on_progress=lambda *_: None)
+    outcomes = train_models(
+        data, config=config, models=models, engine=engine, on_progress=lambda *_: None
+    )
     first = outcomes[wanted.cell, 0]
     if isinstance(first, NotFiniteError):
         raise first

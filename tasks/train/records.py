@@ -7,6 +7,7 @@ from typing import Any
 
 from gridcast.config import Fitted
 from gridcast.features.windows import WindowsRecord
+from gridcast.kernels.engine import Engine
 from gridcast.record import Record
 
 
@@ -49,7 +50,8 @@ class Job(Record):
 class TrainedJob(Record):
     """A job that has ended well, and what its process measured (s, bytes).
 
-    ``num_together`` jobs shared the training's time: seeds of one pass.
+    ``num_together`` jobs shared the training's time: seeds of one pass. ``engine`` says which
+    kernels ran it, and why.
     """
 
     job: Job
@@ -59,6 +61,7 @@ class TrainedJob(Record):
     evaluation_seconds: float
     num_steps: int
     num_together: int = 1
+    engine: Engine
     peak_memory_bytes: int
     data_bytes: int
     history: list[dict[str, float | None]]

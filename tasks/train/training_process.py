@@ -24,6 +24,7 @@ import torch
 from gridcast.config import Config
 from gridcast.errors import GridcastError
 from gridcast.features.splits import PARTS, TEST
+from gridcast.kernels.engine import engine_of, why_no_loops
 from gridcast.training.data import TrainingData, collect_training_data
 from gridcast.training.forecaster import weights_sha256
 from gridcast.training.loop import TrainedModel, train_models
@@ -79,6 +80,9 @@ def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
     data = read_training_data(job, device)
     tell("loaded", seconds=time.perf_counter() - begun)
     names = {(each["cell"], each["seed"]): each["name"] for each in jobs}
+    engine = engine_of(config, device, cells={cell for cell, _ in names})
+    if engine.is_fallback and (device.type != "cpu" or not why_no_loops(config)):
+        tell("fallback", reason=engine.reason)  # else the owner has read it from the settings
     exports = PARTS[TEST] in job["scored"]
 
     def say(cell: Cell, seed: int, progress: Progress) -> None:
@@ -88,7 +92,7 @@ def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
 
     others = devices_beside(job["device"], split_over=config.training.split_over)
     outcomes = train_models(
-        data, config=config, models=list(names), on_progress=say,
+        data, config=config, models=list(names), engine=engine, on_progress=say,
         beside=[torch.device(other) for other in others],
     )  # fmt: skip
     plans = {part: plan_scoring(data, part, config) for part in map(PARTS.index, job["scored"])}
@@ -133,6 +137,7 @@ def finish(
         "evaluation_seconds": evaluation_seconds,
         "num_steps": trained.num_steps,
         "num_together": trained.num_together,
+        "engine": trained.engine.model_dump(),
         "peak_memory_bytes": peak,
         "data_bytes": data.num_bytes,
         "history": [asdict(progress) for progress in trained.history],
