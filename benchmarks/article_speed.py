@@ -54,6 +54,7 @@ from gridcast.config import Cell, Config
 from gridcast.features.columns import feature_columns
 from gridcast.features.splits import TEST
 from gridcast.features.windows import train_starts
+from gridcast.kernels.engine import engine_of
 from gridcast.training.data import TrainingData, training_data
 from gridcast.training.forecaster import RecurrentForecaster
 from gridcast.training.stack import ForecasterStack
@@ -255,7 +256,8 @@ def _contest(options: argparse.Namespace) -> Json:
 
 
 def _ours(data: TrainingData, config: Config, cell: Cell, num_steps: int) -> Trainer:
-    stack = ForecasterStack(data, config, cell=cell, seeds=[0])
+    engine = engine_of(config, data.x_TF.device, cells=[cell])
+    stack = ForecasterStack(data, config, cell=cell, seeds=[0], engine=engine)
     update, batches = TrainingStep(stack, data, config, num_steps), batches_of(data, config)
     update.begin_pass()
     # The series on the device, the index of all windows, and the pass's order of it, twice.

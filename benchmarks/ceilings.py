@@ -17,7 +17,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept = envelope("ceilings", device)
     kept["rows"] = [
         *(matrix_row(device, precision) for precision in _precisions(device)),
-        *([] if on_cuda else [small_matrix_row(device, each) for each in _precisions(device)]),
+        *([] if on_cuda else [small_matrix_row(device)]),
         copy_row(device),
     ]
     head = ("", "precision", "rate", "bytes")
@@ -71,17 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _precisions(device: torch.device) -> list[str]:
-    """Those that the device has; a CPU without bf16 would take minutes to imitate it."""
+    """Those that a training takes there by itself or can be told to; on a CPU that of our loops."""
     if device.type == "cuda":
         return ["fp32", "tf32", "bf16", "fp16"]
-    return [*cpu_precisions()]
-
-
-def cpu_precisions() -> list[Literal["fp32", "bf16"]]:
-    """Those in which our loops multiply on this processor."""
-    from gridcast.kernels.cpu_kernels import HAS_WORDS  # noqa: PLC0415 - a GPU needs no numba
-
-    return ["fp32", "bf16"] if HAS_WORDS else ["fp32"]
+    return ["fp32"]
 
 
 def matrix_row(device: torch.device, precision: str) -> Json:
@@ -100,15 +93,13 @@ def matrix_row(device: torch.device, precision: str) -> Json:
     }
 
 
-def small_matrix_row(device: torch.device, precision: str) -> Json:
+def small_matrix_row(device: torch.device) -> Json:
     """Our product by a matrix that lies in the first-level cache, on each core."""
     from gridcast.kernels.cpu_kernels import PANEL, add_product  # noqa: PLC0415 - a GPU needs no numba
 
-    width, kind = (PANEL, np.float32) if precision == "fp32" else (PANEL // 2, np.uint32)
-
     def multiply() -> None:
         sums = np.ones((_SMALL_ROWS, PANEL), np.float32)
-        left, right = np.ones((_SMALL_ROWS, width), kind), np.ones((width, PANEL), kind)
+        left, right = (np.ones((rows, PANEL), np.float32) for rows in (_SMALL_ROWS, PANEL))
         for _ in range(_PRODUCTS):
             add_product(sums, left, right)
 
@@ -123,7 +114,7 @@ def small_matrix_row(device: torch.device, precision: str) -> Json:
     flops = 2 * _SMALL_ROWS * PANEL**2 * _PRODUCTS * num_threads
     return {
         "contestant": "compiled product by a small matrix",
-        "precision": precision,
+        "precision": "fp32",
         "num_rows": _SMALL_ROWS,
         "seconds": seconds,
         "flops_per_second": flops / seconds,

@@ -51,13 +51,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.article_accuracy import earlier_rows, envelope, slug, write_kept
-from benchmarks.ceilings import cpu_precisions
 from benchmarks.regions import batches_of, read_features
 from benchmarks.tables import NOTHING, RESULTS, aligned, mebibytes, met
 from benchmarks.turns import Clock, forget_peak, peak_bytes, resident_bytes
 from gridcast.config import Cell, Config
 from gridcast.features.splits import VALIDATION
 from gridcast.features.windows import train_starts
+from gridcast.kernels.engine import engine_of
 from gridcast.training.data import TrainingData, training_data
 from gridcast.training.stack import ForecasterStack
 from gridcast.training.step import TrainingStep
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     on_cuda = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
     device = torch.device("cuda" if on_cuda else "cpu")
-    own: list[Precision] = ["tf32", "fp16"] if on_cuda else [*cpu_precisions()]
+    own: list[Precision] = ["tf32", "fp16"] if on_cuda else ["fp32"]
     precisions: list[Precision] = options.precisions or own
     rivals = Rivals(Path(options.python) if options.python else made_environment(), options)
     kept = envelope("rivals", device)
@@ -453,7 +453,8 @@ def train_ours(task: Json) -> Json:
     config = load_config(shape, f"training.precision={task['precision']}")
     set_fp32_precision(device, task["precision"])
     data = _read_data(Path(task["data"]).parent, device)
-    stack = ForecasterStack(data, config, cell=task["cell"], seeds=[0])
+    engine = engine_of(config, device, cells=[task["cell"]])
+    stack = ForecasterStack(data, config, cell=task["cell"], seeds=[0], engine=engine)
     update = TrainingStep(stack, data, config, num_steps)
     update.begin_pass()
     batches = batches_of(data, config)

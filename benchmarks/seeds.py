@@ -29,6 +29,7 @@ from benchmarks.article_accuracy import (
 from benchmarks.regions import on_device, read_features
 from gridcast.config import Cell, Config
 from gridcast.features.splits import VALIDATION
+from gridcast.kernels.engine import engine_of
 from gridcast.training.data import TrainingData
 from gridcast.training.loop import TrainedModel, Training, run_together
 from gridcast.training.prediction import score
@@ -113,7 +114,10 @@ def _measure(data: TrainingData, config: Config, cell: Cell, seeds: Sequence[int
 def _train(
     data: TrainingData, config: Config, cell: Cell, seeds: Sequence[int]
 ) -> list[TrainedModel]:
-    training = Training(data, config=config, cell=cell, seeds=seeds, on_progress=lambda *_: None)
+    engine = engine_of(config, data.x_TF.device, cells=[cell])
+    training = Training(
+        data, config=config, cell=cell, seeds=seeds, engine=engine, on_progress=lambda *_: None
+    )
     run_together([training])
     return [each for each in training.outcomes.values() if isinstance(each, TrainedModel)]
 

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.regions import batches_of, on_device, read_features
 from gridcast.config import Cell, Config
+from gridcast.kernels.engine import engine_of
 from gridcast.training.data import TrainingData
 from gridcast.training.stack import ForecasterStack
 from gridcast.training.step import TrainingStep
@@ -106,7 +107,8 @@ def _step(data: TrainingData, config: Config, cell: Cell) -> Callable[[], object
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        stack = ForecasterStack(data, config, cell=cell, seeds=[0])
+        engine = engine_of(config, data.x_TF.device, cells=[cell])
+        stack = ForecasterStack(data, config, cell=cell, seeds=[0], engine=engine)
         update = TrainingStep(stack, data, config, num_steps=10**6)
         update.begin_pass()
         batches = batches_of(data, config)

@@ -22,6 +22,7 @@ from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.regions import batches_of, on_device, read_features
 from benchmarks.turns import Clock
 from gridcast.config import Cell, Config
+from gridcast.kernels.engine import engine_of
 from gridcast.training.stack import ForecasterStack
 from gridcast.training.step import TrainingStep
 
@@ -71,8 +72,9 @@ def _config(options: argparse.Namespace, batch_size: int, precision: str) -> Con
 def _measure(replicas: Sequence[TrainingData], config: Config, cell: Cell, num_steps: int) -> Json:
     """Steps of a training, one after the other, after some that load libraries and record them."""
     data, *others = replicas
+    engine = engine_of(config, data.x_TF.device, cells=[cell])
     stack, *beside = (
-        ForecasterStack(each, config, cell=cell, seeds=[0], share=share)
+        ForecasterStack(each, config, cell=cell, seeds=[0], engine=engine, share=share)
         for share, each in enumerate(replicas)
     )
     total = _FIRST_STEPS + num_steps

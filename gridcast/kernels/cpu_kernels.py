@@ -3,8 +3,8 @@
 On small matrices the time goes into what lies between operations, and libraries for matrices are
 made for large ones. So a step is one piece of code here, its products included. ``numba`` compiles
 it when it is first called, and keeps the result for later processes. A GPU needs none of it, so
-this module is imported where it is used. All kernels stand in one file, and ``numba_private.py``
-below it: of what it kept, numba asks only whether this file has changed.
+this module is imported where it is used. All kernels stand in one file: of what it kept, numba asks
+only whether this file has changed (hence ``PRIVATE_SHA256``, of the file that it does not see).
 
 Units lie in panels of ``PANEL`` at most, each panel's numbers together: rows that are longer than
 that would put one another out of the first-level cache. They are filled up to a multiple of
@@ -44,6 +44,7 @@ from gridcast.kernels.numba_private import (
 Array = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+PRIVATE_SHA256 = "971bbaabfe8ba2b4"  # of numba_private.py, its beginning
 PANEL = 64
 # Windows, step by step, that are summed up in registers for a weight's gradient: while they last
 # nothing of it is read or written, and they lie in the first-level cache.

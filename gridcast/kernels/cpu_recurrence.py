@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from gridcast.kernels import cpu_kernels
-from gridcast.kernels.cpu_kernels import LANES, PANEL, SUMMED, Array
+from gridcast.kernels.cpu_kernels import PANEL, SUMMED, Array
+from gridcast.kernels.numba_private import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,6 +11,7 @@ import numpy as np
 
 from gridcast.kernels import cpu_kernels
 from gridcast.kernels.cpu_recurrence import Layer, Memory
+from gridcast.kernels.numba_private import LANES
 
 if TYPE_CHECKING:
     from gridcast.config import Cell
@@ -68,7 +69,7 @@ def _score(
 ) -> Array:  # fmt: skip
     """The loss's gradient by the states, from a head of one step ahead."""
     panels, num_states, batch, of_panel = hidden_PKBC.shape
-    columns, ones = cpu_kernels.LANES, np.ones(len(target_T), np.float32)
+    columns, ones = LANES, np.ones(len(target_T), np.float32)
     grad_PLBC = memory("gradient of loss", panels, num_states - 1, batch, of_panel)
     loss = cpu_kernels.score(
         hidden_PKBC, x_KBF[..., 0], starts_B, ones[:batch], target_T, ones,

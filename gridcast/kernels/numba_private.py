@@ -1,16 +1,16 @@
 """What the compiled loops take of numba's inner parts, all in one place.
 
 numba promises none of it: the option ``_nrt``, ``_getvalue`` of an array that is built, and what
-``numba.core`` and ``numba.np`` give to those who write LLVM's code. ``pyproject.toml`` therefore
-caps numba's version, and ``tests/kernels/test_numba_private.py`` fails where a part has changed;
-a training falls back to PyTorch with a warning then (``gridcast.training.engine``).
+``numba.core`` and ``numba.np`` give to those who write LLVM's code. So ``pyproject.toml`` caps
+numba's version, ``tests/kernels/test_numba_private.py`` fails where a part has changed, and a
+training that finds it changed is PyTorch's, with a warning (``engine.py``).
 
-Why they stay (ADR 19): without ``_nrt`` numba counts whose memory it is for each part of an array
-that a loop takes, a tenth of a small step; without tiles a
-product of small matrices would be NumPy's, which takes two to three times as long.
+Why they stay (docs/adr/0022): without ``_nrt`` numba counts whose memory it is for each part of an
+array that a loop takes, a tenth of a small step; and no product of small matrices that a library
+has is half as fast as the tile below.
 
-A change here is a change of ``cpu_kernels.py``, of which alone numba asks whether it has changed:
-``PRIVATE_SHA256`` there is this file's hash, and a test holds it to that.
+numba does not see this file when it asks whether what it kept is still good: after a change here,
+``PRIVATE_SHA256`` in ``cpu_kernels.py`` has to be changed too, and a test says so.
 """
 
 from __future__ import annotations

@@ -10,9 +10,11 @@ import torch
 
 from gridcast.config import Cell, Config
 from gridcast.features.table import build_features, names_of_features
+from gridcast.kernels.engine import engine_of
 from gridcast.training.data import TrainingData
 from gridcast.training.forecaster import RecurrentForecaster, weights_sha256
 from gridcast.training.loop import TrainedModel, train_model
+from gridcast.training.stack import ForecasterStack
 from tests.builders.values import make_config, make_load, make_load_frame, make_training_data
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
@@ -38,6 +40,14 @@ def tiny(profile: str = "base", **sections: Mapping[str, object]) -> Config:
 def make_data(config: Config, loads: Mapping[str, np.ndarray] = LOADS) -> TrainingData:
     readings = {region: make_load_frame(load, config=config) for region, load in loads.items()}
     return make_training_data(build_features(readings, config))
+
+
+def make_stack(
+    data: TrainingData, config: Config, *, cell: Cell = "gru", seed: int = 0
+) -> ForecasterStack:
+    """A stack of one forecaster, on the engine that a training of it has."""
+    engine = engine_of(config, data.x_TF.device, cells=[cell])
+    return ForecasterStack(data, config, cell=cell, seeds=[seed], engine=engine)
 
 
 def train(

@@ -16,13 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gridcast.kernels import cpu_kernels
 from gridcast.kernels.cpu_kernels import (
     LANES,
     add_product,
-    pair_in_rows,
-    pair_rows,
-    pair_weights,
     set_product,
     take_sigmoid,
     take_tanh,
@@ -33,11 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROUNDING = 3e-7  # of 32 bits, in a sum of few
-BF16 = 2e-2  # of 16 bits, 8 of them a number's, in a few products one after the other
 BOTH = pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
-HAS_BF16 = pytest.mark.skipif(
-    not cpu_kernels.HAS_WORDS, reason="the processor gains nothing by bf16 (AMD's do from Zen 4 on)"
-)
 States = Tensor | tuple[Tensor, ...]
 
 
@@ -65,8 +57,6 @@ def by_us(
     x_BLF: Tensor,
     begin: States | None,
     own_BD: Tensor | None = None,
-    *,
-    in_bf16: bool = False,
 ) -> list[Tensor]:
     """The same."""
     parameters = {f"recurrent.{name}": each for name, each in network.named_parameters()}
@@ -79,14 +69,12 @@ def by_us(
             weights,
             number,
             num_own=own.shape[1] if own is not None and number == 0 else 0,
-            in_bf16=in_bf16,
         )
         for number in range(network.num_layers)
     ]
     memory, passed = Memory(), []
-    inputs = np.full((1, x_BLF.shape[1] + 1, batch, layers[0].num_inputs), np.nan, np.float32)
-    inputs[0, 1:] = 0
-    inputs[0, 1:, :, : x_BLF.shape[2]] = x_BLF.numpy().transpose(1, 0, 2)
+    inputs = np.full((1, x_BLF.shape[1] + 1, batch, x_BLF.shape[2]), np.nan, np.float32)
+    inputs[0, 1:] = x_BLF.numpy().transpose(1, 0, 2)
     for number, layer in enumerate(layers):
         layer.take_weights()
         shape = layer.num_panels, batch, layer.of_panel
@@ -179,8 +167,6 @@ def errors_of(
     shape: tuple[int, int],
     units: int,
     scale: float,
-    *,
-    in_bf16: bool = False,
 ) -> list[tuple[float, float]]:
     """Ours and PyTorch's, against 64 bits, of states and of each gradient."""
     torch.manual_seed(0)
@@ -190,9 +176,8 @@ def errors_of(
             parameter.mul_(scale)
     x_BLF = torch.randn(*shape, 45)
     exact = by_pytorch(deepcopy(network).double(), x_BLF.double(), None)
-    ours = by_us(network, x_BLF, None, in_bf16=in_bf16)
-    with torch.autocast("cpu", torch.bfloat16, enabled=in_bf16):
-        theirs = by_pytorch(network, x_BLF, None)
+    ours = by_us(network, x_BLF, None)
+    theirs = by_pytorch(network, x_BLF, None)
     return [
         (float((found - true).norm() / true.norm()), float((other - true).norm() / true.norm()))
         for true, found, other in zip(exact, ours, theirs, strict=True)
@@ -207,48 +192,6 @@ def test_it_is_as_exact_as_pytorch(
 ) -> None:
     for error, their_error in errors_of(kind, (batch, lookback), units, scale):
         assert error < max(3 * their_error, ROUNDING)
-
-
-@HAS_BF16
-@BOTH
-@SIZES
-@SCALES
-def test_in_bf16_it_is_more_exact_than_pytorch(
-    kind: type[nn.GRU | nn.LSTM], batch: int, lookback: int, units: int, scale: float
-) -> None:
-    """There states are rounded too, from step to step."""
-    for error, their_error in errors_of(kind, (batch, lookback), units, scale, in_bf16=True):
-        assert 100 * ROUNDING < error < their_error
-
-
-@HAS_BF16
-@settings(max_examples=60, deadline=None)
-@given(
-    kind=st.sampled_from([nn.GRU, nn.LSTM]),
-    shape=st.tuples(st.integers(1, 17), st.integers(1, 12), st.integers(1, 20)),
-    num_own=st.integers(0, 3),
-    units=st.one_of(st.integers(16, 70), st.integers(71, 200)),
-    num_layers=st.integers(1, 2),
-    seed=st.integers(0, 9),
-)
-def test_in_bf16_states_and_gradients_are_near_those_of_pytorch(
-    *, kind: type[nn.GRU | nn.LSTM], shape: tuple[int, int, int], num_own: int, units: int,
-    num_layers: int, seed: int,
-) -> None:  # fmt: skip
-    torch.manual_seed(seed)
-    batch, _, num_features = shape
-    network = kind(num_features + num_own, units, num_layers, batch_first=True)
-    x_BLF = torch.randn(shape)
-    own_BD = torch.randn(batch, num_own) if num_own else None
-    # Together: of a few numbers a sum may come to next to nothing, its terms' rounding to more.
-    wanted, found = (
-        torch.cat([each.flatten() for each in both])
-        for both in (
-            by_pytorch(network, x_BLF, None, own_BD),
-            by_us(network, x_BLF, None, own_BD, in_bf16=True),
-        )
-    )
-    assert float((found - wanted).norm()) <= BF16 * float(wanted.norm())
 
 
 @BOTH
@@ -282,24 +225,6 @@ def test_memory_is_as_asked_for_and_is_not_asked_for_twice() -> None:
     assert filled(LANES + 1) == 2 * LANES
 
 
-def test_where_no_cache_can_be_written_kernels_are_compiled_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from numba.core import caching
-
-    monkeypatch.setattr(caching.FunctionCache._impl_class, "_locator_classes", [])
-    compiled = cpu_kernels._compiled((cpu_kernels._1,))
-
-    @compiled
-    def double(values: np.ndarray) -> None:
-        for i in range(len(values)):
-            values[i] *= 2
-
-    values = np.ones(3, np.float32)
-    double(values)
-    assert values.tolist() == [2, 2, 2]
-
-
 # -- the kernels -----------------------------------------------------------------------------------
 
 
@@ -323,66 +248,6 @@ def test_a_product_is_numpys(*, m: int, k: int, blocks: int, is_turned: bool, se
     add_product(sums_MN, left_MK, right_KN)
     np.testing.assert_allclose(sums_MN, wanted, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(filled_MN, sums_MN)
-
-
-@HAS_BF16
-@settings(max_examples=60, deadline=None)
-@given(
-    m=st.integers(1, 13),
-    k=st.integers(1, 20),
-    blocks=st.integers(1, 9),
-    seed=st.integers(0, 9),
-)
-def test_a_product_in_bf16_is_that_of_the_rounded_numbers(
-    *, m: int, k: int, blocks: int, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    left_MK, right_KN, sums_MN = (
-        rng.standard_normal(shape).astype(np.float32)
-        for shape in ((m, 2 * k), (2 * k, blocks * LANES), (m, blocks * LANES))
-    )
-    left_words, right_words = (
-        np.empty((m, k), np.uint32), np.empty((k, blocks * LANES), np.uint32)
-    )  # fmt: skip
-    pair_in_rows(left_MK, left_words)
-    pair_weights(right_KN, right_words)
-    wanted = sums_MN + rounded(left_MK).astype(np.float64) @ rounded(right_KN)
-    add_product(sums_MN, left_words, right_words)
-    np.testing.assert_allclose(sums_MN, wanted, rtol=1e-5, atol=1e-5)
-
-
-@HAS_BF16
-@pytest.mark.parametrize("num_rows", [1, 2, 7, 64])
-def test_a_sum_over_rows_in_bf16_is_that_of_the_rounded_numbers(num_rows: int) -> None:
-    rng = np.random.default_rng(0)
-    left_NM, right_NC = (
-        rng.standard_normal((num_rows, columns)).astype(np.float32) for columns in (5, LANES)
-    )
-    words = [
-        np.empty((-(-num_rows // 2), each.shape[1]), np.uint32) for each in (left_NM, right_NC)
-    ]
-    for each, its_words in zip((left_NM, right_NC), words, strict=True):
-        pair_rows(each, its_words)
-    sums_MC = np.zeros((5, LANES), np.float32)
-    add_product(sums_MC, words[0].T, words[1])
-    wanted = rounded(left_NM).T.astype(np.float64) @ rounded(right_NC)
-    np.testing.assert_allclose(sums_MC, wanted, rtol=1e-5, atol=1e-5)
-
-
-def rounded(values: np.ndarray) -> np.ndarray:
-    """By PyTorch."""
-    return torch.from_numpy(values).bfloat16().float().numpy()
-
-
-def test_a_word_has_two_numbers_as_pytorch_rounds_them() -> None:
-    ties = np.array([1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 0.0, -0.0, 1e-30], np.float32)
-    limits = np.array([np.inf, -np.inf, np.nan, -np.nan, 3.4e38, 1e38], np.float32)
-    random = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
-    values = np.concatenate([ties, limits, random])[None]
-    words = np.empty((1, values.shape[1] // 2), np.uint32)
-    pair_in_rows(values, words)
-    found = (words.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    np.testing.assert_array_equal(found, rounded(values))
 
 
 def test_tanh_and_sigmoid_are_exact_to_rounding() -> None:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from gridcast.config import Cell
+from gridcast.kernels.engine import engine_of
 from gridcast.kernels.nvrtc import Kernel, checked, compiled
-from gridcast.kernels.recurrence import Layer, can_fuse, run_fused
+from gridcast.kernels.recurrence import Layer, run_fused
 from gridcast.training.data import TrainingData
 from gridcast.training.loop import TrainedModel, Training, run_together, train_model
 from tests.builders.values import make_config
@@ -198,10 +199,6 @@ def test_a_training_with_our_kernels_ends_where_the_library_s_ends(cell: Cell) -
     assert train("auto", "fp16") == (ours, weights)
 
 
-def test_a_cpu_is_left_to_the_library() -> None:
-    assert not can_fuse(64, torch.device("cpu"), torch.float16)
-
-
 @gpu
 @pytest.mark.gpu
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
@@ -220,7 +217,12 @@ def test_seeds_in_one_pass_give_what_each_gives_alone(cell: Cell, dropout: float
 
     def train(*together: int) -> dict[int, TrainedModel]:
         training = Training(
-            data, config=config, cell=cell, seeds=together, on_progress=lambda *_: None
+            data,
+            config=config,
+            cell=cell,
+            seeds=together,
+            engine=engine_of(config, data.x_TF.device),
+            on_progress=lambda *_: None,
         )
         run_together([training])
         return {
@@ -264,7 +266,14 @@ def test_cells_side_by_side_give_what_each_gives_alone_bit_for_bit() -> None:
 
     def train(*cells: Cell) -> list[str]:
         trainings = [
-            Training(data, config=config, cell=cell, seeds=(0,), on_progress=lambda *_: None)
+            Training(
+                data,
+                config=config,
+                cell=cell,
+                seeds=(0,),
+                on_progress=lambda *_: None,
+                engine=engine_of(config, data.x_TF.device),
+            )
             for cell in cells
         ]
         run_together(trainings)
@@ -298,7 +307,7 @@ def test_two_gpus_that_share_each_batch_train_what_one_trains(
     def train(seed: int, *beside: TrainingData) -> Tensor:
         training = Training(
             data, config=config, cell=cell, seeds=(seed,), on_progress=lambda *_: None,
-            beside=beside,
+            engine=engine_of(config, data.x_TF.device), beside=beside,
         )  # fmt: skip
         run_together([training])
         model = training.outcomes[seed]

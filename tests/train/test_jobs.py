@@ -26,7 +26,7 @@ from gridcast.config import Config
 from gridcast.summary import Summary
 from tasks.machine.owned_process import numerical_environment
 from tasks.runs.killed_runs import REASON
-from tasks.train.jobs import PROCESS, warn_of_slow_precision
+from tasks.train.jobs import PROCESS, warn_of_missing_loops
 from tests.builders.pipelines import (
     GRIDCAST,
     NUM_REGIONS,
@@ -385,27 +385,22 @@ def test_a_run_that_is_killed_leaves_no_process_and_the_next_one_closes_it(
 
 
 @pytest.mark.parametrize(
-    ("training", "has_words", "is_warned"),
+    ("training", "reason"),
     [
-        ({"precision": "bf16"}, False, True),
-        ({"precision": "bf16"}, True, False),
-        ({"precision": "fp16"}, True, True),
-        ({"precision": "fp32"}, False, False),
-        ({"precision": "bf16", "recurrence": "library"}, False, False),
+        ({"precision": "bf16"}, "training.precision=bf16"),
+        ({"precision": "fp16"}, "training.precision=fp16"),
+        ({"precision": "fp32"}, ""),
+        ({"precision": "auto"}, ""),
+        ({"precision": "bf16", "recurrence": "library"}, ""),
     ],
 )
-def test_who_asks_a_cpu_for_bits_it_has_no_loops_for_is_warned(
-    *,
-    training: dict[str, str],
-    has_words: bool,
-    is_warned: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_who_asks_a_cpu_for_what_its_loops_do_not_know_is_warned_in_one_line(
+    training: dict[str, str], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gridcast.kernels.cpu_kernels.HAS_WORDS", has_words)
     overrides = tuple(f"training.{name}={value}" for name, value in training.items())
-    warn_of_slow_precision(Config.load("base", overrides=overrides))
-    assert ("expected fp32" in caplog.text) == is_warned
+    warn_of_missing_loops(Config.load("base", overrides=overrides))
+    assert len(caplog.records) == bool(reason)
+    assert reason in caplog.text
 
 
 def test_a_training_process_starts_without_what_only_other_stages_need() -> None:

@@ -15,15 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gridcast.kernels import cpu_kernels
-from gridcast.kernels.cpu_kernels import HAS_WORDS
-from gridcast.training import gradients
 from gridcast.training.cpu_gradients import CompiledGradient
 from gridcast.training.forecaster import weights_sha256
-from gridcast.training.gradients import BatchGradient, gradient_of
-from gridcast.training.stack import ForecasterStack
+from gridcast.training.gradients import BatchGradient
 from tests.builders.pipelines import ROOT, clean_environment
-from tests.builders.trainings import make_data, tiny, train, weights_of
+from tests.builders.trainings import make_data, make_stack, tiny, train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +77,7 @@ def test_losses_and_gradients_are_those_of_pytorch(
                   "carry_hidden": is_carried, "drop_last": is_carried},
     )  # fmt: skip
     data = make_data(config)
-    stack = ForecasterStack(data, config, cell=cell, seeds=[1])
+    stack = make_stack(data, config, cell=cell, seed=1)
     ours, theirs = CompiledGradient(stack, data, config), BatchGradient(stack, data, config)
     given_states: list[Tensor] = []
     stack._views[0].recurrent.register_forward_hook(
@@ -103,34 +99,11 @@ def test_losses_and_gradients_are_those_of_pytorch(
     torch.testing.assert_close(first, wanted)
 
 
-@pytest.mark.skipif(
-    not HAS_WORDS, reason="the processor gains nothing by bf16 (AMD's do from Zen 4 on)"
-)
-@CELLS
-@pytest.mark.parametrize("hidden_size", [16, 21, 100])
-def test_in_bf16_losses_and_gradients_are_near_those_of_32_bits(
-    cell: Cell, hidden_size: int
-) -> None:
-    model = {"num_layers": 2, "hidden_size": hidden_size, "region_units": 2}
-    config, half = (
-        tiny(model=model, training={"passes": 2, "batch_size": BATCH, "precision": precision})
-        for precision in ("fp32", "bf16")
-    )
-    data = make_data(config)
-    stack = ForecasterStack(data, config, cell=cell, seeds=[1])
-    starts_SB = some_starts(0, 33)
-    loss, wanted = BatchGradient(stack, data, config)(starts_SB, ONE)
-    found_loss, found = gradient_of(stack, data, half)(starts_SB, ONE)
-    torch.testing.assert_close(found_loss, loss, rtol=1e-2, atol=0)
-    error = (found - wanted).norm() / wanted.norm()
-    assert 1e-4 < float(error) < 1e-2
-
-
 @CELLS
 def test_shares_of_a_batch_add_up_to_it(cell: Cell) -> None:
     config = tiny()
     data = make_data(config)
-    stack = ForecasterStack(data, config, cell=cell, seeds=[1])
+    stack = make_stack(data, config, cell=cell, seed=1)
     starts_SB = some_starts(0, 15)
     whole = CompiledGradient(stack, data, config)(starts_SB, ONE)
     shares = [
@@ -148,7 +121,7 @@ def test_what_dropout_drops_depends_on_seed_and_step_and_not_on_threads(cell: Ce
 
     def derived(seed: int, num_threads: int) -> list[Tensor]:
         torch.set_num_threads(num_threads)
-        stack = ForecasterStack(data, config, cell=cell, seeds=[3])
+        stack = make_stack(data, config, cell=cell, seed=3)
         stack.chances = [seed]
         gradient = CompiledGradient(stack, data, config)
         return [gradient(starts_SB, ONE)[1].clone() for _ in range(2)]
@@ -165,7 +138,7 @@ def test_dropout_is_derived_as_it_is_applied() -> None:
     model = {"num_layers": 2, "hidden_size": 8, "region_units": 2, "dropout": 0.3}
     config = tiny(model=model)
     data, starts_SB = make_data(config), some_starts(0, 16)
-    stack = ForecasterStack(data, config, cell="gru", seeds=[3])
+    stack = make_stack(data, config, cell="gru", seed=3)
 
     def derived() -> tuple[Tensor, Tensor]:
         return CompiledGradient(stack, data, config)(starts_SB, ONE)
@@ -182,7 +155,7 @@ def test_dropout_is_derived_as_it_is_applied() -> None:
 def test_dropout_keeps_the_mean(share: float) -> None:
     config = tiny(model={"num_layers": 2, "hidden_size": 64, "region_units": 0, "dropout": share})
     data = make_data(config)
-    stack = ForecasterStack(data, config, cell="gru", seeds=[3])
+    stack = make_stack(data, config, cell="gru", seed=3)
     factors = CompiledGradient(stack, data, config)._draw(50)
     assert (factors == 0).mean() == pytest.approx(share, abs=0.01)
     assert factors.mean() == pytest.approx(1, abs=0.05)
@@ -196,36 +169,6 @@ def test_a_training_ends_where_that_of_the_library_ends(cell: Cell) -> None:
     assert weights_sha256(ours) != weights_sha256(theirs)  # else nothing is compared
     for found, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
-
-
-# -- when it is taken ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("training", "has_words", "wanted"),
-    [
-        ({"precision": "fp32"}, False, CompiledGradient),
-        ({"precision": "bf16"}, True, CompiledGradient),
-        ({"precision": "bf16"}, False, BatchGradient),
-        ({"precision": "fp16"}, True, BatchGradient),
-        ({"precision": "fp32", "recurrence": "library"}, True, BatchGradient),
-        ({"precision": "bf16", "recurrence": "library"}, True, BatchGradient),
-    ],
-)
-def test_the_library_is_taken_where_it_is_asked_for_or_the_processor_cannot(
-    *, training: dict[str, str], has_words: bool, wanted: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cpu_kernels, "HAS_WORDS", has_words)
-    config = tiny(training=training)
-    data = make_data(config)
-    stack = ForecasterStack(data, config, cell="gru", seeds=[0])
-    assert isinstance(gradient_of(stack, data, config), wanted)
-
-
-def test_without_numba_pytorch_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradients, "find_spec", lambda _: None)
-    library = tiny(training={"recurrence": "library"})
-    assert weights_of(tiny()) == weights_of(library)
 
 
 def test_numba_is_not_imported_before_a_training() -> None:

@@ -27,9 +27,8 @@ from gridcast.training.clock import Progress
 from gridcast.training.forecaster import RecurrentForecaster
 from gridcast.training.gradients import BatchGradient
 from gridcast.training.loop import TrainedModel, Training, run_together, train_model
-from gridcast.training.stack import ForecasterStack
 from gridcast.training.step import averaging_shares
-from tests.builders.trainings import LOADS, make_data, tiny, train, weights_of
+from tests.builders.trainings import LOADS, make_data, make_stack, tiny, train, weights_of
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
 
@@ -69,7 +68,8 @@ def test_devices_that_share_each_batch_train_what_one_trains(
     data = make_data(config)
     alone = train(config, data, cell=cell)
     training = Training(
-        data, config=config, cell=cell, seeds=[0], on_progress=lambda *_: None,
+        data, config=config, cell=cell, seeds=[0], engine=alone.engine,
+        on_progress=lambda *_: None,
         beside=[data.on(torch.device("cpu")) for _ in range(num_devices - 1)],
     )  # fmt: skip
     run_together([training])
@@ -234,7 +234,7 @@ def test_the_loss_is_the_mean_over_the_training_labels_of_the_batch(
                     label = start + origin + ahead
                     if data.is_train_T[label]:
                         errors.append(float(y_OH[origin - 4, ahead - 1] - data.target_T[label]))
-        stack = ForecasterStack(data, config, cell="gru", seeds=[0])
+        stack = make_stack(data, config)
         stack.weights_SP[0] = vector_of(forecaster)
     found = float(BatchGradient(stack, data, config)(starts_B[None], torch.ones(1))[0])
     each = np.abs(errors) if loss == "l1" else np.square(errors)
