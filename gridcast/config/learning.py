@@ -134,7 +134,7 @@ class TrainingConfig(Section):
         description="of the matrix products"
     )
     recurrence: Literal["auto", "library"] = Field(
-        description="auto (ours where it fits and is faster) or library (PyTorch's)"
+        description="auto (our kernels where they apply) or library (PyTorch alone)"
     )
     threads: Annotated[Count | None, _WHERE] = Field(
         description="CPU threads a job; null: the cores shared out"

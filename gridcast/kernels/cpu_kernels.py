@@ -44,7 +44,7 @@ from gridcast.kernels.numba_private import (
 Array = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-PRIVATE_SHA256 = "971bbaabfe8ba2b4"  # of numba_private.py, its beginning
+PRIVATE_SHA256 = "07ed2fa905a4f09b"  # of numba_private.py, its beginning
 PANEL = 64
 # Windows, step by step, that are summed up in registers for a weight's gradient: while they last
 # nothing of it is read or written, and they lie in the first-level cache.

@@ -5,7 +5,7 @@ numba promises none of it: the option ``_nrt``, ``_getvalue`` of an array that i
 numba's version, ``tests/kernels/test_numba_private.py`` fails where a part has changed, and a
 training that finds it changed is PyTorch's, with a warning (``engine.py``).
 
-Why they stay (docs/adr/0022): without ``_nrt`` numba counts whose memory it is for each part of an
+Why they stay (docs/adr/0024): without ``_nrt`` numba counts whose memory it is for each part of an
 array that a loop takes, a tenth of a small step; and no product of small matrices that a library
 has is half as fast as the tile below.
 

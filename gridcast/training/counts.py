@@ -33,7 +33,7 @@ _FLOPS_A_WEIGHT_AND_STEP = 6
 
 
 # What one core of a present server CPU gave in recurrent training (measured: 24 to 40 in PyTorch's
-# layers, 110 to 200 compiled, up to 330 in bf16).
+# layers, 110 to 200 compiled).
 _FLOPS_A_SECOND_AND_CORE = 60e9
 
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from gridcast.errors import FetchError, UsageError
+from tasks.fetch.kaggle_private import limit_waiting
 from tasks.fetch.marker import Origin, now
 from tasks.fetch.unpacking import require_empty, unpack_archive
 from tasks.runs.storage import TEMPORARY_SUFFIX
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 KAGGLE_DATASET = "robikscube/hourly-energy-consumption"
 _CHUNK = 1024 * 1024
-_CONNECT_SECONDS, _READ_SECONDS = 10.0, 60.0
 _BY_HAND = "or download the archive by hand and `gridcast fetch archive` it"
 
 
@@ -58,7 +58,7 @@ def _download(dataset: str, archive: Path, *, most_bytes: int) -> str:
         raise UsageError(where, found=repr(dataset[:80]), expected=expected) from None
     try:
         with build_kaggle_client() as client:
-            _be_patient(client)
+            limit_waiting(client)
             if not handle.is_versioned():
                 handle = handle.with_version(_current_version(client, handle))
             _save(_answer(client, handle), archive, dataset, most_bytes=most_bytes)
@@ -69,21 +69,6 @@ def _download(dataset: str, archive: Path, *, most_bytes: int) -> str:
         expected = f"a network that reaches it; try again, {_BY_HAND}"
         raise FetchError(dataset, found=found, expected=expected) from None
     return f"{handle.owner}/{handle.dataset} version {handle.version}"
-
-
-def _be_patient(client: Any) -> None:  # noqa: ANN401 - kagglehub has no types
-    """Give every request of the client a time limit: by itself it would wait for ever."""
-    from requests.adapters import HTTPAdapter
-
-    class _Limited(HTTPAdapter):
-        def send(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-            return super().send(
-                *arguments, **{**options, "timeout": (_CONNECT_SECONDS, _READ_SECONDS)}
-            )
-
-    session = client.http_client()._session  # noqa: SLF001 - there is no other way to it
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, _Limited(max_retries=3))
 
 
 def _current_version(client: Any, handle: Any) -> int:  # noqa: ANN401

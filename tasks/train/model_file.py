@@ -87,18 +87,18 @@ def shapes_alone() -> Iterator[None]:
 def _replaced(layer: Any) -> Iterator[None]:  # noqa: ANN401 - PyTorch does not name the type
     kernels = getattr(layer, "py_kernels", {})
     kept = {key: kernel for key, kernel in kernels.items() if _is_step_by_step(kernel)}
-    kernels.update(dict.fromkeys(kept, _shapes_of))
-    _forget_choices(layer)
+    _register(layer, dict.fromkeys(kept, _shapes_of))
     try:
         yield
     finally:
-        kernels.update(kept)
-        _forget_choices(layer)
+        _register(layer, kept)
 
 
-def _forget_choices(layer: Any) -> None:  # noqa: ANN401
-    """Which kernel a call takes is looked up once and remembered."""
-    getattr(layer, "_dispatch_cache", {}).clear()
+def _register(layer: Any, kernels: dict[Any, Any]) -> None:  # noqa: ANN401
+    """``py_impl`` takes none where there is one, and lets the layer choose anew."""
+    for key, kernel in kernels.items():
+        del layer.py_kernels[key]
+        layer.py_impl(key)(kernel)
 
 
 def _is_step_by_step(kernel: object) -> bool:

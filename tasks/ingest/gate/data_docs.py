@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
@@ -19,20 +18,18 @@ from great_expectations.data_context.types.resource_identifiers import (
     ExpectationSuiteIdentifier,
     ValidationResultIdentifier,
 )
-from great_expectations.expectations.expectation import Expectation
 from great_expectations.render.view.view import DefaultJinjaPageView
 from great_expectations.validator.v1_validator import Validator
 from jinja2 import BaseLoader, ChoiceLoader, DictLoader
 
+from tasks.ingest.gate.ge_private import configurations_kept
 from tasks.runs.import_closure import code_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import pandas as pd
     from great_expectations.core import ExpectationSuiteValidationResult
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 _GATE = "tasks.ingest.gate.validation"  # by whose code suites and results were written
 
@@ -88,7 +85,7 @@ class DataDocs:
             batch_parameters={"dataframe": frame},
             result_format={"result_format": result_format},
         )
-        with _configurations_kept():
+        with configurations_kept():
             return validator.validate_expectation_suite(suite)
 
     def _keep(self, result: ExpectationSuiteValidationResult, suite: gx.ExpectationSuite) -> None:
@@ -111,29 +108,6 @@ class DataDocs:
         _remove(self._site)
         self._context.build_data_docs()
         return self._site / "index.html"
-
-
-@contextmanager
-def _configurations_kept() -> Iterator[None]:
-    """Let GE make each expectation's configuration once: it asks some 90 times an expectation.
-
-    A third of an evaluation went into making it anew. The caller holds the lock.
-    """
-    name = "configuration"
-    asked = cast("property", vars(Expectation)[name])
-    kept: dict[int, tuple[Expectation, ExpectationConfiguration]] = {}
-
-    def configuration(expectation: Expectation) -> ExpectationConfiguration:
-        # With the expectation itself: while it is held, no other has its id.
-        if id(expectation) not in kept:
-            kept[id(expectation)] = expectation, asked.__get__(expectation)
-        return kept[id(expectation)][1]
-
-    setattr(Expectation, name, property(configuration))
-    try:
-        yield
-    finally:
-        setattr(Expectation, name, asked)
 
 
 def _make_sound(store: Path) -> None:
