@@ -13,10 +13,10 @@ the last step) and ``base`` (profile ``base``: 1 x 64, 168 steps, 64 windows, lo
 after the warm-up). Network, inputs, window and batch are the same for all. A window counts once it
 went through the network forward and backward, whatever labels it has (of ``base``: 120 with us,
 all 168 with darts, 120 with neuralforecast's GRU and one with its LSTM). On a CPU all train in
-fp32; on a GPU in fp16 and in tf32 (the rivals: PyTorch's own setting, TF32 in recurrent layers). In 16 bits the rivals are Lightning's "mixed", that is
-PyTorch's autocast. Ours runs in the environment of a run's training process
-(``numerical_environment``), the rivals in that of the shell. A turn's speed is that of all its
-timed steps on a GPU, and of their median on a CPU.
+fp32; on a GPU in fp16 and in tf32 (the rivals: PyTorch's own setting, TF32 in recurrent layers). In
+16 bits the rivals are Lightning's "mixed", that is PyTorch's autocast. Ours runs in the environment
+of a run's training process (``numerical_environment``), the rivals in that of the shell. A turn's
+speed is that of all its timed steps on a GPU, and of their median on a CPU.
 
 - windows, bytes: what is kept of data and windows. Ours: the series on the device, the index of all
   windows and a pass's order of it, twice. neuralforecast: its table, a step's padded series and the

@@ -30,6 +30,7 @@ from gridcast.config import Cell
 from gridcast.errors import NotFiniteError, StateRefusedError
 from gridcast.features.windows import Steps
 from gridcast.kernels.cuda_graph import Recorded
+from gridcast.kernels.engine import engine_of
 from gridcast.training.data import TrainingData
 from gridcast.training.forecaster import weights_sha256
 from gridcast.training.loop import TrainedModel, Training, train_models
@@ -92,11 +93,12 @@ class Trainer:
         self.data = make_data(self.config)
         device = self.data.x_TF.device
         self.beside = [self.data.on(device) for _ in range(num_devices - 1)]
+        self.engine = engine_of(self.config, device, cells=[cell])
 
     def begin(self, state: TrainingState | None = None) -> Training:
         training = Training(
             self.data, config=self.config, cell=self.cell, seeds=self.seeds,
-            on_progress=lambda *_: None, beside=self.beside,
+            engine=self.engine, on_progress=lambda *_: None, beside=self.beside,
         )  # fmt: skip
         if state is not None:
             training.put_state(state)
@@ -112,6 +114,7 @@ class GpuTrainer(Trainer):
         self.config, self.cell = tiny(profile, **sections), cell
         self.data = make_data(self.config).on(torch.device("cuda"))
         self.beside = []
+        self.engine = engine_of(self.config, self.data.x_TF.device, cells=[cell])
 
 
 def advance(training: Training, num: int | None = None) -> Training:
@@ -250,7 +253,7 @@ def test_who_hears_of_progress_may_take_the_state() -> None:
     expected = result_of(advance(trainer.begin()))
     taken: list[TrainingState] = []
     training = Training(
-        trainer.data, config=trainer.config, cell="gru", seeds=(3,),
+        trainer.data, config=trainer.config, cell="gru", seeds=(3,), engine=trainer.engine,
         on_progress=lambda *_: taken.append(training.take_state()),
     )  # fmt: skip
     advance(training)
@@ -315,7 +318,7 @@ def test_the_time_of_a_training_does_not_begin_before_it_does() -> None:
     begun = time.perf_counter()
     outcomes = train_models(
         trainer.data, config=trainer.config, models=[("gru", seed) for seed in range(4)],
-        on_progress=lambda *_: None,
+        engine=trainer.engine, on_progress=lambda *_: None,
     )  # fmt: skip
     seconds = time.perf_counter() - begun
     ends = [each.history[-1] for each in outcomes.values() if isinstance(each, TrainedModel)]
