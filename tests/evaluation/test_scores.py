@@ -1,4 +1,4 @@
-"""Scores by region, lead and hour; overall ones are means over regions, whatever these are called."""
+"""Scores by region, lead and hour; overall ones are means over regions, whatever their names."""
 
 from __future__ import annotations
 
