@@ -62,7 +62,9 @@ def _unlike(found: pd.Series, expected: pd.Series, tolerance: float) -> np.ndarr
     if ours.dtype != theirs.dtype:
         return np.ones(len(ours), dtype=np.bool_)
     if ours.dtype.kind != "f":
-        return np.asarray((ours != theirs) & ~(found.isna() & expected.isna()).to_numpy())
+        return np.asarray(
+            (ours != theirs) & ~(found.isna().to_numpy() & expected.isna().to_numpy())
+        )
     if tolerance:
         return np.asarray(~np.isclose(ours, theirs, rtol=0.0, atol=tolerance, equal_nan=True))
     bits = f"u{ours.dtype.itemsize}"

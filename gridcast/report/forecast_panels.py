@@ -123,5 +123,5 @@ def _which(paths: Sequence[pd.DataFrame], *, first: bool) -> str:
     if horizon == 1:
         return f"{place} {len(paths[0])} test hours"
     if len(paths) == 1:
-        return f"{place} forecast of {horizon} hours"
-    return f"{place} {len(paths)} forecasts of {horizon} hours each"
+        return f"{place} forecast of {horizon} h"
+    return f"{place} {len(paths)} forecasts of {horizon} h"

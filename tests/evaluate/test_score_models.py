@@ -43,8 +43,11 @@ def compare_baselines(
 
 def fitted(*kinds: Fitted) -> list[FittedBaseline]:
     return [
-        FittedBaseline.model_construct(
-            job=BaselineJob.model_construct(kind=kind, name=kind), train_seconds=2.0, cached=False
+        FittedBaseline(
+            job=BaselineJob(kind=kind, threads=1, key="", folder="", parts={}),
+            train_seconds=2.0,
+            evaluation_seconds=1.0,
+            files={},
         )
         for kind in kinds
     ]

@@ -32,6 +32,15 @@ def of(long: pd.DataFrame, name: str) -> pd.DataFrame:
     return long[long["contestant"] == name].reset_index(drop=True)
 
 
+def labels_of(rows: pd.DataFrame) -> list[tuple[str, pd.Timestamp]]:
+    """Region and hour of each row."""
+    return list(zip(rows["region"].astype(str), rows["timestamp"], strict=True))
+
+
+def load_of(table: pd.DataFrame) -> dict[tuple[str, pd.Timestamp], float]:
+    return dict(zip(labels_of(table), table["load_mw"], strict=True))
+
+
 def test_each_contestant_has_a_row_a_label_with_its_truth() -> None:
     table = make_table()
     job = make_job_forecasts(table, factor=1.1)
@@ -130,21 +139,15 @@ def test_each_row_is_the_hour_so_many_steps_after_the_origin(horizon: int) -> No
     own = of(long, "gru-seed0")
     keys = list(own[["region", "issue_time", "lead"]].itertuples(index=False, name=None))
     assert keys == sorted(set(keys))  # a path lies together, and no row stands twice
-    load = {
-        (str(region), hour): mw
-        for region, hour, mw in table[["region", "timestamp", "load_mw"]].itertuples(index=False)
-    }
-    assert own["y_true"].tolist() == [load[row.region, row.timestamp] for row in own.itertuples()]
+    load = load_of(table)
+    assert own["y_true"].tolist() == [load[label] for label in labels_of(own)]
 
 
 def test_a_naive_forecast_never_takes_an_hour_after_its_issue_time() -> None:
     table = make_table(num_hours=1500)
     job = make_job_forecasts(table, horizon=30)
     long = collect_forecasts(table, {GRU: job}, part=TEST).table()
-    load = {
-        (str(region), hour): mw
-        for region, hour, mw in table[["region", "timestamp", "load_mw"]].itertuples(index=False)
-    }
+    load = load_of(table)
     backs = {
         "persistence": {1: 1, 24: 24, 25: 25, 30: 30},
         "same_hour_yesterday": {1: 24, 24: 24, 25: 48, 30: 48},
@@ -154,6 +157,6 @@ def test_a_naive_forecast_never_takes_an_hour_after_its_issue_time() -> None:
         own = of(long, name)
         for lead, back in back_of.items():
             rows = own[own["lead"] == lead]
-            expected = [load[row.region, row.timestamp - back * HOUR] for row in rows.itertuples()]
+            expected = [load[region, hour - back * HOUR] for region, hour in labels_of(rows)]
             assert rows["y_pred"].tolist() == expected, (name, lead)
             assert (rows["timestamp"] - back * HOUR <= rows["issue_time"]).all()

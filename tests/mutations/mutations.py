@@ -29,7 +29,10 @@ FEATURES, WINDOWS = "tests/features/test_features.py", "tests/features/test_wind
 QUALITY, SCALING = "tests/readings/test_quality.py", "tests/features/test_scaling.py"
 METRICS, NAIVE = "tests/evaluation/test_metrics.py", "tests/evaluation/test_naive_forecasts.py"
 PREDICTION, TRAINING = "tests/training/test_prediction.py", "tests/training/test_training.py"
-CONTESTANTS = "tests/evaluation"
+CONTESTANTS = (
+    "tests/evaluation/test_comparison.py tests/evaluation/test_forecasts.py "
+    "tests/evaluation/test_scores.py"
+)
 REPORT = "tests/report/test_run_page.py"
 LOOPS = "tests/kernels/test_cpu_recurrence.py tests/training/test_cpu_gradients.py"
 ADAM = "tests/kernels/test_adam.py"

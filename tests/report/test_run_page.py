@@ -531,7 +531,7 @@ def test_further_ahead_the_panels_show_whole_forecasts_that_follow_one_another(
         end = hours["timestamp"].iloc[0 if is_first else -1]
         assert end == (own["timestamp"].min() if is_first else own["timestamp"].max())
         if len(paths) > 1:
-            assert f"{len(paths)} forecasts of {horizon} hours each" in axes.get_xlabel()
+            assert f"{len(paths)} forecasts of {horizon} h" in axes.get_xlabel()
 
 
 def test_of_a_series_with_a_gap_no_path_reaches_across_it() -> None:
