@@ -72,7 +72,7 @@ def results_table(kept: Figures) -> str:
         for model in ranked
     ]
     rows += [
-        f"| the mean of {_members(mean)} | {mean['smape']:.3f} % | {mean['mae']:.1f} MW "
+        f"| the mean of {_members(mean, kept)} | {mean['smape']:.3f} % | {mean['mae']:.1f} MW "
         f"| {mean['num_parameters']:,} | {mean['train_seconds']:.1f} s |"
         for mean in kept.get("means", {}).values()
     ]
@@ -100,9 +100,9 @@ def results_table(kept: Figures) -> str:
     return "\n".join([*rows, "", about])
 
 
-def _members(mean: Figures) -> str:
-    jobs = [job.partition("-seed") for job in mean["members"]]
-    return " and ".join(f"{cell.upper()}, seed {seed}" for cell, _, seed in jobs)
+def _members(mean: Figures, kept: Figures) -> str:
+    models = [kept["models"][member] for member in mean["members"]]
+    return " and ".join(f"{each['cell'].upper()}, seed {each['seed']}" for each in models)
 
 
 def _or_dash(record: Figures, key: str, unit: str) -> str:

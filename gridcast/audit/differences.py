@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 
 class Difference(NamedTuple):
-    """The first hour at which two tables differ, and the first column that does there."""
+    """The first hour at which two tables differ, and the first column that does there.
+
+    A table without hours has None for them, and in the place of a region what tells its rows.
+    """
 
     region: str
-    timestamp: pd.Timestamp
+    timestamp: pd.Timestamp | None
     column: str
     found: object
     expected: object
@@ -27,7 +30,8 @@ class Difference(NamedTuple):
     @property
     def place(self) -> str:
         """Region, hour and column in words."""
-        return f"{self.region}, {self.timestamp:%Y-%m-%d %H:%M} UTC, {self.column}"
+        hour = "" if self.timestamp is None else f" {self.timestamp:%Y-%m-%d %H:%M} UTC,"
+        return f"{self.region},{hour} {self.column}"
 
 
 def first_difference(
@@ -58,7 +62,9 @@ def _unlike(found: pd.Series, expected: pd.Series, tolerance: float) -> np.ndarr
     if ours.dtype != theirs.dtype:
         return np.ones(len(ours), dtype=np.bool_)
     if ours.dtype.kind != "f":
-        return np.asarray((ours != theirs) & ~(found.isna() & expected.isna()).to_numpy())
+        return np.asarray(
+            (ours != theirs) & ~(found.isna().to_numpy() & expected.isna().to_numpy())
+        )
     if tolerance:
         return np.asarray(~np.isclose(ours, theirs, rtol=0.0, atol=tolerance, equal_nan=True))
     bits = f"u{ours.dtype.itemsize}"

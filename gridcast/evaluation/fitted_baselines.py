@@ -104,7 +104,7 @@ def forecast_parts(
         windows: they say of which labels enough is known.
 
     Returns:
-        A row a label: ``step`` of ``frame``, ``ahead`` (1), ``part`` and ``y_pred``.
+        A row a label: ``step`` of ``frame``, ``lead`` (1), ``part`` and ``y_pred``.
     """
     steps, codes = steps_of(frame), frame["region"].cat.categories
     offset_R, scale_R = np.array([scales[region] for region in codes], dtype="float64").T
@@ -116,7 +116,7 @@ def forecast_parts(
         y_pred_N = y_N * scale_R[region_N] + offset_R[region_N]
         tables.append(
             pd.DataFrame(
-                {"step": step_N, "ahead": np.int16(1), "part": PARTS[part], "y_pred": y_pred_N}
+                {"step": step_N, "lead": np.int16(1), "part": PARTS[part], "y_pred": y_pred_N}
             )
         )
     return pd.concat(tables, ignore_index=True)

@@ -13,17 +13,17 @@ NAIVE_LAGS = {"persistence": 1, "same_hour_yesterday": 24, "same_hour_last_week"
 
 
 def naive_forecasts(
-    input_mw_T: np.ndarray, region_T: np.ndarray, step_N: np.ndarray, ahead_N: np.ndarray
+    input_mw_T: np.ndarray, region_T: np.ndarray, step_N: np.ndarray, lead_N: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Each naive forecast (MW) for the labels at ``step_N``, made ``ahead_N`` steps before.
+    """Each naive forecast (MW) for the labels at ``step_N``, made ``lead_N`` steps before.
 
     Where the hour wanted is not known, or lies before the region's first, the last known load
     stands in for it.
     """
-    last_known = input_mw_T[step_N - ahead_N]
+    last_known = input_mw_T[step_N - lead_N]
     forecasts = {}
     for name, lag in NAIVE_LAGS.items():
-        back = lag * np.ceil(ahead_N / lag).astype("int64")
+        back = lag * np.ceil(lead_N / lag).astype("int64")
         source = step_N - back
         known = (source >= 0) & (region_T[np.maximum(source, 0)] == region_T[step_N])
         value = np.where(known, input_mw_T[np.maximum(source, 0)], np.nan)

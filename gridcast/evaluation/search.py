@@ -60,9 +60,9 @@ def smape_of_mean_forecast(table: pd.DataFrame, forecasts: Sequence[pd.DataFrame
 
     Args:
         table: of ``FeatureTable.frame`` the columns ``region`` and ``load_mw``.
-        forecasts: of each job, for the same labels (``step``, ``ahead``, ``y_pred``).
+        forecasts: of each job, for the same labels (``step``, ``lead``, ``y_pred``).
     """
-    mean_N = pd.concat(forecasts).groupby(["step", "ahead"])["y_pred"].mean()
+    mean_N = pd.concat(forecasts).groupby(["step", "lead"])["y_pred"].mean()
     rows = table.iloc[mean_N.index.get_level_values("step")]
     y_true_N, y_pred_N = rows["load_mw"].to_numpy(), mean_N.to_numpy()
     regions = rows["region"].to_numpy()

@@ -19,6 +19,10 @@ FIRST_PASS_SECONDS: Final = {"gru": 78.0223}  # it shows no pass of the LSTM
 EVALUATION_SECONDS: Final = {"gru": 1.9825, "lstm": 2.6029}
 FACTOR: Final = 4  # its code computes e / (2 s) where its formula has 2 e / s
 NUM_TEST_LABELS: Final = 108_902
+REGIONS: Final = frozenset(
+    {"AEP", "COMED", "DAYTON", "DEOK", "DOM", "DUQ", "EKPC", "FE", "NI", "PJME", "PJMW", "PJM_Load"}
+)
+HORIZON: Final = 1  # steps
 SMAPE: Final = {cell: FACTOR * printed for cell, printed in PRINTED_SMAPE.items()}
 
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gridcast.evaluation.contestants import Contestant
+from gridcast.report import article
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionFacts:
@@ -41,7 +44,7 @@ class ModelFacts:
 class OtherFacts:
     """A mean of models or a fitted baseline, and what it cost: a mean as much as its members."""
 
-    contestant: str
+    contestant: Contestant
     training_seconds: float | None
     num_parameters: int | None  # None: not counted
 
@@ -51,7 +54,7 @@ class RunFacts:
     """Everything but scores and pictures that a report states.
 
     ``validation_smape`` (percent, by contestant) is empty, and nobody ``preferred``, where there is
-    no validation part.
+    no validation part. ``num_test_labels`` counts an hour once for each lead.
     """
 
     run_id: str
@@ -61,8 +64,25 @@ class RunFacts:
     regions: Sequence[RegionFacts]
     models: Sequence[ModelFacts]
     timings: dict[str, float]  # stage to seconds, in the order of the run
+    contestants: Sequence[Contestant]  # in the order of tables
+    horizon: int  # steps ahead
     num_test_labels: int
     follows_article: bool  # its protocol: a section sets the run beside its printed output
     others: Sequence[OtherFacts] = ()
     validation_smape: Mapping[str, float] = field(default_factory=dict)
     preferred: str | None = None
+
+    @property
+    def has_articles_labels(self) -> bool:
+        """Whether errors compare with the article's: its regions, its labels, one hour ahead."""
+        used = {each.region for each in self.regions if each.status == "used"}
+        return (
+            self.data_kind == "real"
+            and self.horizon == article.HORIZON
+            and self.num_test_labels == article.NUM_TEST_LABELS
+            and used == article.REGIONS
+        )
+
+    def label_of(self, name: str) -> str:
+        """What a reader calls the contestant of this name."""
+        return next(each.label for each in self.contestants if each.name == name)

@@ -17,21 +17,19 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gridcast.evaluation.contestants import (
-    MEAN_OF_ALL,
-    MOST_TOLD,
-    OVERALL,
-    ContestantKind,
-    told_regions,
-)
+from gridcast.evaluation.contestants import ContestantKind, of_kind
+from gridcast.evaluation.scores import METRICS, MOST_TOLD, Scores, told_regions
 from gridcast.report import article
+from gridcast.report.drawing import format_percent
 from gridcast.report.facts import ModelFacts, RegionFacts, RunFacts
-from gridcast.report.figures import contestant_label, format_percent, smape_table
+from gridcast.report.figures import lead_table, overall_smape, smape_table
 
 PNG_DPI: Final = 160  # 1600 pixels of width, sharp on a dense screen
 CSS_PIXELS_PER_INCH: Final = 96
 _QUANTILES: Final = {"best": 0.0, "best 5 %": 0.05, "best quarter": 0.25, "median": 0.5,
                      "worst quarter": 0.75, "worst 5 %": 0.95, "worst": 1.0}  # fmt: skip
+_MOST_LEADS: Final = 24  # in a table
+_TOLD_LEADS: Final = (1, 2, 3, 6, 12, *range(24, 169, 12))
 
 
 class ScoreCell(NamedTuple):
@@ -56,16 +54,15 @@ def run_report_html(
     *,
     title: str,
     summary: RunFacts,
-    scores: pd.DataFrame,
+    scores: Scores,
     figures: dict[str, Figure],
 ) -> str:
     """The report as one HTML document.
 
-    ``scores`` is described in :mod:`gridcast.report.figures` and has ``mae``, ``rmse`` (MW) and
-    ``mase`` too.
     ``figures`` maps a heading to a figure; the figure's label is its alternative text.
     """
-    overall = scores[scores["region"] == OVERALL].set_index("contestant")
+    overall = scores.overall.set_index("contestant")
+    by_name = {each.name: each for each in summary.contestants}
     return _template().render(
         title=title,
         run=summary,
@@ -74,12 +71,14 @@ def run_report_html(
         article=article_sentence(scores, summary),
         article_rows=_article_rows(scores, summary),
         pictures=[_picture(heading, figure) for heading, figure in figures.items()],
-        contestants=list(smape_table(scores).columns),
-        score_rows=score_rows(scores),
+        contestants=[by_name[name] for name in smape_table(scores).columns],
+        score_rows=score_rows(scores, summary),
+        mean_cells=mean_cells(scores, summary),
+        lead_rows=lead_rows(scores, summary),
         quantile_rows=_quantile_rows(scores),
-        num_regions=scores.loc[scores["region"] != OVERALL, "region"].nunique(),
+        num_regions=scores.by_region["region"].nunique(),
         told_data=_told_data(summary.regions),
-        errors=overall[["smape", "mae", "rmse", "mase"]].to_dict(orient="index"),
+        errors=overall[list(METRICS)].to_dict(orient="index"),
         longest_seconds=max(summary.timings.values(), default=0.0),
     )
 
@@ -90,39 +89,39 @@ def choice(summary: RunFacts) -> str:
         return "There is none, so nothing is preferred."
     errors = pd.Series(summary.validation_smape).sort_values(kind="stable")
     first, rest = errors[summary.preferred], errors.drop(summary.preferred)
-    sentence = f"It prefers {contestant_label(summary.preferred)}: sMAPE {format_percent(first)}"
+    preferred = summary.label_of(summary.preferred)
+    sentence = f"It prefers {preferred}: sMAPE {format_percent(first)}"
     if not rest.empty:
-        after = contestant_label(str(rest.index[0]))
+        after = summary.label_of(str(rest.index[0]))
         sentence += f", before {after} with {format_percent(rest.iloc[0])}"
     return f"{sentence}."
 
 
-def verdict(scores: pd.DataFrame, summary: RunFacts) -> str:
+def verdict(scores: Scores, summary: RunFacts) -> str:
     """One sentence on who did better in the test part, by how much, against what.
 
     It says no more than the numbers, and chooses nobody: see :func:`choice`. Seeds of a cell are
     averaged region by region. A region in which the smallest error is shared counts for no cell.
     """
-    errors, num_seeds = _errors_by_cell(scores, summary.models)
-    if errors.empty:
+    regional, overall, num_seeds = _errors_by_cell(scores, summary.models)
+    if overall.empty:
         return "No model was scored."
-    overall = errors.T[OVERALL]
-    leader = _leader_clause(errors) if len(errors.columns) > 1 else "one cell was scored"
-    naive = _naive_clause(overall, smape_table(scores).T[OVERALL][_names(scores, "naive")])
-    listed = _listed(pd.concat([overall, _errors_of_others(scores)]))
+    leader = _leader_clause(regional, overall) if len(overall) > 1 else "one cell was scored"
+    naive = _naive_clause(overall, _errors_of_naive(scores, summary))
+    listed = _listed(pd.concat([overall, _errors_of_others(scores, summary)]))
     sentence = f"{leader}: sMAPE {listed}{naive} ({_seeds_clause(num_seeds)})."
     if summary.data_kind == "synthetic":
         return f"On synthetic data {sentence}"
     return sentence[0].upper() + sentence[1:]
 
 
-def article_sentence(scores: pd.DataFrame, summary: RunFacts) -> str:
+def article_sentence(scores: Scores, summary: RunFacts) -> str:
     """The run beside the article's true figures; empty where the two do not compare."""
-    errors, _ = _errors_by_cell(scores, summary.models)
-    if summary.data_kind != "real" or errors.empty:
+    _, overall, _ = _errors_by_cell(scores, summary.models)
+    if not summary.has_articles_labels:
         return ""
     theirs = pd.Series({cell.upper(): percent for cell, percent in article.SMAPE.items()})
-    ours = errors.T[OVERALL].reindex(theirs.index).dropna()
+    ours = overall.reindex(theirs.index).dropna()
     if ours.empty:
         return ""
     changes = (100 * (ours / theirs[ours.index] - 1)).items()
@@ -130,38 +129,56 @@ def article_sentence(scores: pd.DataFrame, summary: RunFacts) -> str:
         f"{cell} {abs(change):.1f} % {'lower' if change < 0 else 'higher'}"
         for cell, change in changes
     )
-    same = summary.num_test_labels == article.NUM_TEST_LABELS
-    labels = "as many as" if same else f"not the {article.NUM_TEST_LABELS:,} of"
     return (
         f"The article's errors are {_listed(theirs)} (it prints "
         f"{_listed(theirs / article.FACTOR, digits=4)}: "
         f"its code computes a quarter of its formula); this run's are {here}, with profile "
-        f"{summary.profile} on {summary.num_test_labels:,} test labels, {labels} the article."
+        f"{summary.profile} on {summary.num_test_labels:,} test labels, as many as the article."
     )
 
 
-def _article_rows(scores: pd.DataFrame, summary: RunFacts) -> list[article.ArticleRow]:
-    """Empty where the run does not follow the article's protocol, or not on real data."""
-    if not summary.follows_article or summary.data_kind != "real":
+def _article_rows(scores: Scores, summary: RunFacts) -> list[article.ArticleRow]:
+    """Empty where the run does not follow the article's protocol, or has other labels."""
+    if not summary.follows_article or not summary.has_articles_labels:
         return []
-    smape_of = smape_table(scores).T[OVERALL].dropna().to_dict()
+    smape_of = overall_smape(scores).dropna().to_dict()
     return article.article_rows(summary.models, {str(job): smape_of[job] for job in smape_of})
 
 
-def score_rows(scores: pd.DataFrame) -> list[tuple[str, list[ScoreCell]]]:
-    """Region and its errors in the order of the contestants; the mean over the regions last."""
+def score_rows(scores: Scores, summary: RunFacts) -> list[tuple[str, list[ScoreCell]]]:
+    """Region and its errors in the order of the contestants."""
     table = smape_table(scores)
-    is_naive = table.columns.isin(_names(scores, "naive"))
-    rows = []
-    for region in [*_told(table.drop(index=OVERALL)), OVERALL]:
-        errors = table.loc[region].to_numpy(dtype=float)
-        best, bar = (pd.Series(errors[mask]).min() for mask in (~is_naive, is_naive))
-        cells = [
-            ScoreCell(error, is_best=not naive and error == best, loses=not naive and error > bar)
-            for error, naive in zip(errors.tolist(), is_naive, strict=True)
-        ]
-        rows.append((region, cells))
-    return rows
+    return [(region, _cells(table.T[region], summary)) for region in _told(table)]
+
+
+def mean_cells(scores: Scores, summary: RunFacts) -> list[ScoreCell]:
+    """The means over the regions, in the order of the contestants."""
+    return _cells(overall_smape(scores)[smape_table(scores).columns], summary)
+
+
+def lead_rows(scores: Scores, summary: RunFacts) -> list[tuple[int, list[ScoreCell]]]:
+    """Lead and its errors in the order of the contestants; empty one step ahead.
+
+    Of many leads those of the first hours and of each half day.
+    """
+    table = lead_table(scores)
+    leads = [int(lead) for lead in table.index]
+    if leads in ([], [1]):
+        return []
+    if len(leads) > _MOST_LEADS:
+        leads = [lead for lead in leads if lead in _TOLD_LEADS or lead == leads[-1]]
+    return [(lead, _cells(table.T[lead], summary)) for lead in leads]
+
+
+def _cells(errors_of: pd.Series[float], summary: RunFacts) -> list[ScoreCell]:
+    """One row of a table of errors, by contestant, with its marks."""
+    is_naive = errors_of.index.isin(_names(summary, "naive"))
+    errors = errors_of.to_numpy(dtype=float)
+    best, bar = (pd.Series(errors[mask]).min() for mask in (~is_naive, is_naive))
+    return [
+        ScoreCell(error, is_best=not naive and error == best, loses=not naive and error > bar)
+        for error, naive in zip(errors.tolist(), is_naive, strict=True)
+    ]
 
 
 def _told(regional: pd.DataFrame) -> list[str]:
@@ -170,9 +187,9 @@ def _told(regional: pd.DataFrame) -> list[str]:
     return told_regions({str(region): float(error) for region, error in first.items()})
 
 
-def _quantile_rows(scores: pd.DataFrame) -> list[tuple[str, list[float]]]:
+def _quantile_rows(scores: Scores) -> list[tuple[str, list[float]]]:
     """How each contestant's sMAPE is distributed over the regions; empty if all are named."""
-    regional = smape_table(scores).drop(index=OVERALL)
+    regional = smape_table(scores)
     if len(regional) <= MOST_TOLD:
         return []
     return [(name, regional.quantile(share).tolist()) for name, share in _QUANTILES.items()]
@@ -190,39 +207,50 @@ def _told_data(regions: Sequence[RegionFacts]) -> list[RegionFacts]:
 
 
 def _errors_by_cell(
-    scores: pd.DataFrame, models: Sequence[ModelFacts]
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """SMAPE by region and cell, the mean over its seeds; and how many seeds were scored."""
-    table = smape_table(scores)
-    scored = set(table.columns[table.T[OVERALL].notna()])
+    scores: Scores, models: Sequence[ModelFacts]
+) -> tuple[pd.DataFrame, pd.Series[float], dict[str, int]]:
+    """SMAPE by region and cell, and overall by cell, means over its seeds; how many were scored."""
+    table, overall = smape_table(scores), overall_smape(scores)
+    scored = set(overall.index[overall.notna()])
     jobs: dict[str, list[str]] = {}
     for model in models:
         if model.job in scored:
             jobs.setdefault(model.cell.upper(), []).append(model.job)
-    errors = pd.DataFrame({cell: table[names].mean(axis=1) for cell, names in jobs.items()})
-    return errors, {cell: len(names) for cell, names in jobs.items()}
+    regional = pd.DataFrame({cell: table[names].mean(axis=1) for cell, names in jobs.items()})
+    means = {cell: float(overall[names].mean()) for cell, names in jobs.items()}
+    num_seeds = {cell: len(names) for cell, names in jobs.items()}
+    return regional, pd.Series(means, dtype="float64"), num_seeds
 
 
-def _errors_of_others(scores: pd.DataFrame) -> pd.Series[float]:
+def _errors_of_naive(scores: Scores, summary: RunFacts) -> pd.Series[float]:
+    """Overall sMAPE of the naive forecasts, by what a reader calls them."""
+    own = overall_smape(scores).reindex(_names(summary, "naive")).dropna()
+    return own.rename(index=summary.label_of)
+
+
+def _errors_of_others(scores: Scores, summary: RunFacts) -> pd.Series[float]:
     """Overall sMAPE of the means and the fitted baselines, by what the verdict calls them."""
-    errors = smape_table(scores).T[OVERALL]
-    means = _names(scores, "mean")
-    of_seeds = [name for name in means if name != MEAN_OF_ALL]
+    errors, means = overall_smape(scores), of_kind(summary.contestants, "mean")
+    of_seeds = [each.name for each in means if each.seed is not None]
     told = {"their mean": float(errors[of_seeds].mean())} if of_seeds else {}
-    told |= {"all together": float(errors[MEAN_OF_ALL])} if MEAN_OF_ALL in means else {}
-    told |= {contestant_label(name): float(errors[name]) for name in _names(scores, "fitted")}
+    for mean in means:
+        told |= {"all together": float(errors[mean.name])} if mean.seed is None else {}
+    told |= {
+        each.label: float(errors[each.name]) for each in of_kind(summary.contestants, "fitted")
+    }
     return pd.Series(told, dtype="float64")
 
 
-def _leader_clause(errors: pd.DataFrame) -> str:
-    regional, overall = errors.drop(index=OVERALL), errors.T[OVERALL]
+def _leader_clause(regional: pd.DataFrame, overall: pd.Series[float]) -> str:
     smallest = regional.eq(regional.min(axis=1), axis=0)
     wins = smallest[smallest.sum(axis=1) == 1].sum()
     regions = f"{len(regional)} region{'s' if len(regional) > 1 else ''}"
     leaders = list(wins.index[wins == wins.max()])
     if wins.max() == 0:
-        return f"{' and '.join(errors.columns)} had the same error in {len(regional)} of {regions}"
-    degree = "smaller" if len(errors.columns) == 2 else "smallest"  # noqa: PLR2004 - grammar
+        return (
+            f"{' and '.join(regional.columns)} had the same error in {len(regional)} of {regions}"
+        )
+    degree = "smaller" if len(overall) == 2 else "smallest"  # noqa: PLR2004 - grammar
     each = " each" if len(leaders) > 1 else ""
     clause = f"{' and '.join(leaders)} had the {degree} error in {wins.max()} of {regions}{each}"
     if not each and overall.min() < overall[leaders[0]]:
@@ -231,9 +259,9 @@ def _leader_clause(errors: pd.DataFrame) -> str:
 
 
 def _naive_clause(overall: pd.Series[float], naive: pd.Series[float]) -> str:
-    if naive.dropna().empty:
+    if naive.empty:
         return ""
-    best, error = contestant_label(str(naive.idxmin())), format_percent(float(naive.min()))
+    best, error = str(naive.idxmin()), format_percent(float(naive.min()))
     losers = list(overall.index[overall > naive.min()])
     if losers:
         verb = "loses" if len(losers) == 1 else "lose"
@@ -254,8 +282,8 @@ def _listed(errors: pd.Series[float], *, digits: int = 3) -> str:
     return ", ".join(f"{cell} {error:.{digits}f} %" for cell, error in errors.items())
 
 
-def _names(scores: pd.DataFrame, kind: ContestantKind) -> list[str]:
-    return list(scores.loc[scores["kind"] == kind, "contestant"].astype(str).unique())
+def _names(summary: RunFacts, kind: ContestantKind) -> list[str]:
+    return [each.name for each in of_kind(summary.contestants, kind)]
 
 
 def _picture(heading: str, figure: Figure) -> Picture:
@@ -282,7 +310,6 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["label"] = contestant_label
     environment.filters["percent"] = format_percent
     environment.filters["number"] = _number
     return environment.get_template("run_page.html.jinja")

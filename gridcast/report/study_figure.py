@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from gridcast.config.space import Range
-from gridcast.report.figures import (
+from gridcast.report.drawing import (
     FAINT,
     INK,
     PAPER,

@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from prefect import task
 from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 
+from gridcast.evaluation.contestants import of_kind
 from gridcast.report.facts import ModelFacts, OtherFacts, RegionFacts, RunFacts
-from gridcast.report.figures import draw_error_heat_map, draw_panels, draw_scores
+from gridcast.report.figures import draw_error_by_lead, draw_error_heat_map, draw_scores
+from gridcast.report.forecast_panels import draw_panels
 from gridcast.report.run_page import run_report_html
+from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
 from tasks.runs.storage import write_bytes
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from gridcast.evaluation.records import ModelRecord
+    from gridcast.evaluation.scores import Scores
     from gridcast.readings.records import RegionRecord
     from tasks.evaluate.records import Evaluation
     from tasks.ingest.records import Ingestion
@@ -28,13 +33,8 @@ _log = logging.getLogger("gridcast.report")
 @task(name="publish-report", cache_policy=NO_CACHE)
 def publish_report(run: Run, ingestion: Ingestion, evaluation: Evaluation) -> str:
     """Forecasts and scores → pictures and tables → ``report.html``; its path."""
-    forecasts = pd.read_parquet(evaluation.forecasts_path)
-    scores = pd.read_parquet(evaluation.scores_path)
+    scores = read_scores(evaluation.scores_paths)
     kind = ingestion.data.kind
-    figures = {"Error by region": draw_scores(scores, show_article=kind == "real"),
-               "Forecast and actual": draw_panels(forecasts, list(evaluation.models))}  # fmt: skip
-    drawn = dict.fromkeys([*evaluation.models, *filter(None, [evaluation.preferred])])
-    figures |= {f"Error by hour, {name}": draw_error_heat_map(forecasts, name) for name in drawn}
     facts = RunFacts(
         run_id=run.run_id,
         profile=run.profile,
@@ -43,18 +43,39 @@ def publish_report(run: Run, ingestion: Ingestion, evaluation: Evaluation) -> st
         regions=[_region(name, region) for name, region in ingestion.regions.items()],
         models=[_model(name, model) for name, model in evaluation.models.items()],
         timings=run.find("timings"),
-        num_test_labels=len(forecasts),
+        contestants=evaluation.contestants,
+        horizon=run.config.windows.horizon,
+        num_test_labels=evaluation.num_test_labels,
         follows_article=run.config.features.kind == "article",
         others=_others(evaluation),
         validation_smape=_validation(evaluation),
         preferred=evaluation.preferred,
     )
+    figures = _figures(facts, evaluation, scores)
     path = run.folder / "report.html"
     html = run_report_html(title="GRU and LSTM", summary=facts, scores=scores, figures=figures)
     write_bytes(path, html.encode())
     run.leave("evaluation", evaluation.model_copy(update={"report": str(path)}))
     create_link_artifact(key="report", link=path.as_uri(), description=f"Report of {run.run_id}")
     return str(path)
+
+
+def _figures(facts: RunFacts, evaluation: Evaluation, scores: Scores) -> dict[str, Figure]:
+    """The pictures under their headings; forecasts are read of those who are drawn."""
+    models = of_kind(evaluation.contestants, "model")
+    drawn = [*models, *(e for e in evaluation.contestants if e.name == evaluation.preferred)]
+    drawn = list(dict.fromkeys(drawn))
+    forecasts = read_forecast_table(evaluation.forecasts_path, {each.name for each in drawn})
+    shown = evaluation.contestants
+    figures = {
+        "Error by region": draw_scores(scores, shown, show_article=facts.has_articles_labels)
+    }
+    if facts.horizon > 1:
+        figures["Error by lead"] = draw_error_by_lead(scores, shown)
+    figures["Forecast and actual"] = draw_panels(forecasts, models)
+    return figures | {
+        f"Error by hour, {each.name}": draw_error_heat_map(forecasts, each) for each in drawn
+    }
 
 
 def _region(name: str, region: RegionRecord) -> RegionFacts:
@@ -90,16 +111,19 @@ def _others(evaluation: Evaluation) -> list[OtherFacts]:
     """The means and the fitted baselines."""
     means = [
         OtherFacts(
-            contestant=name,
-            training_seconds=mean.train_seconds,
-            num_parameters=mean.num_parameters,
+            contestant=each,
+            training_seconds=evaluation.means[each.name].train_seconds,
+            num_parameters=evaluation.means[each.name].num_parameters,
         )
-        for name, mean in evaluation.means.items()
+        for each in of_kind(evaluation.contestants, "mean")
     ]
     return means + [
-        OtherFacts(contestant=name, training_seconds=each.train_seconds, num_parameters=None)
-        for name, each in evaluation.baselines.items()
-        if each.kind == "fitted"
+        OtherFacts(
+            contestant=each,
+            training_seconds=evaluation.baselines[each.name].train_seconds,
+            num_parameters=None,
+        )
+        for each in of_kind(evaluation.contestants, "fitted")
     ]
 
 

@@ -11,21 +11,14 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from gridcast.evaluation.contestants import (
-    OVERALL,
-    collect_forecasts,
-    kind_of,
-    mean_members,
-    mean_smapes,
-    overall_scores,
-    score_contestants,
-    smape_by_region,
-)
+from gridcast.evaluation.comparison import Comparison, compare_contestants
+from gridcast.evaluation.contestants import Contestant, fitted_baseline, network, of_kind
+from gridcast.evaluation.forecasts import TABLE_COLUMNS
 from gridcast.evaluation.records import BaselineRecord, MeanRecord, ModelRecord, seconds_together
-from gridcast.features.splits import VALIDATION
+from gridcast.evaluation.scores import Scores, overall_scores, smape_by_region
+from tasks.evaluate.evaluation_tables import write_forecast_table, write_scores
 from tasks.evaluate.records import Evaluation
 from tasks.runs.keys import require_sha256
-from tasks.runs.storage import publishing
 from tasks.train.records import Features, FittedBaseline, TrainedJob
 
 if TYPE_CHECKING:
@@ -44,28 +37,54 @@ def evaluate_models(
     Preferred is who has the smallest error on the validation part: the test part is only reported.
     """
     require_sha256(Path(features.path), features.file_sha256)
-    table = pd.read_parquet(
-        features.path,
-        columns=["region", "timestamp", "local_hour", "load_mw", "input_mw", "part"],
-    )
+    table = pd.read_parquet(features.path, columns=list(TABLE_COLUMNS))
     done: list[TrainedJob | FittedBaseline] = [*trained, *fitted]
-    jobs = {each.job.name: _read_forecasts(each) for each in done}
-    forecasts = collect_forecasts(table, jobs)
-    scores = score_contestants(forecasts, table, season_length=run.config.evaluation.season_length)
-    validation = mean_smapes(collect_forecasts(table, jobs, part=VALIDATION))
-    models = {each.job.name: _model_record(each, scores) for each in trained}
-    evaluation = Evaluation(
-        forecasts_path=_publish(run.folder / _FORECASTS, forecasts),
-        scores_path=_publish(run.folder / "scores.parquet", scores),
-        models=models,
-        means=_mean_records(models, scores, validation),
-        baselines=_baseline_records(fitted, scores, validation),
-        preferred=min(validation, key=lambda name: validation[name], default=None),
+    comparison = compare_contestants(
+        table,
+        {contestant_of(each): _read_forecasts(each) for each in done},
+        season_length=run.config.evaluation.season_length,
+    )
+    write_forecast_table(run.folder / _FORECASTS, comparison.forecasts)
+    evaluation = evaluation_of(
+        comparison,
+        trained,
+        fitted,
+        forecasts_path=str(run.folder / _FORECASTS),
+        scores_paths=write_scores(run.folder, comparison.scores),
     )
     run.leave("evaluation", evaluation)
-    _show_scores(run, scores, validation)
+    _show_scores(run, comparison)
     _log.info("The validation part prefers %s", evaluation.preferred or "nobody: there is none")
     return evaluation
+
+
+def contestant_of(done: TrainedJob | FittedBaseline) -> Contestant:
+    """Who made the forecasts that a job has left."""
+    if isinstance(done, FittedBaseline):
+        return fitted_baseline(done.job.kind)
+    return network(done.job.name, cell=done.job.cell, seed=done.job.seed)
+
+
+def evaluation_of(
+    comparison: Comparison,
+    trained: list[TrainedJob],
+    fitted: list[FittedBaseline],
+    *,
+    forecasts_path: str,
+    scores_paths: dict[str, str],
+) -> Evaluation:
+    """What a comparison says of each contestant, with what each one cost."""
+    models = {each.job.name: _model_record(each, comparison.scores) for each in trained}
+    return Evaluation(
+        forecasts_path=forecasts_path,
+        scores_paths=scores_paths,
+        num_test_labels=len(comparison.forecasts.labels),
+        contestants=comparison.forecasts.contestants,
+        models=models,
+        means=_mean_records(models, comparison),
+        baselines=_baseline_records(fitted, comparison),
+        preferred=comparison.preferred,
+    )
 
 
 def _read_forecasts(job: TrainedJob | FittedBaseline) -> pd.DataFrame:
@@ -74,15 +93,9 @@ def _read_forecasts(job: TrainedJob | FittedBaseline) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _publish(path: Path, table: pd.DataFrame) -> str:
-    with publishing(path) as temporary:
-        table.to_parquet(temporary, compression="zstd", index=False)
-    return str(path)
-
-
-def _show_scores(run: Run, scores: pd.DataFrame, validation: dict[str, float]) -> None:
+def _show_scores(run: Run, comparison: Comparison) -> None:
     """The overall scores on Prefect's pages, and a log line for each that was trained."""
-    overall = scores[scores["region"] == OVERALL]
+    overall, validation = comparison.scores.overall, comparison.validation_smape
     if validation:
         overall = overall.assign(validation_smape=overall["contestant"].map(validation))
     create_table_artifact(
@@ -94,7 +107,7 @@ def _show_scores(run: Run, scores: pd.DataFrame, validation: dict[str, float]) -
         _log.info("%s: sMAPE %.3f %% on %d test labels", row.contestant, row.smape, row.num_labels)
 
 
-def _model_record(trained: TrainedJob, scores: pd.DataFrame) -> ModelRecord:
+def _model_record(trained: TrainedJob, scores: Scores) -> ModelRecord:
     job = trained.job
     overall = overall_scores(scores, job.name)
     return ModelRecord(
@@ -125,40 +138,35 @@ def _pass_seconds(trained: TrainedJob) -> list[float]:
     return [seconds for seconds in by_pass.values() if seconds is not None]
 
 
-def _mean_records(
-    models: dict[str, ModelRecord], scores: pd.DataFrame, validation: dict[str, float]
-) -> dict[str, MeanRecord]:
+def _mean_records(models: dict[str, ModelRecord], comparison: Comparison) -> dict[str, MeanRecord]:
     records = {}
-    for name, members in mean_members(models).items():
-        own = [models[member] for member in members]
-        records[name] = MeanRecord(
-            members=members,
+    for mean in of_kind(comparison.forecasts.contestants, "mean"):
+        own = [models[member] for member in mean.members]
+        records[mean.name] = MeanRecord(
+            members=mean.members,
             num_parameters=sum(each.num_parameters for each in own),
-            **overall_scores(scores, name),
-            smape_by_region=smape_by_region(scores, name),
-            validation_smape=validation.get(name),
+            **overall_scores(comparison.scores, mean.name),
+            smape_by_region=smape_by_region(comparison.scores, mean.name),
+            validation_smape=comparison.validation_smape.get(mean.name),
             train_seconds=seconds_together(own),
         )
     return records
 
 
 def _baseline_records(
-    fitted: list[FittedBaseline], scores: pd.DataFrame, validation: dict[str, float]
+    fitted: list[FittedBaseline], comparison: Comparison
 ) -> dict[str, BaselineRecord]:
     """The fitted baselines and the naive forecasts."""
-    known = {each.job.name: each for each in fitted}
+    known = {contestant_of(each): each for each in fitted}
     records = {}
-    for name in map(str, scores["contestant"].unique()):
-        own, overall = known.get(name), overall_scores(scores, name)
-        if kind_of(name) in {"fitted", "naive"}:
-            records[name] = BaselineRecord(
-                kind="fitted" if own else "naive",
-                smape=overall["smape"],
-                smape_by_region=smape_by_region(scores, name),
-                mae=overall["mae"],
-                rmse=overall["rmse"],
-                mase=overall["mase"],
-                validation_smape=validation.get(name),
+    for kind in ("fitted", "naive"):
+        for each in of_kind(comparison.forecasts.contestants, kind):
+            own = known.get(each)
+            records[each.name] = BaselineRecord(
+                kind=kind,
+                **overall_scores(comparison.scores, each.name),
+                smape_by_region=smape_by_region(comparison.scores, each.name),
+                validation_smape=comparison.validation_smape.get(each.name),
                 train_seconds=own.train_seconds if own else None,
                 cached=own.cached if own else False,
             )

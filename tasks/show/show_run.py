@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridcast.errors import BrokenChainError
-from gridcast.evaluation.contestants import told_regions
-from gridcast.evaluation.records import BaselineRecord
+from gridcast.evaluation.records import BaselineRecord, MeanRecord, ModelRecord
+from gridcast.evaluation.scores import told_regions
 from tasks.machine.progress import console
 from tasks.runs.run import read_summary
 from tasks.runs.storage import read_json
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gridcast.audit.lineage import Finding
-    from gridcast.evaluation.records import MeanRecord, ModelRecord
     from gridcast.summary import Summary
 
 
@@ -201,11 +200,21 @@ def _columns(summary: Summary) -> dict[str, _Column]:
         return {name: _Column.of([each]) for name, each in contestants.items()}
     together: dict[str, list[ModelRecord | MeanRecord | BaselineRecord]] = {}
     for name, each in contestants.items():
-        together.setdefault(re.sub(r"-seed\d+$", "", name), []).append(each)
+        together.setdefault(_family(name, each, summary), []).append(each)
     return {
         f"{name} ({len(own)} seeds)" if len(own) > 1 else name: _Column.of(own)
         for name, own in together.items()
     }
+
+
+def _family(name: str, each: ModelRecord | MeanRecord | BaselineRecord, summary: Summary) -> str:
+    """Whom a contestant shares a column with: the seeds of its cell, or the means of one seed."""
+    if isinstance(each, ModelRecord):
+        return each.cell
+    if isinstance(each, MeanRecord):
+        seeds = {summary.models[member].seed for member in each.members}
+        return "mean" if len(seeds) == 1 else name
+    return name
 
 
 def _contestants(summary: Summary) -> dict[str, ModelRecord | MeanRecord | BaselineRecord]:

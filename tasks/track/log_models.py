@@ -8,13 +8,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import TrackingError
-from gridcast.evaluation.contestants import told_regions
-from gridcast.report.figures import draw_error_heat_map, draw_panels, draw_scores
+from gridcast.evaluation.scores import told_regions
+from gridcast.report.figures import draw_error_heat_map, draw_scores
+from gridcast.report.forecast_panels import draw_panels
+from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
 from tasks.evaluate.records import Evaluation
 from tasks.runs.import_closure import all_code_sha256, code_sha256
 from tasks.runs.keys import key_of, require_sha256
@@ -274,14 +275,14 @@ def _metrics(trained: TrainedJob, evaluation: Evaluation) -> list[Any]:
     return metrics
 
 
-def _figures(evaluation: Evaluation, model: str) -> dict[str, Any]:
-    forecasts = pd.read_parquet(evaluation.forecasts_path)
-    scores = pd.read_parquet(evaluation.scores_path)
-    own = scores[(scores["contestant"] == model) | (scores["kind"] == "naive")]
+def _figures(evaluation: Evaluation, job: str) -> dict[str, Any]:
+    model = next(each for each in evaluation.contestants if each.name == job)
+    forecasts = read_forecast_table(evaluation.forecasts_path, {job})
+    shown = [each for each in evaluation.contestants if each == model or each.kind == "naive"]
     return {
         "forecast_and_actual.png": draw_panels(forecasts, [model]),
         "smape_by_hour_and_region.png": draw_error_heat_map(forecasts, model),
-        "smape_by_region.png": draw_scores(own),
+        "smape_by_region.png": draw_scores(read_scores(evaluation.scores_paths).of(shown), shown),
     }
 
 

@@ -24,7 +24,10 @@ from gridcast.audit.lineage import (
 )
 from gridcast.config import Config
 from gridcast.errors import GridcastError
-from gridcast.evaluation.contestants import collect_forecasts, score_contestants
+from gridcast.evaluation.contestants import fitted_baseline, network
+from gridcast.evaluation.forecasts import COLUMNS, collect_forecasts
+from gridcast.evaluation.scores import SCORE_KEYS, naive_maes, score_forecasts
+from gridcast.features.splits import TEST
 from gridcast.features.table import build_features
 from gridcast.readings.local_time import content_sha256
 from gridcast.readings.parsing import parse_region
@@ -36,15 +39,16 @@ from tasks.runs.storage import read_json
 from tasks.track.mlflow_client import download, open_client, read_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from gridcast.config import Labels
+    from gridcast.config import Fitted, Labels
+    from gridcast.evaluation.contestants import Contestant
+    from gridcast.evaluation.scores import Scores
 
 # What other code may make of a setting or a file that it does not know.
 _OTHER_CODE_RAISES = (GridcastError, ValueError, KeyError, TypeError, AttributeError)
 # Another version of a package may round otherwise: scaled loads, MW, percent.
 _ROUNDING = 1e-5
-_NO_HOUR = pd.Timestamp(0)
 _MAY_GO = ("csv", "region", "snapshot", "features")  # of these only so many versions are kept
 
 
@@ -53,12 +57,13 @@ class Recomputation:
 
     def __init__(self, artifacts: Path, lineage: Lineage) -> None:
         self.artifacts, self.lineage = artifacts, lineage
-        self.scores: pd.DataFrame | None = None  # computed again
+        self.scores: Scores | None = None  # computed again
         self._states: dict[str, State] = {}
         self._regions: dict[str, pd.DataFrame] = {}
         self._table: pd.DataFrame | None = None
         self._predictions: dict[str, pd.DataFrame] = {}
         self._forecasts: pd.DataFrame | None = None
+        self._contestants: tuple[Contestant, ...] = ()
         self.checks: dict[str, Callable[[Link], str]] = {
             "region": self._check_region, "snapshot": self._check_snapshot, "spec": _check_key,
             "config": self._check_config,
@@ -255,25 +260,38 @@ class Recomputation:
         stored = self._forecasts = pd.read_parquet(self.path_of(written))
         jobs = [name.partition(" ")[2] for name in link.made_of if name != "features"]
         if self._table is None or any(name not in self._predictions for name in jobs):
-            return f"{len(stored):,} labels, not collected again"
+            return f"{len(stored):,} forecasts, not collected again"
         with self._by_todays_code(written):
-            own = {name: self._predictions[name] for name in jobs}
-            again = collect_forecasts(self._table, own)
-            columns = [name for name in again.columns if name not in {"region", "timestamp"}]
-            _require_table(written, stored, again, columns)
-        return f"{len(stored):,} labels, collected from the jobs again"
+            own = {self._contestant(name): self._predictions[name] for name in jobs}
+            again = collect_forecasts(self._table, own, part=TEST)
+            self._contestants = again.contestants
+            names = [each.name for each in again.contestants]
+            found = list(stored["contestant"].cat.categories)
+            require_same(f"{written}: contestants", ", ".join(found), ", ".join(names))
+            for name, rows in zip(names, again.tables(), strict=True):
+                _require_forecasts(f"{written}, {name}", stored[stored["contestant"] == name], rows)
+        return f"{len(stored):,} forecasts, collected from the jobs again"
+
+    def _contestant(self, job: str) -> Contestant:
+        facts = self.lineage.link(f"job {job}").facts
+        if "cell" in facts:
+            return network(job, cell=facts["cell"], seed=int(facts["seed"]))
+        return fitted_baseline(cast("Fitted", facts["kind"]))
 
     def _check_scores(self, link: Link) -> str:
-        (written,) = link.files
-        stored = pd.read_parquet(self.path_of(written))
-        if self._table is None or self._forecasts is None:
+        if self._table is None or self._forecasts is None or not self._contestants:
             return "not computed again"
-        with self._by_todays_code(written):
-            again = score_contestants(
-                self._forecasts, self._table, season_length=self._config.evaluation.season_length
+        with self._by_todays_code(next(iter(link.files))):
+            season_length = self._config.evaluation.season_length
+            again = score_forecasts(
+                [self._forecasts],
+                self._contestants,
+                naive_mae=naive_maes(self._table, season_length=season_length),
             )
-            columns = [name for name in again.columns if name != "region"]
-            _require_table(written, stored, again.assign(timestamp=_NO_HOUR), columns)
+            for written in link.files:
+                name = Path(written).stem.removeprefix("scores_")
+                stored = pd.read_parquet(self.path_of(written))
+                _require_scores(written, stored, again.tables()[name], SCORE_KEYS[name])
             self.scores = again
         return "computed from the forecasts again"
 
@@ -321,6 +339,30 @@ def _require_table(
         raise UnlikeError(
             where=place, found=str(difference.found), expected=str(difference.expected)
         )
+
+
+def _require_forecasts(where: str, found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """One contestant's rows of the long table."""
+    columns = [name for name in COLUMNS if name != "contestant"]
+    found, expected = (
+        rows.assign(
+            **{hour: rows[hour].dt.tz_localize(None) for hour in ("issue_time", "timestamp")}
+        )
+        for rows in (found, expected)
+    )
+    _require_table(where, found, expected, columns)
+
+
+def _require_scores(
+    where: str, found: pd.DataFrame, expected: pd.DataFrame, keys: Sequence[str]
+) -> None:
+    """One table of scores; its rows are told by their keys."""
+    columns = ["region", *(name for name in expected.columns if name not in keys)]
+    found, expected = (
+        table.assign(region=table[list(keys)].astype(str).agg(", ".join, axis=1), timestamp=None)
+        for table in (found, expected)
+    )
+    _require_table(where, found, expected, columns)
 
 
 def _check_key(link: Link) -> str:

@@ -227,7 +227,11 @@ def _result_links(
     yield Link(
         kind="scores",
         name="scores",
-        files=_hashed(run, Path(evaluation.scores_path)),
+        files={
+            path: sha
+            for each in evaluation.scores_paths.values()
+            for path, sha in _hashed(run, Path(each)).items()
+        },
         made_of=("forecasts", "features", "spec evaluation"),
     )
     yield Link(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gridcast.audit.lineage import UnlikeError, require_figures, require_parts, require_same
-from gridcast.evaluation.contestants import overall_scores
+from gridcast.evaluation.scores import overall_scores
 from tasks.runs.keys import file_sha256, key_of
 from tasks.track.mlflow_client import (
     LATEST,

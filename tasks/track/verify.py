@@ -23,7 +23,7 @@ from gridcast.audit.lineage import (
     require_same,
 )
 from gridcast.errors import UsageError
-from gridcast.evaluation.contestants import overall_scores, smape_by_region
+from gridcast.evaluation.scores import overall_scores, smape_by_region
 from tasks.runs.keys import file_sha256, sha256_of
 from tasks.runs.run import RUN_ID
 from tasks.runs.storage import SEAL, read_json, read_seal

@@ -162,16 +162,16 @@ def read_training_data(job: dict[str, Any], device: torch.device) -> TrainingDat
 
 
 def write_forecasts(path: Path, scored: dict[int, Scored]) -> None:
-    """One row a forecast label: its ``step`` in the table, ``ahead`` (steps), ``part``, MW."""
+    """One row a forecast label: its ``step`` in the table, ``lead`` (steps), ``part``, MW."""
     with publishing(path) as temporary:
         writer: pq.ParquetWriter | None = None
         for part, each in scored.items():  # one after the other: with many regions they are large
             num_origins, horizon = each.y_pred_OH.shape
-            ahead = np.tile(np.arange(1, horizon + 1), num_origins)
+            lead = np.tile(np.arange(1, horizon + 1), num_origins)
             columns = {
-                "step": np.repeat(each.origins_O, horizon) + ahead,
-                "ahead": ahead.astype("int16"),
-                "part": pa.repeat(PARTS[part], len(ahead)),
+                "step": np.repeat(each.origins_O, horizon) + lead,
+                "lead": lead.astype("int16"),
+                "part": pa.repeat(PARTS[part], len(lead)),
                 "y_pred": each.y_pred_OH.reshape(-1).astype("float64"),
             }
             table = pa.table(columns)

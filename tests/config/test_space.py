@@ -146,7 +146,7 @@ def test_the_mean_forecasts_error_is_that_of_the_mean_by_region() -> None:
     })  # fmt: skip
     step = np.array([10, 11, 12, 60, 61])
     frames = [
-        pd.DataFrame({"step": step, "ahead": 1, "y_pred": rng.uniform(1, 9, 5)}) for _ in range(2)
+        pd.DataFrame({"step": step, "lead": 1, "y_pred": rng.uniform(1, 9, 5)}) for _ in range(2)
     ]
     shuffled = [frames[0], frames[1].sample(frac=1, random_state=1)]
     mean = (frames[0]["y_pred"] + frames[1]["y_pred"]).to_numpy() / 2

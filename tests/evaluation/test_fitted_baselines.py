@@ -120,7 +120,7 @@ def test_it_forecasts_in_mw_the_labels_that_a_network_forecasts() -> None:
         step_N = scored_origins(steps_of(frame), part, windows) + 1
         assert len(step_N) > 0
         assert own["step"].tolist() == step_N.tolist()
-        assert set(own["ahead"]) == {1}
+        assert set(own["lead"]) == {1}
         np.testing.assert_allclose(own["y_pred"], expected_T[step_N])
 
 

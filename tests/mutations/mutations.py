@@ -29,7 +29,11 @@ FEATURES, WINDOWS = "tests/features/test_features.py", "tests/features/test_wind
 QUALITY, SCALING = "tests/readings/test_quality.py", "tests/features/test_scaling.py"
 METRICS, NAIVE = "tests/evaluation/test_metrics.py", "tests/evaluation/test_naive_forecasts.py"
 PREDICTION, TRAINING = "tests/training/test_prediction.py", "tests/training/test_training.py"
-CONTESTANTS = "tests/evaluation"
+CONTESTANTS = (
+    "tests/evaluation/test_comparison.py tests/evaluation/test_forecasts.py "
+    "tests/evaluation/test_scores.py"
+)
+REPORT = "tests/report/test_run_page.py"
 LOOPS = "tests/kernels/test_cpu_recurrence.py tests/training/test_cpu_gradients.py"
 ADAM = "tests/kernels/test_adam.py"
 CLOSURE, SECTION = "tests/runs/test_import_closure.py", "tests/config/test_section.py"
@@ -46,6 +50,9 @@ _TABLE = "gridcast/features/table.py"
 _WINDOWS = "gridcast/features/windows.py"
 _METRICS = "gridcast/evaluation/metrics.py"
 _NAIVE = "gridcast/evaluation/naive_forecasts.py"
+_COMPARISON = "gridcast/evaluation/comparison.py"
+_FORECASTS = "gridcast/evaluation/forecasts.py"
+_SCORES = "gridcast/evaluation/scores.py"
 _PREDICTION = "gridcast/training/prediction.py"
 _FORECASTER = "gridcast/training/forecaster.py"
 _CLOSURE = "tasks/runs/import_closure.py"
@@ -228,12 +235,43 @@ MUTATIONS = (
     ),
     Mutation(
         _NAIVE,
-        'back = lag * np.ceil(ahead_N / lag).astype("int64")',
-        "back = np.full_like(ahead_N, lag)",
+        'back = lag * np.ceil(lead_N / lag).astype("int64")',
+        "back = np.full_like(lead_N, lag)",
         NAIVE,
     ),
     Mutation(
         _NAIVE, "(region_T[np.maximum(source, 0)] == region_T[step_N])", "(source >= 0)", NAIVE
+    ),
+    # who is chosen, and by what
+    Mutation(_COMPARISON, "jobs, part=VALIDATION)", "jobs, part=TEST)", CONTESTANTS),
+    Mutation(
+        _COMPARISON,
+        "preferred=min(smapes, key=lambda name: smapes[name], default=None),",
+        "preferred=next(iter(smapes), None),",
+        CONTESTANTS,
+    ),
+    Mutation(_FORECASTS, 'frame["part"] == PARTS[part]', 'frame["part"] != "none"', CONTESTANTS),
+    Mutation(_FORECASTS, ".take(step_N - lead_N)", ".take(step_N - 1)", CONTESTANTS),
+    Mutation(_FORECASTS, "lead_N = common % span", "lead_N = common % span * 0 + 1", CONTESTANTS),
+    Mutation(
+        _SCORES,
+        "(np.bincount(region_N, relative_errors(y_true_N, own)) / num_R)[num_R > 0]",
+        "relative_errors(y_true_N, own)",
+        CONTESTANTS,
+    ),
+    Mutation(
+        _SCORES,
+        'by_lead": mean_over_regions("lead")',
+        'by_lead": mean_over_regions("local_hour")',
+        CONTESTANTS,
+    ),
+    Mutation("gridcast/report/facts.py", "and self.horizon == article.HORIZON", "", REPORT),
+    Mutation("gridcast/report/facts.py", "and used == article.REGIONS", "", REPORT),
+    Mutation(
+        "tasks/evaluate/score_models.py",
+        "preferred=comparison.preferred,",
+        "preferred=min(models, key=lambda name: models[name].smape, default=None),",
+        "tests/evaluate",
     ),
     # forecasting
     Mutation(

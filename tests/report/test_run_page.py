@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,18 +17,28 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from gridcast.evaluation.contestants import MOST_TOLD, OVERALL, kind_of
+from gridcast.evaluation.contestants import Contestant
+from gridcast.evaluation.scores import MOST_TOLD, Scores
 from gridcast.report import article
 from gridcast.report.facts import ModelFacts, OtherFacts, RegionFacts, RunFacts
-from gridcast.report.figures import draw_error_heat_map, draw_panels, draw_scores, errors_by_hour
+from gridcast.report.figures import (
+    draw_error_by_lead,
+    draw_error_heat_map,
+    draw_scores,
+    errors_by_hour,
+)
+from gridcast.report.forecast_panels import draw_panels, whole_paths
 from gridcast.report.run_page import (
     _article_rows,
     article_sentence,
     choice,
+    lead_rows,
+    mean_cells,
     run_report_html,
     score_rows,
     verdict,
 )
+from tests.builders.evaluations import GRU, LSTM, contestants_named, make_scores
 from tests.builders.html_pages import Page
 
 pytestmark = pytest.mark.slow  # 5 s of drawing
@@ -37,48 +48,53 @@ NAIVE = ("persistence", "same_hour_yesterday", "same_hour_last_week")
 SCRIPT = "<script>alert(1)</script>"
 
 
-def make_forecasts(num_regions: int = 12, num_hours: int = 240, *, seed: int = 0) -> pd.DataFrame:
+def make_forecasts(
+    num_regions: int = 12, num_hours: int = 240, *, horizon: int = 1, seed: int = 0
+) -> pd.DataFrame:
+    """The long table of both models; further ahead the error grows with the lead."""
     rng = np.random.default_rng(seed)
-    timestamp = pd.date_range("2018-03-01", periods=num_hours, freq="h", tz="UTC")
+    hours = pd.date_range("2018-03-01", periods=num_hours, freq="h", tz="UTC")
+    origin = np.repeat(np.arange(-1, num_hours - horizon), horizon)
+    lead = np.tile(np.arange(1, horizon + 1), num_hours - horizon + 1)
+    timestamp, local = hours[origin + lead], hours.tz_convert("America/New_York")
     parts = []
-    for number in range(num_regions):
-        y_true = 1000.0 * (number + 1) * rng.uniform(0.7, 1.3, num_hours)
-        part = pd.DataFrame({"region": f"R{number:02d}", "timestamp": timestamp, "y_true": y_true})
-        part.insert(2, "local_hour", timestamp.tz_convert("America/New_York").hour)
-        for name in (*MODELS, *NAIVE):
-            part[name] = y_true * (1 + rng.normal(0, 0.05 if name in NAIVE else 0.01, num_hours))
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True).astype({"region": "category"})
+    for name in MODELS:
+        for number in range(num_regions):
+            y_true = 1000.0 * (number + 1) * (1 + 0.3 * np.sin(np.arange(num_hours)))[origin + lead]
+            part = pd.DataFrame({"contestant": name, "region": f"R{number:02d}"}, range(len(lead)))
+            part = part.assign(
+                issue_time=timestamp - pd.to_timedelta(lead, unit="h"), timestamp=timestamp,
+                lead=lead, local_hour=local.hour.to_numpy()[origin + lead], y_true=y_true,
+                y_pred=y_true * (1 + 0.01 * lead * rng.normal(0, 1, len(lead))),
+            )  # fmt: skip
+            parts.append(part)
+    kinds = {"region": "category", "contestant": "category"}
+    return pd.concat(parts, ignore_index=True).astype(kinds)
 
 
-def make_scores(smape_by_contestant: Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """Scores with these sMAPEs in the regions R00, R01 and so on, and their mean under ALL."""
-    rows = [
-        {"contestant": name, "region": region, "smape": error}
-        for name, errors in smape_by_contestant.items()
-        for region, error in [
-            *((f"R{number:02d}", error) for number, error in enumerate(errors)),
-            (OVERALL, float(np.mean(errors))),
-        ]
-    ]
-    scores = pd.DataFrame(rows).assign(mae=12.5, rmse=20.25, mase=0.5, num_labels=100)
-    scores["kind"] = [kind_of(name) for name in scores["contestant"]]
-    return scores
+def of(forecasts: pd.DataFrame, model: str, region: str | None = None) -> pd.DataFrame:
+    own = forecasts[forecasts["contestant"] == model]
+    return own if region is None else own[own["region"] == region]
 
 
 def make_run(
-    *, jobs: Sequence[str] = MODELS, data_kind: Literal["real", "synthetic"] = "real"
+    *,
+    jobs: Sequence[str] = MODELS,
+    others: Sequence[str] = NAIVE,
+    data_kind: Literal["real", "synthetic"] = "real",
+    names: Sequence[str] = ("R00", "R01", "R02"),
 ) -> RunFacts:
+    """A run of these jobs, held against ``others``, over regions of these names."""
     regions = [
         RegionFacts(
-            region=f"R{number:02d}",
+            region=name,
             num_rows=1000,
             num_hours=1000,
             num_missing_hours=number,
             num_flagged=0,
             status="used",
         )
-        for number in range(3)
+        for number, name in enumerate(names)
     ]
     models = [
         ModelFacts(
@@ -104,6 +120,8 @@ def make_run(
         regions=regions,
         models=models,
         timings={"ingest": 1.5, "train": 60.0},
+        contestants=contestants_named([*jobs, *others]),
+        horizon=1,
         num_test_labels=108_902,
         follows_article=False,
     )
@@ -112,15 +130,27 @@ def make_run(
 CLEAR = {"gru-seed0": [0.9, 0.8, 0.9], "lstm-seed0": [0.8, 0.9, 0.7], "persistence": [3, 3, 3.3]}
 
 
+def run_of(scores: Scores, jobs: Sequence[str] = MODELS) -> RunFacts:
+    """A run whose contestants are those of the scores."""
+    names = [str(name) for name in scores.overall["contestant"]]
+    return replace(make_run(jobs=jobs), contestants=contestants_named(names))
+
+
+def on_articles_labels(scores: Scores, jobs: Sequence[str] = MODELS) -> RunFacts:
+    regions = make_run(names=sorted(article.REGIONS)).regions
+    return replace(run_of(scores, jobs), regions=regions)
+
+
 def make_page(
     run: RunFacts | None = None,
-    scores: pd.DataFrame | None = None,
+    scores: Scores | None = None,
     figures: dict[str, Figure] | None = None,
 ) -> tuple[str, Page]:
+    scores = scores or make_scores(CLEAR)
     html = run_report_html(
         title="GRU against LSTM",
-        summary=run or make_run(),
-        scores=make_scores(CLEAR) if scores is None else scores,
+        summary=run or run_of(scores),
+        scores=scores,
         figures=figures or {},
     )
     return html, Page(html)
@@ -136,7 +166,7 @@ def test_the_page_is_well_formed_and_names_every_region() -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere_and_no_script_is_there() -> None:
-    html, page = make_page(figures={"Panels": draw_panels(make_forecasts(), MODELS)})
+    html, page = make_page(figures={"Panels": draw_panels(make_forecasts(), [GRU, LSTM])})
     loads = [
         value
         for _, attributes in page.elements
@@ -153,9 +183,10 @@ def test_nothing_is_loaded_from_elsewhere_and_no_script_is_there() -> None:
 def test_every_picture_says_what_is_to_be_seen() -> None:
     forecasts = make_forecasts(3)
     figures = {
-        "Panels": draw_panels(forecasts, MODELS),
-        "Hours": draw_error_heat_map(forecasts, "lstm-seed0"),
-        "Scores": draw_scores(make_scores(CLEAR)),
+        "Panels": draw_panels(forecasts, [GRU, LSTM]),
+        "Hours": draw_error_heat_map(forecasts, LSTM),
+        "Scores": draw_scores(make_scores(CLEAR), contestants_named(list(CLEAR))),
+        "Leads": draw_error_by_lead(make_scores(CLEAR), contestants_named(list(CLEAR))),
     }
     _, page = make_page(figures=figures)
     alts = [image["alt"] for image in page.of("img")]
@@ -178,8 +209,8 @@ def test_a_script_in_a_region_or_a_reason_is_shown_as_text() -> None:
         status="set aside",
         reason=f'found "{SCRIPT}"',
     )
-    run = make_run()
-    scores = make_scores(CLEAR).replace({"region": {"R00": f"Y{SCRIPT}"}})
+    scores = make_scores(CLEAR, regions=[f"Y{SCRIPT}", "R01", "R02"])
+    run = run_of(scores)
     _, page = make_page(replace(run, regions=[*run.regions, hostile]), scores)
     assert not page.of("script")
     assert f"X{SCRIPT}" in page.text
@@ -189,8 +220,9 @@ def test_a_script_in_a_region_or_a_reason_is_shown_as_text() -> None:
 
 
 def test_synthetic_data_carry_a_banner_and_no_comparison_with_the_article() -> None:
-    _, real = make_page()
-    _, synthetic = make_page(make_run(data_kind="synthetic"))
+    run = on_articles_labels(make_scores(CLEAR))
+    _, real = make_page(run)
+    _, synthetic = make_page(replace(run, data_kind="synthetic"))
     assert "Synthetic data." not in real.text
     assert "1.123 %" in real.text
     assert "Synthetic data." in synthetic.text
@@ -199,15 +231,19 @@ def test_synthetic_data_carry_a_banner_and_no_comparison_with_the_article() -> N
 
 
 def test_a_model_without_scores_is_listed_with_dashes() -> None:
-    _, page = make_page(make_run(jobs=["gru-seed0", "lstm-seed7"]))
+    _, page = make_page(run_of(make_scores(CLEAR), jobs=["gru-seed0", "lstm-seed7"]))
     assert re.search(r"LSTM\s*7\s*–\s*–\s*–\s*–\s*42\.0", page.text)
 
 
 # -------------------------------------------------------------------------------------- the verdict
 
 
+def told_of(scores: Scores, jobs: Sequence[str] = MODELS) -> str:
+    return verdict(scores, run_of(scores, jobs))
+
+
 def test_a_clear_winner_is_named_with_its_regions_and_both_errors() -> None:
-    assert verdict(make_scores(CLEAR), make_run()) == (
+    assert told_of(make_scores(CLEAR)) == (
         "LSTM had the smaller error in 2 of 3 regions: sMAPE GRU 0.867 %, LSTM 0.800 %, against "
         "3.100 % for persistence (one seed each, so chance is not ruled out)."
     )
@@ -215,7 +251,7 @@ def test_a_clear_winner_is_named_with_its_regions_and_both_errors() -> None:
 
 def test_a_tie_names_no_winner() -> None:
     scores = make_scores({"gru-seed0": [0.8, 0.9], "lstm-seed0": [0.9, 0.8]})
-    assert verdict(scores, make_run()) == (
+    assert told_of(scores) == (
         "GRU and LSTM had the smaller error in 1 of 2 regions each: sMAPE GRU 0.850 %, "
         "LSTM 0.850 % (one seed each, so chance is not ruled out)."
     )
@@ -223,7 +259,7 @@ def test_a_tie_names_no_winner() -> None:
 
 def test_equal_errors_everywhere_are_called_the_same() -> None:
     scores = make_scores({"gru-seed0": [0.8, 0.9], "lstm-seed0": [0.8, 0.9]})
-    assert verdict(scores, make_run()).startswith("GRU and LSTM had the same error in 2 of 2")
+    assert told_of(scores).startswith("GRU and LSTM had the same error in 2 of 2")
 
 
 def test_a_model_worse_than_a_naive_forecast_is_said_to_lose() -> None:
@@ -235,7 +271,7 @@ def test_a_model_worse_than_a_naive_forecast_is_said_to_lose() -> None:
             "same_hour_yesterday": [7.0, 7.0],
         }
     )
-    assert verdict(scores, make_run()) == (
+    assert told_of(scores) == (
         "LSTM had the smaller error in 2 of 2 regions: sMAPE GRU 4.500 %, LSTM 1.000 %; GRU loses "
         "to persistence (3.000 %), which needs no training (one seed each, so chance is not ruled "
         "out)."
@@ -244,15 +280,14 @@ def test_a_model_worse_than_a_naive_forecast_is_said_to_lose() -> None:
 
 def test_most_regions_and_the_smaller_mean_may_go_to_different_cells() -> None:
     scores = make_scores({"gru-seed0": [0.8, 0.8, 2.0], "lstm-seed0": [0.9, 0.9, 1.0]})
-    assert "GRU had the smaller error in 2 of 3 regions, LSTM the smaller mean: sMAPE" in verdict(
-        scores, make_run()
-    )
+    told = told_of(scores)
+    assert "GRU had the smaller error in 2 of 3 regions, LSTM the smaller mean: sMAPE" in told
 
 
 def test_seeds_of_a_cell_are_averaged_and_counted() -> None:
     jobs = ["gru-seed0", "gru-seed1", "lstm-seed0", "lstm-seed1"]
     scores = make_scores(dict(zip(jobs, ([1.0], [3.0], [1.5], [1.7]), strict=True)))
-    assert verdict(scores, make_run(jobs=jobs)) == (
+    assert told_of(scores, jobs) == (
         "LSTM had the smaller error in 1 of 1 region: sMAPE GRU 2.000 %, LSTM 1.600 % "
         "(means of 2 seeds each)."
     )
@@ -260,7 +295,7 @@ def test_seeds_of_a_cell_are_averaged_and_counted() -> None:
 
 def test_a_cell_alone_is_compared_with_no_other() -> None:
     scores = make_scores({"gru-seed0": [0.8, 0.9], "persistence": [3.0, 3.0]})
-    assert verdict(scores, make_run()) == (
+    assert told_of(scores) == (
         "One cell was scored: sMAPE GRU 0.850 %, against 3.000 % for persistence "
         "(one seed, so chance is not ruled out)."
     )
@@ -268,18 +303,18 @@ def test_a_cell_alone_is_compared_with_no_other() -> None:
 
 def test_a_cell_without_a_figure_is_not_compared() -> None:
     scores = make_scores({"gru-seed0": [0.8, 0.9], "lstm-seed0": [np.nan, np.nan]})
-    assert verdict(scores, make_run()).startswith("One cell was scored: sMAPE GRU 0.850 % (one")
+    assert told_of(scores).startswith("One cell was scored: sMAPE GRU 0.850 % (one")
 
 
 def test_no_model_is_said_to_be_no_model() -> None:
-    assert verdict(make_scores({"persistence": [3.0]}), make_run()) == "No model was scored."
+    assert told_of(make_scores({"persistence": [3.0]})) == "No model was scored."
 
 
 WITH_MEAN = {**CLEAR, "mean-seed0": [0.7, 0.7, 0.7], "linear": [1.0, 1.0, 1.3]}
 
 
 def test_means_and_fitted_baselines_stand_beside_the_cells() -> None:
-    assert verdict(make_scores(WITH_MEAN), make_run()) == (
+    assert told_of(make_scores(WITH_MEAN)) == (
         "LSTM had the smaller error in 2 of 3 regions: sMAPE GRU 0.867 %, LSTM 0.800 %, "
         "their mean 0.700 %, linear 1.100 %, against 3.100 % for persistence (one seed each, so "
         "chance is not ruled out)."
@@ -290,17 +325,18 @@ def test_means_of_several_seeds_are_told_as_one_figure_and_that_of_all_as_anothe
     cells = ["gru-seed0", "gru-seed1", "lstm-seed0", "lstm-seed1"]
     errors = {**{name: [1.0] for name in cells}, "mean-seed0": [0.8], "mean-seed1": [0.6],
               "mean-all": [0.5]}  # fmt: skip
-    told = verdict(make_scores(errors), make_run(jobs=cells))
+    told = told_of(make_scores(errors), cells)
     assert "LSTM 1.000 %, their mean 0.700 %, all together 0.500 % (means of 2 seeds" in told
 
 
 def test_the_validation_part_alone_says_what_to_run() -> None:
     validation = {"gru-seed0": 0.5, "lstm-seed0": 0.7, "mean-seed0": 0.6, "persistence": 3.0}
+    (mean,) = contestants_named(["mean-seed0"])
     run = replace(
-        make_run(),
+        run_of(make_scores(WITH_MEAN)),
         validation_smape=validation,
         preferred="gru-seed0",
-        others=[OtherFacts(contestant="mean-seed0", training_seconds=84.0, num_parameters=31_874)],
+        others=[OtherFacts(contestant=mean, training_seconds=84.0, num_parameters=31_874)],
     )
     told = "It prefers GRU seed 0: sMAPE 0.500 %, before mean of seed 0 with 0.600 %."
     assert choice(run) == told  # though GRU has the largest error of the three in the test part
@@ -325,18 +361,45 @@ def test_the_article_is_compared_by_its_true_figures_and_on_how_many_labels() ->
         "gru": 1.123,
         "lstm": 1.081,
     }
-    scores, run = make_scores(CLEAR), make_run()
+    scores = make_scores(CLEAR)
+    run = on_articles_labels(scores)
     sentence = article_sentence(scores, run)
     assert "GRU 1.123 %, LSTM 1.081 % (it prints GRU 0.2808 %, LSTM 0.2701 %" in sentence
     assert "GRU 22.8 % lower and LSTM 26.0 % lower" in sentence
     assert "on 108,902 test labels, as many as the article" in sentence
-    fewer = article_sentence(scores, replace(run, num_test_labels=500))
-    assert "on 500 test labels, not the 108,902 of the article" in fewer
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"num_test_labels": 500}, id="other_labels"),
+        pytest.param({"horizon": 24}, id="further_ahead"),
+        pytest.param({"regions": make_run().regions}, id="other_regions"),
+        pytest.param({"data_kind": "synthetic"}, id="made_up_data"),
+    ],
+)
+def test_what_is_not_on_the_articles_labels_is_not_set_beside_it(change: dict[str, Any]) -> None:
+    scores = make_scores(CLEAR)
+    run = replace(on_articles_labels(scores), follows_article=True, **change)
+    assert not run.has_articles_labels
+    assert article_sentence(scores, run) == ""
+    assert _article_rows(scores, run) == []
+    _, page = make_page(run, scores)
+    assert "1.123 %" not in page.text
+
+
+def test_a_region_of_the_article_that_was_set_aside_is_missed() -> None:
+    run = on_articles_labels(make_scores(CLEAR))
+    first, *others = run.regions
+    assert run.has_articles_labels
+    aside = replace(first, status="set aside")
+    assert not replace(run, regions=[aside, *others]).has_articles_labels
 
 
 def test_a_run_of_the_articles_protocol_stands_beside_its_printed_output() -> None:
     errors = {"gru-seed0": [1.0], "gru-seed1": [1.2], "lstm-seed0": [1.08]}
-    run = replace(make_run(jobs=tuple(errors)), follows_article=True)
+    run = on_articles_labels(make_scores(errors), jobs=tuple(errors))
+    run = replace(run, follows_article=True)
     rows = {row.name: row for row in _article_rows(make_scores(errors), run)}
     theirs, ours = rows["GRU, the article"], rows["GRU, this run"]
     assert (theirs.train_seconds, theirs.printed_smape) == (390.527, 0.28081167222194775)
@@ -350,17 +413,74 @@ def test_a_run_of_the_articles_protocol_stands_beside_its_printed_output() -> No
     assert 'id="article-vs-ours"' in html
 
 
-def test_other_protocols_and_synthetic_data_are_not_set_beside_the_article() -> None:
-    run, scores = make_run(), make_scores(CLEAR)
+def test_another_protocol_is_not_set_beside_the_articles_printed_output() -> None:
+    scores = make_scores(CLEAR)
+    run = on_articles_labels(scores)
     assert _article_rows(scores, run) == []
-    assert _article_rows(scores, replace(run, follows_article=True, data_kind="synthetic")) == []
+    assert _article_rows(scores, replace(run, follows_article=True)) != []
 
 
 def test_the_score_table_marks_the_best_model_and_those_that_lose() -> None:
     scores = make_scores({"gru-seed0": [4.0], "lstm-seed0": [1.0], "persistence": [3.0]})
-    rows = score_rows(scores)
-    assert [region for region, _ in rows] == ["R00", OVERALL]
-    assert rows[0][1] == [(4.0, False, True), (1.0, True, False), (3.0, False, False)]
+    marked = [(4.0, False, True), (1.0, True, False), (3.0, False, False)]
+    assert score_rows(scores, run_of(scores)) == [("R00", marked)]
+    assert mean_cells(scores, run_of(scores)) == marked
+
+
+def test_a_region_called_all_stands_among_the_regions_and_the_mean_below_them() -> None:
+    errors = {"gru-seed0": [0.0, 66.6], "lstm-seed0": [1.0, 3.0]}
+    scores = make_scores(errors, regions=["ALL", "DOM"])
+    run = run_of(scores)
+    assert [region for region, _ in score_rows(scores, run)] == ["ALL", "DOM"]
+    assert [cell.smape for cell in mean_cells(scores, run)] == pytest.approx([33.3, 2.0])
+    assert verdict(scores, run).startswith(
+        "GRU and LSTM had the smaller error in 1 of 2 regions each: sMAPE GRU 33.300 %, LSTM 2.000"
+    )
+    _, page = make_page(run, scores)
+    assert re.search(r"ALL\s*0\.000\s*1\.000\s*DOM\s*66\.600\s*3\.000\s*Mean\s*33\.300", page.text)
+    axes = draw_scores(scores, contestants_named(list(errors))).axes[0]
+    ticks = [label.get_text() for label in axes.get_yticklabels()]
+    assert ticks == ["DOM", "ALL", "mean of 2"]
+    assert len(dots_of(axes)["GRU seed 0"]) == 3
+
+
+BY_LEAD = {"gru-seed0": [1.0, 2.0, 5.0], "lstm-seed0": [1.5, 1.9, 4.0], "persistence": [3, 6, 4.5]}
+
+
+def test_further_ahead_the_errors_by_lead_are_drawn_and_tabled() -> None:
+    scores = make_scores(CLEAR, by_lead=BY_LEAD)
+    run = replace(run_of(scores), horizon=3)
+    rows = lead_rows(scores, run)
+    assert [lead for lead, _ in rows] == [1, 2, 3]
+    assert rows[2][1] == [(5.0, False, True), (4.0, True, False), (4.5, False, False)]
+    figure = draw_error_by_lead(scores, run.contestants)
+    lines = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
+    assert set(lines) == {"GRU seed 0", "LSTM seed 0", "persistence"}
+    for name, errors in zip(
+        ("GRU seed 0", "LSTM seed 0", "persistence"), BY_LEAD.values(), strict=True
+    ):
+        assert np.asarray(lines[name].get_xdata()).tolist() == [1, 2, 3]
+        assert np.asarray(lines[name].get_ydata()).tolist() == errors
+    assert "At leads 1 and 3: GRU seed 0 1.000 % and 5.000 %" in str(figure.get_label())
+    _, page = make_page(run, scores)
+    assert page.open == []
+    assert re.search(
+        r"Errors by lead.*1\s*1\.000\s*1\.500\s*3\.000\s*2\s*2\.000", page.text, re.DOTALL
+    )
+    assert "1 to 3 hours" in page.text
+
+
+def test_of_a_weeks_leads_the_table_has_the_first_hours_and_each_half_day() -> None:
+    scores = make_scores(CLEAR, by_lead={name: [1.0] * 167 for name in CLEAR})
+    leads = [lead for lead, _ in lead_rows(scores, run_of(scores))]
+    assert leads == [1, 2, 3, 6, 12, *range(24, 157, 12), 167]
+
+
+def test_one_hour_ahead_there_is_no_table_by_lead() -> None:
+    scores = make_scores(CLEAR)
+    assert lead_rows(scores, run_of(scores)) == []
+    _, page = make_page()
+    assert "by lead" not in page.text
 
 
 # ------------------------------------------------------------------------------------- the drawings
@@ -373,7 +493,7 @@ def panel_points(axes: Axes) -> tuple[list[float], list[float]]:
 
 def test_the_panels_are_those_of_the_article() -> None:
     forecasts = make_forecasts()
-    axes = draw_panels(forecasts, MODELS).axes
+    axes = draw_panels(forecasts, [GRU, LSTM]).axes
     wanted = [
         ("R00", "gru-seed0", slice(-100, None)),
         ("R08", "gru-seed0", slice(-50, None)),
@@ -382,24 +502,67 @@ def test_the_panels_are_those_of_the_article() -> None:
     ]
     assert len(axes) == 4
     for panel, (region, model, hours) in zip(axes, wanted, strict=True):
-        rows = forecasts[forecasts["region"] == region].iloc[hours]
+        rows = of(forecasts, model, region).iloc[hours]
         assert panel.get_title(loc="left").startswith(region)
-        assert panel_points(panel) == (rows["y_true"].to_list(), rows[model].to_list())
+        assert panel_points(panel) == (rows["y_true"].to_list(), rows["y_pred"].to_list())
+
+
+@pytest.mark.parametrize("horizon", [24, 30])
+def test_further_ahead_the_panels_show_whole_forecasts_that_follow_one_another(
+    horizon: int,
+) -> None:
+    forecasts = make_forecasts(12, num_hours=200, horizon=horizon)
+    for axes, num in zip(draw_panels(forecasts, [GRU, LSTM]).axes, (100, 50, 50, 100), strict=True):
+        actual, *paths = axes.get_lines()
+        region = axes.get_title(loc="left").split()[0]
+        model = "lstm-seed0" if "LSTM" in axes.get_title(loc="left") else "gru-seed0"
+        own = of(forecasts, model, region)
+        assert len(paths) == num // horizon
+        shown = [own[own["y_pred"].isin(np.asarray(path.get_ydata()))] for path in paths]
+        for path, rows in zip(paths, shown, strict=True):
+            assert np.asarray(path.get_ydata()).tolist() == rows["y_pred"].tolist()
+            assert len(set(rows["issue_time"])) == 1  # said at one time
+            assert rows["lead"].tolist() == list(range(1, horizon + 1))
+        for before, after in pairwise(shown):
+            assert after["timestamp"].iloc[0] - before["timestamp"].iloc[-1] == pd.Timedelta("1h")
+        hours = pd.concat(shown)
+        assert np.asarray(actual.get_ydata()).tolist() == hours["y_true"].tolist()
+        is_first = "first" in axes.get_xlabel()
+        end = hours["timestamp"].iloc[0 if is_first else -1]
+        assert end == (own["timestamp"].min() if is_first else own["timestamp"].max())
+        if len(paths) > 1:
+            assert f"{len(paths)} forecasts of {horizon} h" in axes.get_xlabel()
+
+
+def test_of_a_series_with_a_gap_no_path_reaches_across_it() -> None:
+    rows = of(make_forecasts(1, num_hours=200, horizon=10), "gru-seed0")
+    gap = rows["timestamp"].iloc[0] + pd.to_timedelta([55, 70], unit="h")
+    is_near = (rows["timestamp"] >= gap[0]) & (rows["timestamp"] <= gap[1])
+    kept = rows[~rows["issue_time"].isin(rows.loc[is_near, "issue_time"])]
+    for first in (True, False):
+        paths = whole_paths(kept.sample(frac=1, random_state=0), 100, first=first)
+        assert len(paths) == 10
+        assert all(path["lead"].tolist() == list(range(1, 11)) for path in paths)
+        ends = [(path["issue_time"].iloc[0], path["timestamp"].iloc[-1]) for path in paths]
+        assert all(before[1] <= after[0] for before, after in pairwise(ends))
+    ((whole),) = whole_paths(kept, 5, first=True)  # less than a path
+    assert len(whole) == 10
 
 
 @pytest.mark.parametrize("num_regions", [1, 5])
 def test_the_panels_cope_with_few_regions_hours_and_models(num_regions: int) -> None:
-    figure = draw_panels(make_forecasts(num_regions, num_hours=30), ["gru-seed0"])
+    figure = draw_panels(make_forecasts(num_regions, num_hours=30), [GRU])
     assert [len(panel_points(panel)[0]) for panel in figure.axes] == [30] * 4
 
 
 def test_the_heat_map_equals_a_plain_loop_over_the_labels() -> None:
-    forecasts = make_forecasts(3, num_hours=100)
-    forecasts.loc[7, "lstm-seed0"] = np.nan
-    forecasts.loc[8, ["y_true", "lstm-seed0"]] = 0.0
+    forecasts = make_forecasts(3, num_hours=100, horizon=2)
+    rows = of(forecasts, "lstm-seed0")
+    forecasts.loc[rows.index[7], "y_pred"] = np.nan
+    forecasts.loc[rows.index[8], ["y_true", "y_pred"]] = 0.0
     terms: dict[tuple[str, int], list[float]] = {}
-    for row in forecasts.to_dict(orient="records"):
-        truth, forecast = row["y_true"], row["lstm-seed0"]
+    for row in of(forecasts, "lstm-seed0").to_dict(orient="records"):
+        truth, forecast = row["y_true"], row["y_pred"]
         if not np.isnan(forecast):
             half_sum = (abs(truth) + abs(forecast)) / 2
             error = abs(forecast - truth) / half_sum if half_sum else 0.0
@@ -411,24 +574,30 @@ def test_the_heat_map_equals_a_plain_loop_over_the_labels() -> None:
     order = sorted(by_region, key=lambda region: by_region[region], reverse=True)
     expected = [[np.mean(terms[region, hour]) for hour in range(24)] for region in order]
 
-    axes = draw_error_heat_map(forecasts, "lstm-seed0").axes[0]
+    axes = draw_error_heat_map(forecasts, LSTM).axes[0]
     np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), expected)
     assert [label.get_text().split()[0] for label in axes.get_yticklabels()] == order
+    assert axes.get_title(loc="left").endswith("error by hour of day, of leads 1 to 2")
 
 
 def test_an_hour_without_labels_is_left_blank() -> None:
     forecasts = make_forecasts(2).query("local_hour != 3")
-    assert errors_by_hour(forecasts, "gru-seed0")[3].isna().all()
-    array = draw_error_heat_map(forecasts, "gru-seed0").axes[0].images[0].get_array()
+    assert errors_by_hour(of(forecasts, "gru-seed0"))[3].isna().all()
+    array = draw_error_heat_map(forecasts, GRU).axes[0].images[0].get_array()
     assert np.ma.getmaskarray(np.ma.asarray(array))[:, 3].all()
 
 
-def test_the_dot_plot_shows_every_contestant_in_every_region_and_the_mean() -> None:
-    axes = draw_scores(make_scores(CLEAR)).axes[0]
+def dots_of(axes: Axes) -> dict[str, np.ndarray]:
+    """Legend to the places of its dots."""
     dots = [found for found in axes.collections if isinstance(found, PathCollection)]
-    shown = {str(found.get_label()): np.asarray(found.get_offsets()) for found in dots}
+    return {str(found.get_label()): np.asarray(found.get_offsets()) for found in dots}
+
+
+def test_the_dot_plot_shows_every_contestant_in_every_region_and_the_mean() -> None:
+    shown = dots_of(draw_scores(make_scores(CLEAR), contestants_named(list(CLEAR))).axes[0])
     assert set(shown) == {"GRU seed 0", "LSTM seed 0", "persistence"}
     np.testing.assert_allclose(sorted(shown["LSTM seed 0"][:, 0]), [0.7, 0.8, 0.8, 0.9])
+    np.testing.assert_allclose(shown["LSTM seed 0"][-1], [0.8, -0.3])
 
 
 def test_means_and_fitted_baselines_have_looks_of_their_own_and_seeds_share_one() -> None:
@@ -436,7 +605,9 @@ def test_means_and_fitted_baselines_have_looks_of_their_own_and_seeds_share_one(
     errors |= {"mean-seed0": [0.8], "mean-seed1": [0.9], "mean-all": [0.7], "linear": [1.2]}
     dots = [
         each
-        for each in draw_scores(make_scores(errors)).axes[0].collections
+        for each in draw_scores(make_scores(errors), contestants_named(list(errors)))
+        .axes[0]
+        .collections
         if isinstance(each, PathCollection)
     ]
     names = ["GRU, 2 seeds", "LSTM, 2 seeds", "mean of the cells, 2 seeds", "mean of all", "linear"]
@@ -452,22 +623,22 @@ def test_means_and_fitted_baselines_have_looks_of_their_own_and_seeds_share_one(
 
 
 def test_the_article_is_marked_only_where_it_is_asked_for() -> None:
-    scores = make_scores(CLEAR)
-    assert not draw_scores(scores).axes[0].get_lines()
-    lines = draw_scores(scores, show_article=True).axes[0].get_lines()
+    scores, shown = make_scores(CLEAR), contestants_named(list(CLEAR))
+    assert not draw_scores(scores, shown).axes[0].get_lines()
+    lines = draw_scores(scores, shown, show_article=True).axes[0].get_lines()
     assert [float(np.ravel(line.get_xdata())[0]) for line in lines] == list(article.SMAPE.values())
 
 
 def test_threads_draw_the_same_pictures_as_one_after_the_other() -> None:
     forecasts = make_forecasts(2, num_hours=120)
 
-    def png(model: str) -> bytes:
+    def png(model: Contestant) -> bytes:
         buffer = BytesIO()
         draw_error_heat_map(forecasts, model).savefig(buffer, format="png", dpi=50)
         return buffer.getvalue()
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        assert list(pool.map(png, MODELS * 2)) == [png(model) for model in MODELS * 2]
+        assert list(pool.map(png, [GRU, LSTM] * 2)) == [png(model) for model in [GRU, LSTM] * 2]
 
 
 def test_of_very_many_regions_the_page_names_both_ends_and_tells_the_distribution() -> None:
@@ -481,10 +652,8 @@ def test_of_very_many_regions_the_page_names_both_ends_and_tells_the_distributio
     assert "R250" not in page.text
     assert "Of 500 regions" in page.text
     assert "worst quarter" in page.text
-    rows = score_rows(scores)
-    assert len(rows) == MOST_TOLD + 1
-    assert rows[-1][0] == OVERALL
-    assert rows[-1][1][0].smape == pytest.approx(1.75)
+    assert len(score_rows(scores, run_of(scores))) == MOST_TOLD
+    assert mean_cells(scores, run_of(scores))[0].smape == pytest.approx(1.75)
 
 
 def test_of_very_many_regions_the_pictures_stay_readable() -> None:
@@ -493,19 +662,21 @@ def test_of_very_many_regions_the_pictures_stay_readable() -> None:
     y_true = np.full(24 * num, 100.0)
     forecasts = pd.DataFrame(
         {
+            "contestant": "gru-seed0",
+            "lead": 1,
             "region": regions,
             "timestamp": np.tile(hours, num),
             "local_hour": np.tile(np.arange(24), num),
             "y_true": y_true,
-            "gru-seed0": y_true + np.repeat(np.arange(num) / 10, 24),
+            "y_pred": y_true + np.repeat(np.arange(num) / 10, 24),
         }
     )
-    heat_map = draw_error_heat_map(forecasts, "gru-seed0")
+    heat_map = draw_error_heat_map(forecasts, GRU)
     rows = [label.get_text() for label in heat_map.axes[0].get_yticklabels()]
     assert len(rows) == MOST_TOLD + 1
     assert rows[0].startswith("R199")
     assert rows[MOST_TOLD // 2].startswith("mean of 200")
-    distribution = draw_scores(make_scores({"gru-seed0": list(range(1, 201))}))
+    distribution = draw_scores(make_scores({"gru-seed0": list(range(1, 201))}), [GRU])
     (line,) = distribution.axes[0].get_lines()
     assert np.asarray(line.get_ydata())[-1] == 1.0
     assert distribution.get_size_inches()[1] < 6

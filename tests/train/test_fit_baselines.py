@@ -76,11 +76,16 @@ def is_boosting(command: list[str]) -> bool:
 def test_a_fitted_baseline_and_the_mean_are_scored_on_the_labels_of_the_models() -> None:
     summary = done().summary
     forecasts = pd.read_parquet(done().folder / "forecasts.parquet")
-    assert list(forecasts.columns[5:9]) == ["gru-seed0", "lstm-seed0", "mean-seed0", "linear"]
+    assert list(forecasts["contestant"].cat.categories[:4]) == [
+        "gru-seed0", "lstm-seed0", "mean-seed0", "linear",
+    ]  # fmt: skip
+    own = {
+        str(name): rows.reset_index(drop=True)
+        for name, rows in forecasts.groupby("contestant", observed=True)
+    }
     pd.testing.assert_series_equal(
-        forecasts["mean-seed0"],
-        (forecasts["gru-seed0"] + forecasts["lstm-seed0"]) / 2,
-        check_names=False,
+        own["mean-seed0"]["y_pred"],
+        (own["gru-seed0"]["y_pred"] + own["lstm-seed0"]["y_pred"]) / 2,
     )
     told = {
         name: (each.smape, each.smape_by_region)
@@ -89,12 +94,13 @@ def test_a_fitted_baseline_and_the_mean_are_scored_on_the_labels_of_the_models()
     }
     for name, (overall, found) in told.items():
         by_region = {
-            str(region): smape(own["y_true"].to_numpy(), own[name].to_numpy())
-            for region, own in forecasts.groupby("region", observed=True)
+            str(region): smape(rows["y_true"].to_numpy(), rows["y_pred"].to_numpy())
+            for region, rows in own[name].groupby("region", observed=True)
         }
         assert found == pytest.approx(by_region)
         assert overall == pytest.approx(sum(by_region.values()) / len(by_region))
-    assert len(forecasts) == len(pd.read_parquet(first_run().folder / "forecasts.parquet"))
+    others = pd.read_parquet(first_run().folder / "forecasts.parquet")
+    assert len(own["gru-seed0"]) == (others["contestant"] == "gru-seed0").sum()
 
 
 def test_the_summary_tells_what_each_took_and_whom_the_validation_part_prefers() -> None:

@@ -1,0 +1,55 @@
+"""Who is to be run: contestants are chosen by the validation part, and told by the test part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gridcast.evaluation.forecasts import Forecasts, collect_forecasts
+from gridcast.evaluation.scores import Scores, mean_smapes, naive_maes, score_forecasts
+from gridcast.features.splits import TEST, VALIDATION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from gridcast.evaluation.contestants import Contestant
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All contestants on the labels of the test part, and what the validation part says of them.
+
+    ``validation_smape`` (percent, the mean over the regions, by contestant) is empty, and nobody
+    ``preferred``, where there is no validation part.
+    """
+
+    forecasts: Forecasts  # of the test part
+    scores: Scores  # of these
+    validation_smape: dict[str, float]
+    preferred: str | None
+
+
+def compare_contestants(
+    table: pd.DataFrame, jobs: Mapping[Contestant, pd.DataFrame], *, season_length: int
+) -> Comparison:
+    """Jobs' forecasts → all contestants', their scores, and who has the smallest validation error.
+
+    Whatever the test part holds moves neither ``validation_smape`` nor ``preferred``.
+
+    Args:
+        table: ``forecasts.TABLE_COLUMNS`` of ``FeatureTable.frame``.
+        jobs: a model or fitted baseline to its forecasts of both parts, see
+            :func:`gridcast.evaluation.forecasts.collect_forecasts`.
+        season_length: of the scale of MASE (steps).
+    """
+    smapes = mean_smapes(collect_forecasts(table, jobs, part=VALIDATION))
+    test = collect_forecasts(table, jobs, part=TEST)
+    scales = naive_maes(table, season_length=season_length)
+    return Comparison(
+        forecasts=test,
+        scores=score_forecasts(test.tables(), test.contestants, naive_mae=scales),
+        validation_smape=smapes,
+        preferred=min(smapes, key=lambda name: smapes[name], default=None),
+    )
