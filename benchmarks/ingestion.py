@@ -49,7 +49,7 @@ data, artifacts = sys.argv[1:]
 begun = time.perf_counter()
 from tasks.runs.servers import local_settings, start_embedded_prefect
 os.environ.update(local_settings(Path(artifacts)))
-start_embedded_prefect()
+start_embedded_prefect(Path(artifacts))
 import tasks.ingest.gate.added_rows, tasks.ingest.gate.data_docs
 import tasks.ingest.gate.region_expectations
 from flows.prepare_data import prepare_data

@@ -90,14 +90,21 @@ class ArchiveRefusedError(UsageError):
 
 
 class LockHeldError(GridcastError):
-    """Another run works on the same folder, which ``option`` names on the command line."""
+    """Others are at work where this must be alone, and it would not do to wait for them."""
 
     exit_code = EXIT_LOCKED
 
-    def __init__(self, lock: object, *, option: str = "--artifacts") -> None:
+    def __init__(self, where: object, *, found: str, expected: str) -> None:
+        super().__init__(f"ERROR {where}: found {found}, expected {expected}")
+
+
+class WaitEndedError(GridcastError):
+    """What was waited for was still held when the run was interrupted."""
+
+    def __init__(self, lock: object) -> None:
         super().__init__(
-            f"ERROR {lock}: found it held by another run, expected it free; wait until that run "
-            f"has ended, or give this one a folder of its own with {option}"
+            f"ERROR {lock}: found it held by another process until this run was interrupted, "
+            "expected it free; run the same command again"
         )
 
 

@@ -16,7 +16,7 @@ app = typer.Typer(
     name="gridcast",
     help="Hourly electricity-load forecasting: regional CSVs in, a compared forecaster out.",
     epilog="Exit status: 0 all done, 1 part of the work failed, 2 wrong usage or configuration, "
-    "75 another run works on the same artifacts.",
+    "75 others are at work where it must be alone.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",

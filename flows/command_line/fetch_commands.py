@@ -111,7 +111,7 @@ def fetch_eia(
         Config.load(profile, overrides=tuple(settings or ()))
         plan_fetch(str(to), since=since, until=until, regions=region)
         prepare_surroundings(artifacts)
-        start_embedded_prefect()
+        start_embedded_prefect(artifacts.absolute())
         marker = load_flow("fetch_data")(
             folder=str(to), since=since, until=until, regions=region, profile=profile,
             overrides=settings,

@@ -36,7 +36,7 @@ def start_flow(
         check_early(artifacts, profile, settings)
         prepare_surroundings(artifacts)
         _check_data(data, profile, settings)
-        start_embedded_prefect()
+        start_embedded_prefect(artifacts.absolute())
         try:
             load_flow(flow)(
                 data=None if data is None else str(data),
@@ -49,13 +49,15 @@ def start_flow(
             _end_if_interrupted(error)
             raise
 
-    latest = artifacts / "runs" / "latest"
-    before = latest.resolve()
-    code = exit_code_of(run_flow)
-    if latest.exists() and latest.resolve() != before:
-        from tasks.show.show_run import show_summary
+    from tasks.runs.run import opened_runs
 
-        show_summary(latest.resolve() / "summary.json")
+    with opened_runs() as opened:
+        code = exit_code_of(run_flow)
+    for run in opened:
+        if run.summary_path.is_file():
+            from tasks.show.show_run import show_summary
+
+            show_summary(run.summary_path)
     raise typer.Exit(code)
 
 
@@ -87,13 +89,10 @@ def exit_code_of(work: Callable[[], Any]) -> int:
 def check_early(artifacts: Path, profile: str, settings: list[str] | None) -> None:
     """What is wrong with the command itself, told before Prefect takes its seconds to start."""
     from gridcast.config import Config
-    from tasks.runs.run import held_lock
     from tasks.runs.storage import check_folder
 
     Config.load(profile, overrides=tuple(settings or ()))
     check_folder(artifacts.absolute())
-    with held_lock(artifacts):
-        pass  # the run takes it again, after Prefect's seconds
 
 
 def _check_data(data: Path | None, profile: str, settings: list[str] | None) -> None:

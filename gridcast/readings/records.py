@@ -56,12 +56,14 @@ class Snapshot(Record):
     """All regions of one data set as they were published together; ``id`` names their content.
 
     ``parent`` is what was published before it (null: nothing), ``created`` a time in ISO 8601, UTC;
-    ``path`` of each region is relative to the folder ``data``.
+    which of two is newer ``sequence`` tells, since a clock may be set back. ``path`` of each region
+    is relative to the folder ``data``.
     """
 
     id: str
     dataset: str
     parent: str | None
+    sequence: int = 0
     created: str
     data: DataRecord
     rules_sha256: str

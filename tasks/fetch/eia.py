@@ -18,7 +18,7 @@ from gridcast.readings.parsing import parse_region
 from tasks.fetch.eia_client import KEY_VARIABLE, EiaClient, eia_client
 from tasks.fetch.eia_plan import FetchPlan
 from tasks.fetch.marker import FetchedRegion, Origin, now, read_origin, write_origin
-from tasks.runs.run import held_lock
+from tasks.runs.locks import held_file
 from tasks.runs.storage import write_bytes
 
 if TYPE_CHECKING:
@@ -33,15 +33,14 @@ _log = logging.getLogger("gridcast.eia")
 
 @contextmanager
 def open_fetch(plan: FetchPlan, config: Config) -> Iterator[EiaClient]:
-    """A client, while this fetch alone writes to the folder.
+    """A client, while this fetch alone writes to the folder; another one is waited for.
 
     Raises:
         UsageError: no key.
-        LockHeldError: another fetch works on the folder.
     """
     with eia_client(_key(), config.eia) as client:
         plan.folder.mkdir(parents=True, exist_ok=True)
-        with held_lock(plan.folder, option="--to"):
+        with held_file(plan.folder / ".lock", f"the fetch to {plan.folder}"):
             # Before the first file: a folder of these must never be read as one of local labels.
             if read_origin(plan.folder).source != "eia":
                 write_origin(plan.folder, Origin(source="eia", name="EIA PJM", labels="utc"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from gridcast.errors import FetchError, UsageError
 from tasks.fetch.kaggle_private import limit_waiting
 from tasks.fetch.marker import Origin, now
 from tasks.fetch.unpacking import require_empty, unpack_archive
-from tasks.runs.storage import TEMPORARY_SUFFIX
+from tasks.runs.storage import temporary_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,13 +31,10 @@ def fetch_kaggle(dataset: str, folder: Path, *, limits: ArchivesConfig) -> Unpac
     """
     require_empty(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    archive = folder.with_name(f".{folder.name}.download.{os.getpid()}{TEMPORARY_SUFFIX}")
-    try:
+    with temporary_beside(folder.with_name(f"{folder.name}.download")) as archive:
         name = _download(dataset, archive, most_bytes=limits.max_bytes)
         origin = Origin(source="kaggle", name=name, fetched_at=now())
         return unpack_archive(archive, folder, limits=limits, origin=origin)
-    finally:
-        archive.unlink(missing_ok=True)
 
 
 def _download(dataset: str, archive: Path, *, most_bytes: int) -> str:

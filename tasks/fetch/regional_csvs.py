@@ -18,6 +18,7 @@ from tasks.fetch.records import SourceFile, Sources
 from tasks.fetch.unpacking import check_archive, is_archive, unpack_archive
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import file_sha256, key_of
+from tasks.runs.locks import held
 from tasks.runs.storage import publishing_folder, write_bytes
 
 if TYPE_CHECKING:
@@ -36,14 +37,15 @@ def sources_of(data: Path | None, artifacts: Path, config: Config) -> Sources:
             the archive is unsafe, too large or broken.
     """
     if data is not None and is_archive(data):
-        return _unpacked(data, artifacts / "sources", config.archives)
+        return _unpacked(data, artifacts, config.archives)
     if data is not None:
         return list_sources(data)
     if DEFAULT_FOLDER.is_dir() and any(map(region_of, _names(DEFAULT_FOLDER))):
         return list_sources(DEFAULT_FOLDER.absolute())
     folder = artifacts / "csv" / "synthetic"
-    write_synthetic(folder, config.synthetic)
-    return list_sources(folder)
+    with held(artifacts, "synthetic-csvs"):
+        write_synthetic(folder, config.synthetic)
+        return list_sources(folder)
 
 
 def check_data(data: Path, limits: ArchivesConfig) -> None:
@@ -124,13 +126,15 @@ def _write_set(folder: Path, config: SyntheticConfig, origin: Origin) -> None:
     write_origin(folder, origin)
 
 
-def _unpacked(archive: Path, folder: Path, limits: ArchivesConfig) -> Sources:
-    """The archive's files, unpacked once by the same code for the same bytes below ``folder``."""
+def _unpacked(archive: Path, artifacts: Path, limits: ArchivesConfig) -> Sources:
+    """The archive's files, unpacked once by the same code for the same bytes."""
     code = code_sha256("tasks.fetch.unpacking")
-    unpacked = folder / key_of(archive=file_sha256(archive), code=code)[:16]
-    if not unpacked.is_dir():
-        unpack_archive(archive, unpacked, limits=limits)
-        _log.info("Unpacked %s to %s", archive, unpacked)
+    name = key_of(archive=file_sha256(archive), code=code)[:16]
+    unpacked = artifacts / "sources" / name
+    with held(artifacts, f"archive-{name}"):
+        if not unpacked.is_dir():
+            unpack_archive(archive, unpacked, limits=limits)
+            _log.info("Unpacked %s to %s", archive, unpacked)
     update = {"folder": archive, "files_folder": str(unpacked)}
     return list_sources(unpacked).model_copy(update=update)
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from gridcast.record import Record
-from tasks.ingest.region_tables import KEYS, OBJECTS
-from tasks.ingest.snapshots import current_ids, list_snapshots, manifest_path, report_path
+from tasks.ingest.region_tables import KEYS, NEWEST, OBJECTS
+from tasks.ingest.snapshots import (
+    current_ids,
+    dataset_held,
+    list_snapshots,
+    manifest_path,
+    report_path,
+)
 from tasks.runs.storage import delete_files, read_json
 
 if TYPE_CHECKING:
@@ -28,8 +35,16 @@ def prune(store: Path, *, keep: int, used: Iterable[str] = (), is_dry_run: bool 
     """Delete all snapshots of each data set but the newest ``keep``, the current and the ``used``.
 
     A manifest goes before its tables: whatever manifest is there, its tables are. Tables that no
-    snapshot names go too, such as an ingestion leaves that was killed before it published.
+    snapshot names go too, such as an ingestion leaves that was killed before it published. So no
+    run may be at work, which its caller makes sure of; who goes back to a snapshot is waited for.
     """
+    with ExitStack() as held:
+        for dataset in sorted({each.dataset for each in list_snapshots(store)}):
+            held.enter_context(dataset_held(store, dataset))
+        return _prune(store, keep=keep, used=used, is_dry_run=is_dry_run)
+
+
+def _prune(store: Path, *, keep: int, used: Iterable[str], is_dry_run: bool) -> Pruned:
     snapshots = list_snapshots(store)
     by_dataset = defaultdict[str, list[str]](list)
     for snapshot in snapshots:
@@ -66,7 +81,7 @@ def used_snapshots(runs: Path) -> dict[str, list[str]]:
 
 
 def _forgotten_keys(store: Path, needed: set[str]) -> list[Path]:
-    paths = list((store / KEYS).glob("*.json"))
+    paths = [each for kind in (KEYS, NEWEST) for each in (store / kind).glob("*.json")]
     return [each for each in paths if _path_of_key(each) not in needed]
 
 

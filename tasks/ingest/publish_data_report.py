@@ -25,6 +25,8 @@ from tasks.ingest.records import Ingestion
 from tasks.runs.cached_state import unchanged
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import file_sha256, has_sha256, key_of
+from tasks.runs.locks import held
+from tasks.runs.places import kept_path
 from tasks.runs.storage import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -44,14 +46,17 @@ def publish_data_report(run: Run, ingestion: Ingestion) -> Ingestion:
     page = folder / "index.html"
     told = ingestion.model_copy(update={"data_report": str(page)})
     key = _key(run, ingestion)
-    known = read_json(folder / "report.json") or {}
-    is_known = not run.fresh and known.get("key") == key and has_sha256(page, known["page_sha256"])
-    if not is_known:
-        known = _write(run, ingestion, page) | {"key": key}
-        write_json(folder / "report.json", known)
+    with held(run.artifacts, f"data-report-{ingestion.dataset}"):
+        known = read_json(folder / "report.json") or {}
+        is_known = not run.fresh and known.get("key") == key
+        is_known = is_known and has_sha256(page, known["page_sha256"])
+        if not is_known:
+            known = _write(run, ingestion, page) | {"key": key}
+            write_json(folder / "report.json", known)
     run.leave("ingestion", told)
+    markdown = known["markdown"].replace(f"`{_kept(run, page)}`", f"`{page}`")
     create_markdown_artifact(
-        key="data-report", markdown=known["markdown"], description=f"Data of run {run.run_id}"
+        key="data-report", markdown=markdown, description=f"Data of run {run.run_id}"
     )
     _log.info("Data report: %s", page)
     return unchanged(told) if is_known else told
@@ -70,7 +75,12 @@ def _write(run: Run, ingestion: Ingestion, page: Path) -> dict[str, str]:
         changes=_changes(run),
     )
     write_bytes(page, data_report_html(facts).encode())
-    return {"page_sha256": file_sha256(page), "markdown": data_report_markdown(facts, page)}
+    markdown = data_report_markdown(facts, Path(_kept(run, page)))
+    return {"page_sha256": file_sha256(page), "markdown": markdown}
+
+
+def _kept(run: Run, page: Path) -> str:
+    return kept_path(page, run.artifacts)
 
 
 def _profile(run: Run, region: str, path: str) -> RegionProfile:

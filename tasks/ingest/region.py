@@ -28,6 +28,7 @@ from tasks.ingest.snapshot_changes import tell_changes
 from tasks.ingest.snapshots import publish, read_current
 from tasks.runs.cached_state import unchanged
 from tasks.runs.keys import key_of, require_sha256
+from tasks.runs.places import found_path
 from tasks.runs.storage import write_json
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def load_ingestion(run: Run) -> Ingestion:
         IntegrityError: a table was changed since.
     """
     if part := run.find("ingestion"):
-        return Ingestion.model_validate(part)
+        return _found(run, Ingestion.model_validate(part))
     current = read_current(store_of(run), folder=run.data)
     found = {} if current is None else current.snapshot.regions
     refused = {} if current is None else current.refused
@@ -141,6 +142,27 @@ def load_ingestion(run: Run) -> Ingestion:
     )
     run.leave("ingestion", ingestion)
     return ingestion
+
+
+def _found(run: Run, ingestion: Ingestion) -> Ingestion:
+    """A record of this run with its paths as they are on this machine."""
+
+    def found(record: RegionRecord | DataRecord | Ingestion, *names: str) -> dict[str, str]:
+        places = {name: getattr(record, name) or "" for name in names}
+        return {name: found_path(place, run.artifacts) for name, place in places.items() if place}
+
+    data = ingestion.data
+    regions = {
+        name: each.model_copy(update=found(each, "path"))
+        for name, each in ingestion.regions.items()
+    }
+    return ingestion.model_copy(
+        update={
+            "data": data.model_copy(update=found(data, "folder", "files_folder")),
+            "regions": regions,
+            **found(ingestion, "data_docs", "data_report"),
+        }
+    )
 
 
 def _loaded(run: Run, record: RegionRecord) -> RegionRecord:

@@ -1,7 +1,8 @@
 """Region tables that never change: Parquet named by its content, and which source gave which.
 
 ``objects/<REGION>-<table hash>.parquet`` is written once. ``keys/<REGION>-<key>.json`` remembers
-what a source gave under certain rules and code, so that it is not read again; it can be deleted.
+what a source gave under certain rules and code, so that it is not read again, and
+``newest/<REGION>.json`` what was stored last of a region; both can be deleted.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import pyarrow.parquet as pq
 from gridcast.readings.records import RegionRecord
 from gridcast.readings.snapshots import table_sha256
 from tasks.runs.keys import file_sha256, has_sha256
+from tasks.runs.locks import held
 from tasks.runs.storage import publishing, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-OBJECTS, KEYS = "objects", "keys"
+OBJECTS, KEYS, NEWEST = "objects", "keys", "newest"
 _DIGITS = 16
 
 
@@ -38,13 +40,10 @@ def find_table(store: Path, region: str, key: str) -> RegionRecord | None:
 
 def newest_tables(store: Path) -> dict[str, RegionRecord]:
     """What was stored last of each region, under whatever key."""
-    keys = (store / KEYS).glob(f"*-{'[0-9a-f]' * _DIGITS}.json")
-    oldest_first = sorted(keys, key=lambda path: path.stat().st_mtime_ns)
-    newest = {path.name.rpartition("-")[0]: path for path in oldest_first}
-    known = {region: read_json(path) for region, path in newest.items()}
+    found = {path.stem: read_json(path) for path in (store / NEWEST).glob("*.json")}
     return {
         region: RegionRecord.model_validate(each["region"])
-        for region, each in known.items()
+        for region, each in found.items()
         if each
     }
 
@@ -75,18 +74,20 @@ def store_table(
     """
     sha256 = table_sha256(frame)
     path = store / OBJECTS / f"{region}-{sha256[:_DIGITS]}.parquet"
-    if not _is_sound(store, region, path, sha256):
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        metadata = {**(table.schema.metadata or {}), **origin, "region": region}
-        with publishing(path) as temporary:
-            _write(table.replace_schema_metadata(metadata), temporary)
-    return StoredTable(path, file_sha256(path), sha256)
+    with held(store, f"region-{region}"):
+        if not _is_sound(store, region, path, sha256):
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            metadata = {**(table.schema.metadata or {}), **origin, "region": region}
+            with publishing(path) as temporary:
+                _write(table.replace_schema_metadata(metadata), temporary)
+        return StoredTable(path, file_sha256(path), sha256)
 
 
 def remember_table(store: Path, region: str, key: str, record: RegionRecord) -> None:
     """Keep the record for the next time that the same source comes under the same rules."""
     content = {"key": key, "region": stored(record, store).model_dump(mode="json")}
     write_json(_key_path(store, region, key), content)
+    write_json(store / NEWEST / f"{region}.json", content)
 
 
 def stored(record: RegionRecord, store: Path) -> RegionRecord:

@@ -2,15 +2,15 @@
 
 ``snapshots/<id>.json`` is a manifest; ``<dataset>.json`` points at the one that readers get, and
 its rename is the publication. Until then nothing of a new snapshot is seen, and after a crash at
-any point the pointer names a whole snapshot, the old or the new one. Writers and ``prune`` hold the
-artifacts folder's lock; readers need none.
+any point the pointer names a whole snapshot, the old or the new one. Writers hold the data set's
+lock; readers need none.
 """
 
 from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +23,8 @@ from gridcast.readings.snapshots import RegionChange, SnapshotChanges, compare_t
 from gridcast.record import Record
 from tasks.ingest.region_tables import read_table, stored
 from tasks.runs.keys import has_sha256, require_sha256
+from tasks.runs.locks import held
+from tasks.runs.places import found_path, kept
 from tasks.runs.storage import read_json, write_json
 
 if TYPE_CHECKING:
@@ -46,9 +48,11 @@ class Ingested(Record):
 class Pointer(Record):
     """What readers of a data set get, what they got before, and the last ingestion of each folder.
 
-    ``folder`` is the one that was ingested last: folders of the same name share a data set.
+    ``folder`` is the one that was ingested last: folders of the same name share a data set. Of all
+    data sets, the one with the highest ``sequence`` was published last.
     """
 
+    sequence: int = 0
     snapshot: str
     previous: str | None
     folder: str
@@ -88,32 +92,45 @@ def publish(
     A refused region keeps what was published of it before. The same content as before makes no new
     snapshot. None where there is nothing to publish.
     """
-    pointer = read_pointer(store, dataset)
-    current = _read_manifest(store, pointer.snapshot) if pointer else None
-    before = current.regions if current else {}
-    regions = {name: before[name] for name in refused if name in before}
-    regions |= {name: stored(record, store) for name, record in published.items()}
-    if not regions:
-        return None
-    snapshot = Snapshot(
-        id=snapshot_id(regions),
-        dataset=dataset,
-        parent=current.id if current else None,
-        created=datetime.now(UTC).isoformat(timespec="microseconds"),
-        data=data,
-        rules_sha256=rules_sha256,
-        code_version=version("gridcast"),
-        regions=dict(sorted(regions.items())),
-    )
-    known = _read_manifest(store, snapshot.id)
+    with dataset_held(store, dataset):
+        pointer = read_pointer(store, dataset)
+        current = _read_manifest(store, pointer.snapshot) if pointer else None
+        before = current.regions if current else {}
+        regions = {name: before[name] for name in refused if name in before}
+        regions |= {name: stored(record, store) for name, record in published.items()}
+        if not regions:
+            return None
+        made = Snapshot(
+            id=snapshot_id(regions),
+            dataset=dataset,
+            parent=current.id if current else None,
+            sequence=_next_number(store),
+            created=datetime.now(UTC).isoformat(timespec="microseconds"),
+            data=data,
+            rules_sha256=rules_sha256,
+            code_version=version("gridcast"),
+            regions=dict(sorted(regions.items())),
+        )
+        snapshot, changes = _keep(store, current, made)
+        ingested = Ingested(snapshot=snapshot.id, data=data, refused=dict(refused))
+        _point(store, dataset, pointer, ingested)
+        return Publication(snapshot, changes)
+
+
+def dataset_held(store: Path, dataset: str) -> AbstractContextManager[None]:
+    """Hold what ``dataset`` points at: who publishes, goes back or prunes does so alone."""
+    return held(store, f"data-set-{dataset}")
+
+
+def _keep(store: Path, current: Snapshot | None, made: Snapshot) -> Publication:
+    """Write the manifest unless it is there: a snapshot of the same content keeps its first one."""
+    snapshot, known = made, _read_manifest(store, made.id)
     if known is not None:  # the same content; a file that was damaged may have been made anew
-        regions_found = known.regions if _is_whole(store, known) else snapshot.regions
+        regions_found = known.regions if _is_whole(store, known) else made.regions
         snapshot = known.model_copy(update={"regions": regions_found})
     changes = _changes_of(store, current, snapshot)
     if snapshot != known:
         _write_manifest(store, snapshot, changes)
-    ingested = Ingested(snapshot=snapshot.id, data=data, refused=dict(refused))
-    _point(store, dataset, pointer, ingested)
     return Publication(snapshot, changes)
 
 
@@ -121,14 +138,15 @@ def _write_manifest(store: Path, snapshot: Snapshot, changes: SnapshotChanges | 
     """The report first: a snapshot that is there has its report."""
     if changes is not None and snapshot.parent and changes.before == snapshot.parent:
         write_json(report_path(store, snapshot.id), changes.model_dump(mode="json"))
-    write_json(manifest_path(store, snapshot.id), snapshot.model_dump(mode="json"))
+    content = kept(snapshot.model_dump(mode="json"), store.parent)
+    write_json(manifest_path(store, snapshot.id), content)
 
 
 def _point(store: Path, dataset: str, pointer: Pointer | None, ingested: Ingested) -> None:
-    """The publication. What is pointed at already is not written again, but is the newest."""
-    folder, path = ingested.data.folder, _pointer_path(store, dataset)
+    """The publication. What is pointed at already, and was published last, is not written again."""
+    folder = ingested.data.folder
     others = pointer.ingestions if pointer else {}
-    kept = {
+    those = {
         name: each
         for name, each in others.items()
         if name != folder and manifest_path(store, each.snapshot).is_file()
@@ -136,16 +154,25 @@ def _point(store: Path, dataset: str, pointer: Pointer | None, ingested: Ingeste
     previous = pointer.snapshot if pointer else None
     if pointer is not None and previous == ingested.snapshot:
         previous = pointer.previous
-    new = Pointer(
-        snapshot=ingested.snapshot,
-        previous=previous,
-        folder=folder,
-        ingestions={**kept, folder: ingested},
-    )
-    if new == pointer:
-        path.touch()
-    else:
-        write_json(path, new.model_dump(mode="json"))
+    with held(store, "newest-data-set"):
+        number = _next_number(store)
+        new = Pointer(
+            sequence=number - 1,
+            snapshot=ingested.snapshot,
+            previous=previous,
+            folder=folder,
+            ingestions={**those, folder: ingested},
+        )
+        if new == pointer:
+            return
+        new = new.model_copy(update={"sequence": number})
+        content = kept(new.model_dump(mode="json"), store.parent)
+        write_json(_pointer_path(store, dataset), content)
+
+
+def _next_number(store: Path) -> int:
+    """One above the number of what was published last, of all data sets."""
+    return 1 + max((pointer.sequence for pointer in _pointers(store).values()), default=0)
 
 
 def use_snapshot(store: Path, snapshot: Snapshot) -> None:
@@ -154,12 +181,14 @@ def use_snapshot(store: Path, snapshot: Snapshot) -> None:
     Raises:
         IntegrityError: a file of it was changed or is gone.
     """
-    for record in snapshot.regions.values():
-        require_sha256(store / record.path, record.file_sha256)
-    pointer = read_pointer(store, snapshot.dataset)
-    folder = pointer.folder if pointer else snapshot.data.folder
-    data = snapshot.data.model_copy(update={"folder": folder})
-    _point(store, snapshot.dataset, pointer, Ingested(snapshot=snapshot.id, data=data, refused={}))
+    with dataset_held(store, snapshot.dataset):
+        for record in snapshot.regions.values():
+            require_sha256(store / record.path, record.file_sha256)
+        pointer = read_pointer(store, snapshot.dataset)
+        folder = pointer.folder if pointer else snapshot.data.folder
+        data = snapshot.data.model_copy(update={"folder": folder})
+        ingested = Ingested(snapshot=snapshot.id, data=data, refused={})
+        _point(store, snapshot.dataset, pointer, ingested)
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -169,21 +198,40 @@ def read_pointer(store: Path, dataset: str) -> Pointer | None:
     """What ``dataset`` points at; None where nothing is published."""
     content = read_json(_pointer_path(store, dataset))
     with suppress(ValidationError):
-        return Pointer.model_validate(content)
+        pointer = Pointer.model_validate(content)
+        folders = {
+            found_path(folder, store.parent): each.model_copy(
+                update={"data": _found(each.data, store)}
+            )
+            for folder, each in pointer.ingestions.items()
+        }
+        folder = found_path(pointer.folder, store.parent)
+        return pointer.model_copy(update={"folder": folder, "ingestions": folders})
     return None
+
+
+def _pointers(store: Path) -> dict[str, Pointer]:
+    """Those of all data sets, by name; what was published last comes first."""
+    found = {path.stem: read_pointer(store, path.stem) for path in sorted(store.glob("*.json"))}
+    known = {name: pointer for name, pointer in found.items() if pointer is not None}
+    return dict(sorted(known.items(), key=lambda each: -each[1].sequence))
+
+
+def _found(data: DataRecord, store: Path) -> DataRecord:
+    """Where the rows came from, on this machine."""
+    places = {name: getattr(data, name) for name in ("folder", "files_folder")}
+    return data.model_copy(
+        update={name: found_path(place, store.parent) for name, place in places.items()}
+    )
 
 
 def read_current(store: Path, *, folder: Path | None = None) -> Current | None:
     """The snapshot that was published last, of ``folder`` or (none) of any; None without one."""
-    newest_first = sorted(store.glob("*.json"), key=lambda path: -path.stat().st_mtime_ns)
-    for path in newest_first:
-        pointer = read_pointer(store, path.stem)
-        if pointer is None:
-            continue
+    for dataset, pointer in _pointers(store).items():
         ingested = pointer.ingestions.get(pointer.folder if folder is None else str(folder))
         snapshot = _read_manifest(store, ingested.snapshot) if ingested else None
         if ingested is not None and snapshot is not None:
-            return Current(snapshot, path.stem, ingested.data, ingested.refused)
+            return Current(snapshot, dataset, ingested.data, ingested.refused)
     return None
 
 
@@ -200,7 +248,7 @@ def list_snapshots(store: Path) -> list[Snapshot]:
             expected = "a manifest; delete it and ingest again"
             raise UsageError(path, found="a file that can't be read", expected=expected)
         found.append(snapshot)
-    return sorted(found, key=lambda snapshot: snapshot.created)
+    return sorted(found, key=lambda each: (each.sequence, each.created))
 
 
 def read_snapshot(store: Path, name: str) -> Snapshot:
@@ -220,8 +268,7 @@ def read_snapshot(store: Path, name: str) -> Snapshot:
 
 def current_ids(store: Path) -> dict[str, str]:
     """Which snapshot each data set points at."""
-    pointers = {path.stem: read_pointer(store, path.stem) for path in sorted(store.glob("*.json"))}
-    return {name: pointer.snapshot for name, pointer in pointers.items() if pointer}
+    return {name: pointer.snapshot for name, pointer in sorted(_pointers(store).items())}
 
 
 def last_two(store: Path) -> tuple[Snapshot, Snapshot]:
@@ -303,7 +350,8 @@ def report_path(store: Path, name: str) -> Path:
 def _read_manifest(store: Path, name: str) -> Snapshot | None:
     content = read_json(manifest_path(store, name))
     with suppress(ValidationError):
-        return Snapshot.model_validate(content)
+        snapshot = Snapshot.model_validate(content)
+        return snapshot.model_copy(update={"data": _found(snapshot.data, store)})
     return None
 
 

@@ -78,6 +78,11 @@ def owned_processes() -> Iterator[None]:
         raise
 
 
+def is_interrupted() -> bool:
+    """Whether what owns processes here was interrupted: who waits for something gives up."""
+    return _interrupted.is_set()
+
+
 def run_owned(work: Work, *, on_event: OnEvent) -> None:
     """Start the process, hand on what it tells, and return when it has ended well.
 

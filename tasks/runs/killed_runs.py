@@ -1,7 +1,7 @@
 """What a run left that was killed: the next one on its folder closes it.
 
-SIGKILL, a crash of the machine and an exhausted memory leave a run no last word. Who holds the lock
-of the artifacts folder knows that no other run works there: a run without a summary has ended.
+SIGKILL, a crash of the machine and an exhausted memory leave a run no last word. A run whose life
+lock is free and which left no summary has ended so (``tasks/runs/lives.py``).
 """
 
 from __future__ import annotations

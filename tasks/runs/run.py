@@ -1,4 +1,4 @@
-"""A run: its lock, its folder, what each stage leaves there, and the summary made of it."""
+"""A run: its folder, what each stage leaves there, and the summary made of it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ import logging
 import re
 import secrets
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from gridcast.config import Config
 from gridcast.errors import (
     EXIT_OK,
     EXIT_PARTIAL,
     GridcastError,
-    LockHeldError,
     PartialFailureError,
     UsageError,
 )
@@ -30,7 +28,11 @@ from gridcast.summary import Status, Summary
 from tasks.machine.devices import find_devices
 from tasks.runs.keys import key_of
 from tasks.runs.killed_runs import REASON, crash_flow_runs, own_flow_run
+from tasks.runs.lives import OPENED, declared_dead, next_number, number_of, opening
+from tasks.runs.locks import held, held_file
+from tasks.runs.places import kept
 from tasks.runs.storage import (
+    LIFE,
     check_folder,
     publishing,
     read_json,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
-_OPENED = "opened"
+_opened: ContextVar[list[Run] | None] = ContextVar("opened", default=None)
 _log = logging.getLogger("gridcast.run")
 
 
@@ -83,9 +85,9 @@ class Run:
         }
 
     def leave(self, part: str, record: Record | dict[str, Any]) -> None:
-        """Keep a stage's part of the summary."""
+        """Keep a stage's part of the summary; paths below the artifacts relative to these."""
         content = record.model_dump(mode="json") if isinstance(record, Record) else record
-        write_json(self.folder / f"{part}.json", content)
+        write_json(self.folder / f"{part}.json", kept(content, self.artifacts))
 
     def find(self, part: str) -> dict[str, Any]:
         """A stage's part of the summary, empty if the stage did not come to it."""
@@ -115,12 +117,12 @@ def open_run(
 ) -> Iterator[Run]:
     """Open a run, or take part in the one named ``run_id``.
 
-    The one who opens it holds the artifacts folder's lock, closes runs that were killed there, and
-    on the way out writes the summary, whatever happened, and fails if part of the work did.
+    The one who opens it closes runs that were killed in the folder, holds the lock that tells that
+    this one lives, and on the way out writes the summary, whatever happened, and fails if part of
+    the work did. Other runs may work on the folder at the same time.
 
     Raises:
         ConfigError, UsageError: before anything is done.
-        LockHeldError: another run works on this folder.
         PartialFailureError: a region or a job failed; all else is done.
     """
     folder = Path(artifacts).resolve()
@@ -142,12 +144,28 @@ def open_run(
         yield run
         return
     check_folder(folder)
-    with held_lock(folder):
-        remove_leftovers(folder)
-        _close_stale_runs(run)
-        run.folder.mkdir(parents=True)
-        _leave_opened(run)
+    remove_leftovers(folder)
+    _close_killed_runs(run)
+    with ExitStack() as life:
+        with opening(folder):
+            number = next_number(folder / "runs")
+            run.folder.mkdir(parents=True)
+            life.enter_context(held_file(run.folder / LIFE, f"run {run.run_id}"))
+            _leave_opened(run, number)
+        if (opened := _opened.get()) is not None:
+            opened.append(run)
         yield from _owned(run)
+
+
+@contextmanager
+def opened_runs() -> Iterator[list[Run]]:
+    """The runs that are opened inside; those of other processes are not among them."""
+    opened: list[Run] = []
+    token = _opened.set(opened)
+    try:
+        yield opened
+    finally:
+        _opened.reset(token)
 
 
 def _require_open_run(run: Run) -> None:
@@ -158,42 +176,45 @@ def _require_open_run(run: Run) -> None:
         raise UsageError(where, found="no run of that id", expected=expected)
 
 
-def _leave_opened(run: Run) -> None:
-    """What closes the run should its process be killed."""
+def _leave_opened(run: Run, number: int) -> None:
+    """What closes the run should its process be killed, and which of two runs is newer."""
     opened = {
+        "sequence": number,
         "flow": run.flow,
         "profile": run.profile,
         "overrides": list(run.overrides),
         "config_sha256": _config_sha256(run),
         "flow_run_id": own_flow_run(),
-        "begun": time.time(),
     }
-    run.leave(_OPENED, opened)
+    run.leave(Path(OPENED).stem, opened)
 
 
-def _close_stale_runs(run: Run) -> None:
+def _close_killed_runs(run: Run) -> None:
     """Runs whose process was killed: a summary for each, and a last state of their flow runs."""
     flow_runs = []
     for folder in sorted((run.artifacts / "runs").glob("*")):
-        stale = replace(run, run_id=folder.name)
-        opened = stale.find(_OPENED)
-        if folder.is_symlink() or not opened or stale.summary_path.exists():
-            continue
-        stale = replace(
-            stale,
-            flow=opened["flow"],
-            profile=opened["profile"],
-            overrides=tuple(opened["overrides"]),
-        )
-        ended = max(path.stat().st_mtime for path in folder.iterdir())  # the last word it left
-        _summarize(
-            stale, max(0.0, ended - opened["begun"]), "failed", EXIT_PARTIAL, [REASON],
-            config_sha256=opened["config_sha256"],
-        )  # fmt: skip
-        _log.warning("%s: %s", stale.run_id, REASON)
-        flow_runs += [opened["flow_run_id"]] if opened["flow_run_id"] else []
+        with declared_dead(folder) as is_dead:
+            if is_dead:
+                flow_runs += _close_killed(replace(run, run_id=folder.name))
     if flow_runs:
         crash_flow_runs(flow_runs)
+
+
+def _close_killed(killed: Run) -> list[str]:
+    """The summary of a run that was killed; the ids of its flow runs."""
+    opened = killed.find(Path(OPENED).stem)
+    killed = replace(
+        killed,
+        flow=opened["flow"],
+        profile=opened["profile"],
+        overrides=tuple(opened["overrides"]),
+    )
+    seconds = sum(killed.find("timings").values())  # of the stages that it ended
+    _summarize(
+        killed, seconds, "failed", EXIT_PARTIAL, [REASON], config_sha256=opened["config_sha256"]
+    )
+    _log.warning("%s: %s", killed.run_id, REASON)
+    return [opened["flow_run_id"]] if opened["flow_run_id"] else []
 
 
 def _config_sha256(run: Run) -> str:
@@ -251,9 +272,17 @@ def _failures(run: Run) -> list[str]:
 def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[str]) -> None:
     seconds = time.perf_counter() - begun
     _summarize(run, seconds, status, exit_code, errors, config_sha256=_config_sha256(run))
-    with publishing(run.artifacts / "runs" / "latest") as link:
-        link.symlink_to(run.run_id)
+    _point_latest(run)
     _log.info("Summary: %s", run.summary_path)
+
+
+def _point_latest(run: Run) -> None:
+    """Let ``runs/latest`` lead to the newest run of those that have ended."""
+    latest = run.artifacts / "runs" / "latest"
+    with held(run.artifacts, "latest-run"):
+        if number_of(run.folder) >= number_of(latest):
+            with publishing(latest) as link:
+                link.symlink_to(run.run_id)
 
 
 def _summarize(
@@ -294,21 +323,6 @@ def _summarize(
     )
     run.leave("summary", summary)
     seal_folder(run.folder)
-
-
-@contextmanager
-def held_lock(folder: Path, *, option: str = "--artifacts") -> Iterator[None]:
-    """Hold the artifacts folder, as a run does from its begin to its end, or that of ``option``.
-
-    Raises:
-        LockHeldError: another run holds it.
-    """
-    path = folder / ".lock"
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout:
-        raise LockHeldError(path, option=option) from None
 
 
 def _new_run_id() -> str:

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 from gridcast.errors import GridcastError, UsageError
 from tasks.runs import server_watch
+from tasks.runs.locks import held
 from tasks.runs.storage import check_folder
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ def local_settings(artifacts: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     return {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "true",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "gridcast",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # such as a wait before it begins
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -50,12 +52,13 @@ def local_settings(artifacts: Path) -> dict[str, str]:
     }
 
 
-def start_embedded_prefect() -> None:
+def start_embedded_prefect(artifacts: Path) -> None:
     """Start Prefect's embedded server, where no other is named, so that it outlives the run.
 
     A terminal sends Ctrl-C to all that it started, and a run that is interrupted still reports to
     its server, for minutes if that is gone: what is started here inherits a deaf ear. SIGTERM is
-    made an ordinary exit, at which Prefect stops its server; after SIGKILL the watch does.
+    made an ordinary exit, at which Prefect stops its server; after SIGKILL the watch does. One
+    server at a time makes or migrates the database of the artifacts folder.
     """
     from prefect import get_client
     from prefect.server.api.server import SubprocessASGIServer
@@ -63,7 +66,8 @@ def start_embedded_prefect() -> None:
     signal.signal(signal.SIGTERM, _exit)
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        get_client(sync_client=True)
+        with held(artifacts, "prefect-database"):
+            get_client(sync_client=True)
         server = SubprocessASGIServer().server_process
         if server is not None:
             _end_with_this_process(server.pid)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import json
 import os
+import secrets
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gridcast.errors import NoSpaceError, UsageError
+from gridcast.errors import UsageError
+from tasks.runs.keys import file_sha256, sha256_of
+from tasks.runs.locks import held_at_once, told_if_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-from tasks.runs.keys import file_sha256, sha256_of
 
 SEAL, _SEALED_BY = "SHA256SUMS", "# the lines above:"
-TEMPORARY_SUFFIX = ".gridcast-tmp"
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+LIFE = "life.lock"  # of a run: held by its process
+TEMPORARY_SUFFIX, _LOCK_SUFFIX = ".gridcast-tmp", ".lock"
 # Enough for one set of regional CSVs: Parquet, features, two models, figures, both databases.
 FREE_BYTES_NEEDED = 500_000_000
 
@@ -34,18 +35,11 @@ def publishing(path: Path) -> Iterator[Path]:
         NoSpaceError: the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-    try:
+    with told_if_full(path), temporary_beside(path) as temporary:
         yield temporary
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            raise NoSpaceError(path) from error
-        raise
 
 
 @contextmanager
@@ -57,20 +51,34 @@ def publishing_folder(folder: Path) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for path in folder.parent.glob(f".{glob.escape(folder.name)}.*{TEMPORARY_SUFFIX}"):
-        owner = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
-        if owner.isdecimal() and not _lives(int(owner)):
-            _remove(path)
-    stage = folder.with_name(f".{folder.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-    try:
+        _remove_if_left(path)
+    with temporary_beside(folder) as stage:
         stage.mkdir()
         yield stage
         for path in (*stage.iterdir(), stage):
             _sync(path)
         stage.rename(folder)
         _sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """A name for what will be ``path``; whatever still has that name at the end is removed.
+
+    Its owner holds a lock beside it. A process id would not tell whether its owner lives: ids are
+    given again, and another machine that shares the disk has its own.
+    """
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+        with held_at_once(_lock_of(temporary)) as is_own:
+            if not is_own:  # somebody looks whether its owner lives, before it has one
+                continue
+            try:
+                yield temporary
+            finally:
+                with suppress(OSError):
+                    _remove(temporary)
+            return
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -95,7 +103,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def seal_folder(folder: Path) -> None:
     """Write ``SHA256SUMS`` of all files in ``folder``, which `sha256sum --check` reads too."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
+    unsealed = {SEAL, LIFE}
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in unsealed]
     lines = (f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
     write_bytes(folder / SEAL, _sealed("".join(lines)))
 
@@ -130,7 +139,7 @@ def check_folder(artifacts: Path) -> None:
     Raises:
         UsageError: it is a file, cannot be written, or lies on a disk that is as good as full.
     """
-    probe = artifacts / f".probe.{os.getpid()}{TEMPORARY_SUFFIX}"
+    probe = artifacts / f".probe.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     try:
         artifacts.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"gridcast")
@@ -152,17 +161,12 @@ def check_folder(artifacts: Path) -> None:
         )
 
 
-def remove_leftovers(artifacts: Path) -> None:
-    """Delete temporary files that a killed run left; the caller holds the lock."""
-    for path in list(artifacts.rglob(f".*{TEMPORARY_SUFFIX}")):
-        _remove(path)
-
-
-def keep_newest(paths: list[Path], *, num: int) -> None:
-    """Delete all but the newest ``num`` of ``paths`` (by modification time)."""
-    newest_first = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in newest_first[num:]:
-        path.unlink(missing_ok=True)
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files below ``folder`` whose owners are dead; those of others stay."""
+    for parent, folders, files in os.walk(folder):  # other runs may add and delete at any time
+        for name in (*folders, *files):
+            if name.startswith(".") and name.endswith((TEMPORARY_SUFFIX, _LOCK_SUFFIX)):
+                _remove_if_left(Path(parent, name.removesuffix(_LOCK_SUFFIX)))
 
 
 def delete_files(paths: list[Path]) -> None:
@@ -174,14 +178,17 @@ def delete_files(paths: list[Path]) -> None:
             _sync(folder)
 
 
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)  # sends nothing
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # somebody else's
-    return True
+def _remove_if_left(temporary: Path) -> None:
+    """Remove what has a temporary name, unless its owner lives."""
+    if not temporary.name.endswith(TEMPORARY_SUFFIX):
+        return  # the lock of something else
+    with held_at_once(_lock_of(temporary)) as is_left:
+        if is_left:
+            _remove(temporary)
+
+
+def _lock_of(temporary: Path) -> Path:
+    return temporary.with_name(temporary.name + _LOCK_SUFFIX)
 
 
 def _remove(path: Path) -> None:

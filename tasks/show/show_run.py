@@ -19,6 +19,7 @@ from gridcast.errors import BrokenChainError
 from gridcast.evaluation.records import BaselineRecord, MeanRecord, ModelRecord
 from gridcast.evaluation.scores import told_regions
 from tasks.machine.progress import console
+from tasks.runs.places import found_path
 from tasks.runs.run import read_summary
 from tasks.runs.storage import read_json
 from tasks.show.show_study import show_study
@@ -68,7 +69,7 @@ def show_summary(path: Path) -> None:
     if (leaks := path.with_name("leaks.json")).is_file():
         show_leaks(leaks)
     _show_what_to_know(out, summary)
-    _show_places(out, summary)
+    _show_places(out, summary, artifacts=path.absolute().parents[2])
     out.print(str(path), highlight=False)
 
 
@@ -83,14 +84,14 @@ def _show_what_to_know(out: Console, summary: Summary) -> None:
     out.print(f"{summary.status.capitalize()} in {seconds:.0f} s (profile {summary.profile})")
 
 
-def _show_places(out: Console, summary: Summary) -> None:
-    where = {
-        "Snapshot": summary.snapshot,
+def _show_places(out: Console, summary: Summary, *, artifacts: Path) -> None:
+    pages = {
         "Report": summary.report,
         "Data": summary.data_report,
         "Data Docs": summary.data_docs,
     }
-    for name, place in where.items():
+    found = {name: found_path(page, artifacts) for name, page in pages.items() if page}
+    for name, place in {"Snapshot": summary.snapshot, **found}.items():
         if place:
             out.print(f"{name + ':':10s} {place}", highlight=False)
     if summary.models:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -20,7 +21,7 @@ from tasks.ingest.snapshots import (
     read_snapshot,
     use_snapshot,
 )
-from tasks.runs.run import held_lock
+from tasks.runs.lives import no_run_alive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,9 +143,8 @@ def _reading(load_mw: float | None, flag: str | None) -> str:
 def go_back(artifacts: Path, name: str) -> None:
     """Give readers an older snapshot."""
     store = _store_of(artifacts)
-    with held_lock(artifacts):
-        snapshot = read_snapshot(store, name)
-        use_snapshot(store, snapshot)
+    snapshot = read_snapshot(store, name)
+    use_snapshot(store, snapshot)
     _console().print(f"{snapshot.dataset} is {snapshot.id} until the next ingestion",
                      highlight=False)  # fmt: skip
 
@@ -152,9 +152,13 @@ def go_back(artifacts: Path, name: str) -> None:
 def prune_and_show(
     artifacts: Path, *, keep: int, also_used: bool, is_dry_run: bool, as_json: bool
 ) -> None:
-    """Delete what is old, and say what went."""
+    """Delete what is old, and say what went.
+
+    Raises:
+        LockHeldError: a run lives, which may read what would go.
+    """
     store = _store_of(artifacts)
-    with held_lock(artifacts):
+    with nullcontext() if is_dry_run else no_run_alive(artifacts):
         used = [] if also_used else used_snapshots(artifacts / "runs")
         pruned = prune(store, keep=keep, used=used, is_dry_run=is_dry_run)
     if as_json:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridcast.evaluation.search import StudyRecord, best_first, shown
+from tasks.runs.places import found_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +31,10 @@ def show_study(path: Path) -> None:
     out.print(_trials_table(study, trials[:_ROWS]))
     if len(trials) > _ROWS:
         out.print(f"and {len(trials) - _ROWS} more trials in {path}", highlight=False)
-    out.print(f"{'Picture:':10s} {study.picture}", highlight=False)
-    out.print(f"{'Run it:':10s} gridcast run --profile {study.profile}", highlight=False)
+    artifacts = path.absolute().parents[2]
+    picture, profile = (found_path(each, artifacts) for each in (study.picture, study.profile))
+    out.print(f"{'Picture:':10s} {picture}", highlight=False)
+    out.print(f"{'Run it:':10s} gridcast run --profile {profile}", highlight=False)
 
 
 def _trials_table(study: StudyRecord, trials: list[TrialRecord]) -> Table:

@@ -17,19 +17,25 @@ from gridcast.report.figures import draw_error_heat_map, draw_scores
 from gridcast.report.forecast_panels import draw_panels
 from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
 from tasks.evaluate.records import Evaluation
+from tasks.machine.owned_process import is_interrupted
 from tasks.runs.import_closure import all_code_sha256, code_sha256
-from tasks.runs.keys import key_of, require_sha256
+from tasks.runs.keys import file_sha256, key_of, require_sha256
+from tasks.runs.locks import held
 from tasks.runs.storage import read_json, write_json
-from tasks.track.mlflow_client import open_client, tracking_uri
+from tasks.track.mlflow_client import open_client, tracking_uri, written_uri
+from tasks.track.moved_database import bring_here
 from tasks.train.records import Features, TrainedJob
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from mlflow import MlflowClient
 
     from tasks.runs.run import Run
 
 _log = logging.getLogger("gridcast.track")
 _PROGRAM = "model.pt2"
+_KEY_TAG = "tracking_key"
 _BATCH = 1000  # metrics; a server takes no more at once
 _SECTIONS = ("features", "scaling", "split", "windows", "model", "training")  # logged as parameters
 _SERVED = "tasks.track.served_model"  # whose file goes with the model
@@ -41,7 +47,8 @@ def prepare_tracking(run: Run) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        _experiment_id(run, _client(run))
+        with _alone(run):
+            _experiment_id(run, _client(run))
     except MlflowException as error:
         raise TrackingError(_uri(run), error.message) from error
 
@@ -68,14 +75,18 @@ def track_models(
     """
     from mlflow.exceptions import MlflowException
 
-    client, models = _client(run), dict(evaluation.models)
+    models = dict(evaluation.models)
     try:
-        experiment_id = _experiment_id(run, client)
+        with _alone(run):
+            client = _client(run)
         for each in trained:
             name = each.job.name
-            run_id = _known_run(run, client, each, evaluation) or _log_model(
-                run, client, experiment_id, features, each, evaluation
-            )
+            with _alone(run):  # two runs that have the same job log it once
+                experiment_id = _experiment_id(run, client)
+                key = _tracking_key(run, each, evaluation)
+                run_id = _known_run(run, client, experiment_id, each, key) or _log_model(
+                    run, client, experiment_id, features, each, evaluation
+                )
             models[name] = models[name].model_copy(update={"mlflow_run_id": run_id})
     except MlflowException as error:
         raise TrackingError(_uri(run), error.message) from error
@@ -84,43 +95,66 @@ def track_models(
     return evaluation
 
 
+def _alone(run: Run) -> AbstractContextManager[None]:
+    """One run at a time makes the database and the experiment, or logs a model."""
+    return held(run.artifacts, "mlflow", is_cancelled=is_interrupted)
+
+
 def _uri(run: Run) -> str:
     return tracking_uri(run.artifacts, run.config.tracking)
 
 
 def _client(run: Run) -> MlflowClient:
     (run.artifacts / "mlflow").mkdir(parents=True, exist_ok=True)
+    bring_here(run.artifacts / "mlflow" / "mlflow.db")
     return open_client(_uri(run))
 
 
 def _known_run(
-    run: Run, client: MlflowClient, trained: TrainedJob, evaluation: Evaluation
+    run: Run, client: MlflowClient, experiment_id: str, trained: TrainedJob, key: str
 ) -> str | None:
     """The MLflow run of an earlier pipeline run with the same job, if it is still there."""
+    note = trained.file("mlflow.json")
+    known = read_json(note) or {}
+    noted = known.get("run_id") if known.get("key") == key else None
+    run_id = noted if noted and _is_finished(client, noted) else None
+    run_id = run_id or _finished_without_a_note(client, experiment_id, key)
+    if run_id is None:
+        return None
+    if run_id != noted:
+        write_json(note, {"key": key, "run_id": run_id})
+    client.set_tag(run_id, "pipeline_run_latest", run.run_id)
+    return str(run_id)
+
+
+def _is_finished(client: MlflowClient, run_id: str) -> bool:
     from mlflow.exceptions import MlflowException
 
-    known = read_json(trained.file("mlflow.json"))
-    if (
-        known is None
-        or known["key"] != _tracking_key(run, trained, evaluation)
-        or not trained.cached
-    ):
-        return None
     try:
-        found = client.get_run(known["run_id"])
+        found = client.get_run(run_id)
     except MlflowException:
-        return None
-    if found.info.lifecycle_stage != "active" or found.info.status != "FINISHED":
-        return None
-    client.set_tag(known["run_id"], "pipeline_run_latest", run.run_id)
-    return str(known["run_id"])
+        return False
+    return found.info.lifecycle_stage == "active" and found.info.status == "FINISHED"
+
+
+def _finished_without_a_note(client: MlflowClient, experiment_id: str, key: str) -> str | None:
+    """What a run logged that was killed before it noted so; what it had not finished is ended."""
+    finished = None
+    for found in client.search_runs([experiment_id], f"tags.{_KEY_TAG} = '{key}'"):
+        if found.info.status == "FINISHED":
+            finished = str(found.info.run_id)
+        elif found.info.status == "RUNNING":  # by nobody: who logs holds the lock
+            client.set_terminated(found.info.run_id, "KILLED")
+    return finished
 
 
 def _tracking_key(run: Run, trained: TrainedJob, evaluation: Evaluation) -> str:
+    """A training that was done again, with ``--fresh``, is another one by its result."""
     return key_of(
-        uri=_uri(run),
+        uri=written_uri(_uri(run), run.artifacts),
         job=trained.job.key,
         weights=trained.weights_sha256,
+        result=file_sha256(trained.file("result.json")),
         metrics=_final_metrics(trained, evaluation),
         config=run.config.keyed(*_SECTIONS, "evaluation", "tracking"),
         rules=run.config.rules.default.keyed("flagged", "repaired"),
@@ -139,7 +173,8 @@ def _log_model(
     import mlflow
 
     name = trained.job.name
-    tags = _tags(run, features, trained)
+    key = _tracking_key(run, trained, evaluation)
+    tags = {**_tags(run, features, trained), _KEY_TAG: key}
     with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as active:
         run_id = str(active.info.run_id)
         metrics = _metrics(trained, evaluation)
@@ -153,7 +188,6 @@ def _log_model(
         client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")
         client.log_dict(run_id, _how_to_use(features, run), "model_input.json")
         _log_program(trained, features, run)
-    key = _tracking_key(run, trained, evaluation)
     write_json(trained.file("mlflow.json"), {"key": key, "run_id": run_id})
     _log.info("%s: MLflow run %s", name, run_id)
     return run_id

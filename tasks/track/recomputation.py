@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,7 @@ from gridcast.readings.records import Snapshot
 from gridcast.readings.snapshots import snapshot_id
 from tasks.runs.import_closure import all_code_sha256
 from tasks.runs.keys import file_sha256, key_of
+from tasks.runs.lives import oldest_first
 from tasks.runs.storage import read_json
 from tasks.track.mlflow_client import download, open_client, read_uri
 
@@ -132,11 +134,14 @@ class Recomputation:
 
     def _is_of_a_later_run(self, written: str, found: str) -> bool:
         """Whether a later run (``--fresh``) left exactly these bytes there, by its own lineage."""
-        for path in sorted((self.artifacts / "runs").glob("*/lineage.json")):
-            if path.parent.name > self.lineage.run_id:
-                links = (read_json(path) or {}).get("links", [])
-                if any(link.get("files", {}).get(written) == found for link in links):
-                    return True
+        folders = oldest_first(self.artifacts / "runs")
+        names = [folder.name for folder in folders]
+        own = self.lineage.run_id
+        first = names.index(own) + 1 if own in names else bisect(names, own)
+        for folder in folders[first:]:
+            links = (read_json(folder / "lineage.json") or {}).get("links", [])
+            if any(link.get("files", {}).get(written) == found for link in links):
+                return True
         return False
 
     # -- data ------------------------------------------------------------------------------------

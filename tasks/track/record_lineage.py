@@ -16,6 +16,8 @@ from gridcast.errors import TrackingError
 from tasks.ingest.snapshots import manifest_path
 from tasks.runs.import_closure import all_code_sha256
 from tasks.runs.keys import file_sha256, key_of
+from tasks.runs.locks import held
+from tasks.runs.places import kept_path
 from tasks.track.mlflow_client import (
     LATEST,
     LINEAGE_TAG,
@@ -84,7 +86,8 @@ def _finish(run: Run, links: list[Link], evaluation: Evaluation) -> None:
         links += [_mlflow_link(run, client, name, each) for name, each in found.items()]
         _write(run, links)
         for each in found.values():
-            _leave_with_mlflow(run, client, each)
+            with held(run.artifacts, "mlflow"):
+                _leave_with_mlflow(run, client, each)
     except MlflowException as error:
         _write(run, links)
         raise TrackingError(_uri(run), error.message) from error
@@ -286,6 +289,4 @@ def _hashed(run: Run, path: Path) -> dict[str, str]:
 
 def _written(run: Run, path: Path | str) -> str:
     """A path below the artifacts as seen from there, so that the folder may be moved."""
-    path = Path(path)
-    below = path.is_relative_to(run.artifacts)
-    return path.relative_to(run.artifacts).as_posix() if below else str(path)
+    return kept_path(path, run.artifacts)

@@ -25,6 +25,7 @@ from gridcast.audit.lineage import (
 from gridcast.errors import UsageError
 from gridcast.evaluation.scores import overall_scores, smape_by_region
 from tasks.runs.keys import file_sha256, sha256_of
+from tasks.runs.lives import oldest_first
 from tasks.runs.run import RUN_ID
 from tasks.runs.storage import SEAL, read_json, read_seal
 from tasks.track.mlflow_client import download, find_run, open_client, read_uri, tracking_uri
@@ -100,7 +101,7 @@ def _find(target: str, artifacts: Path) -> _Target:
             return _Target(runs / target / _FILE)
         found = "a run that trained no model" if (runs / target).is_dir() else "no such run"
         raise UsageError(runs / target, found=found, expected=f"a run with {_FILE}")
-    newest = next(filter(_has_lineage, sorted(runs.glob("*Z-*"), reverse=True)), None)
+    newest = next(filter(_has_lineage, reversed(oldest_first(runs))), None)
     if newest is None:
         raise UsageError(runs, found=f"no run with {_FILE}", expected="one; `gridcast run` first")
     path = newest / _FILE
@@ -141,8 +142,8 @@ def _find_tracked(target: str, artifacts: Path) -> _Target:
 
 def _last_uri(artifacts: Path) -> str:
     """The MLflow server of the last run that logged a model, or the one of the next."""
-    for path in sorted((artifacts / "runs").glob(f"*/{_FILE}"), reverse=True):
-        for link in (read_json(path) or {}).get("links", []):
+    for folder in reversed(oldest_first(artifacts / "runs")):
+        for link in (read_json(folder / _FILE) or {}).get("links", []):
             if link["kind"] == "mlflow":
                 return read_uri(link["facts"]["uri"], artifacts)
     return tracking_uri(artifacts)

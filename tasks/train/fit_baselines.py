@@ -13,10 +13,12 @@ from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import ConfigError, TrainingJobError
 from tasks.machine.devices import find_devices
-from tasks.machine.owned_process import Work, run_owned
+from tasks.machine.owned_process import Work, is_interrupted, run_owned
 from tasks.runs.cached_state import unchanged
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import has_sha256, key_of
+from tasks.runs.locks import held
+from tasks.runs.places import kept
 from tasks.runs.storage import read_json, write_json
 from tasks.train.records import BaselineJob, Features, FittedBaseline
 
@@ -71,7 +73,7 @@ def plan_baselines(run: Run, features: Features, *, num_beside: int) -> list[Bas
                 "features": features.model_dump(mode="json"),
                 "config": run.config.model_dump(mode="json"),
             }
-            write_json(Path(job.folder) / "job.json", spec)
+            write_json(Path(job.folder) / "job.json", kept(spec, run.artifacts))
     return jobs
 
 
@@ -86,7 +88,6 @@ def fit_baseline(run: Run, job: BaselineJob) -> FittedBaseline:
         _log.info("%s: already fitted, nothing has changed", job.name)
         return unchanged(fitted)
     _log.info("%s: fitting, CPU threads: %d", job.name, job.threads)
-    (Path(job.folder) / "result.json").unlink(missing_ok=True)
     work = Work(
         name=job.name,
         module=_PROCESS,
@@ -95,8 +96,14 @@ def fit_baseline(run: Run, job: BaselineJob) -> FittedBaseline:
         limit_seconds=run.config.training.time_limit_seconds,
         limit_setting="training.time_limit_seconds",
     )
-    run_owned(work, on_event=lambda _: None)
-    fitted = _already_fitted(job)
+    with held(
+        run.artifacts, f"job-{Path(job.folder).name}", is_cancelled=is_interrupted
+    ):  # another run may have fitted it meanwhile
+        if not run.fresh and (fitted := _already_fitted(job)) is not None:
+            return unchanged(fitted)
+        (Path(job.folder) / "result.json").unlink(missing_ok=True)
+        run_owned(work, on_event=lambda _: None)
+        fitted = _already_fitted(job)
     if fitted is None:
         raise TrainingJobError(job.name, reason="it left no whole result", log=work.log)
     _log.info("%s: fitted in %.1f s", job.name, fitted.train_seconds)

@@ -18,6 +18,8 @@ from gridcast.errors import GridcastError
 from gridcast.evaluation.fitted_baselines import fit_regression, forecast_parts, lag_features
 from tasks.machine.owned_process import end_with_owner, leave, tell
 from tasks.runs.keys import file_sha256, require_sha256
+from tasks.runs.locks import held_file
+from tasks.runs.places import artifacts_of, found_path
 from tasks.runs.storage import publishing, read_json, write_json
 
 _FORECASTS = "forecasts.parquet"
@@ -26,6 +28,11 @@ _FORECASTS = "forecasts.parquet"
 def main(folder: Path) -> int:
     """Fit the job in ``folder``; 0, or 1 after an ``error`` line."""
     end_with_owner()
+    with held_file(folder / "process.lock", folder.name):  # its last owner may have been killed
+        return _main(folder)
+
+
+def _main(folder: Path) -> int:
     job = read_json(folder / "job.json")
     if job is None:
         tell("error", reason=f"{folder}: found no job, expected one written by gridcast")
@@ -42,7 +49,7 @@ def main(folder: Path) -> int:
 def fit(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Features → lags → fitted baseline → its forecasts, and what they cost."""
     config, features = Config.model_validate(job["config"]), job["features"]
-    frame = _read_table(features)
+    frame = _read_table(features, artifacts_of(folder))
     begun = perf_counter()
     x_TF = lag_features(frame)
     model = fit_regression(job["kind"], frame, x_TF, threads=job["threads"])
@@ -61,11 +68,12 @@ def fit(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def _read_table(features: dict[str, Any]) -> pd.DataFrame:
+def _read_table(features: dict[str, Any], artifacts: Path) -> pd.DataFrame:
     """The table of features. Refused if it is not the file that was written."""
-    require_sha256(Path(features["path"]), features["file_sha256"])
+    path = Path(found_path(features["path"], artifacts))
+    require_sha256(path, features["file_sha256"])
     columns = ["region", "part", "is_input", "target", *features["feature_names"]]
-    return pd.read_parquet(features["path"], columns=columns)
+    return pd.read_parquet(path, columns=columns)
 
 
 if __name__ == "__main__":

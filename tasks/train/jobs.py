@@ -24,16 +24,19 @@ from tasks.machine.devices import (
     resolve_precision,
     threads_of_a_job,
 )
-from tasks.machine.owned_process import Work, run_owned
+from tasks.machine.owned_process import Work, is_interrupted, run_owned
 from tasks.machine.progress import board, describe
 from tasks.machine.slots import jobs_per_device, slots
 from tasks.runs.cached_state import unchanged
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import has_sha256, key_of
+from tasks.runs.locks import held
+from tasks.runs.places import kept
 from tasks.runs.storage import read_json, write_json
 from tasks.train.records import Features, Job, TrainedJob
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from uuid import UUID
 
     from gridcast.config import Config
@@ -110,7 +113,7 @@ def _plan(
             "config": config.model_dump(mode="json"),
         }
         if run.fresh or _already_trained(job) is None:  # else it is the record of that training
-            write_json(folder / "job.json", spec)
+            write_json(folder / "job.json", kept(spec, run.artifacts))
         jobs.append(job)
     return jobs
 
@@ -179,12 +182,15 @@ def train_model(run: Run, job: Job, tried: dict[str, str] | None = None) -> Trai
     devices = find_devices(run.profile, run.overrides)
     at_once = jobs_per_device(run.config.training, devices)
     leading = leading_devices(devices, split_over=run.config.training.split_over)
-    with slots.held(leading, jobs_per_device=at_once) as device:
-        job = _placed(job, device)
-        _log.info("%s: training on %s, CPU threads: %d", job.name, job.device, job.threads)
-        (Path(job.folder) / "result.json").unlink(missing_ok=True)
-        _run_process([job], limit_seconds=run.config.training.time_limit_seconds)
-    trained = _already_trained(job)
+    with _held(run, job):  # another run may have trained it meanwhile
+        if not run.fresh and (trained := _already_trained(job)) is not None:
+            return unchanged(trained)
+        with slots.held(leading, jobs_per_device=at_once) as device:
+            job = _placed(job, device)
+            _log.info("%s: training on %s, CPU threads: %d", job.name, job.device, job.threads)
+            (Path(job.folder) / "result.json").unlink(missing_ok=True)
+            _run_process([job], limit_seconds=run.config.training.time_limit_seconds)
+        trained = _already_trained(job)
     if trained is None:
         raise TrainingJobError(job.name, reason="it left no whole result", log=_log_of(job))
     return _told(trained)
@@ -196,6 +202,12 @@ def record_jobs(run: Run, failed: dict[str, str]) -> None:
     for reason in failed.values():
         _log.error("%s", reason)
     run.leave("jobs", {"failed_jobs": failed})
+
+
+def _held(run: Run, job: Job) -> AbstractContextManager[None]:
+    """Hold a job's folder: who needs the same job waits, and takes what came of it."""
+    subject = f"job-{Path(job.folder).name}"
+    return held(run.artifacts, subject, is_cancelled=is_interrupted)
 
 
 def _placed(job: Job, device: str) -> Job:

@@ -15,7 +15,8 @@ class Features(Record):
     """The table of features: its file, each region's scale (offset, scale; MW), its windows.
 
     ``imputed_hours`` counts, by region, the steps whose input was filled and not read.
-    ``key`` is the hash of ``parts``: all on which the table depends.
+    ``key`` is the hash of ``parts``: all on which the table depends. Of two tables the one with the
+    higher ``sequence`` is newer.
     """
 
     path: str
@@ -26,6 +27,7 @@ class Features(Record):
     windows: WindowsRecord
     imputed_hours: dict[str, int]
     parts: dict[str, Any]
+    sequence: int = 0
     cached: bool = False
 
 

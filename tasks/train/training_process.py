@@ -12,6 +12,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ from gridcast.training.prediction import plan_scoring, score_planned
 from tasks.machine.devices import devices_beside
 from tasks.machine.owned_process import end_with_owner, leave, tell
 from tasks.runs.keys import file_sha256, require_sha256
+from tasks.runs.locks import held_file
+from tasks.runs.places import artifacts_of, found_path
 from tasks.runs.storage import publishing, read_json, write_json
 from tasks.train.model_file import export_model, importing_export
 
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from gridcast.training.prediction import Scored, ScoringPlan
 
 JOB, RESULT, MODEL, FORECASTS = "job.json", "result.json", "model.pt2", "forecasts.parquet"
+PROCESS_LOCK = "process.lock"
 
 
 def main(folders: list[Path]) -> int:
@@ -49,6 +53,13 @@ def main(folders: list[Path]) -> int:
     Of several jobs one can fail by itself, which a line ``failed`` tells.
     """
     end_with_owner()
+    with ExitStack() as alone:
+        for folder in sorted(folders):  # one whose owner was killed may not have ended yet
+            alone.enter_context(held_file(folder / PROCESS_LOCK, folder.name))
+        return _main(folders)
+
+
+def _main(folders: list[Path]) -> int:
     jobs = [read_json(folder / JOB) for folder in folders]
     known = [job for job in jobs if job is not None]
     if len(known) < len(folders):
@@ -77,7 +88,7 @@ def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
         torch.cuda.set_device(device)
     config = Config.model_validate(job["config"])
     begun = time.perf_counter()
-    data = read_training_data(job, device)
+    data = read_training_data(job, device, artifacts=artifacts_of(folders[0]))
     tell("loaded", seconds=time.perf_counter() - begun)
     names = {(each["cell"], each["seed"]): each["name"] for each in jobs}
     engine = engine_of(config, device, cells={cell for cell, _ in names})
@@ -145,12 +156,15 @@ def finish(
     }
 
 
-def read_training_data(job: dict[str, Any], device: torch.device) -> TrainingData:
+def read_training_data(
+    job: dict[str, Any], device: torch.device, *, artifacts: Path = Path()
+) -> TrainingData:
     """The table of features on the device. Refused if it is not the file that was written."""
     features = job["features"]
-    require_sha256(Path(features["path"]), features["file_sha256"])
+    path = Path(found_path(features["path"], artifacts))
+    require_sha256(path, features["file_sha256"])
     columns = ["region", "part", "is_input", "target", "load_mw", *features["feature_names"]]
-    file = pq.ParquetFile(features["path"], pre_buffer=False)
+    file = pq.ParquetFile(path, pre_buffer=False)
     pieces = (
         file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
     )

@@ -214,7 +214,7 @@ def folder_of(run: Run, name: str) -> Path:
 def opened(run: Run, name: str, devices: Devices) -> Iterator[Study]:
     """Open the study of that name, or begin it; what a killed run left unfinished is tried again.
 
-    The caller holds the lock of the artifacts folder, so nobody else has trials that run.
+    The caller holds the lock of the study, so nobody else has trials that run.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder, tuning = folder_of(run, name), run.config.tuning

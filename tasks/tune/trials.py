@@ -30,6 +30,7 @@ from gridcast.report.study_figure import draw_study
 from tasks.machine.devices import find_devices, leading_devices
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of, require_sha256
+from tasks.runs.locks import held
 from tasks.runs.storage import publishing, read_json, write_bytes, write_json
 from tasks.train.records import TrainedJob
 from tasks.tune.study import Study, Trial, folder_of, opened
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _FORECASTS = "forecasts.parquet"
 _SCORING = "gridcast.evaluation.search"  # of a trial, by what its jobs forecast
 _COMMON = "common.json"  # what all trials of a study have in common
+_SEQUENCE = "sequence"  # of two studies the one with the higher number is newer
 _DOTS_PER_INCH = 110
 _log = logging.getLogger("gridcast.tune")
 
@@ -70,6 +72,7 @@ def require_search(run: Run) -> None:
 def open_study(run: Run, ingestion: Ingestion, jobs: list[Job]) -> Iterator[Study]:
     """The study of these data, settings and space: the one that there is, or a new one.
 
+    One run at a time searches in a study; another one waits, and goes on with what came of it.
     ``jobs`` are those of the settings as they are: what they depend on, all trials depend on.
     """
     found = find_devices(run.profile, run.overrides)
@@ -77,8 +80,8 @@ def open_study(run: Run, ingestion: Ingestion, jobs: list[Job]) -> Iterator[Stud
     devices = replace(found, names=leading)
     parts = _parts(run, jobs)
     name = f"{ingestion.dataset}-{key_of(**parts)[:12]}"
-    _tell_if_new(run, name, ingestion.dataset, parts)
-    with opened(run, name, devices) as study:
+    with held(run.artifacts, f"study-{name}"), opened(run, name, devices) as study:
+        _tell_if_new(run, name, ingestion.dataset, parts)
         counted = sum(each.counts for each in study.records())
         _log.info("Study %s: %d of %d trials so far", name, counted, run.config.tuning.trials)
         yield study
@@ -177,16 +180,20 @@ def _tell_if_new(run: Run, name: str, dataset: str, parts: dict[str, Any]) -> No
     path = folder_of(run, name) / _COMMON
     if path.is_file():
         return
-    others = path.parent.parent.glob(f"{dataset}-*/{_COMMON}")
-    newest = max(others, key=lambda each: each.stat().st_mtime, default=None)
+    others = {
+        each.parent.name: read_json(each) or {}
+        for each in path.parent.parent.glob(f"{dataset}-*/{_COMMON}")
+    }
+    numbers = {other: common.get(_SEQUENCE, 0) for other, common in others.items()}
+    newest = max(sorted(numbers), key=lambda other: numbers[other], default=None)
     if newest is None:
         _log.info("Study %s begins", name)
     else:
-        before = read_json(newest) or {}
+        before = others[newest]
         differs = [part for part, value in parts.items() if before.get(part) != value]
         _log.info("Study %s begins: it is not %s, of which differs: %s",
-                  name, newest.parent.name, ", ".join(differs))  # fmt: skip
-    write_json(path, parts)
+                  name, newest, ", ".join(differs))  # fmt: skip
+    write_json(path, {**parts, _SEQUENCE: 1 + max(numbers.values(), default=0)})
 
 
 def _objective(run: Run, features: Features, trained: Sequence[TrainedJob]) -> float:

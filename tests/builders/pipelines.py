@@ -218,6 +218,11 @@ class PipelineRun:
     def summary(self) -> Summary:
         return Summary.model_validate_json((self.folder / "summary.json").read_bytes())
 
+    def place(self, written: str | None) -> Path:
+        """A path of one of the run's records, on this machine."""
+        assert written
+        return self.artifacts / written
+
 
 def run_flow(
     command: str,

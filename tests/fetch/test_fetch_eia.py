@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from gridcast.errors import EXIT_USAGE, FetchError, LockHeldError, UsageError
+from gridcast.errors import EXIT_USAGE, FetchError, UsageError
 from gridcast.readings.archive_members import MARKER
 from tests.builders.eia_server import KEY, EiaServer, Reply, eia_server, error_body, periods
 from tests.builders.pipelines import (
@@ -322,7 +323,7 @@ def test_a_failed_fetch_leaves_the_file_as_it_was(server: EiaServer, tmp_path: P
     with pytest.raises(FetchError):
         fetch(tmp_path, since=None)
     assert (tmp_path / FILE).read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", FILE, MARKER]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, MARKER]
 
 
 # -- before anything is asked --------------------------------------------------------------------
@@ -389,13 +390,16 @@ def test_a_marker_that_cannot_be_read_is_refused_rather_than_guessed(
         list_sources(tmp_path)
 
 
-def test_two_fetches_into_one_folder_do_not_meet(server: EiaServer, tmp_path: Path) -> None:
-    from tasks.runs.run import held_lock
+def test_two_fetches_into_one_folder_take_turns(server: EiaServer, tmp_path: Path) -> None:
+    from tasks.runs.locks import held_file
 
-    assert server.loads
-    with held_lock(tmp_path), pytest.raises(LockHeldError, match="of its own with --to"):
-        fetch(tmp_path)
-    assert server.asked == []
+    fetching = Thread(target=fetch, args=(tmp_path,))
+    with held_file(tmp_path / ".lock", "the fetch of this test"):
+        fetching.start()
+        time.sleep(0.5)
+        assert server.asked == []
+    fetching.join(300)
+    assert (tmp_path / FILE).is_file()
 
 
 def test_the_key_is_only_sent_over_https_or_to_this_machine(
@@ -487,7 +491,7 @@ def test_what_was_fetched_is_ingested_hour_by_hour_over_the_autumn_change(
     assert result.returncode == 0, result.stderr
     summary = read_json(tmp_path / "a" / "runs" / "latest" / "summary.json")
     assert (summary["data"]["labels"], summary["data"]["source"]) == ("utc", "eia")
-    frame = pd.read_parquet(summary["regions"]["AEP"]["path"])
+    frame = pd.read_parquet(tmp_path / "a" / summary["regions"]["AEP"]["path"])
     wanted = pd.date_range("2025-10-01 04:00", periods=1200, freq="h", tz="UTC")
     assert list(frame["timestamp"]) == list(wanted)
     assert list(frame["load_mw"]) == [14000.0 + i % 24 for i in range(1200)]

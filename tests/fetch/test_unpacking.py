@@ -8,7 +8,6 @@ import io
 import lzma
 import os
 import struct
-import subprocess
 import tarfile
 import time
 import tracemalloc
@@ -24,6 +23,7 @@ from gridcast.errors import EXIT_USAGE, ArchiveRefusedError, UsageError
 from gridcast.readings.archive_members import MARKER, Member, plan_unpacking
 from tasks.fetch.marker import Origin, read_origin, write_origin
 from tasks.fetch.unpacking import _copy, check_archive, is_archive, unpack_archive
+from tasks.runs.storage import temporary_beside
 from tests.builders.archives import add, make_archive
 from tests.builders.values import make_config, make_csv
 
@@ -97,16 +97,15 @@ def test_a_folder_that_holds_something_is_never_unpacked_into(tmp_path: Path) ->
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_works_on_is_not(
     tmp_path: Path,
 ) -> None:
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    dead, living = (tmp_path / f".to.{pid}.gridcast-tmp" for pid in (ended.pid, os.getppid()))
-    for stage in (dead, living):
-        stage.mkdir()
-        (stage / "AEP_hourly.csv").write_bytes(b"half")
+    dead = tmp_path / ".to.0123abcd.gridcast-tmp"
+    dead.mkdir()
+    (dead / "AEP_hourly.csv").write_bytes(b"half")
     archive = make_archive(tmp_path / "x.zip", {"AEP_hourly.csv": CSV})
-    unpack_archive(archive, tmp_path / "to", limits=LIMITS)
-    assert not dead.exists()
-    assert living.exists()
+    with temporary_beside(tmp_path / "to") as living:
+        living.mkdir()
+        unpack_archive(archive, tmp_path / "to", limits=LIMITS)
+        assert not dead.exists()
+        assert living.exists()
 
 
 # -- names and kinds (case 14) -------------------------------------------------------------------

@@ -12,8 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from filelock import FileLock
 
+from tasks.runs.run import open_run
 from tests.builders.archives import make_archive
 from tests.builders.pipelines import ROOT, gridcast, on_a_server, read_json, settings
 
@@ -67,7 +67,7 @@ def test_help_of_fetch_shows_examples(source: str) -> None:
 def test_help_lists_all_commands_and_the_exit_statuses() -> None:
     shown = help_of().shown
     assert all(re.search(rf"\b{command}\b", shown) for command in COMMANDS)
-    assert all(status in shown for status in ("0 all done", "1 part", "2 wrong", "75 another"))
+    assert all(status in shown for status in ("0 all done", "1 part", "2 wrong", "75 others"))
 
 
 def test_no_arguments_show_the_help() -> None:
@@ -237,18 +237,16 @@ def test_artifacts_on_a_disk_that_is_nearly_full_are_refused_within_5_seconds(
     assert re.search(r"found 2\d MB free on its disk, expected at least \d+ MB", line)
 
 
-def test_artifacts_that_another_run_holds_give_status_75_naming_the_lock(tmp_path: Path) -> None:
+def test_pruning_while_a_run_lives_gives_status_75_naming_the_run(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / REGION_FILE).write_text("Datetime,AEP_MW\n", encoding="utf-8")
-    artifacts = tmp_path / "artifacts"
-    artifacts.mkdir()
-    with FileLock(artifacts / ".lock"):
-        begun = time.monotonic()
-        result = gridcast("ingest", "--data", tmp_path / "data", "--artifacts", artifacts)
-        assert time.monotonic() - begun < 5
+    run = open_run("prepare-data", data=None, artifacts=str(tmp_path), profile="base",
+                   overrides=None, fresh=False, run_id=None)  # fmt: skip
+    with run as living:
+        result = gridcast("snapshots", "prune", "--artifacts", tmp_path)
+        assert gridcast("snapshots", "prune", "--dry-run", "--artifacts", tmp_path).returncode == 0
     assert result.returncode == 75, result.stderr
-    assert str(artifacts / ".lock") in result.stderr
-    assert [path.name for path in artifacts.iterdir()] == [".lock"]
+    assert f"{tmp_path / 'runs'}: found at work: {living.run_id}" in result.stderr
+    assert gridcast("snapshots", "prune", "--artifacts", tmp_path).returncode == 0
 
 
 # -- synthesize ----------------------------------------------------------------------------------

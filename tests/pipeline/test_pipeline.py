@@ -141,17 +141,18 @@ def test_the_summary_has_naive_forecasts_windows_and_seconds() -> None:
 def test_report_and_data_docs_are_there() -> None:
     summary = first_run().summary
     assert summary.report is not None
-    report = Path(summary.report).read_text(encoding="utf-8")
+    report = first_run().place(summary.report).read_text(encoding="utf-8")
     assert all(job in report for job in JOBS)
     assert summary.data_docs is not None
-    assert Path(summary.data_docs).is_file()
-    assert len(list(Path(summary.data_docs).parent.rglob("*.html"))) > NUM_REGIONS
+    pages = first_run().place(summary.data_docs)
+    assert pages.is_file()
+    assert len(list(pages.parent.rglob("*.html"))) > NUM_REGIONS
 
 
 def test_the_data_report_has_every_region_and_a_short_form_on_prefects_pages() -> None:
     run = first_run()
     assert run.summary.data_report is not None
-    page = Path(run.summary.data_report).read_text(encoding="utf-8")
+    page = run.place(run.summary.data_report).read_text(encoding="utf-8")
     assert all(f"<h3>{region}<span>" in page for region in run.summary.regions)
     (database,) = (run.artifacts / "prefect").glob("*.db")
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
@@ -346,7 +347,7 @@ def test_a_second_run_ingests_and_trains_nothing_and_tells_the_same_figures(
 def test_a_second_run_leaves_the_data_report_as_it_was(second_run: PipelineRun) -> None:
     first, second = first_run().summary, second_run.summary
     assert second.data_report == first.data_report
-    page = Path(second.data_report or "").read_text(encoding="utf-8")
+    page = second_run.place(second.data_report).read_text(encoding="utf-8")
     assert first.run_id in page
     assert second.run_id not in page
 
@@ -455,17 +456,21 @@ def snapshot_of(run: PipelineRun) -> Snapshot:
 
 def test_the_data_report_begins_with_the_refused_regions(faulty_run: PipelineRun) -> None:
     summary = faulty_run.summary
-    page = Path(summary.data_report or "").read_text(encoding="utf-8")
+    page = faulty_run.place(summary.data_report).read_text(encoding="utf-8")
     assert "Refused: DAYTON, DEOK, DOM, DUQ" in page
     assert page.index("Refused: DAYTON") < page.index("<h2>Coverage</h2>")
-    assert f"Data:      {summary.data_report}" in faulty_run.result.stdout.splitlines()
+    assert (
+        f"Data:      {faulty_run.place(summary.data_report)}"
+        in faulty_run.result.stdout.splitlines()
+    )
 
 
 def test_what_was_published_of_a_refused_region_stays_as_it_was(faulty_run: PipelineRun) -> None:
     before = sha256_by_file(first_run().artifacts / "data")
     after = sha256_by_file(faulty_run.artifacts / "data")
     changed = {name for name, sha in before.items() if after.get(name) != sha}
-    assert changed == {f"{small_data().name}.json"}  # the pointer
+    newest = {f"newest/{region}.json" for region in ("COMED", "PJME")}
+    assert changed == {f"{small_data().name}.json", *newest}  # the pointer
     old, new = snapshot_of(first_run()), snapshot_of(faulty_run)
     assert new.parent == old.id
     for region in ("DAYTON", "DEOK", "DOM", "DUQ"):
@@ -492,7 +497,7 @@ def test_the_other_regions_are_published_and_nothing_half_written_is_left(
     regions = faulty_run.summary.regions
     published = {name for name, region in regions.items() if region.status == "published"}
     assert len(published) == NUM_REGIONS - 4
-    assert all(Path(regions[name].path).is_file() for name in published)
+    assert all(faulty_run.place(regions[name].path).is_file() for name in published)
     assert temporary_files(faulty_run.artifacts) == []
 
 

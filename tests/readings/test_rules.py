@@ -78,7 +78,7 @@ def test_dropouts_are_published_flagged_counted_and_set_aside_with_time_and_rule
 
 
 def test_a_flagged_reading_is_still_readable_as_it_was_read(first: PipelineRun) -> None:
-    published = pd.read_parquet(first.summary.regions["DROPOUTS"].path)
+    published = pd.read_parquet(first.place(first.summary.regions["DROPOUTS"].path))
     flagged = published[published["flag"] != ""]
     assert flagged["load_mw"].tolist() == list(WRONG.values())
 

@@ -1,8 +1,11 @@
-"""A run's folder, lock and summary, without Prefect."""
+"""A run's folder, life, order and summary, without Prefect."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from asyncio import CancelledError
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +14,10 @@ import pytest
 
 from gridcast.errors import LockHeldError, PartialFailureError, UsageError
 from tasks.runs.killed_runs import REASON
-from tasks.runs.run import Run, interruption_of, open_run, read_summary
+from tasks.runs.lives import living_runs, no_run_alive, oldest_first
+from tasks.runs.run import Run, interruption_of, open_run, opened_runs, read_summary
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def opened(artifacts: Path, run_id: str | None = None) -> AbstractContextManager[Run]:
@@ -53,11 +59,82 @@ def test_an_error_and_an_interruption_are_in_the_summary_and_go_on(tmp_path: Pat
     assert "interrupted" in reason
 
 
-def test_a_second_run_on_the_same_folder_is_refused_while_the_first_goes_on(tmp_path: Path) -> None:
-    with opened(tmp_path), pytest.raises(LockHeldError), opened(tmp_path):
+def test_two_runs_work_on_a_folder_at_once_and_the_one_opened_last_is_the_latest(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path) as first:
+        with opened(tmp_path) as second:
+            assert living_runs(tmp_path / "runs") == [first.folder, second.folder]
+        assert living_runs(tmp_path / "runs") == [first.folder]
+        assert not first.summary_path.exists()
+    assert read_summary(first.summary_path).status == "completed"
+    assert (tmp_path / "runs" / "latest").resolve() == second.folder
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_clock_that_was_set_back_makes_no_run_older(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = iter(["20300101T000000Z-aaaa", "20200101T000000Z-bbbb", "20100101T000000Z-cccc"])
+    monkeypatch.setattr("tasks.runs.run._new_run_id", lambda: next(ids))
+    for _ in range(3):
+        with opened(tmp_path):
+            pass
+    assert (tmp_path / "runs" / "latest").resolve().name == "20100101T000000Z-cccc"
+    newest_last = [folder.name[:4] for folder in oldest_first(tmp_path / "runs")]
+    assert newest_last == ["2030", "2020", "2010"]
+
+
+def test_runs_keep_their_order_in_a_copy_with_other_file_times(tmp_path: Path) -> None:
+    for _ in range(3):
+        with opened(tmp_path / "a"):
+            pass
+    shutil.copytree(tmp_path / "a", tmp_path / "b", symlinks=True, copy_function=shutil.copyfile)
+    for age, folder in enumerate(oldest_first(tmp_path / "b" / "runs")):
+        os.utime(folder / "opened.json", (1000 - age, 1000 - age))
+    with opened(tmp_path / "b") as fourth:
         pass
+    own, copied = (
+        [folder.name for folder in oldest_first(tmp_path / each / "runs")] for each in "ab"
+    )
+    assert copied == [*own, fourth.run_id]
+    assert (tmp_path / "b" / "runs" / "latest").resolve() == fourth.folder
+
+
+def test_a_run_that_lives_is_not_closed_by_another_and_one_that_was_killed_is(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys, time; from tests.runs.test_runs import opened; from pathlib import Path\n"
+        "with opened(Path(sys.argv[1])):\n    print('open', flush=True); time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        with opened(tmp_path) as second:
+            (first,) = [each for each in living_runs(tmp_path / "runs") if each != second.folder]
+        assert not (first / "summary.json").exists()
+        with pytest.raises(LockHeldError, match=first.name), no_run_alive(tmp_path):
+            pass
+        process.kill()
     with opened(tmp_path):
         pass
+    assert read_summary(first / "summary.json").errors == [REASON]
+    with no_run_alive(tmp_path):
+        pass
+
+
+def test_a_run_keeps_paths_below_the_artifacts_as_seen_from_there(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        run.leave("part", {"own": str(tmp_path / "features" / "a.parquet"), "data": "/srv/csv"})
+        assert run.find("part") == {"own": "features/a.parquet", "data": "/srv/csv"}
+
+
+def test_a_command_hears_of_its_own_runs_alone(tmp_path: Path) -> None:
+    with opened(tmp_path), opened_runs() as own, opened(tmp_path) as second:
+        pass
+    assert own == [second]
 
 
 def test_a_flow_takes_part_in_the_run_it_is_given_without_a_summary_of_its_own(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +16,6 @@ from gridcast.errors import EXIT_USAGE, IntegrityError, UsageError
 from tasks.runs.keys import has_sha256, key_of, require_sha256, sha256_of
 from tasks.runs.storage import (
     check_folder,
-    keep_newest,
     publishing,
     read_json,
     remove_leftovers,
@@ -81,16 +83,49 @@ def test_a_reader_with_the_old_file_open_reads_it_to_its_end(tmp_path: Path) -> 
     assert path.read_bytes() == b"new"
 
 
-def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path: Path) -> None:
+_KILLED_WHILE_IT_WRITES = """
+import os, signal, sys
+from pathlib import Path
+from tasks.runs.storage import publishing
+with publishing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "data" / "AEP.parquet"
     write_bytes(path, b"whole")
-    with publishing(path) as temporary:
-        temporary.write_bytes(b"whole")
-        left = temporary.with_name(temporary.name.replace(str(os.getpid()), "1"))
-        left.write_bytes(b"half")
     (tmp_path / ".hidden").write_bytes(b"mine")
+    killed = subprocess.run([sys.executable, "-c", _KILLED_WHILE_IT_WRITES, path], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(names(tmp_path)) == 5  # what it wrote, and its lock
     remove_leftovers(tmp_path)
     assert names(tmp_path) == [".hidden", "AEP.parquet", "data"]
+    assert path.read_bytes() == b"whole"
+
+
+def test_what_a_living_process_writes_is_no_leftover(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "AEP.parquet"
+    with publishing(path) as temporary:
+        temporary.write_bytes(b"half of the")
+        _remove_leftovers_elsewhere(tmp_path)
+        temporary.write_bytes(b"whole")
+    assert path.read_bytes() == b"whole"
+    assert names(tmp_path) == ["AEP.parquet", "data"]
+
+
+def test_leftovers_of_an_earlier_version_are_removed(tmp_path: Path) -> None:
+    (tmp_path / f".AEP.parquet.{os.getpid()}.gridcast-tmp").write_bytes(b"half")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == []
+
+
+def _remove_leftovers_elsewhere(folder: Path) -> None:
+    code = "import sys, pathlib; from tasks.runs.storage import remove_leftovers as r; "
+    subprocess.run(
+        [sys.executable, "-c", f"{code}r(pathlib.Path(sys.argv[1]))", folder], check=True
+    )
 
 
 # -- JSON ----------------------------------------------------------------------------------------
@@ -152,17 +187,6 @@ def test_a_key_depends_on_names_and_values_and_not_on_their_order() -> None:
     assert key == key_of(b={"y": None, "x": [1, 2]}, a=1)
     others = [key_of(a=2, b={}), key_of(a="1", b={}), key_of(b=1, a={}), key_of(a=1), key_of()]
     assert len({key, *others}) == 6
-
-
-def test_storage_keeps_the_newest_files(tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in "abcd"]
-    for age, path in enumerate(paths):
-        path.touch()
-        os.utime(path, (1000 - age, 1000 - age))
-    keep_newest(paths, num=2)
-    assert names(tmp_path) == ["a", "b"]
-    keep_newest(paths[:2], num=5)
-    assert names(tmp_path) == ["a", "b"]
 
 
 # -- the artifacts folder ------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def test_terminal_and_report_name_the_mean_the_baseline_and_the_choice() -> None
     summary, shown = done().summary, done().shown
     assert f"The validation part prefers {summary.preferred} (sMAPE" in shown
     assert "mean-seed0" in shown
-    page = Path(summary.report or "").read_text(encoding="utf-8")
+    page = (done().artifacts / (summary.report or "")).read_text(encoding="utf-8")
     assert "Mean, validation" in page
     assert ">mean of seed 0</th>" in page
     assert ">linear</th>" in page
@@ -177,7 +177,8 @@ def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, BaselineJob]:
     from tasks.train.records import Features
 
     path = next((done().artifacts / "features").glob("*.json"))
-    features = Features.model_validate(read_json(path))
+    table = {"path": str(path.with_suffix(".parquet"))}
+    features = Features.model_validate(read_json(path) | table)
     wanted = (*WANTED, "baselines.fitted=[linear]", "training.threads=null", *overrides)
     config = Config.load(overrides=wanted)
     run = Run("", "", done().artifacts, None, "base", wanted, config, fresh=False)

@@ -66,7 +66,9 @@ def job_folder(tmp_path: Path) -> Path:
     (source,) = (first_run().artifacts / "jobs").glob("gru-seed0-*/job.json")
     folder = tmp_path / "job"
     folder.mkdir()
-    shutil.copy(source, folder)
+    job = read_json(source)
+    job["features"]["path"] = str(first_run().artifacts / job["features"]["path"])
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     return folder
 
 

@@ -60,7 +60,11 @@ class Search:
         jobs = {path: read_json(path.with_name("job.json")) for path in results}
         return [
             TrainedJob.model_validate(
-                read_json(path) | {"job": {name: job[name] for name in Job.model_fields}}
+                read_json(path)
+                | {
+                    "job": {name: job[name] for name in Job.model_fields}
+                    | {"folder": str(path.parent)}
+                }
             )
             for path, job in jobs.items()
             if "test" not in job["scored"]
@@ -103,7 +107,9 @@ def test_no_trial_forecasts_a_label_of_the_test_part(searched: Search) -> None:
     for trained in searched.jobs():
         assert set(trained.files) == {"forecasts.parquet"}
         spec = read_json(trained.file("job.json"))
-        part_T = pd.read_parquet(spec["features"]["path"], columns=["part"])["part"].to_numpy()
+        part_T = pd.read_parquet(searched.run.place(spec["features"]["path"]), columns=["part"])[
+            "part"
+        ].to_numpy()
         forecasts = pd.read_parquet(trained.file("forecasts.parquet"))
         assert set(forecasts["part"]) == {"validation"}
         assert set(part_T[forecasts["step"]]) == {VALIDATION}
@@ -127,7 +133,7 @@ def test_the_best_trial_is_shown_first_with_the_command_that_runs_it(searched: S
     assert best.validation_smape == min(
         each.validation_smape for each in study.trials if each.validation_smape is not None
     )
-    assert f"gridcast run --profile {study.profile}" in shown
+    assert f"gridcast run --profile {searched.run.place(study.profile)}" in shown
     first = next(line for line in shown.splitlines() if f"{best.validation_smape:.3f}" in line)
     assert first.split()[0] == str(best.number)
     assert shown.splitlines()[-1] == str(searched.run.folder / "summary.json")
@@ -135,8 +141,10 @@ def test_the_best_trial_is_shown_first_with_the_command_that_runs_it(searched: S
 
 def test_the_study_leaves_a_picture_and_its_own_database(searched: Search) -> None:
     study = searched.study
-    assert Path(study.picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    with sqlite3.connect(f"file:{study.folder}/study.db?mode=ro", uri=True) as connection:
+    assert searched.run.place(study.picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    with sqlite3.connect(
+        f"file:{searched.run.place(study.folder)}/study.db?mode=ro", uri=True
+    ) as connection:
         assert connection.execute("SELECT study_name FROM studies").fetchall() == [(study.name,)]
 
 
@@ -144,7 +152,8 @@ def test_the_best_settings_are_a_profile_that_says_where_it_comes_from_and_runs(
     searched: Search,
 ) -> None:
     study = searched.study
-    text = Path(study.profile).read_text(encoding="utf-8")
+    profile = str(searched.run.place(study.profile))
+    text = Path(profile).read_text(encoding="utf-8")
     best = best_of(study.trials)
     assert best is not None
     for fact in (
@@ -154,12 +163,12 @@ def test_the_best_settings_are_a_profile_that_says_where_it_comes_from_and_runs(
         "cpu",
     ):
         assert fact in text
-    config = Config.load(study.profile, device_type="cuda")
+    config = Config.load(profile, device_type="cuda")
     assert config.training.learning_rate == best.settings["training.learning_rate"]
     assert config.windows.lookback == best.settings["windows.lookback"]
     assert yaml.safe_load(text)["model"]["cells"] == ["gru"]
     run = run_flow(
-        "train", small_data(), searched.run.artifacts, "--profile", study.profile,
+        "train", small_data(), searched.run.artifacts, "--profile", profile,
         environment=on_a_server(),
     )  # fmt: skip
     assert run.result.returncode == 0, run.result.stderr
@@ -171,14 +180,13 @@ def test_the_best_settings_are_a_profile_that_says_where_it_comes_from_and_runs(
 def test_tables_that_trials_read_stay_when_others_are_made(
     searched: Search, tmp_path: Path
 ) -> None:
-    regions = searched.run.summary.regions
+    found = searched.run.summary.regions["FE"]
+    region = found.model_copy(update={"path": str(searched.run.place(found.path))})
     run = Run(run_id="r", flow="tune-models", artifacts=tmp_path, data=None, profile="base",
               overrides=(), config=Config.load(), fresh=False)  # fmt: skip
     made: list[str] = []
     for lookback in (60, 61, 62, 63, 64, 65):
         config = run.config.with_values({"windows.lookback": lookback}, where="trial")
-        features = make_features.fn(
-            replace(run, config=config), {"FE": regions["FE"]}, in_use=made[:1]
-        )
+        features = make_features.fn(replace(run, config=config), {"FE": region}, in_use=made[:1])
         made.append(features.path)
     assert [Path(path).is_file() for path in made] == [True, False, True, True, True, True]

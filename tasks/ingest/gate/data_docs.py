@@ -24,8 +24,10 @@ from jinja2 import BaseLoader, ChoiceLoader, DictLoader
 
 from tasks.ingest.gate.ge_private import configurations_kept
 from tasks.runs.import_closure import code_sha256
+from tasks.runs.locks import held
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import pandas as pd
@@ -38,17 +40,25 @@ class DataDocs:
     """The Data Docs, for people: a page a region with its last validation, of whichever run.
 
     ``folder/gx`` holds each region's suite and last result, so that a region that is not validated
-    again keeps its page and nothing piles up; ``folder/site`` holds the pages. One object a run.
+    again keeps its page and nothing piles up; ``folder/site`` holds the pages. One object a run;
+    runs that validate at the same time share the folder, and take turns to write there.
 
     Raises:
         OSError: ``folder`` can't be written.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._site = folder.resolve() / "site"
         self._store = folder / "gx"
-        _make_sound(self._store)
-        self._context = gx.get_context(mode="file", project_root_dir=folder)
+        with self._alone():
+            _make_sound(self._store)
+            self._context = gx.get_context(mode="file", project_root_dir=folder)
+            self._configure()
+        self._lock = Lock()  # one asset holds one frame at a time
+        self._run_id = RunIdentifier(run_time=datetime.now(UTC))
+
+    def _configure(self) -> None:
         variables = self._context.variables
         variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
         variables.analytics_enabled = False
@@ -56,8 +66,10 @@ class DataDocs:
         source = self._context.data_sources.add_or_update_pandas("regions")
         asset = source.add_dataframe_asset("hourly_load")  # one for all: each costs 0.2 s
         self._batches = asset.add_batch_definition_whole_dataframe("whole")
-        self._lock = Lock()  # one asset holds one frame at a time
-        self._run_id = RunIdentifier(run_time=datetime.now(UTC))
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """What is on the disk belongs to one process at a time."""
+        return held(self._folder.parent, self._folder.name)
 
     def validate(
         self, frame: pd.DataFrame, suite: gx.ExpectationSuite
@@ -68,13 +80,15 @@ class DataDocs:
         evaluation. Which rows fail is only asked where one does, for the same reason.
         """
         with self._lock:
-            (self._store / "expectations" / f"{suite.name}.json").unlink(missing_ok=True)
-            suite = self._context.suites.add(suite)
+            with self._alone():
+                (self._store / "expectations" / f"{suite.name}.json").unlink(missing_ok=True)
+                suite = self._context.suites.add(suite)
             result = self._evaluate(frame, suite, result_format="BASIC")
             if not result.success:
                 # Not unexpected_index_column_names: thirty times slower where many rows fail.
                 result = self._evaluate(frame, suite, result_format="COMPLETE")
-            self._keep(result, suite)
+            with self._alone():
+                self._keep(result, suite)
             return result
 
     def _evaluate(
@@ -105,8 +119,9 @@ class DataDocs:
 
     def build(self) -> Path:
         """Write the site and return its ``index.html``; call it once, after the last region."""
-        _remove(self._site)
-        self._context.build_data_docs()
+        with self._alone():
+            _remove(self._site)
+            self._context.build_data_docs()
         return self._site / "index.html"
 
 

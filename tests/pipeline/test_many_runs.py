@@ -1,0 +1,318 @@
+"""Several runs in one artifacts folder, killed ones, and a folder that is copied or moved."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+import pytest
+
+from gridcast.summary import Summary
+from tests.builders.pipelines import (
+    GRIDCAST,
+    SMALL_MODEL,
+    Command,
+    PipelineRun,
+    command_of,
+    copy_artifacts,
+    first_run,
+    gridcast,
+    kill_tree,
+    on_a_server,
+    read_json,
+    run_flow,
+    settings,
+    sha256_by_file,
+    small_data,
+    started,
+    temporary_files,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+PATIENCE = 300  # s, for whatever a loaded machine takes
+# Trains for as long as a test needs to kill it, were it not killed.
+LONG = ("training.passes=100000",)
+
+
+@pytest.fixture(scope="module")
+def few_regions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three regions: what is tested here does not grow with them."""
+    folder = tmp_path_factory.mktemp("many") / "load"
+    folder.mkdir()
+    for path in sorted(small_data().glob("*_hourly.csv"))[:3]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def summaries(artifacts: Path) -> list[Summary]:
+    """Of all runs, the oldest first."""
+    paths = (artifacts / "runs").glob("*Z-*/summary.json")
+    found = {path: Summary.model_validate_json(path.read_bytes()) for path in paths}
+    return [found[path] for path in sorted(found, key=number_of)]
+
+
+def number_of(summary: Path) -> int:
+    return int(read_json(summary.with_name("opened.json"))["sequence"])
+
+
+def trained_by_whom(artifacts: Path) -> Counter[str]:
+    """How many runs say of a model that they trained it."""
+    return Counter(
+        name
+        for summary in summaries(artifacts)
+        for name, model in summary.models.items()
+        if not model.cached
+    )
+
+
+def training_processes(parent: psutil.Process) -> list[psutil.Process]:
+    try:
+        children = parent.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return [each for each in children if "tasks.train.training_process" in command_of(each)]
+
+
+def num_mlflow_runs(artifacts: Path) -> Counter[str]:
+    with sqlite3.connect(artifacts / "mlflow" / "mlflow.db") as database:
+        return Counter(status for (status,) in database.execute("SELECT status FROM runs"))
+
+
+# -- at once -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def at_once(few_regions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Artifacts of two runs and an ingestion that were started together in an empty folder."""
+    artifacts = tmp_path_factory.mktemp("at-once") / "artifacts"
+    where: Command = ("--data", few_regions, "--artifacts", artifacts)
+    commands: list[Command] = [
+        (GRIDCAST, "run", *where, *settings(*SMALL_MODEL)),
+        (GRIDCAST, "run", *where, *settings(*SMALL_MODEL)),
+        (GRIDCAST, "ingest", *where),
+    ]
+    with ExitStack() as running:
+        logs = [artifacts.with_name(f"log{number}.txt") for number in range(3)]
+        processes = [
+            running.enter_context(started(*command, log=log))
+            for command, log in zip(commands, logs, strict=True)
+        ]
+        codes = [process.wait(2 * PATIENCE) for process in processes]
+    assert codes == [0, 0, 0], "\n".join(log.read_text("utf-8") for log in logs)
+    return artifacts
+
+
+def test_two_runs_and_an_ingestion_at_once_all_end_well(at_once: Path) -> None:
+    assert [each.status for each in summaries(at_once)] == ["completed"] * 3
+    flows = sorted(each.flow for each in summaries(at_once))
+    assert flows == ["prepare-data", "run-pipeline", "run-pipeline"]
+    assert temporary_files(at_once) == []
+    assert list(at_once.rglob("*.lock")) == []
+
+
+def test_runs_at_once_train_each_job_once_and_tell_the_same_scores(at_once: Path) -> None:
+    assert trained_by_whom(at_once) == {"gru-seed0": 1, "lstm-seed0": 1}
+    assert len(list((at_once / "jobs").iterdir())) == 2
+    first, second = (each for each in summaries(at_once) if each.models)
+    for name, model in first.models.items():
+        assert second.models[name].smape == model.smape
+        assert second.models[name].weights_sha256 == model.weights_sha256
+
+
+def test_runs_at_once_publish_once_and_read_each_region_into_one_table(at_once: Path) -> None:
+    assert len({each.snapshot for each in summaries(at_once)}) == 1
+    manifests = [p for p in (at_once / "data" / "snapshots").iterdir() if "changes" not in p.name]
+    assert len(manifests) == 1
+    assert read_json(at_once / "data" / "load.json")["sequence"] == 1
+    assert len(list((at_once / "data" / "objects").iterdir())) == 3
+
+
+def test_runs_at_once_log_each_model_once(at_once: Path) -> None:
+    assert num_mlflow_runs(at_once) == {"FINISHED": 2}
+    ids = {
+        (name, model.mlflow_run_id)
+        for each in summaries(at_once)
+        for name, model in each.models.items()
+    }
+    assert len(ids) == 2
+
+
+def test_what_runs_at_once_left_passes_its_audit(at_once: Path) -> None:
+    for each in summaries(at_once):
+        if each.models:
+            result = gridcast("verify", each.run_id, "--artifacts", at_once, timeout=PATIENCE)
+            assert result.returncode == 0, result.stdout + result.stderr
+
+
+# -- killed --------------------------------------------------------------------------------------
+
+
+def begin(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> psutil.Popen:
+    """A run that trains for a long time."""
+    where: Command = ("--data", data, "--artifacts", artifacts)
+    command: Command = (GRIDCAST, "run", *where, *settings(*SMALL_MODEL, *LONG))
+    return stack.enter_context(started(*command, log=log, environment=on_a_server()))
+
+
+def begin_training(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> psutil.Popen:
+    """Such a run, from when its models train on."""
+    process = begin(data, artifacts, log, stack)
+
+    def trains() -> list[psutil.Process]:
+        assert process.poll() is None, log.read_text("utf-8")
+        return training_processes(process)
+
+    wait_for("a training", trains, seconds=PATIENCE)
+    return process
+
+
+def test_who_waits_for_a_job_whose_trainer_is_killed_trains_it(
+    few_regions: Path, tmp_path: Path
+) -> None:
+    artifacts, log = tmp_path / "artifacts", tmp_path / "second.txt"
+    with ExitStack() as stack:
+        first = begin_training(few_regions, artifacts, tmp_path / "first.txt", stack)
+        second = begin(few_regions, artifacts, log, stack)
+        waits = "Waiting for job-gru-seed0"
+        wait_for("the second to wait", lambda: waits in log.read_text("utf-8"), seconds=PATIENCE)
+        assert training_processes(second) == []
+        kill_tree(first)
+        wait_for("it to take over", lambda: training_processes(second), seconds=PATIENCE)
+        assert second.poll() is None
+        os.killpg(second.pid, signal.SIGINT)
+        wait_for("its end", lambda: second.poll() is not None, seconds=PATIENCE)
+    assert temporary_files(artifacts / "runs") == []
+
+
+class Killed(NamedTuple):
+    """Artifacts of a run that was killed between two jobs, and of the next one."""
+
+    artifacts: Path
+    done: list[str]  # jobs of the first run
+
+
+@pytest.fixture(scope="module")
+def killed(few_regions: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    folder = tmp_path_factory.mktemp("killed")
+    artifacts, log = folder / "artifacts", folder / "first.txt"
+    arguments = settings(*SMALL_MODEL, "training.jobs_per_device=1")
+    where: Command = ("--data", few_regions, "--artifacts", artifacts)
+    command: Command = (GRIDCAST, "run", *where, *arguments)
+    with started(*command, log=log, environment=on_a_server()) as process:
+
+        def results() -> list[Path]:
+            assert process.poll() is None, log.read_text("utf-8")
+            return list((artifacts / "jobs").glob("*/result.json"))
+
+        wait_for("the first job", results, seconds=PATIENCE)
+        kill_tree(process)
+    done = [path.parent.name.rpartition("-")[0] for path in artifacts.glob("jobs/*/result.json")]
+    assert summaries(artifacts) == []
+    again = run_flow(
+        "run", few_regions, artifacts, *arguments, timeout=PATIENCE, environment=on_a_server()
+    )
+    assert again.result.returncode == 0, again.result.stderr
+    return Killed(artifacts, done)
+
+
+def test_a_run_that_was_killed_is_ended_by_the_next_one(killed: Killed) -> None:
+    first, again = summaries(killed.artifacts)
+    assert (first.status, first.exit_code) == ("failed", 1)
+    assert again.status == "completed"
+    assert (killed.artifacts / "runs" / "latest").resolve().name == again.run_id
+    assert list(killed.artifacts.rglob("*.gridcast-tmp*")) == []
+
+
+def test_after_a_kill_finished_regions_and_jobs_are_not_done_again(killed: Killed) -> None:
+    _, again = summaries(killed.artifacts)
+    assert all(region.cached for region in again.regions.values())
+    assert {name for name, model in again.models.items() if model.cached} == set(killed.done)
+    assert read_json(killed.artifacts / "data" / "load.json")["sequence"] == 1
+    assert num_mlflow_runs(killed.artifacts) == {"FINISHED": 2}
+
+
+# -- copied and moved ----------------------------------------------------------------------------
+
+
+def copied(destination: Path) -> Path:
+    """As `cp -r`: other file times, the oldest for what was made last."""
+    artifacts = copy_artifacts(destination)
+    for age, path in enumerate(newest_last(artifacts)):
+        os.utime(path, (10**9 - age, 10**9 - age), follow_symlinks=False)
+    return artifacts
+
+
+def newest_last(folder: Path) -> Iterable[Path]:
+    return sorted(folder.rglob("*"), key=lambda path: path.lstat().st_mtime_ns)
+
+
+@pytest.mark.parametrize("is_moved", [False, True], ids=["copied", "moved"])
+def test_a_folder_elsewhere_goes_on_with_everything_cached(
+    tmp_path: Path, *, is_moved: bool
+) -> None:
+    original = copied(tmp_path / "original")
+    # MLflow's database leads to where the first run was; after this one it leads here.
+    first = again_in(original)
+    elsewhere, before = tmp_path / "elsewhere" / "artifacts", sha256_by_file(original)
+    elsewhere.parent.mkdir()
+    if is_moved:
+        original.rename(elsewhere)
+    else:
+        shutil.copytree(original, elsewhere, symlinks=True, copy_function=shutil.copyfile)
+    second = again_in(elsewhere)
+    for run in (first, second):
+        assert run.result.returncode == 0, run.result.stderr
+        assert all(region.cached for region in run.summary.regions.values())
+        assert all(model.cached for model in run.summary.models.values())
+    assert second.summary.snapshot == first.summary.snapshot
+    ids = [[m.mlflow_run_id for m in run.summary.models.values()] for run in (first, second)]
+    assert ids[0] == ids[1]
+    assert num_mlflow_runs(elsewhere) == {"FINISHED": 2}
+    if is_moved:
+        assert not original.exists()
+    else:
+        assert sha256_by_file(original) == before
+    result = gridcast("verify", "latest", "--artifacts", elsewhere, timeout=PATIENCE)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_new_model_in_a_copy_is_kept_in_the_copy_alone(tmp_path: Path) -> None:
+    original = copied(tmp_path / "original")
+    again_in(original)
+    copy = Path(shutil.copytree(original, tmp_path / "copy", symlinks=True))
+    before = sha256_by_file(original)
+    run = again_in(copy, "training.seeds=[1]", "model.cells=[gru]")
+    assert run.result.returncode == 0, run.result.stderr
+    assert sha256_by_file(original) == before
+    (model,) = run.summary.models.values()
+    assert list((copy / "mlflow" / "artifacts").rglob("model.pt2"))
+    result = gridcast("verify", str(model.mlflow_run_id), "--artifacts", copy, timeout=PATIENCE)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_no_record_has_the_place_of_the_artifacts_in_it(tmp_path: Path) -> None:
+    artifacts = copied(tmp_path / "original")
+    again_in(artifacts)
+    records = [path for path in artifacts.rglob("*.json") if "gx" not in path.parts]
+    texts = {path: path.read_text("utf-8") for path in records if not path.is_symlink()}
+    places = (str(artifacts), str(first_run().artifacts))
+    assert [path for path, text in texts.items() if any(place in text for place in places)] == []
+
+
+def again_in(artifacts: Path, *more: str) -> PipelineRun:
+    arguments = settings(*SMALL_MODEL, *more)
+    return run_flow(
+        "run", small_data(), artifacts, *arguments, timeout=PATIENCE, environment=on_a_server()
+    )
