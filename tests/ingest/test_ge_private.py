@@ -5,9 +5,8 @@ from __future__ import annotations
 import tomllib
 from importlib.metadata import version
 
-import great_expectations as gx
-import great_expectations.expectations
 import pytest
+from great_expectations.expectations.core import ExpectColumnValuesToNotBeNull
 from great_expectations.expectations.expectation import Expectation
 from packaging.requirements import Requirement
 
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.slow  # GE takes seconds to import
 
 
 def make_expectation() -> Expectation:
-    return gx.expectations.ExpectColumnValuesToNotBeNull(column="load_mw")
+    return ExpectColumnValuesToNotBeNull(column="load_mw")
 
 
 def test_a_configuration_is_made_once_for_each_expectation_and_is_the_same() -> None:

@@ -16,14 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gridcast.kernels.cpu_kernels import (
-    LANES,
-    add_product,
-    set_product,
-    take_sigmoid,
-    take_tanh,
-)
+from gridcast.kernels.cpu_kernels import add_product, set_product, take_sigmoid, take_tanh
 from gridcast.kernels.cpu_recurrence import Layer, Memory, cut_evenly, filled
+from gridcast.kernels.numba_private import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
