@@ -23,6 +23,7 @@ from tests.builders.trainings import make_data, make_stack, tiny, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from gridcast.config import Cell, Config
 
@@ -134,8 +135,10 @@ REFUSALS = {
 @pytest.mark.slow
 @pytest.mark.parametrize(("environment", "before", "reason"), REFUSALS.values(), ids=list(REFUSALS))
 def test_where_numba_refuses_our_loops_pytorch_trains_and_says_why(
-    environment: dict[str, str], before: str, reason: str
+    environment: dict[str, str], before: str, reason: str, tmp_path: Path
 ) -> None:
+    """From nothing: a loop that an earlier process kept is not compiled again."""
+    environment = {**environment, "NUMBA_CACHE_DIR": str(tmp_path)}
     ended = subprocess.run(
         [sys.executable, "-c", f"{before}\n{_TRAIN}"], cwd=ROOT, check=True, text=True,
         env={**clean_environment(), **environment}, stdout=subprocess.PIPE,

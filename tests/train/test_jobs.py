@@ -126,6 +126,18 @@ def test_a_table_of_features_that_was_changed_is_refused_before_it_is_read(
     assert job["features"]["file_sha256"][:16] in reason
 
 
+def test_where_numba_refuses_our_loops_the_process_says_so_once_and_its_result_does_too(
+    job_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    with process_of(job_folder) as process:
+        (reason,) = (each["reason"] for each in events_of(process) if each["event"] == "fallback")
+        assert process.wait(300) == 0
+    assert reason.startswith("numba does not compile our loops here (NotImplementedError: ")
+    engine = read_json(job_folder / "result.json")["engine"]
+    assert engine == {"layers": "pytorch", "adam": "pytorch", "reason": reason}
+
+
 # -- the owner -----------------------------------------------------------------------------------
 
 
