@@ -15,19 +15,20 @@ from tasks.evaluate.records import Evaluation
 from tasks.evaluate.score_models import evaluate_models
 from tasks.ingest.region import load_ingestion
 from tasks.machine.owned_process import owned_processes
+from tasks.machine.progress import shown_progress
 from tasks.runs.run import Run, open_run
 from tasks.track.log_models import prepare_tracking, track_models
 from tasks.track.record_lineage import record_lineage
 from tasks.train.build_features import make_features
-from tasks.train.fit_baselines import fit_baseline, plan_baselines
 from tasks.train.jobs import (
+    fit_baseline,
     outcomes_of,
-    plan_jobs,
     record_jobs,
     share_devices,
     train_model,
     train_together,
 )
+from tasks.train.plan_jobs import plan_baselines, plan_jobs
 from tasks.train.records import Features, FittedBaseline, TrainedJob
 
 # A thread only waits for its job's process; each job has its own.
@@ -65,7 +66,11 @@ def train_models(
             raise PartialFailureError(ingestion.errors, summary=run.summary_path)
         with run.timed("build_features"):
             features = make_features(run, ingestion.published)
-        with run.timed("train_models"), owned_processes():
+        with (
+            run.timed("train_models"),
+            owned_processes(run.stop_file),
+            shown_progress(run.live),
+        ):
             trained, fitted, failed = _train_all(run, features)
         if not trained:
             raise PartialFailureError(failed.values(), summary=run.summary_path)
@@ -88,11 +93,11 @@ def _train_all(
     prepared = prepare_tracking.submit(run)
     baselines = plan_baselines(run, features, num_beside=len(jobs))
     futures: dict[str, PrefectFuture[Any]] = {
-        job.name: fit_baseline.submit(run, job) for job in baselines
+        job.name: fit_baseline.submit(run, features, job) for job in baselines
     }
-    shared = [train_together.submit(run, group) for group in share_devices(run, jobs)]
+    shared = [train_together.submit(run, features, group) for group in share_devices(run, jobs)]
     tried = outcomes_of(shared)
-    futures |= {job.name: train_model.submit(run, job, tried) for job in jobs}
+    futures |= {job.name: train_model.submit(run, features, job, tried) for job in jobs}
     waited: list[PrefectFuture[Any]] = [prepared, *futures.values()]
     wait(waited)
     trained, fitted, failed = _sort({name: each.state for name, each in futures.items()})

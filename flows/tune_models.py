@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, cast
 
 from prefect import flow
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.prepare_data import prepare_data
 from gridcast.errors import PartialFailureError
 from tasks.ingest.records import Ingestion
 from tasks.machine.owned_process import owned_processes
+from tasks.machine.progress import shown_progress
 from tasks.runs.run import Run, open_run
 from tasks.train.build_features import make_features
-from tasks.train.jobs import plan_trial, train_model
+from tasks.train.jobs import train_model
+from tasks.train.plan_jobs import plan_trial
 from tasks.train.records import Features, TrainedJob
 from tasks.tune.study import Study, Trial
-from tasks.tune.trials import ask_trial, open_study, publish_study, require_search, tell_trial
+from tasks.tune.trials import (
+    open_study,
+    publish_study,
+    record_trial,
+    require_search,
+    score_trial,
+)
 
 Trying = dict[Trial, tuple[Features, list[PrefectFuture[TrainedJob]]]]
 
+_HEAR_EVERY_SECONDS = 0.25
 # A thread only waits for its job's process; each job has its own.
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=64))
 
@@ -55,34 +66,49 @@ def tune_models(
         with run.timed("build_features"):  # a cached task gives its state, not what the state holds
             features = make_features(run, ingestion.published, return_state=True).result()
         jobs = plan_trial(run, features)
-        with run.timed("tune_models"), owned_processes(), open_study(run, ingestion, jobs) as study:
+        with (
+            run.timed("tune_models"),
+            owned_processes(run.stop_file),
+            shown_progress(run.live),
+            open_study(run, ingestion, jobs) as study,
+        ):
             _search(run, study, ingestion, features)
-            return publish_study(run, study, features).profile
+            return publish_study(run, study.place, study.records(), features).profile
 
 
 def _search(run: Run, study: Study, ingestion: Ingestion, base: Features) -> None:
     """Keep as many trials going as there is place for, until there are enough."""
     trying: Trying = {}
+    ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
+    left: dict[PrefectFuture[Any], Trial] = {}
     while True:
-        while (trial := ask_trial(study)) is not None:
+        while (trial := study.ask()) is not None:
             in_use = [base.path, *study.tables]
             made = make_features(trial.run, ingestion.published, in_use=in_use, return_state=True)
             features = made.result()
             jobs = plan_trial(trial.run, features, device=trial.device, at_once=study.at_once)
             named = study.begin(trial, features, jobs)
-            trying[trial] = features, [train_model.submit(trial.run, job) for job in named]
+            futures = [train_model.submit(trial.run, features, job) for job in named]
+            trying[trial] = features, futures
+            for future in futures:
+                left[future] = trial
+                future.add_done_callback(ended.put)
         if not trying:
             return
-        trial = _first_ended(trying)
+        trial = _first_ended(study, ended, left)
         features, futures = trying.pop(trial)
-        ended = [each.result(raise_on_failure=False) for each in futures]
-        tell_trial(run, study, trial, features, ended)
+        results = [each.result(raise_on_failure=False) for each in futures]
+        study.tell(trial, score_trial(run, trial.number, features, results))
+        record_trial(run, study.place, study.records(), trial.number)
 
 
-def _first_ended(trying: Trying) -> Trial:
-    left = {future: trial for trial, (_, futures) in trying.items() for future in futures}
-    ended = as_completed(list(left))
+def _first_ended(
+    study: Study, ended: SimpleQueue[PrefectFuture[Any]], left: dict[PrefectFuture[Any], Trial]
+) -> Trial:
+    """Wait for the end of all jobs of one trial; meanwhile the study hears how trials do."""
     while True:
-        trial = left.pop(next(ended))
-        if trial not in left.values():
-            return trial
+        study.hear()
+        with suppress(Empty):
+            trial = left.pop(ended.get(timeout=_HEAR_EVERY_SECONDS))
+            if trial not in left.values():
+                return trial

@@ -143,16 +143,6 @@ class TrainingJobError(GridcastError):
         super().__init__(f"ERROR {job}: {reason}; its log is {log}")
 
 
-class TrialGivenUpError(GridcastError):
-    """A trial's job was ended: at the same point, trials before it were better."""
-
-    def __init__(self, job: str, *, share: float, smape: float) -> None:
-        super().__init__(
-            f"{job}: given up at {share:.0%} of its training, with a validation sMAPE of "
-            f"{smape:.3f} %"
-        )
-
-
 class NoTrialError(GridcastError):
     """Not one trial of a study came to its end."""
 

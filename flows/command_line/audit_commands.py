@@ -13,10 +13,7 @@ from flows.command_line.options import (
     Profile,
     Settings,
 )
-from flows.command_line.starting import (
-    exit_code_of,
-    start_flow,
-)
+from flows.command_line.starting import Request, exit_code_of, start_flow
 
 app = typer.Typer()
 
@@ -49,4 +46,4 @@ def check_leaks(
     settings: Settings = None,
 ) -> None:
     """Replace the test part, then the future, and show that nothing that came before moves."""
-    start_flow("check_leaks", data, artifacts, profile, settings, fresh=False)
+    start_flow("check_leaks", Request(data, artifacts, profile, settings))

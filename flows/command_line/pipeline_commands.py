@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +18,7 @@ from flows.command_line.options import (
     Yes,
 )
 from flows.command_line.starting import (
+    Request,
     check_early,
     exit_code_of,
     start_flow,
@@ -45,13 +45,10 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """The main job: ingest, train GRU and LSTM, evaluate, log to MLflow, show the comparison."""
+    request = Request(data, artifacts, profile, with_consent(settings, yes=yes), fresh)
     if plan:
-        raise typer.Exit(
-            show_needs(data, artifacts, profile, settings, of_run=True, as_json=as_json)
-        )
-    start_flow(
-        "run_pipeline", data, artifacts, profile, with_consent(settings, yes=yes), fresh=fresh
-    )
+        raise typer.Exit(show_needs(request, of_run=True, as_json=as_json))
+    start_flow("run_pipeline", request)
 
 
 @app.command(epilog="Examples:  gridcast ingest --data data/pjm  ·  gridcast ingest --fresh")
@@ -64,7 +61,7 @@ def ingest(
     fresh: Fresh = False,
 ) -> None:
     """Check the CSVs and publish them as Parquet."""
-    start_flow("prepare_data", data, artifacts, profile, settings, fresh=fresh)
+    start_flow("prepare_data", Request(data, artifacts, profile, settings, fresh))
 
 
 @app.command(
@@ -83,13 +80,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train, evaluate and log the models on what was ingested (none given: what was last)."""
+    request = Request(data, artifacts, profile, with_consent(settings, yes=yes), fresh)
     if plan:
-        raise typer.Exit(
-            show_needs(data, artifacts, profile, settings, of_run=False, as_json=as_json)
-        )
-    start_flow(
-        "train_models", data, artifacts, profile, with_consent(settings, yes=yes), fresh=fresh
-    )
+        raise typer.Exit(show_needs(request, of_run=False, as_json=as_json))
+    start_flow("train_models", request)
 
 
 @app.command(
@@ -115,38 +109,28 @@ def tune(
     """
     budget = {"trials": trials, "hours": hours}
     given = [f"tuning.{key}={value}" for key, value in budget.items() if value is not None]
-    start_flow("tune_models", data, artifacts, profile, [*(settings or []), *given], fresh=False)
+    start_flow("tune_models", Request(data, artifacts, profile, [*(settings or []), *given]))
 
 
-def show_needs(
-    data: Path | None,
-    artifacts: Path,
-    profile: str,
-    settings: list[str] | None,
-    *,
-    of_run: bool,
-    as_json: bool,
-) -> int:
+def show_needs(request: Request, *, of_run: bool, as_json: bool) -> int:
     """Print what a run or a training will need; its exit status. Nothing is published."""
 
     def plan() -> None:
         from tasks.show.show_plan import show_plan
         from tasks.train.run_plan import plan_run, plan_training
 
-        overrides = tuple(settings or ())
-        check_early(artifacts, profile, settings)
+        check_early(request)
+        artifacts, profile = request.artifacts.absolute(), request.profile
         if of_run:
             from gridcast.config import Config
             from tasks.fetch.regional_csvs import sources_of
 
-            limits = Config.load(profile, overrides=overrides)
-            sources = sources_of(data, artifacts.absolute(), limits)
-            planned = plan_run(sources, profile=profile, overrides=overrides)
+            limits = Config.load(profile, overrides=request.overrides)
+            sources = sources_of(request.data, artifacts, limits)
+            planned = plan_run(sources, profile=profile, overrides=request.overrides)
         else:
-            folder = None if data is None else data.resolve()
-            planned = plan_training(
-                artifacts.absolute(), folder, profile=profile, overrides=overrides
-            )
+            folder = None if request.data is None else request.data.resolve()
+            planned = plan_training(artifacts, folder, profile=profile, overrides=request.overrides)
         if as_json:
             typer.echo(planned.model_dump_json(indent=2))
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,32 +20,45 @@ if TYPE_CHECKING:
 NO_QUESTION = "training.confirm_above_hours=null"
 
 
-def start_flow(
-    flow: str,
-    data: Path | None,
-    artifacts: Path,
-    profile: str,
-    settings: list[str] | None,
-    *,
-    fresh: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the options that all commands with a flow share ask for."""
+
+    data: Path | None
+    artifacts: Path
+    profile: str
+    settings: list[str] | None
+    fresh: bool = False
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The settings as the configuration takes them."""
+        return tuple(self.settings or ())
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a flow takes: plain values, as a deployment gives them."""
+        return {
+            "data": None if self.data is None else str(self.data),
+            "artifacts": str(self.artifacts),
+            "profile": self.profile,
+            "overrides": self.settings,
+            "fresh": self.fresh,
+        }
+
+
+def start_flow(flow: str, request: Request) -> None:
     """Check what can be checked at once, then run the flow here and show what came of it."""
 
     def run_flow() -> None:
         from tasks.runs.servers import start_embedded_prefect
 
-        check_early(artifacts, profile, settings)
-        prepare_surroundings(artifacts)
-        _check_data(data, profile, settings)
-        start_embedded_prefect(artifacts.absolute())
+        check_early(request)
+        prepare_surroundings(request.artifacts)
+        _check_data(request)
+        start_embedded_prefect(request.artifacts.absolute())
         try:
-            load_flow(flow)(
-                data=None if data is None else str(data),
-                artifacts=str(artifacts),
-                profile=profile,
-                overrides=settings,
-                fresh=fresh,
-            )
+            load_flow(flow)(**request.parameters)
         except Exception as error:
             _end_if_interrupted(error)
             raise
@@ -86,21 +100,22 @@ def exit_code_of(work: Callable[[], Any]) -> int:
     return EXIT_OK
 
 
-def check_early(artifacts: Path, profile: str, settings: list[str] | None) -> None:
+def check_early(request: Request) -> None:
     """What is wrong with the command itself, told before Prefect takes its seconds to start."""
     from gridcast.config import Config
     from tasks.runs.storage import check_folder
 
-    Config.load(profile, overrides=tuple(settings or ()))
-    check_folder(artifacts.absolute())
+    Config.load(request.profile, overrides=request.overrides)
+    check_folder(request.artifacts.absolute())
 
 
-def _check_data(data: Path | None, profile: str, settings: list[str] | None) -> None:
-    if data is not None:
+def _check_data(request: Request) -> None:
+    if request.data is not None:
         from gridcast.config import Config
         from tasks.fetch.regional_csvs import check_data
 
-        check_data(data, Config.load(profile, overrides=tuple(settings or ())).archives)
+        config = Config.load(request.profile, overrides=request.overrides)
+        check_data(request.data, config.archives)
 
 
 def prepare_surroundings(artifacts: Path) -> None:

@@ -148,6 +148,9 @@ class TrainingConfig(Section):
     time_limit_seconds: Annotated[Positive, _LIMIT] = Field(
         description="a job is stopped after this (s)"
     )
+    measuring_limit_seconds: Annotated[Positive, _LIMIT] = Field(
+        description="of a plan (`--plan`): the short training that it measures is stopped then (s)"
+    )
 
     @model_validator(mode="after")
     def _shares_are_alike(self) -> Self:

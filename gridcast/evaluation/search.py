@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 TENTHS = 10
 # Where and how long a training may work is no part of what was found.
-_NOT_FOUND = {"device", "threads", "confirm_above_hours", "time_limit_seconds"}
+_NOT_FOUND = {
+    "device",
+    "threads",
+    "confirm_above_hours",
+    "time_limit_seconds",
+    "measuring_limit_seconds",
+}
 
 
 class Course:

@@ -3,7 +3,8 @@
 What runs in it is a module of ours that is given a folder: ``python -m <module> <folder>``. It
 prints one JSON object a line (``event``, and the event's facts), the last of them ``error`` with a
 ``reason`` if it fails, and ends when its standard input closes: then its owner is gone. Both sides
-stand here: `run_owned` is the owner's, `tell`, `end_with_owner` and `leave` are the process's.
+stand here: `run_owned` is the owner's, `tell`, `end_with_owner` and `leave` are the process's. Who
+wants it ended leaves a file, `stop`, at which its owner looks, in whatever thread or machine it is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +31,11 @@ if TYPE_CHECKING:
     OnEvent = Callable[[dict[str, Any]], None]
 
 _ROOT = Path(gridcast.__file__).resolve().parent.parent
-_SECONDS_TO_DIE = 10.0
+_LOOK_EVERY_SECONDS = 0.2
 # glibc gives large blocks back to the system as they are freed, and a training step asks for the
 # same ones again: the page faults took half of an LSTM's step (64 windows; a quarter of the
 # article's GRU's). Other C libraries read neither.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-_live: set[subprocess.Popen[str]] = set()
-_live_lock = threading.Lock()
-_interrupted = threading.Event()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +43,7 @@ class Work:
     """What a process is to do, and within what bounds; ``limit_setting`` is the key of the limit.
 
     ``name`` is what people call it, ``threads`` are those of its numerical libraries, ``beside``
-    more folders that it is given.
+    more folders that it is given. One of the files ``stops``, once it is there, ends it.
     """
 
     name: str
@@ -54,6 +53,7 @@ class Work:
     limit_seconds: float
     limit_setting: str
     beside: tuple[Path, ...] = ()
+    stops: tuple[Path, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -62,41 +62,57 @@ class Work:
 
 
 @contextmanager
-def owned_processes() -> Iterator[None]:
-    """End all owned processes when what is inside is interrupted (Ctrl-C, SIGTERM).
+def owned_processes(stop_file: Path) -> Iterator[None]:
+    """End all that look at ``stop_file`` when what is inside is interrupted (Ctrl-C, SIGTERM).
 
     The threads that wait for them hear no signal, and Prefect does not end before its threads do.
     """
-    _interrupted.clear()
     try:
         yield
     except BaseException:
-        with _live_lock:
-            _interrupted.set()
-            for process in _live:
-                _kill(process)
+        stop(stop_file, "stopped, for the run was interrupted")
         raise
 
 
-def is_interrupted() -> bool:
-    """Whether what owns processes here was interrupted: who waits for something gives up."""
-    return _interrupted.is_set()
+def stop(stop_file: Path, reason: str) -> None:
+    """Have the processes ended that look at ``stop_file``, and let no more of them begin."""
+    stop_file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = stop_file.with_suffix(".tmp")
+    unfinished.write_text(reason, encoding="utf-8")
+    unfinished.replace(stop_file)
+
+
+def require_going(work: Work) -> None:
+    """Refuse what is to end.
+
+    Raises:
+        TrainingJobError: one of its stop files is there.
+    """
+    if reason := told_to_stop(work):
+        raise TrainingJobError(work.name, reason=reason, log=work.log)
+
+
+def told_to_stop(work: Work) -> str:
+    """Why the work is to end, or nothing."""
+    for stop_file in work.stops:
+        with contextlib.suppress(FileNotFoundError):
+            return stop_file.read_text(encoding="utf-8")
+    return ""
 
 
 def run_owned(work: Work, *, on_event: OnEvent) -> None:
     """Start the process, hand on what it tells, and return when it has ended well.
 
     Raises:
-        TrainingJobError: it failed, was killed, or ran past its limit; nothing of it is left.
+        TrainingJobError: it failed, was killed, told to stop, or ran past its limit; nothing of it
+            is left.
     """
-    timed_out = threading.Event()
-    with _started(work) as process, _limited(process, work.limit_seconds, timed_out):
+    require_going(work)
+    with _started(work) as process, _watched(process, work) as reasons:
         error = _relay(process.stdout or (), on_event)
-        code = process.wait(timeout=_SECONDS_TO_DIE)
-    if timed_out.is_set():
-        error = f"stopped at its limit of {work.limit_seconds:.0f} s ({work.limit_setting})"
-    elif _interrupted.is_set():
-        error = "stopped, for the run was interrupted"
+        code = process.wait()
+    if reasons:
+        error = reasons[0]
     elif code < 0:
         error = f"its process was killed by signal {-code} ({signal.Signals(-code).name})"
     elif code and not error:
@@ -119,19 +135,14 @@ def _started(work: Work) -> Iterator[subprocess.Popen[str]]:
     """The process, in a session of its own; on the way out nothing of it is left."""
     command = [sys.executable, "-m", work.module, *map(str, (work.folder, *work.beside))]
     environment = numerical_environment(work.threads)
-    with work.log.open("wb") as log, _live_lock:
-        if _interrupted.is_set():
-            raise TrainingJobError(work.name, reason="the run was interrupted", log=work.log)
+    with work.log.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, cwd=_ROOT, env=environment, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
-        _live.add(process)
     try:
         yield process
     finally:
-        with _live_lock:
-            _live.discard(process)
         _kill(process)
         process.wait()
         for pipe in (process.stdin, process.stdout):
@@ -140,21 +151,28 @@ def _started(work: Work) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def _limited(
-    process: subprocess.Popen[str], limit_seconds: float, timed_out: threading.Event
-) -> Iterator[None]:
-    """Kill the process after ``limit_seconds``, and say so by ``timed_out``."""
+def _watched(process: subprocess.Popen[str], work: Work) -> Iterator[list[str]]:
+    """Kill the process at its limit or once it is told to stop; why stands in what is given."""
+    is_over, reasons = threading.Event(), list[str]()
+    deadline = time.monotonic() + work.limit_seconds
 
-    def stop_at_limit() -> None:
-        timed_out.set()
-        _kill(process)
+    def watch() -> None:
+        while not reasons and not is_over.wait(_LOOK_EVERY_SECONDS):
+            if time.monotonic() > deadline:
+                limit = f"{work.limit_seconds:.0f} s ({work.limit_setting})"
+                reasons.append(f"stopped at its limit of {limit}")
+            elif reason := told_to_stop(work):
+                reasons.append(reason)
+        if reasons:
+            _kill(process)
 
-    timer = threading.Timer(limit_seconds, stop_at_limit)
-    timer.start()
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
     try:
-        yield
+        yield reasons
     finally:
-        timer.cancel()
+        is_over.set()
+        thread.join()
 
 
 def _relay(lines: Iterable[str], on_event: OnEvent) -> str:

@@ -1,80 +1,146 @@
-"""Progress of the jobs where people look: a live display in a terminal, plain lines elsewhere."""
+"""Progress of jobs, by files in a run's folder: their owners write it, displays and searches read.
+
+An owner may be in another thread, process or machine than who reads. Each has a file of its own,
+``<job>.jsonl``, a line each time that its process tells something; the last one is empty.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from rich.progress import TaskID
 
 # One console for the display and for log lines, or they would write over each other.
 console = Console(stderr=True)
 _PLAIN_EVERY_SECONDS = 15.0
+_READ_EVERY_SECONDS = 0.25
 _log = logging.getLogger("gridcast.train")
 
 
-class ProgressBoard:
-    """The jobs of one process that train now, a line each; safe to call from several threads."""
+class ProgressWriter:
+    """What the owner of a job's process tells of it: in its file, and in the log of a non-terminal.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    Its methods are called by one thread.
+    """
+
+    def __init__(self, folder: Path, job: str) -> None:
+        self._path, self._job = folder / f"{job}.jsonl", job
+        self._last_line = time.monotonic()
+
+    def write(self, progress: dict[str, Any]) -> None:
+        """Tell where the job stands (the fields of ``training.Progress``)."""
+        self._append(progress)
+        now, is_pass_end = time.monotonic(), progress["validation_smape"] is not None
+        if not console.is_terminal and (
+            is_pass_end or now - self._last_line > _PLAIN_EVERY_SECONDS
+        ):
+            self._last_line = now
+            _log.info("%s: %s", self._job, describe(progress))
+
+    def close(self) -> None:
+        """The job's process has ended."""
+        if self._path.exists():
+            self._append({})
+
+    def _append(self, progress: dict[str, Any]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(progress) + "\n")
+
+
+class Told(NamedTuple):
+    """One line of a job's progress; empty where its process has ended."""
+
+    job: str
+    progress: dict[str, Any]
+
+
+class ProgressReader:
+    """Reads what was written since it last looked, of all jobs of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}  # bytes
+
+    def news(self) -> Iterator[Told]:
+        """New lines, job by job, each job's in order; a line that is half written waits."""
+        for path in sorted(self._folder.glob("*.jsonl")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                whole, end, _ = file.read().rpartition(b"\n")
+            self._read[path] = self._read.get(path, 0) + len(whole) + len(end)
+            for line in whole.splitlines():
+                yield Told(path.stem, json.loads(line))
+
+
+@contextmanager
+def shown_progress(folder: Path) -> Iterator[None]:
+    """In a terminal, show the jobs of ``folder`` that are being done, a line each."""
+    if not console.is_terminal:
+        yield
+        return
+    is_over, display = threading.Event(), _Display(ProgressReader(folder))
+
+    def show() -> None:
+        while not is_over.wait(_READ_EVERY_SECONDS):
+            display.update()
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+        display.close()
+
+
+class _Display:
+    """A line a job; all go with the last one."""
+
+    def __init__(self, reader: ProgressReader) -> None:
+        self._reader = reader
         self._lines: dict[str, TaskID] = {}
-        self._told: dict[str, float] = {}
-        self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
-        self._display: Progress | None = None
+        self._shown: Progress | None = None
 
-    def listen(self, job: str, listener: Callable[[dict[str, Any]], None]) -> None:
-        """Let ``listener`` hear what ``job`` tells; an error that it raises ends the job."""
-        self._listeners[job] = listener
+    def update(self) -> None:
+        for job, progress in self._reader.news():
+            if progress:
+                self._show(job, progress)
+            else:
+                self._lines.pop(job, None)
+        if not self._lines:
+            self.close()
 
-    def update(self, job: str, progress: dict[str, Any]) -> None:
-        """Show where ``job`` stands (the fields of ``training.Progress``)."""
-        if listener := self._listeners.get(job):
-            listener(progress)
-        line = describe(progress)
-        if not console.is_terminal:
-            self._tell(job, line, is_pass_end=progress["validation_smape"] is not None)
-            return
-        with self._lock:
-            display = self._shown()
-            if job not in self._lines:
-                self._lines[job] = display.add_task(job, total=progress["num_steps"], line="")
-            display.update(self._lines[job], completed=progress["step"], line=line)
+    def close(self) -> None:
+        if self._shown is not None:
+            self._shown.stop()
+            self._shown = None
 
-    def close(self, job: str) -> None:
-        """``job`` has ended; the display goes with the last one."""
-        with self._lock:
-            self._listeners.pop(job, None)
-            self._told.pop(job, None)
-            self._lines.pop(job, None)
-            if self._display is not None and not self._lines:
-                self._display.stop()
-                self._display = None
-
-    def _tell(self, job: str, line: str, *, is_pass_end: bool) -> None:
-        now = time.monotonic()
-        if is_pass_end or now - self._told.setdefault(job, now) > _PLAIN_EVERY_SECONDS:
-            self._told[job] = now
-            _log.info("%s: %s", job, line)
-
-    def _shown(self) -> Progress:
-        if self._display is None:
+    def _show(self, job: str, progress: dict[str, Any]) -> None:
+        if self._shown is None:
             columns = (
                 TextColumn("{task.description:12}"),
                 BarColumn(),
                 TextColumn("{task.fields[line]}"),
             )
-            self._display = Progress(*columns, console=console)
-            self._display.start()
-        return self._display
+            self._shown = Progress(*columns, console=console)
+            self._shown.start()
+        if job not in self._lines:
+            self._lines[job] = self._shown.add_task(job, total=progress["num_steps"], line="")
+        self._shown.update(self._lines[job], completed=progress["step"], line=describe(progress))
 
 
 def describe(progress: dict[str, Any]) -> str:
@@ -88,6 +154,3 @@ def describe(progress: dict[str, Any]) -> str:
     parts.append(f"{progress['steps_per_second']:.1f} steps/s")
     parts.append(f"{progress['seconds_left']:.0f} s left")
     return ", ".join(parts)
-
-
-board = ProgressBoard()

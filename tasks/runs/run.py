@@ -33,6 +33,7 @@ from tasks.runs.locks import held, held_file
 from tasks.runs.places import kept
 from tasks.runs.storage import (
     LIFE,
+    LIVE,
     check_folder,
     publishing,
     read_json,
@@ -71,6 +72,19 @@ class Run:
     def summary_path(self) -> Path:
         """Where the summary stands once the run has ended."""
         return self.folder / "summary.json"
+
+    @property
+    def live(self) -> Path:
+        """What tasks tell one another while the run lives: progress, and that something is to end.
+
+        Paths and files, no objects: a task may run in another process, or on another machine.
+        """
+        return self.folder / LIVE
+
+    @property
+    def stop_file(self) -> Path:
+        """The file whose presence ends all processes of the run."""
+        return self.live / "stop"
 
     @property
     def parameters(self) -> dict[str, Any]:

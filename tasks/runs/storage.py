@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SEAL, _SEALED_BY = "SHA256SUMS", "# the lines above:"
 LIFE = "life.lock"  # of a run: held by its process
+LIVE = "live"  # a run's folder for what its tasks tell one another while it lives: not sealed
 TEMPORARY_SUFFIX, _LOCK_SUFFIX = ".gridcast-tmp", ".lock"
 # Enough for one set of regional CSVs: Parquet, features, two models, figures, both databases.
 FREE_BYTES_NEEDED = 500_000_000
@@ -102,9 +103,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def seal_folder(folder: Path) -> None:
-    """Write ``SHA256SUMS`` of all files in ``folder``, which `sha256sum --check` reads too."""
+    """Write ``SHA256SUMS`` of all files in ``folder``, which `sha256sum --check` reads too.
+
+    What is in ``live/`` is no part of it.
+    """
     unsealed = {SEAL, LIFE}
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in unsealed]
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in unsealed]
+    files = [path for path in found if path.relative_to(folder).parts[0] != LIVE]
     lines = (f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
     write_bytes(folder / SEAL, _sealed("".join(lines)))
 

@@ -17,7 +17,6 @@ from gridcast.report.figures import draw_error_heat_map, draw_scores
 from gridcast.report.forecast_panels import draw_panels
 from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
 from tasks.evaluate.records import Evaluation
-from tasks.machine.owned_process import is_interrupted
 from tasks.runs.import_closure import all_code_sha256, code_sha256
 from tasks.runs.keys import file_sha256, key_of, require_sha256
 from tasks.runs.locks import held
@@ -97,7 +96,7 @@ def track_models(
 
 def _alone(run: Run) -> AbstractContextManager[None]:
     """One run at a time makes the database and the experiment, or logs a model."""
-    return held(run.artifacts, "mlflow", is_cancelled=is_interrupted)
+    return held(run.artifacts, "mlflow", is_cancelled=run.stop_file.exists)
 
 
 def _uri(run: Run) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import gridcast
-from gridcast.errors import MeasuringError
+from gridcast.errors import MeasuringError, TrainingJobError
 from gridcast.features.table import names_of_features
 from gridcast.training.counts import DataCounts
 from gridcast.training.requirements import Measurement
-from tasks.machine.owned_process import numerical_environment
+from tasks.machine.owned_process import Work, run_owned
+from tasks.runs.storage import write_json
 
 if TYPE_CHECKING:
     from gridcast.config import Cell, Config
@@ -28,14 +26,13 @@ def measure(
     threads: int,
     num_seeds: int = 1,
 ) -> Measurement:
-    """A short training of that cell, in a process like that of training.
+    """A short training of that cell, in a process that is owned like that of a training.
 
     It has as many of the ``num_seeds`` that the device is given as share a pass there.
 
     Raises:
-        MeasuringError: it failed.
+        MeasuringError: it failed, was killed, or ran past its limit.
     """
-    root = Path(gridcast.__file__).resolve().parent.parent
     specification = {
         "config": config.model_dump(mode="json"),
         "cell": cell,
@@ -45,17 +42,20 @@ def measure(
         "num_features": len(names_of_features(config.features)),
         "num_tiles": counts.num_tiles,
     }
-    result = subprocess.run(
-        [sys.executable, "-m", "tasks.train.measuring_process"],
-        cwd=root,
-        env=numerical_environment(threads),
-        input=json.dumps(specification),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode:
-        told = (result.stdout or result.stderr).strip().splitlines()
-        reason = told[-1] if told else f"status {result.returncode}"
-        raise MeasuringError(cell, device=device, reason=reason)
-    return Measurement.model_validate_json(result.stdout.splitlines()[-1])
+    with tempfile.TemporaryDirectory(prefix="gridcast-measuring-") as name:
+        work = Work(
+            name=cell,
+            module="tasks.train.measuring_process",
+            folder=Path(name),
+            threads=threads,
+            limit_seconds=config.training.measuring_limit_seconds,
+            limit_setting="training.measuring_limit_seconds",
+        )
+        write_json(work.folder / "specification.json", specification)
+        try:
+            run_owned(work, on_event=lambda _: None)
+            return Measurement.model_validate_json((work.folder / "result.json").read_bytes())
+        except TrainingJobError as error:
+            log = work.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            reason = "; ".join([error.reason, *log[-1:]])  # its log goes with its folder
+            raise MeasuringError(cell, device=device, reason=reason) from None

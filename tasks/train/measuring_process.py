@@ -1,8 +1,9 @@
-"""The process that measures a short training: ``python -m tasks.train.measuring_process``.
+"""The process that measures a short training: ``python -m tasks.train.measuring_process <folder>``.
 
-It reads a specification from standard input, trains and scores the real network on random numbers,
-with the real batch, on the real device, through what ``tasks.train.training_process`` trains and
-scores with, and prints one ``Measurement`` as JSON. Like it, it imports neither Prefect nor MLflow.
+It reads ``specification.json``, trains and scores the real network on random numbers, with the real
+batch, on the real device, through what ``tasks.train.training_process`` trains and scores with, and
+leaves one ``Measurement`` as ``result.json``. Like it, it imports neither Prefect nor MLflow, and
+ends when its owner is gone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import gc
 import json
 import os
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +30,9 @@ from gridcast.training.counts import count_data
 from gridcast.training.loop import most_seeds_of_a_pass, train_models
 from gridcast.training.prediction import score, tiles_at_once
 from gridcast.training.requirements import Measurement, held_bytes
-from tasks.machine.owned_process import leave
+from tasks.machine.owned_process import end_with_owner, leave, tell
 from tasks.runs.keys import file_sha256
+from tasks.runs.storage import write_json
 from tasks.train.training_process import (
     peak_memory_bytes,
     read_training_data,
@@ -76,34 +77,34 @@ class Timing(NamedTuple):
     step_seconds: float
 
 
-def main() -> int:
-    """Measure what standard input asks for; 0, or 1 after an ``error``."""
+def main(folder: Path) -> int:
+    """Measure what is asked for in ``folder``; 0, or 1 after an ``error`` line."""
     begun = time.time()
-    specification = Specification.read(json.loads(sys.stdin.read()))
+    end_with_owner()
+    content = json.loads((folder / "specification.json").read_bytes())
     try:
-        measured = measure(specification, start_seconds=begun - _born_at())
+        measured = measure(Specification.read(content), folder, start_seconds=begun - _born_at())
     except (GridcastError, torch.OutOfMemoryError, MemoryError) as error:
-        sys.stdout.write(json.dumps({"error": str(error) or type(error).__name__}) + "\n")
+        tell("error", reason=str(error) or type(error).__name__)
         return 1
-    sys.stdout.write(measured.model_dump_json() + "\n")
+    write_json(folder / "result.json", measured.model_dump(mode="json"))
     return 0
 
 
-def measure(wanted: Specification, *, start_seconds: float) -> Measurement:
-    """Train and score on random numbers; what that took."""
+def measure(wanted: Specification, folder: Path, *, start_seconds: float) -> Measurement:
+    """Train and score on random numbers, which lie in ``folder``; what that took."""
     device, config = torch.device(wanted.device), wanted.config
     torch.set_num_threads(wanted.threads)
     set_fp32_precision(device, config.training.precision)
     device_type: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
     if device_type == "cuda":
         torch.cuda.set_device(device)
-    with tempfile.TemporaryDirectory() as folder:
-        data = _random_data(wanted, Path(folder), device)
-        trained, timing = _time_steps(wanted, data)
-        begun = time.perf_counter()
-        scored = {part: score(trained.forecaster, data, part, config) for part in wanted.num_tiles}
-        score_seconds = time.perf_counter() - begun
-        write_forecasts(Path(folder) / "forecasts.parquet", scored)
+    data = _random_data(wanted, folder, device)
+    trained, timing = _time_steps(wanted, data)
+    begun = time.perf_counter()
+    scored = {part: score(trained.forecaster, data, part, config) for part in wanted.num_tiles}
+    score_seconds = time.perf_counter() - begun
+    write_forecasts(folder / "forecasts.parquet", scored)
     counts = count_data([data.steps], config.windows)
     held = held_bytes(counts, num_features=wanted.num_features, device_type=device_type)
     del scored
@@ -240,4 +241,4 @@ def _born_at() -> float:
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave(main(Path(sys.argv[1])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 from gridcast.config import Fitted
 from gridcast.features.windows import WindowsRecord
@@ -32,73 +32,81 @@ class Features(Record):
 
 
 class Job(Record):
-    """One model to train: what, on which device, in which folder.
+    """What is to be trained or fitted in a process of its own: in which folder, on which device.
 
-    ``key`` is the hash of ``parts``, all on which the result depends: it tells the job apart.
-    ``scored`` are the parts whose labels it forecasts: a trial's job never sees those of ``test``.
+    ``key`` is the hash of ``parts``, all on which the result depends: it tells the job apart. The
+    process has ``threads`` and ends at the latest after ``limit_seconds``.
     """
 
+    process: ClassVar[str]  # the module that it runs
+    verb: ClassVar[tuple[str, str]]  # while it is done, and when it was
+
     name: str
-    cell: str
-    seed: int
-    device: str
+    device: str = "cpu"
     threads: int
+    limit_seconds: float
     key: str
     folder: str
     parts: dict[str, Any]
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files."""
+        return Path(self.folder) / name
+
+
+class NetworkJob(Job):
+    """One network to train; its labels of ``scored`` are forecast: a trial's never see ``test``."""
+
+    process: ClassVar[str] = "tasks.train.training_process"
+    verb: ClassVar[tuple[str, str]] = ("training", "trained")
+
+    cell: str
+    seed: int
     scored: tuple[str, ...] = ("validation", "test")
 
 
-class TrainedJob(Record):
-    """A job that has ended well, and what its process measured (s, bytes).
+class BaselineJob(Job):
+    """One baseline to fit."""
+
+    process: ClassVar[str] = "tasks.train.fitting_process"
+    verb: ClassVar[tuple[str, str]] = ("fitting", "fitted")
+
+    kind: Fitted
+
+
+J = TypeVar("J", bound=Job)
+
+
+class Done(Record, Generic[J]):
+    """A job that has ended well: what its process measured (s), its files and their SHA-256."""
+
+    job: J
+    train_seconds: float
+    evaluation_seconds: float
+    files: dict[str, str]
+    cached: bool = False
+
+    def file(self, name: str) -> Path:
+        """The path of one of the job's files."""
+        return self.job.file(name)
+
+
+class TrainedJob(Done[NetworkJob]):
+    """A network that was trained, and what its process measured beside that (bytes).
 
     ``num_together`` jobs shared the training's time: seeds of one pass. ``engine`` says which
     kernels ran it, and why.
     """
 
-    job: Job
     num_parameters: int
     weights_sha256: str
-    train_seconds: float
-    evaluation_seconds: float
     num_steps: int
     num_together: int = 1
     engine: Engine
     peak_memory_bytes: int
     data_bytes: int
     history: list[dict[str, float | None]]
-    files: dict[str, str]
-    cached: bool = False
-
-    def file(self, name: str) -> Path:
-        """The path of one of the job's files."""
-        return Path(self.job.folder) / name
 
 
-class BaselineJob(Record):
-    """One baseline to fit, in which folder; ``key`` is the hash of ``parts``, as of a job."""
-
-    kind: Fitted
-    threads: int
-    key: str
-    folder: str
-    parts: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """As a contestant, and to people."""
-        return self.kind
-
-
-class FittedBaseline(Record):
-    """A baseline that was fitted well, and what its process measured (s)."""
-
-    job: BaselineJob
-    train_seconds: float
-    evaluation_seconds: float
-    files: dict[str, str]
-    cached: bool = False
-
-    def file(self, name: str) -> Path:
-        """The path of one of its files."""
-        return Path(self.job.folder) / name
+class FittedBaseline(Done[BaselineJob]):
+    """A baseline that was fitted; it keeps its forecasts alone."""

@@ -21,8 +21,8 @@ from gridcast.readings.required import broken_rule
 from gridcast.training.counts import DataCounts, count_data
 from gridcast.training.requirements import Plan, make_plan, plan_job
 from tasks.ingest.snapshots import read_current
+from tasks.machine.device_places import jobs_per_device
 from tasks.machine.devices import find_devices, placed_jobs, resolve_precision, threads_of_a_job
-from tasks.machine.slots import jobs_per_device
 from tasks.runs.keys import require_sha256
 from tasks.train.measure_training import measure
 

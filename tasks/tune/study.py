@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import optuna
 from optuna.distributions import (
@@ -21,12 +20,14 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from gridcast.config.space import Choices, Search
-from gridcast.errors import ConfigError, TrialGivenUpError
-from gridcast.evaluation.search import TENTHS, Course, TrialRecord
-from tasks.machine.progress import board
+from gridcast.errors import ConfigError
+from gridcast.evaluation.search import TENTHS, Course, TrialRecord, shown
+from tasks.machine.owned_process import stop
+from tasks.machine.progress import ProgressReader
+from tasks.train.job_owner import stop_file_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from optuna.trial import FrozenTrial
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from gridcast.config import Config
     from tasks.machine.devices import Devices
     from tasks.runs.run import Run
-    from tasks.train.records import Features, Job
+    from tasks.train.records import Features, NetworkJob
 
 _SECONDS_FOR_SQLITE = 60
 # Values that do not go together are not tried; so many in a row say that the space has no others.
@@ -53,19 +54,49 @@ class Trial:
     handle: optuna.Trial
 
 
+class Outcome(NamedTuple):
+    """What came of a trial: its validation sMAPE (percent) and training (s), or why it failed."""
+
+    smape: float | None
+    train_seconds: float = 0.0
+    reason: str = ""
+
+
+class _Running(NamedTuple):
+    """Of a trial that runs: the table that it reads, its jobs, what they told."""
+
+    table: str
+    jobs: tuple[NetworkJob, ...]
+    course: Course
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyPlace:
+    """A study by value: what a task that keeps something of it has to know."""
+
+    name: str
+    folder: Path
+    devices: Devices
+    unchanged: dict[str, Any]
+
+
 class Study:
-    """One study, open for as long as a run searches. Threads that relay progress may call it."""
+    """One study, open for as long as a run searches, in the flow's own scope: it reads and decides.
+
+    It hears of its trials by the files in which the owners of their jobs tell their progress.
+    """
 
     def __init__(self, run: Run, name: str, handle: optuna.Study, devices: Devices) -> None:
-        self.name, self.folder = name, folder_of(run, name)
         self.at_once = run.config.tuning.at_once or len(devices.names)
-        self.devices = devices
+        self.place = StudyPlace(
+            name=name, folder=folder_of(run, name), devices=devices,
+            unchanged=_values_now(run.config),
+        )  # fmt: skip
         self._run, self._handle = run, handle
         self._space = run.config.read_space()
-        self.unchanged = _values_now(run.config)
         self._distributions = {name: _distribution(each) for name, each in self._space.items()}
-        self._lock = threading.RLock()
-        self._running: dict[Trial, str] = {}  # to the table that it reads
+        self._reader = ProgressReader(run.live)
+        self._running: dict[Trial, _Running] = {}
         self._given_up: set[Trial] = set()
         hours = run.config.tuning.hours
         self._deadline = math.inf if hours is None else time.monotonic() + hours * 3600
@@ -73,7 +104,7 @@ class Study:
     @property
     def tables(self) -> list[str]:
         """The tables of features of the trials that run."""
-        return list(self._running.values())
+        return [each.table for each in self._running.values()]
 
     def ask(self) -> Trial | None:
         """The next trial; None where enough have begun, or none can begin now.
@@ -81,58 +112,58 @@ class Study:
         Raises:
             ConfigError: the space has hardly any values that go together.
         """
-        with self._lock:
-            if len(self._running) >= self.at_once or time.monotonic() > self._deadline:
-                return None
-            if self._num_counted() + len(self._running) >= self._run.config.tuning.trials:
-                return None
-            trial = self._ask()
-            if trial is not None:
-                self._running[trial] = ""
-            return trial
+        if len(self._running) >= self.at_once or time.monotonic() > self._deadline:
+            return None
+        if self._num_counted() + len(self._running) >= self._run.config.tuning.trials:
+            return None
+        trial = self._ask()
+        if trial is not None:
+            self._running[trial] = _Running("", (), Course(0))
+            _log.info("Trial %d: %s", trial.number, told(trial.settings))
+        return trial
 
-    def begin(self, trial: Trial, features: Features, jobs: list[Job]) -> list[Job]:
-        """The trial's jobs by names of their own, listened to, so that it can be given up."""
-        self._running[trial] = features.path
+    def begin(self, trial: Trial, features: Features, jobs: list[NetworkJob]) -> list[NetworkJob]:
+        """The trial's jobs by names of their own, so that it is heard and can be given up."""
         named = [
             each.model_copy(update={"name": f"trial{trial.number}-{each.name}"}) for each in jobs
         ]
-        course = Course(len(named))
-        for job in named:
-            board.listen(job.name, self._listener(trial, job, course))
+        self._running[trial] = _Running(features.path, tuple(named), Course(len(named)))
         return named
 
-    def tell(self, trial: Trial, *, smape: float, train_seconds: float) -> None:
-        """The trial was trained to its end; its validation sMAPE in percent."""
-        if not math.isfinite(smape):
-            self.tell_failed(trial, f"its validation sMAPE is {smape}")
-            return
-        with self._lock:
-            trial.handle.set_user_attr("train_seconds", train_seconds)
-            self._handle.tell(trial.handle, smape)
-            del self._running[trial]
+    def hear(self) -> None:
+        """Read what the jobs of trials told since, and end the trials that are worse than most."""
+        trial_of = {job.name: trial for trial, each in self._running.items() for job in each.jobs}
+        for job, progress in self._reader.news():
+            if job in trial_of and progress.get("validation_smape") is not None:
+                self._hear(trial_of[job], job, progress)
 
-    def is_given_up(self, trial: Trial) -> bool:
-        """Whether the trial's jobs were ended before their end."""
-        return trial in self._given_up
+    def _hear(self, trial: Trial, job: str, progress: dict[str, Any]) -> None:
+        share, smape = progress["step"] / progress["num_steps"], progress["validation_smape"]
+        point = self._running[trial].course.add(job, share=share, smape=smape)
+        if point is not None:
+            trial.handle.report(point[1], step=point[0])
+        if share < 1 and trial not in self._given_up and trial.handle.should_prune():
+            self._given_up.add(trial)
+            reason = f"given up at {share:.0%}, with a validation sMAPE of {smape:.3f} %"
+            for each in self._running[trial].jobs:
+                stop(stop_file_of(self._run.live, each), reason)
 
-    def tell_given_up(self, trial: Trial) -> None:
-        """The trial's jobs were ended by their listeners."""
-        with self._lock:
+    def tell(self, trial: Trial, outcome: Outcome) -> None:
+        """What came of the trial."""
+        del self._running[trial]
+        if outcome.smape is not None and math.isfinite(outcome.smape):
+            trial.handle.set_user_attr("train_seconds", outcome.train_seconds)
+            self._handle.tell(trial.handle, outcome.smape)
+        elif trial in self._given_up:
             self._handle.tell(trial.handle, state=TrialState.PRUNED)
-            del self._running[trial]
-
-    def tell_failed(self, trial: Trial, reason: str) -> None:
-        """A job of the trial failed."""
-        with self._lock:
+        else:
+            reason = outcome.reason or f"its validation sMAPE is {outcome.smape}"
             trial.handle.set_user_attr("reason", reason)
             self._handle.tell(trial.handle, state=TrialState.FAIL)
-            del self._running[trial]
 
     def records(self) -> list[TrialRecord]:
         """All trials that have ended, oldest first."""
-        with self._lock:
-            ended = self._handle.get_trials(deepcopy=False)
+        ended = self._handle.get_trials(deepcopy=False)
         return [self._record(each) for each in ended if each.state.is_finished()]
 
     def _ask(self) -> Trial | None:
@@ -164,23 +195,7 @@ class Study:
 
     def _free_device(self) -> str:
         busy = [trial.device for trial in self._running]
-        return min(self.devices.names, key=busy.count)
-
-    def _listener(self, trial: Trial, job: Job, course: Course) -> Callable[[dict[str, Any]], None]:
-        def hear(progress: dict[str, Any]) -> None:
-            if (smape := progress["validation_smape"]) is None:
-                return
-            with self._lock:
-                share = progress["step"] / progress["num_steps"]
-                point = course.add(job.name, share=share, smape=smape)
-                if point is not None:
-                    trial.handle.report(point[1], step=point[0])
-                if share < 1 and trial.handle.should_prune():
-                    self._given_up.add(trial)
-                if trial in self._given_up:
-                    raise TrialGivenUpError(job.name, share=share, smape=smape)
-
-        return hear
+        return min(self.place.devices.names, key=busy.count)
 
     def _values_of(self, params: dict[str, Any]) -> dict[str, Any]:
         """From what Optuna stores to what the settings take."""
@@ -203,6 +218,15 @@ class Study:
 
     def _num_counted(self) -> int:
         return sum(each.counts for each in self.records())
+
+
+def told(values: dict[str, Any]) -> str:
+    """Values of settings in one line.
+
+    >>> told({"model.hidden_size": 32, "training.learning_rate": 0.00123456})
+    'model.hidden_size 32, training.learning_rate 0.001235'
+    """
+    return ", ".join(f"{setting} {shown(value)}" for setting, value in values.items())
 
 
 def folder_of(run: Run, name: str) -> Path:

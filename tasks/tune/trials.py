@@ -33,14 +33,14 @@ from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.locks import held
 from tasks.runs.storage import publishing, read_json, write_bytes, write_json
 from tasks.train.records import TrainedJob
-from tasks.tune.study import Study, Trial, folder_of, opened
+from tasks.tune.study import Outcome, Study, StudyPlace, folder_of, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tasks.ingest.records import Ingestion
     from tasks.runs.run import Run
-    from tasks.train.records import Features, Job
+    from tasks.train.records import Features, NetworkJob
 
 _FORECASTS = "forecasts.parquet"
 _SCORING = "gridcast.evaluation.search"  # of a trial, by what its jobs forecast
@@ -69,7 +69,7 @@ def require_search(run: Run) -> None:
 
 
 @contextmanager
-def open_study(run: Run, ingestion: Ingestion, jobs: list[Job]) -> Iterator[Study]:
+def open_study(run: Run, ingestion: Ingestion, jobs: list[NetworkJob]) -> Iterator[Study]:
     """The study of these data, settings and space: the one that there is, or a new one.
 
     One run at a time searches in a study; another one waits, and goes on with what came of it.
@@ -87,47 +87,39 @@ def open_study(run: Run, ingestion: Ingestion, jobs: list[Job]) -> Iterator[Stud
         yield study
 
 
-@task(name="ask-trial", cache_policy=NO_CACHE)
-def ask_trial(study: Study) -> Trial | None:
-    """The next values to try; None where there is no place, no time or no need for more."""
-    trial = study.ask()
-    if trial is not None:
-        _log.info("Trial %d: %s", trial.number, told(trial.settings))
-    return trial
-
-
-@task(name="tell-trial", task_run_name="tell-trial-{trial.number}", cache_policy=NO_CACHE)
-def tell_trial(
-    run: Run,
-    study: Study,
-    trial: Trial,
-    features: Features,
-    ended: Sequence[TrainedJob | Exception],
-) -> None:
-    """What came of a trial's jobs → the study; a new best one is written down at once."""
+@task(name="score-trial", task_run_name="score-trial-{number}", cache_policy=NO_CACHE)
+def score_trial(
+    run: Run, number: int, features: Features, ended: Sequence[TrainedJob | Exception]
+) -> Outcome:
+    """What came of the jobs of trial ``number``: their validation error, or why one failed."""
+    del number
     trained = [each for each in ended if isinstance(each, TrainedJob)]
-    if study.is_given_up(trial):
-        study.tell_given_up(trial)
-    elif len(trained) < len(ended):
+    if len(trained) < len(ended):
         reason = next(str(each) for each in ended if isinstance(each, Exception))
-        study.tell_failed(trial, reason.removeprefix("ERROR "))
-    else:
-        seconds = sum(each.train_seconds for each in trained)
-        study.tell(trial, smape=_objective(run, features, trained), train_seconds=seconds)
-    records = study.records()
-    _log_trial(run, records, trial.number)
-    if (best := best_of(records)) is not None and best.number == trial.number:
+        return Outcome(None, reason=reason.removeprefix("ERROR "))
+    return Outcome(
+        smape=_objective(run, features, trained),
+        train_seconds=sum(each.train_seconds for each in trained),
+    )
+
+
+@task(name="record-trial", task_run_name="record-trial-{number}", cache_policy=NO_CACHE)
+def record_trial(run: Run, study: StudyPlace, records: list[TrialRecord], number: int) -> None:
+    """Tell what trial ``number`` came to; a new best one is written down at once."""
+    _log_trial(run, records, number)
+    if (best := best_of(records)) is not None and best.number == number:
         _write_profile(run, study, records)
 
 
 @task(name="publish-study", cache_policy=NO_CACHE)
-def publish_study(run: Run, study: Study, features: Features) -> StudyRecord:
+def publish_study(
+    run: Run, study: StudyPlace, trials: list[TrialRecord], features: Features
+) -> StudyRecord:
     """The study's trials → table, picture and the best one's profile.
 
     Raises:
         NoTrialError: none was trained to its end.
     """
-    trials = study.records()
     best = best_of(trials)
     if best is None:
         reasons = [each.reason for each in trials if each.reason] or ["none was begun"]
@@ -155,16 +147,7 @@ def publish_study(run: Run, study: Study, features: Features) -> StudyRecord:
     return record
 
 
-def told(values: dict[str, Any]) -> str:
-    """Values of settings in one line.
-
-    >>> told({"model.hidden_size": 32, "training.learning_rate": 0.00123456})
-    'model.hidden_size 32, training.learning_rate 0.001235'
-    """
-    return ", ".join(f"{setting} {shown(value)}" for setting, value in values.items())
-
-
-def _parts(run: Run, jobs: list[Job]) -> dict[str, Any]:
+def _parts(run: Run, jobs: list[NetworkJob]) -> dict[str, Any]:
     """All that trials of one study have in common, such as the data, but not its budget."""
     common = {name: part for name, part in jobs[0].parts.items() if name not in {"cell", "seed"}}
     return {
@@ -220,7 +203,7 @@ def _log_trial(run: Run, trials: Sequence[TrialRecord], number: int) -> None:
     _log.info("Trial %d: %s; %d of %d", number, came, counted, run.config.tuning.trials)
 
 
-def _write_profile(run: Run, study: Study, trials: Sequence[TrialRecord]) -> Path:
+def _write_profile(run: Run, study: StudyPlace, trials: Sequence[TrialRecord]) -> Path:
     """``best.yaml``: what `gridcast run --profile` takes, and where it comes from."""
     best, num_trials = best_first(trials)[0], sum(each.counts for each in trials)
     config = run.config.with_values(best.settings, where=f"trial {best.number}")

@@ -187,7 +187,7 @@ def test_the_command_passes_the_base_profile_and_names_the_leak_of_the_articles(
         shutil.copy(small_data() / f"{region}_hourly.csv", data)
     result = gridcast(
         "check-leaks", "--data", data, "--artifacts", tmp_path / "a", "--profile", profile,
-        *settings("training.max_steps=1", "model.cells=[lstm]"), timeout=240,
+        *settings("training.max_steps=1", "model.cells=[lstm]"),
         environment=on_a_server(),
     )  # fmt: skip
     assert "Leaks" in result.stdout

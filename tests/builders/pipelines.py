@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parents[2]
 GRIDCAST = Path(sys.executable).with_name("gridcast")
 PREFECT = Path(sys.executable).with_name("prefect")
 NUM_REGIONS = 12
+# Within which whatever is waited for must come to pass, also on a machine that is busy.
+SECONDS = 300
 # Two thousand hours in the shortest region and two passes of a tiny model: the least that trains,
 # validates and tests in every region.
 SMALL_DATA = ("synthetic.num_hours=3000",)
@@ -88,14 +90,13 @@ def settings(*overrides: str) -> list[str]:
 
 def gridcast(
     *arguments: str | Path,
-    timeout: float = 120,
     environment: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
     """Run the real command to its end."""
     return subprocess.run(
         [GRIDCAST, *map(str, arguments)], env=environment or clean_environment(), cwd=cwd,
-        capture_output=True, text=True, timeout=timeout, check=False,
+        capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
 
 
@@ -125,12 +126,12 @@ def prefect_server(port: int, *, log: Path, environment: Mapping[str, str]) -> I
         def is_up() -> bool:
             assert process.poll() is None, log.read_text("utf-8")
             try:
-                urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
+                urlopen(f"http://127.0.0.1:{port}/api/health", timeout=SECONDS).close()
             except OSError:
                 return False
             return True
 
-        wait_for("Prefect's server", is_up, seconds=90)
+        wait_for("Prefect's server", is_up)
         yield
 
 
@@ -163,7 +164,7 @@ def kill_tree(process: psutil.Popen) -> None:
     for each in family:
         with suppress(psutil.NoSuchProcess):
             each.kill()
-    process.wait(10)
+    process.wait(SECONDS)
 
 
 def alive(processes: Iterable[psutil.Process]) -> list[str]:
@@ -184,14 +185,14 @@ def command_of(process: psutil.Process) -> list[str]:
         return []
 
 
-def wait_for(what: str, condition: Callable[[], Any], *, seconds: float) -> Any:  # noqa: ANN401
-    """The first true value of ``condition``; fails naming ``what`` after ``seconds``."""
-    deadline = time.monotonic() + seconds
+def wait_for(what: str, condition: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """The first true value of ``condition``; fails naming ``what`` after ``SECONDS``."""
+    deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.1)
-    message = f"waited {seconds:.0f} s in vain for {what}"
+    message = f"waited {SECONDS} s in vain for {what}"
     raise AssertionError(message)
 
 
@@ -229,12 +230,11 @@ def run_flow(
     data: Path,
     artifacts: Path,
     *arguments: str,
-    timeout: float = 180,
     environment: Mapping[str, str] | None = None,
 ) -> PipelineRun:
     """``gridcast run``, ``ingest`` or ``train`` to its end."""
     result = gridcast(
-        command, "--data", data, "--artifacts", artifacts, *arguments, timeout=timeout,
+        command, "--data", data, "--artifacts", artifacts, *arguments,
         environment=environment,
     )  # fmt: skip
     return PipelineRun(data, artifacts, result, (artifacts / "runs" / "latest").resolve())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.pipelines import ROOT, clean_environment, temporary_files
+from tests.builders.pipelines import ROOT, SECONDS, clean_environment, temporary_files
 
 # Forks once a trial, from one process that has paid for the imports, so that a killed publisher is
 # a real process, killed at a random point of a real publication. The parent reads hashes alone:
@@ -73,10 +73,10 @@ print(num_old, num_new, num_midway)
 """
 
 
-def run_python(code: str, *arguments: object, timeout: float = 120) -> str:
+def run_python(code: str, *arguments: object) -> str:
     """The last line that a fresh interpreter prints."""
     result = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT, timeout=timeout, check=False,
+        [sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT, timeout=SECONDS, check=False,
         env=clean_environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -164,7 +164,7 @@ def test_without_space_at_any_write_the_old_snapshot_stays_and_the_retry_succeed
     if not can_mount():
         pytest.skip("no file system of a given size can be mounted here (unshare -rm, tmpfs)")
     result = subprocess.run(
-        ["unshare", "-rm", sys.executable, "-c", FULL, str(tmp_path)], cwd=ROOT, timeout=120,
+        ["unshare", "-rm", sys.executable, "-c", FULL, str(tmp_path)], cwd=ROOT, timeout=SECONDS,
         env=clean_environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

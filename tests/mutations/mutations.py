@@ -299,12 +299,12 @@ MUTATIONS = (
         CLOSURE,
     ),
     Mutation(
-        "tasks/train/jobs.py",
+        "tasks/train/plan_jobs.py",
         'config.keyed("windows", "model", "training")',
         'config.keyed("model", "training")',
         CLOSURE,
     ),
-    Mutation("tasks/train/jobs.py", '"code": code_sha256(PROCESS),', "", CLOSURE),
+    Mutation("tasks/train/plan_jobs.py", '"code": code_sha256(NetworkJob.process),', "", CLOSURE),
     Mutation(
         "tasks/train/build_features.py",
         '"features", "scaling", "split", "windows"',

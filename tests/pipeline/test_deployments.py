@@ -18,6 +18,7 @@ from gridcast.summary import Summary
 from tests.builders.pipelines import (
     PREFECT,
     ROOT,
+    SECONDS,
     SMALL_MODEL,
     clean_environment,
     copy_artifacts,
@@ -100,7 +101,7 @@ class Operation:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = Request(f"{self.api}/{path}", data=data, headers=headers)  # noqa: S310
-        with urlopen(request, timeout=20) as response:  # noqa: S310 - loopback
+        with urlopen(request, timeout=SECONDS) as response:  # noqa: S310 - loopback
             return json.loads(response.read())
 
 
@@ -120,7 +121,7 @@ def operation() -> Iterator[Operation]:
     def prefect(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
             [PREFECT, "--no-prompt", *arguments], env=environment, cwd=ROOT, text=True,
-            capture_output=True, timeout=150, check=False,
+            capture_output=True, timeout=SECONDS, check=False,
         )  # fmt: skip
         assert result.returncode == 0 or not check, result.stdout + result.stderr
         return result
@@ -174,6 +175,6 @@ def test_a_cron_schedule_has_planned_runs(operation: Operation, name: str) -> No
     wanted = {"deployments": {"name": {"any_": [name]}},
               "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
               "sort": "EXPECTED_START_TIME_ASC"}  # fmt: skip
-    runs = wait_for("scheduled runs", lambda: operation.ask("flow_runs/filter", wanted), seconds=70)
+    runs = wait_for("scheduled runs", lambda: operation.ask("flow_runs/filter", wanted))
     assert all(run["auto_scheduled"] for run in runs)
     assert all(run["parameters"]["artifacts"] == "artifacts" for run in runs)

@@ -17,6 +17,7 @@ from gridcast.evaluation.metrics import smape
 from gridcast.summary import Summary
 from tests.builders.pipelines import (
     GRIDCAST,
+    SECONDS,
     SMALL_MODEL,
     Command,
     command_of,
@@ -32,7 +33,7 @@ from tests.builders.pipelines import (
 
 if TYPE_CHECKING:
     from tasks.runs.run import Run
-    from tasks.train.records import BaselineJob
+    from tasks.train.records import BaselineJob, Features
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -62,9 +63,9 @@ def done() -> Done:
         def boosting() -> list[psutil.Process]:
             return [each for each in run.children(recursive=True) if is_boosting(command_of(each))]
 
-        (process,) = wait_for("the process that boosts", boosting, seconds=90)
+        (process,) = wait_for("the process that boosts", boosting)
         process.kill()
-        status = run.wait(120)
+        status = run.wait(SECONDS)
     folder = (artifacts / "runs" / "latest").resolve()
     return Done(artifacts, folder, status, log.read_text(encoding="utf-8"))
 
@@ -170,10 +171,10 @@ def test_one_that_is_killed_fails_alone_and_the_run_is_partial() -> None:
     assert "histogram_boosting" not in summary.baselines
 
 
-def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, BaselineJob]:
+def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, Features, BaselineJob]:
     """What a run with these settings would do of the linear baseline, on the same features."""
     from tasks.runs.run import Run
-    from tasks.train.fit_baselines import plan_baselines
+    from tasks.train.plan_jobs import plan_baselines
     from tasks.train.records import Features
 
     path = next((done().artifacts / "features").glob("*.json"))
@@ -183,17 +184,17 @@ def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, BaselineJob]:
     config = Config.load(overrides=wanted)
     run = Run("", "", done().artifacts, None, "base", wanted, config, fresh=False)
     (job,) = plan_baselines.fn(run, features, num_beside=num_beside)
-    return run, job
+    return run, features, job
 
 
 def test_what_is_unchanged_is_not_fitted_again() -> None:
     from prefect.client.schemas.objects import State
 
-    from tasks.train.fit_baselines import fit_baseline
+    from tasks.train.jobs import fit_baseline
     from tasks.train.records import FittedBaseline
 
-    run, job = planned()
-    state: object = fit_baseline.fn(run, job)
+    run, features, job = planned()
+    state: object = fit_baseline.fn(run, features, job)
     assert isinstance(state, State)  # no process: the state in which the task ends
     assert state.name == "Cached"
     assert isinstance(state.data, FittedBaseline)
@@ -202,31 +203,32 @@ def test_what_is_unchanged_is_not_fitted_again() -> None:
 
 
 def test_neither_threads_nor_the_networks_size_are_part_of_its_key_but_its_labels_are() -> None:
-    _, job = planned()
-    _, other = planned("training.threads=3", "model.hidden_size=99")
+    _, _, job = planned()
+    _, _, other = planned("training.threads=3", "model.hidden_size=99")
     assert (other.key, other.threads) == (job.key, 3)
-    assert planned("windows.warmup=47")[1].key != job.key
+    assert planned("windows.warmup=47")[2].key != job.key
 
 
 def test_on_a_cpu_baselines_share_the_cores_with_the_networks() -> None:
     from tasks.machine.devices import find_devices
 
-    assert planned(num_beside=10_000)[1].threads == 1
+    assert planned(num_beside=10_000)[2].threads == 1
     assert (
-        planned(num_beside=0)[1].threads == find_devices("base", ("training.device=cpu",)).num_cores
+        planned(num_beside=0)[2].threads == find_devices("base", ("training.device=cpu",)).num_cores
     )
 
 
 def test_forecasts_that_were_changed_are_not_taken_for_those_that_were_written() -> None:
-    from tasks.train.fit_baselines import _already_fitted
+    from tasks.train.job_owner import found_result
+    from tasks.train.records import FittedBaseline
 
-    _, job = planned()
+    _, _, job = planned()
     path = Path(job.folder) / "forecasts.parquet"
     content = path.read_bytes()
     path.write_bytes(content + b"\0")
-    assert _already_fitted(job) is None
+    assert found_result(job, FittedBaseline) is None
     path.write_bytes(content)
-    assert _already_fitted(job) is not None
+    assert found_result(job, FittedBaseline) is not None
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_forecasts_that_were_changed_are_not_taken_for_those_that_were_written()
 def test_what_cannot_be_fitted_is_refused_before_anything_is_trained(
     monkeypatch: pytest.MonkeyPatch, override: str, expected: str
 ) -> None:
-    from tasks.train.fit_baselines import require_fittable
+    from tasks.train.plan_jobs import require_fittable
 
     monkeypatch.setitem(sys.modules, "lightgbm", None)  # as if it were not installed
     config = Config.load("baselines", overrides=(override,))

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gridcast.config import Config
-from gridcast.errors import ConfigError, TrialGivenUpError
+from gridcast.errors import ConfigError
 from gridcast.evaluation.search import TrialRecord, best_first, best_of
 from gridcast.features.windows import WindowsRecord
 from tasks.machine.devices import Devices
-from tasks.machine.progress import board
+from tasks.machine.progress import ProgressWriter
 from tasks.runs.run import Run
-from tasks.train.records import Features, Job
-from tasks.tune.study import Study, Trial, opened
+from tasks.train.job_owner import stop_file_of
+from tasks.train.records import Features, NetworkJob
+from tasks.tune.study import Outcome, Study, Trial, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,13 +57,19 @@ def search(study: Study, smapes: list[float]) -> list[dict[str, Any]]:
     for smape in smapes:
         trial = asked(study)
         tried.append(trial.settings)
-        study.tell(trial, smape=smape, train_seconds=1.0)
+        study.tell(trial, Outcome(smape, 1.0))
     return tried
 
 
-def make_jobs(*names: str) -> list[Job]:
-    return [Job(name=name, cell="gru", seed=0, device="cpu", threads=1, key="", folder="", parts={})
-            for name in names]  # fmt: skip
+def make_jobs(*names: str) -> list[NetworkJob]:
+    more: dict[str, Any] = {
+        "threads": 1,
+        "limit_seconds": 300,
+        "key": "",
+        "folder": "",
+        "parts": {},
+    }
+    return [NetworkJob(name=name, cell="gru", seed=0, **more) for name in names]
 
 
 def progress(step: int, smape: float | None) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def test_what_cannot_be_searched_is_refused(
 def test_the_first_trial_has_the_settings_as_they_are(tmp_path: Path) -> None:
     with study_of(tmp_path, "model.hidden_size=40") as study:
         trial = asked(study)
-    assert trial.settings == study.unchanged
+    assert trial.settings == study.place.unchanged
     assert trial.settings["model.hidden_size"] == 40
     assert trial.run.config == make_run(tmp_path, "model.hidden_size=40").config
 
@@ -152,7 +159,7 @@ def test_there_are_no_more_trials_than_asked_for_those_of_earlier_runs_counted(
     with study_of(tmp_path, "tuning.trials=3", "tuning.at_once=2") as study:
         trial = asked(study)
         assert study.ask() is None
-        study.tell_failed(trial, "out of memory")
+        study.tell(trial, Outcome(None, reason="out of memory"))
         assert study.ask() is None
 
 
@@ -167,7 +174,7 @@ def test_there_is_one_trial_a_device_at_a_time_each_on_its_own(tmp_path: Path) -
         first, second = asked(study), asked(study)
         assert study.ask() is None
         assert {first.device, second.device} == {"cuda:0", "cuda:1"}
-        study.tell(first, smape=1.0, train_seconds=1.0)
+        study.tell(first, Outcome(1.0, 1.0))
         assert asked(study).device == first.device
 
 
@@ -177,7 +184,7 @@ def test_no_two_trials_that_run_have_the_same_settings(tmp_path: Path) -> None:
         first, second = asked(study), asked(study)
         assert {each.settings["model.num_layers"] for each in (first, second)} == {1, 2}
         assert study.ask() is None
-        study.tell(first, smape=1.0, train_seconds=1.0)
+        study.tell(first, Outcome(1.0, 1.0))
         assert asked(study).settings == first.settings
         assert {each.state for each in study.records()} == {"trained", "refused"}
 
@@ -206,8 +213,8 @@ def test_a_space_without_settings_that_go_together_is_refused(tmp_path: Path) ->
 def test_what_came_of_each_trial_is_kept_best_first(tmp_path: Path) -> None:
     with study_of(tmp_path) as study:
         search(study, [3.0, 1.0])
-        study.tell(asked(study), smape=float("nan"), train_seconds=1.0)
-        study.tell_failed(asked(study), "killed")
+        study.tell(asked(study), Outcome(float("nan"), 1.0))
+        study.tell(asked(study), Outcome(None, reason="killed"))
     with study_of(tmp_path) as study:
         records = study.records()
     assert [(each.number, each.state) for each in best_first(records)] == [
@@ -230,7 +237,7 @@ def test_a_trial_that_a_killed_run_left_is_closed_and_its_settings_are_tried_fir
         assert [each.state for each in study.records()] == ["trained", "interrupted"]
         again = asked(study)
         assert (again.number, again.settings) == (2, left.settings)
-        study.tell(again, smape=1.0, train_seconds=1.0)
+        study.tell(again, Outcome(1.0, 1.0))
         assert asked(study).settings != left.settings
         assert sum(each.counts for each in study.records()) == 2
 
@@ -245,20 +252,28 @@ def test_another_study_knows_nothing_of_the_first(tmp_path: Path) -> None:
 # -- giving up -----------------------------------------------------------------------------------
 
 
-def run_trial(study: Study, smape: float) -> TrialRecord:
-    """A trial of two jobs that both tell ``smape`` ten times, or until they are ended."""
+def run_trial(study: Study, folder: Path, smape: float) -> TrialRecord:
+    """A trial of two jobs that both tell ``smape`` ten times, or until they are to stop."""
     trial = asked(study)
     jobs = study.begin(trial, FEATURES, make_jobs("gru-seed0", "lstm-seed0"))
-    try:
-        for step in range(1, 11):
-            for job in jobs:
-                board.update(job.name, progress(step, None))
-                board.update(job.name, progress(step, smape))
-        study.tell(trial, smape=smape, train_seconds=1.0)
-    except TrialGivenUpError:
-        with pytest.raises(TrialGivenUpError, match=f"trial{trial.number}-gru-seed0: given up"):
-            board.update(jobs[0].name, progress(9, smape))  # the other job is ended too
-        study.tell_given_up(trial)
+    live = make_run(folder).live
+    writers = [ProgressWriter(live, job.name) for job in jobs]
+    outcome = Outcome(smape, 1.0)
+    for step in range(1, 11):
+        for writer in writers:
+            writer.write(progress(step, None))
+            writer.write(progress(step, smape))
+        study.hear()
+        if reasons := [stop_file_of(live, job) for job in jobs if stop_file_of(live, job).exists()]:
+            assert len(reasons) == len(jobs)
+            outcome = Outcome(None, reason=reasons[0].read_text("utf-8"))
+            assert outcome.reason.startswith(
+                f"given up at {step * 10}%, with a validation sMAPE of"
+            )
+            break
+    for writer in writers:
+        writer.close()
+    study.tell(trial, outcome)
     return study.records()[-1]
 
 
@@ -266,17 +281,36 @@ def test_a_trial_that_is_worse_than_most_is_given_up_at_the_share_of_its_trainin
     tmp_path: Path,
 ) -> None:
     with study_of(tmp_path, "tuning.prune_from=0.5") as study:
-        states = [run_trial(study, smape).state for smape in (9.0, 2.0, 1.0)]
-        worse = run_trial(study, 5.0)
+        states = [run_trial(study, tmp_path, smape).state for smape in (9.0, 2.0, 1.0)]
+        worse = run_trial(study, tmp_path, 5.0)
         stored = study._handle.get_trials()[worse.number].intermediate_values
     assert states == ["trained", "trained", "trained"]
     assert (worse.state, worse.validation_smape, worse.counts) == ("given up", 5.0, True)
     assert list(stored) == [1, 2, 3, 4, 5]
 
 
+def test_a_trial_that_came_to_its_end_before_it_was_ended_counts_as_trained(
+    tmp_path: Path,
+) -> None:
+    with study_of(tmp_path, "tuning.prune_from=0.5") as study:
+        for smape in (9.0, 2.0, 1.0):
+            run_trial(study, tmp_path, smape)
+        trial = asked(study)
+        (job,) = study.begin(trial, FEATURES, make_jobs("gru-seed0"))
+        writer = ProgressWriter(make_run(tmp_path).live, job.name)
+        for step in range(1, 10):
+            writer.write(progress(step, 5.0))
+        study.hear()
+        assert stop_file_of(make_run(tmp_path).live, job).exists()
+        study.tell(trial, Outcome(4.5, 1.0))
+        assert (study.records()[-1].state, study.records()[-1].validation_smape) == ("trained", 4.5)
+
+
 def test_no_trial_is_given_up_where_it_is_not_wanted(tmp_path: Path) -> None:
     with study_of(tmp_path, "tuning.prune_from=null") as study:
-        assert [run_trial(study, smape).state for smape in (1.0, 2.0, 3.0, 9.0)] == ["trained"] * 4
+        assert [run_trial(study, tmp_path, smape).state for smape in (1.0, 2.0, 3.0, 9.0)] == [
+            "trained"
+        ] * 4
 
 
 def test_the_tables_of_trials_that_run_are_in_use(tmp_path: Path) -> None:
@@ -285,6 +319,6 @@ def test_the_tables_of_trials_that_run_are_in_use(tmp_path: Path) -> None:
         study.begin(first, FEATURES, [])
         study.begin(second, FEATURES.model_copy(update={"path": "features/b.parquet"}), [])
         assert study.tables == ["features/a.parquet", "features/b.parquet"]
-        study.tell(first, smape=1.0, train_seconds=1.0)
+        study.tell(first, Outcome(1.0, 1.0))
         assert study.tables == ["features/b.parquet"]
     assert replace(first.run, config=second.run.config) == second.run

@@ -15,7 +15,7 @@ from gridcast.evaluation.search import StudyRecord, best_of
 from gridcast.features.splits import TEST, VALIDATION
 from tasks.runs.run import Run
 from tasks.train.build_features import make_features
-from tasks.train.records import Job, TrainedJob
+from tasks.train.records import NetworkJob, TrainedJob
 from tests.builders.pipelines import (
     GRIDCAST,
     PipelineRun,
@@ -62,7 +62,7 @@ class Search:
             TrainedJob.model_validate(
                 read_json(path)
                 | {
-                    "job": {name: job[name] for name in Job.model_fields}
+                    "job": {name: job[name] for name in NetworkJob.model_fields}
                     | {"folder": str(path.parent)}
                 }
             )
@@ -83,7 +83,7 @@ def searched() -> Search:
             assert process.poll() is None, log.read_text("utf-8")
             return "trial1-gru-seed0: training on" in log.read_text("utf-8")
 
-        wait_for("the second trial", is_in_its_second_trial, seconds=200)
+        wait_for("the second trial", is_in_its_second_trial)
         kill_tree(process)
     run = run_flow("tune", small_data(), artifacts, *options)
     return Search(log.read_text("utf-8"), run)

@@ -1,16 +1,19 @@
-"""The second gate, opened at most once a run: Great Expectations, and the pages that it leaves.
+"""The second gate: Great Expectations, and the pages that it leaves.
 
-Great Expectations takes 4 s to import: paid only where something is validated.
+Great Expectations takes 4 s to import and half a second to open: paid only where something is
+validated, and once a process. That is all that stays open here: whether there are pages to build is
+told by a file, whichever process or machine has validated.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from tasks.ingest.gate.data_docs import DataDocs
     from tasks.runs.run import Run
 
+_VALIDATED = "validated"  # since the pages were built
 _lock = Lock()
 
 
@@ -30,8 +34,10 @@ def require_expectations(run: Run, load: RegionLoad, *, file: str) -> None:
     """
     from tasks.ingest.gate.region_expectations import validate_region
 
-    rules, docs = run.config.rules, _docs_of(run)
-    validate_region(load.frame, region=load.region, file=file, rules=rules, docs=docs)
+    with _docs_of(run) as docs:
+        validate_region(
+            load.frame, region=load.region, file=file, rules=run.config.rules, docs=docs
+        )
 
 
 def refused_of_added(run: Run, added: Sequence[pd.DataFrame]) -> frozenset[str]:
@@ -40,15 +46,17 @@ def refused_of_added(run: Run, added: Sequence[pd.DataFrame]) -> frozenset[str]:
         return frozenset()
     from tasks.ingest.gate.added_rows import refused_regions
 
-    return refused_regions(added, _docs_of(run))
+    with _docs_of(run) as docs:
+        return refused_regions(added, docs)
 
 
 def build_docs(run: Run) -> str | None:
-    """Rebuild the Data Docs if anything was validated in this process; the path of their page."""
+    """Rebuild the Data Docs if anything was validated since; the path of their page."""
     folder = _folder_of(run)
-    if _open_docs.cache_info().currsize:
+    if (folder / _VALIDATED).exists():
+        (folder / _VALIDATED).unlink()
         _open_docs(folder).build()
-        _open_docs.cache_clear()
+        _open_docs.cache_clear()  # the next run begins with what is on the disk
     page = folder / "site" / "index.html"
     return str(page) if page.is_file() else None
 
@@ -57,9 +65,15 @@ def _folder_of(run: Run) -> Path:
     return run.artifacts / "data-docs"
 
 
-def _docs_of(run: Run) -> DataDocs:
+@contextmanager
+def _docs_of(run: Run) -> Iterator[DataDocs]:
+    folder = _folder_of(run)
     with _lock:  # regions are validated side by side, and one context serves all
-        return _open_docs(_folder_of(run))
+        docs = _open_docs(folder)
+    try:
+        yield docs
+    finally:
+        (folder / _VALIDATED).touch()
 
 
 @cache

@@ -1,0 +1,160 @@
+"""The owner of jobs: what was done is taken, anything else is done by a process, and checked.
+
+Networks and baselines have the same owner. It knows no orchestrator.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gridcast.errors import TrainingJobError
+from tasks.machine.device_places import Places, held_place, jobs_per_device
+from tasks.machine.devices import find_devices, leading_devices, resolve_precision
+from tasks.machine.owned_process import Work, require_going, run_owned, told_to_stop
+from tasks.runs.keys import has_sha256
+from tasks.runs.locks import held as lock_held
+from tasks.runs.places import kept
+from tasks.runs.storage import read_json, write_json
+from tasks.train.records import Done, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tasks.machine.owned_process import OnEvent
+    from tasks.runs.run import Run
+    from tasks.train.records import Features
+
+D = TypeVar("D", bound=Done[Any])
+_log = logging.getLogger("gridcast.train")
+
+
+@contextmanager
+def held(run: Run, jobs: Sequence[Job]) -> Iterator[None]:
+    """From the look for a job's result to the check of the one that its process left.
+
+    Another run that needs one of the jobs waits, and takes what came of it.
+
+    Raises:
+        TrainingJobError, WaitEndedError: the run was interrupted.
+    """
+    work = _work(run, jobs)
+    require_going(work)
+    with ExitStack() as locks:
+        for subject in sorted(f"job-{job.file('').name}" for job in jobs):
+            is_cancelled = partial(_is_stopped, work)
+            locks.enter_context(lock_held(run.artifacts, subject, is_cancelled=is_cancelled))
+        yield
+
+
+def _is_stopped(work: Work) -> bool:
+    return bool(told_to_stop(work))
+
+
+def found_result(job: Job, kind: type[D]) -> D | None:
+    """What the job's folder holds, if its files are those that were written."""
+    result = read_json(job.file("result.json"))
+    if result is None:
+        return None
+    done = kind.model_validate(result | {"job": job, "cached": True})
+    if not all(has_sha256(done.file(name), sha) for name, sha in done.files.items()):
+        return None
+    return done
+
+
+def result_of(
+    run: Run,
+    features: Features,
+    job: Job,
+    kind: type[D],
+    *,
+    places: Places | None,
+    on_event: OnEvent,
+) -> D:
+    """The job's result: the one that is there, or what its process leaves.
+
+    Raises:
+        TrainingJobError: the process failed, was killed, ran past its limit or left no result.
+    """
+    with held(run, [job]):
+        if not run.fresh and (found := found_result(job, kind)) is not None:
+            _log.info("%s: already %s, nothing has changed", job.name, job.verb[1])
+            return found
+        (job,) = run_process(run, features, [job], places=places, on_event=on_event)
+        result = found_result(job, kind)
+    if result is None:
+        raise TrainingJobError(job.name, reason="it left no whole result", log=job.file("log.txt"))
+    return new(result)
+
+
+def new(result: D) -> D:
+    """The result as one of this run."""
+    job = result.job
+    _log.info("%s: %s in %.1f s", job.name, job.verb[1], result.train_seconds)
+    return result.model_copy(update={"cached": False})
+
+
+def run_process(
+    run: Run, features: Features, jobs: Sequence[Job], *, places: Places | None, on_event: OnEvent
+) -> list[Job]:
+    """One process for all ``jobs``, which are of one kind; the caller holds them.
+
+    It waits for one of ``places`` (None: needs none); gives the jobs as they were done there.
+
+    Raises:
+        TrainingJobError: the process failed, was killed, or ran past its limit.
+    """
+    on_full = partial(require_going, _work(run, jobs))
+    placing = held_place(places, on_full=on_full) if places else nullcontext(jobs[0].device)
+    with placing as device:
+        placed = [job.model_copy(update={"device": device}) for job in jobs]
+        work = _work(run, placed)
+        _log.info("%s: %s on %s, CPU threads: %d", work.name, jobs[0].verb[0], device, work.threads)
+        for job in placed:
+            _prepare(run, features, job)
+        run_owned(work, on_event=on_event)
+    return placed
+
+
+def places_of(run: Run, devices: tuple[str, ...] | None = None) -> Places:
+    """Those of the run's devices (or of these) that lead the ones that share a batch with them."""
+    found = find_devices(run.profile, run.overrides)
+    training = run.config.training
+    return Places(
+        folder=run.artifacts / "places",
+        devices=devices or leading_devices(found, split_over=training.split_over),
+        jobs_per_device=jobs_per_device(training, found),
+    )
+
+
+def _prepare(run: Run, features: Features, job: Job) -> None:
+    """The folder as its process wants it: the job's specification, and no result of before."""
+    job.file("result.json").unlink(missing_ok=True)
+    config = resolve_precision(run.config, job.device.partition(":")[0])
+    specification = job.model_dump(mode="json") | {
+        "features": features.model_dump(mode="json"),
+        "config": config.model_dump(mode="json"),
+    }
+    write_json(job.file("job.json"), kept(specification, run.artifacts))
+
+
+def _work(run: Run, jobs: Sequence[Job]) -> Work:
+    first, *others = jobs
+    return Work(
+        name=", ".join(job.name for job in jobs),
+        module=first.process,
+        folder=first.file(""),
+        beside=tuple(job.file("") for job in others),
+        threads=first.threads,
+        limit_seconds=sum(job.limit_seconds for job in jobs),
+        limit_setting="training.time_limit_seconds",
+        stops=(run.stop_file, *(() if others else (stop_file_of(run.live, first),))),
+    )
+
+
+def stop_file_of(live: Path, job: Job) -> Path:
+    """The file whose presence ends the job's process alone."""
+    return live / f"{job.name}.stop"

@@ -1,0 +1,182 @@
+"""Plan the jobs of a run or a trial: what each is to do, on which device, and its key."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from gridcast.errors import ConfigError, TooLongError
+from gridcast.kernels.engine import why_no_loops
+from gridcast.training.counts import estimate_cpu_seconds
+from tasks.machine.devices import (
+    Devices,
+    devices_beside,
+    find_devices,
+    placed_jobs,
+    resolve_precision,
+    threads_of_a_job,
+)
+from tasks.runs.import_closure import code_sha256
+from tasks.runs.keys import key_of
+from tasks.train.records import BaselineJob, Features, NetworkJob
+
+if TYPE_CHECKING:
+    from gridcast.config import Config, Fitted
+    from tasks.runs.run import Run
+
+PYTORCH_TRAINS = "PyTorch's own layers train instead (on a CPU up to 25 times as long)"
+_PACKAGES: dict[Fitted, str] = {
+    "linear": "scikit-learn",
+    "histogram_boosting": "scikit-learn",
+    "lightgbm": "lightgbm",
+}
+_log = logging.getLogger("gridcast.train")
+
+
+# -- networks --------------------------------------------------------------------------------------
+
+
+@task(name="plan-jobs", cache_policy=NO_CACHE)
+def plan_jobs(run: Run, features: Features) -> list[NetworkJob]:
+    """One job a cell and seed, the devices and the CPU's threads shared out between them."""
+    devices = find_devices(run.profile, run.overrides)
+    config = resolve_precision(run.config, devices.device_type)
+    if devices.device_type == "cpu":
+        warn_of_missing_loops(config)
+        _require_patience(run, config, features, num_cores=devices.num_cores)
+    return _plan(run, config, features, devices)
+
+
+@task(name="plan-trial", cache_policy=NO_CACHE)
+def plan_trial(
+    run: Run, features: Features, *, device: str | None = None, at_once: int = 1
+) -> list[NetworkJob]:
+    """One of ``at_once`` trials: its jobs on one device, which score the validation part alone."""
+    found = find_devices(run.profile, run.overrides)
+    first = device or found.names[0]
+    beside = devices_beside(first, split_over=run.config.training.split_over)
+    devices = Devices((first, *beside), max(1, found.num_cores // at_once))
+    config = resolve_precision(run.config, devices.device_type)
+    return _plan(run, config, features, devices, scored=("validation",))
+
+
+def warn_of_missing_loops(config: Config) -> None:
+    """Say so where our loops for a CPU do not know what is asked for, unless they are unwanted."""
+    reason = "" if config.training.recurrence == "library" else why_no_loops(config)
+    if reason:
+        _log.warning("%s; %s", reason, PYTORCH_TRAINS)
+
+
+def _plan(
+    run: Run,
+    config: Config,
+    features: Features,
+    devices: Devices,
+    *,
+    scored: tuple[str, ...] = ("validation", "test"),
+) -> list[NetworkJob]:
+    threads = threads_of_a_job(config, devices)
+    common = {
+        "features": features.key,
+        "file": features.file_sha256,
+        "config": config.keyed("windows", "model", "training"),
+        "device": devices.device_type,
+        "scored": list(scored),
+        "torch": version("torch"),
+        "numba": _numba_version() if devices.device_type == "cpu" else None,
+        "code": code_sha256(NetworkJob.process),
+    }
+    jobs = []
+    for cell, seed, device in placed_jobs(config, devices):
+        parts = {**common, "cell": cell, "seed": seed}
+        name, key = f"{cell}-seed{seed}", key_of(**parts)
+        jobs.append(
+            NetworkJob(
+                name=name, cell=cell, seed=seed, device=device, threads=threads, scored=scored,
+                limit_seconds=config.training.time_limit_seconds,
+                key=key, folder=_folder(run, name, key), parts=parts,
+            )
+        )  # fmt: skip
+    return jobs
+
+
+def _numba_version() -> str | None:
+    """None where it is not installed: PyTorch trains then."""
+    try:
+        return version("numba")
+    except PackageNotFoundError:
+        return None
+
+
+def _folder(run: Run, name: str, key: str) -> str:
+    return str(run.artifacts / "jobs" / f"{name}-{key[:12]}")
+
+
+def _require_patience(run: Run, config: Config, features: Features, *, num_cores: int) -> None:
+    limit_hours = config.training.confirm_above_hours
+    seconds = estimate_cpu_seconds(
+        config,
+        num_features=len(features.feature_names),
+        num_windows=features.windows.train,
+        num_cores=num_cores,
+    )
+    if limit_hours is not None and seconds > limit_hours * 3600:
+        raise TooLongError(profile=run.profile, hours=seconds / 3600, limit_hours=limit_hours)
+
+
+# -- baselines -------------------------------------------------------------------------------------
+
+
+def require_fittable(config: Config, *, profile: str) -> None:
+    """Refuse what could not be fitted, before anything is trained.
+
+    Raises:
+        ConfigError: a baseline is not installed, or cannot forecast what is asked for.
+    """
+    fitted, expected = config.baselines.fitted, ""
+    if "lightgbm" in fitted and find_spec("lightgbm") is None:
+        expected = "lightgbm only where it is installed: pip install 'gridcast[boosting]'"
+    elif fitted and config.windows.horizon > 1:
+        expected = "none where windows.horizon is above 1: they forecast one hour"
+    elif fitted and config.features.kind != "base":
+        expected = "none where features.kind is not base: they need its calendar"
+    if expected:
+        raise ConfigError(
+            where=profile, key="baselines.fitted", found=list(fitted), expected=expected
+        )
+
+
+@task(name="plan-baselines", cache_policy=NO_CACHE)
+def plan_baselines(run: Run, features: Features, *, num_beside: int) -> list[BaselineJob]:
+    """One job a baseline; on a CPU they share the cores with ``num_beside`` jobs of networks.
+
+    Raises:
+        ConfigError: one is not installed, or cannot forecast what this profile asks for.
+    """
+    kinds = run.config.baselines.fitted
+    require_fittable(run.config, profile=run.profile)
+    devices = find_devices(run.profile, run.overrides)
+    num_sharing = len(kinds) + (num_beside if devices.device_type == "cpu" else 0)
+    threads = run.config.training.threads or max(1, devices.num_cores // max(1, num_sharing))
+    return [_baseline(run, features, kind, threads) for kind in kinds]
+
+
+def _baseline(run: Run, features: Features, kind: Fitted, threads: int) -> BaselineJob:
+    parts = {
+        "features": features.key,
+        "file": features.file_sha256,
+        "config": run.config.keyed("windows"),
+        "kind": kind,
+        "package": f"{_PACKAGES[kind]} {version(_PACKAGES[kind])}",
+        "code": code_sha256(BaselineJob.process),
+    }
+    key = key_of(**parts)
+    return BaselineJob(
+        name=kind, kind=kind, threads=threads, limit_seconds=run.config.training.time_limit_seconds,
+        key=key, folder=_folder(run, kind, key), parts=parts,
+    )  # fmt: skip
