@@ -19,6 +19,8 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 NEIGHBOUR = Path(__file__).resolve().parents[2] / "shared" / "data" / "pjm"
+# Read now: tests that start commands take such variables out of their process.
+DATA = Path(os.environ.get("GRIDCAST_DATA", NEIGHBOUR))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,7 +41,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def pjm_folder() -> Path:
     """The folder of the 12 real CSVs: ``GRIDCAST_DATA``, or ``../shared/data/pjm``."""
-    folder = Path(os.environ.get("GRIDCAST_DATA", NEIGHBOUR))
-    if not (folder / "AEP_hourly.csv").is_file():
-        pytest.skip(f"no PJM files in {folder}; set GRIDCAST_DATA to their folder")
-    return folder
+    if not (DATA / "AEP_hourly.csv").is_file():
+        pytest.skip(f"no PJM files in {DATA}; set GRIDCAST_DATA to their folder")
+    return DATA
