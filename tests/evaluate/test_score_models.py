@@ -44,7 +44,9 @@ def compare_baselines(
 def fitted(*kinds: Fitted) -> list[FittedBaseline]:
     return [
         FittedBaseline(
-            job=BaselineJob(kind=kind, threads=1, key="", folder="", parts={}),
+            job=BaselineJob(
+                name=kind, kind=kind, threads=1, limit_seconds=300, key="", folder="", parts={}
+            ),
             train_seconds=2.0,
             evaluation_seconds=1.0,
             files={},

@@ -152,7 +152,7 @@ def test_runs_at_once_log_each_model_once(at_once: Path) -> None:
 def test_what_runs_at_once_left_passes_its_audit(at_once: Path) -> None:
     for each in summaries(at_once):
         if each.models:
-            result = gridcast("verify", each.run_id, "--artifacts", at_once, timeout=PATIENCE)
+            result = gridcast("verify", each.run_id, "--artifacts", at_once)
             assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -174,7 +174,7 @@ def begin_training(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> 
         assert process.poll() is None, log.read_text("utf-8")
         return training_processes(process)
 
-    wait_for("a training", trains, seconds=PATIENCE)
+    wait_for("a training", trains)
     return process
 
 
@@ -186,13 +186,13 @@ def test_who_waits_for_a_job_whose_trainer_is_killed_trains_it(
         first = begin_training(few_regions, artifacts, tmp_path / "first.txt", stack)
         second = begin(few_regions, artifacts, log, stack)
         waits = "Waiting for job-gru-seed0"
-        wait_for("the second to wait", lambda: waits in log.read_text("utf-8"), seconds=PATIENCE)
+        wait_for("the second to wait", lambda: waits in log.read_text("utf-8"))
         assert training_processes(second) == []
         kill_tree(first)
-        wait_for("it to take over", lambda: training_processes(second), seconds=PATIENCE)
+        wait_for("it to take over", lambda: training_processes(second))
         assert second.poll() is None
         os.killpg(second.pid, signal.SIGINT)
-        wait_for("its end", lambda: second.poll() is not None, seconds=PATIENCE)
+        wait_for("its end", lambda: second.poll() is not None)
     assert temporary_files(artifacts / "runs") == []
 
 
@@ -216,13 +216,11 @@ def killed(few_regions: Path, tmp_path_factory: pytest.TempPathFactory) -> Kille
             assert process.poll() is None, log.read_text("utf-8")
             return list((artifacts / "jobs").glob("*/result.json"))
 
-        wait_for("the first job", results, seconds=PATIENCE)
+        wait_for("the first job", results)
         kill_tree(process)
     done = [path.parent.name.rpartition("-")[0] for path in artifacts.glob("jobs/*/result.json")]
     assert summaries(artifacts) == []
-    again = run_flow(
-        "run", few_regions, artifacts, *arguments, timeout=PATIENCE, environment=on_a_server()
-    )
+    again = run_flow("run", few_regions, artifacts, *arguments, environment=on_a_server())
     assert again.result.returncode == 0, again.result.stderr
     return Killed(artifacts, done)
 
@@ -284,7 +282,7 @@ def test_a_folder_elsewhere_goes_on_with_everything_cached(
         assert not original.exists()
     else:
         assert sha256_by_file(original) == before
-    result = gridcast("verify", "latest", "--artifacts", elsewhere, timeout=PATIENCE)
+    result = gridcast("verify", "latest", "--artifacts", elsewhere)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -298,7 +296,7 @@ def test_a_new_model_in_a_copy_is_kept_in_the_copy_alone(tmp_path: Path) -> None
     assert sha256_by_file(original) == before
     (model,) = run.summary.models.values()
     assert list((copy / "mlflow" / "artifacts").rglob("model.pt2"))
-    result = gridcast("verify", str(model.mlflow_run_id), "--artifacts", copy, timeout=PATIENCE)
+    result = gridcast("verify", str(model.mlflow_run_id), "--artifacts", copy)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -313,6 +311,4 @@ def test_no_record_has_the_place_of_the_artifacts_in_it(tmp_path: Path) -> None:
 
 def again_in(artifacts: Path, *more: str) -> PipelineRun:
     arguments = settings(*SMALL_MODEL, *more)
-    return run_flow(
-        "run", small_data(), artifacts, *arguments, timeout=PATIENCE, environment=on_a_server()
-    )
+    return run_flow("run", small_data(), artifacts, *arguments, environment=on_a_server())

@@ -35,7 +35,7 @@ def test_its_score_is_its_own_and_the_mean_is_that_of_all_regions(
 ) -> None:
     write_regions(tmp_path / "csv", pjm_folder, {"ALL": "AEP", "DUQ": "DUQ"})
     run = run_flow(
-        "run", tmp_path / "csv", tmp_path / "artifacts", *settings(*_SETTINGS), timeout=600,
+        "run", tmp_path / "csv", tmp_path / "artifacts", *settings(*_SETTINGS),
         environment=on_a_server(),
     )  # fmt: skip
     assert run.result.returncode == 0, run.result.stderr
