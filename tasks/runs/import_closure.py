@@ -36,7 +36,6 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "tasks.runs.cached_state": "tells Prefect that there was nothing to do",
     "tasks.runs.import_closure": "makes keys: another way of making them gives other keys",
     "tasks.runs.keys": "makes keys: another way of making them gives other keys",
-    "tasks.runs.lives": "tells which runs live, and which is newer",
     "tasks.runs.locks": "says who may work on something now, whatever comes of it",
     "tasks.runs.places": "tells where a file lies; what is in it is in the keys",
     "tasks.runs.storage": "brings a file whole to its place and back, whatever is in it",

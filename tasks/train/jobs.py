@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -140,19 +141,25 @@ def share_devices(run: Run, jobs: list[Job]) -> list[list[Job]]:
 def train_together(run: Run, jobs: list[Job]) -> dict[str, str]:
     """Own one process for all ``jobs`` of a GPU, which share its time better than processes do.
 
-    Gives the jobs that came to an end, by name, with the reason of those that failed by themselves
+    Gives the jobs that ended here, by name, with the reason of those that failed by themselves
     (else empty). If the process dies, the others are left to :func:`train_model`, one by one.
     """
     names = ", ".join(job.name for job in jobs)
     _log.info("%s: training together on %s", names, jobs[0].device)
-    for job in jobs:
-        (Path(job.folder) / "result.json").unlink(missing_ok=True)
     failed: dict[str, str] = {}
-    try:
-        failed = _run_process(jobs, limit_seconds=run.config.training.time_limit_seconds)
-    except TrainingJobError as error:
-        _log.warning("%s; what it left undone is done job by job", error)
-    ended = {job.name: "" for job in jobs if _already_trained(job) is not None}
+    with ExitStack() as alone:
+        for job in sorted(jobs, key=lambda job: job.folder):  # in one order: none waits in a circle
+            alone.enter_context(_held(run, job))
+        to_do = [job for job in jobs if run.fresh or _already_trained(job) is None]
+        for job in to_do:
+            (Path(job.folder) / "result.json").unlink(missing_ok=True)
+        try:
+            if to_do:
+                limit_seconds = run.config.training.time_limit_seconds
+                failed = _run_process(to_do, limit_seconds=limit_seconds)
+        except TrainingJobError as error:
+            _log.warning("%s; what it left undone is done job by job", error)
+        ended = {job.name: "" for job in to_do if _already_trained(job) is not None}
     return ended | failed
 
 
