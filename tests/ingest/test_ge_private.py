@@ -6,7 +6,9 @@ import tomllib
 from importlib.metadata import version
 
 import pytest
-from great_expectations.expectations.core import ExpectColumnValuesToNotBeNull
+from great_expectations.expectations.core.expect_column_values_to_not_be_null import (
+    ExpectColumnValuesToNotBeNull,
+)
 from great_expectations.expectations.expectation import Expectation
 from packaging.requirements import Requirement
 
