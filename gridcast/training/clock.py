@@ -77,7 +77,7 @@ class Clock:
         self.histories = [list(history) for history in record.histories]
         self._resumed, self._begun = now - record.pass_seconds, now - record.elapsed_seconds
         self._told = now
-        self._losses = list(loss_BS.clone().unbind())
+        self._losses = list(loss_BS.unbind())
 
     def tick(self, pass_number: int, loss_S: Tensor) -> None:
         """A step was put on its way; who asked hears of it about once a second."""

@@ -353,8 +353,7 @@ MUTATIONS = (
     Mutation(
         _STEP, 'put_generators(of_part("generator", tensors), self._devices())\n', "\n", STATE
     ),
-    Mutation(_CLOCK, "list(loss_BS.clone().unbind())", "[]", STATE),
-    Mutation(_CLOCK, "list(loss_BS.clone().unbind())", "list(loss_BS.unbind())", STATE),
+    Mutation(_CLOCK, "list(loss_BS.unbind())", "[]", STATE),
     Mutation(_CLOCK, "now - record.pass_seconds, now - record.elapsed_seconds", "now, now", STATE),
     Mutation(_LOOP, "self.outcomes = dict(errors_of(state.record))", "", STATE),
     Mutation(_LOOP, "self._order[0] != self._pass_number", "False", STATE),
