@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tasks.runs.run import Run
     from tasks.train.records import Features
 
+PYTORCH_TRAINS = "PyTorch's own layers train instead (on a CPU up to 25 times as long)"
 D = TypeVar("D", bound=Done[Any])
 _log = logging.getLogger("gridcast.train")
 

@@ -15,8 +15,15 @@ from prefect.futures import PrefectFuture
 from gridcast.errors import TrainingJobError
 from tasks.machine.progress import ProgressWriter, describe
 from tasks.runs.cached_state import unchanged
-from tasks.train.job_owner import found_result, held, new, places_of, result_of, run_process
-from tasks.train.plan_jobs import PYTORCH_TRAINS
+from tasks.train.job_owner import (
+    PYTORCH_TRAINS,
+    found_result,
+    held,
+    new,
+    places_of,
+    result_of,
+    run_process,
+)
 from tasks.train.records import (
     BaselineJob,
     Done,

@@ -23,13 +23,13 @@ from tasks.machine.devices import (
 )
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of
+from tasks.train.job_owner import PYTORCH_TRAINS
 from tasks.train.records import BaselineJob, Features, NetworkJob
 
 if TYPE_CHECKING:
     from gridcast.config import Config, Fitted
     from tasks.runs.run import Run
 
-PYTORCH_TRAINS = "PyTorch's own layers train instead (on a CPU up to 25 times as long)"
 _PACKAGES: dict[Fitted, str] = {
     "linear": "scikit-learn",
     "histogram_boosting": "scikit-learn",
