@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,29 +62,37 @@ def stages() -> dict[str, Stage]:
 
 def _stages_in(module: str) -> Iterator[Stage]:
     tree = ast.parse(all_modules()[module].read_bytes())
-    words = {"__name__": module} | _words(tree)
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
             if isinstance(call.func, ast.Name) and call.func.id == "code_sha256":
-                named = [_word(argument, words) for argument in call.args]
+                named = [_word(argument, module, tree) for argument in call.args]
                 yield Stage(module, function, tuple(named))
 
 
-def _words(tree: ast.Module) -> dict[str, str]:
-    """What names of a module stand for, of those that are words."""
+def _word(argument: ast.expr, module: str, tree: ast.Module) -> str:
+    """The module that is named: in a word, by a constant of the module or of an imported class."""
+    if isinstance(argument, ast.Constant):
+        return str(argument.value)
+    name, _, attribute = ast.unparse(argument).partition(".")
+    if attribute:
+        return str(getattr(getattr(import_module(_origin(name, tree)), name), attribute))
+    return module if name == "__name__" else _constants(tree)[name]
+
+
+def _origin(name: str, tree: ast.Module) -> str:
+    imports = [each for each in tree.body if isinstance(each, ast.ImportFrom) and each.module]
+    return next(
+        str(each.module) for each in imports if name in {alias.name for alias in each.names}
+    )
+
+
+def _constants(tree: ast.Module) -> dict[str, str]:
     assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
     return {
         node.targets[0].id: str(node.value.value)
         for node in assigned
         if isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Constant)
     }
-
-
-def _word(argument: ast.expr, words: dict[str, str]) -> str:
-    if isinstance(argument, ast.Constant):
-        return str(argument.value)
-    assert isinstance(argument, ast.Name), f"{ast.unparse(argument)}: name a module in a word"
-    return words[argument.id]
 
 
 NAMES = sorted(stages())
