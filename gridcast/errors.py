@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 EXIT_OK = 0
 EXIT_PARTIAL = 1
@@ -230,3 +230,15 @@ class PartialFailureError(GridcastError):
         self.reasons = tuple(reasons)
         listed = "\n".join(self.reasons)
         super().__init__(f"{listed}\nERROR {summary}: part of the work failed (see above)")
+
+
+class ForecastDoubtError(GridcastError):
+    """Regions that have a naive forecast, or none, for want of data; all other rows stand."""
+
+    def __init__(self, doubts: Mapping[str, str], *, stored: object) -> None:
+        lines = [f"ERROR {region}: {reason}" for region, reason in doubts.items()]
+        super().__init__(
+            "\n".join(
+                [*lines, f"The rows of all other regions stand in {stored}; ingest newer data"]
+            )
+        )

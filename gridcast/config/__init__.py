@@ -26,7 +26,7 @@ from gridcast.config.learning import (
     TuningConfig,
     WindowsConfig,
 )
-from gridcast.config.operation import EvaluationConfig, TrackingConfig
+from gridcast.config.operation import EvaluationConfig, ForecastingConfig, TrackingConfig
 from gridcast.config.section import (
     Cell,
     Count,
@@ -58,6 +58,7 @@ __all__ = [
     "Fitted",
     "Flag",
     "FlaggedRules",
+    "ForecastingConfig",
     "Harmonics",
     "IngestionConfig",
     "Labels",

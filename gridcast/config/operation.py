@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import (
-    Field,
-)
+from typing import Annotated
+
+from pydantic import Field, field_validator
 
 from gridcast.config.section import Count, Section
 
@@ -13,6 +13,29 @@ class EvaluationConfig(Section):
     """What the forecasts are held against."""
 
     season_length: Count = Field(description="of the naive forecast in MASE's scale (hours)")
+
+
+class ForecastingConfig(Section):
+    """How hours to come are forecast, and how bands around them are found."""
+
+    horizon: Annotated[int, Field(ge=1, le=168)] = Field(description="hours that are forecast (h)")
+    quantiles: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(
+        min_length=2, description="of the load, ascending (0 to 1): the bands"
+    )
+    calibration_origins: Count = Field(
+        description="of the validation part, a region: from which errors by lead are learned"
+    )
+    max_stale_hours: int = Field(
+        ge=0, le=168, description="a region whose newest hour is older gets a baseline (h)"
+    )
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)):
+            message = "each quantile once, in ascending order"
+            raise ValueError(message)
+        return value
 
 
 class TrackingConfig(Section):

@@ -39,7 +39,7 @@ from gridcast.config.learning import (
     TuningConfig,
     WindowsConfig,
 )
-from gridcast.config.operation import EvaluationConfig, TrackingConfig
+from gridcast.config.operation import EvaluationConfig, ForecastingConfig, TrackingConfig
 from gridcast.config.section import Section, Unkeyed
 from gridcast.config.space import Space, read_space
 from gridcast.errors import ConfigError
@@ -67,6 +67,7 @@ class Config(Section):
     training: TrainingConfig
     baselines: BaselinesConfig
     evaluation: EvaluationConfig
+    forecasting: ForecastingConfig
     tracking: TrackingConfig
     tuning: TuningConfig
     synthetic: SyntheticConfig

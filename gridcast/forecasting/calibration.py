@@ -36,11 +36,11 @@ _SEED = 0  # of the choice of origins
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Of one contestant: its errors' quantiles by region, and its sMAPE by lead (percent)."""
+    """Of one contestant, by region: its errors' quantiles, and its sMAPE by lead (percent)."""
 
     levels: tuple[float, ...]
-    error_mw_KQ: dict[str, np.ndarray]  # by region: truth minus forecast, MW
-    smape_K: np.ndarray  # mean over the regions
+    error_mw_KQ: dict[str, np.ndarray]  # truth minus forecast, MW
+    smape_K: dict[str, np.ndarray]
 
 
 def origins_of(
@@ -130,12 +130,13 @@ def calibrate(
     is_label_BK = frame["part"].to_numpy()[ahead_BK] == VALIDATION
     truth_BK = np.where(is_label_BK, frame["load_mw"].to_numpy()[ahead_BK], np.nan)
     region_B = frame["region"].cat.codes.to_numpy()[origins_B]
-    quantiles, errors = {}, []
+    quantiles, smapes = {}, {}
     for number, name in enumerate(map(str, frame["region"].cat.categories)):
         own = region_B == number
         quantiles[name] = error_quantiles(truth_BK[own] - forecast_BK[own], levels)
-        if own.any():
-            relative = relative_errors(truth_BK[own], forecast_BK[own])
-            errors.append(100 * np.nanmean(relative, axis=0))
-    smape_K = np.mean(errors, axis=0) if errors else np.full(num_leads, np.nan)
-    return Calibration(tuple(levels), quantiles, smape_K)
+        relative = 100 * relative_errors(truth_BK[own], forecast_BK[own])
+        num_K = np.maximum((~np.isnan(relative)).sum(axis=0), 1)
+        smapes[name] = np.where(
+            np.isnan(relative).all(axis=0), np.nan, np.nansum(relative, axis=0) / num_K
+        )
+    return Calibration(tuple(levels), quantiles, smapes)

@@ -13,7 +13,15 @@ from tasks.runs.import_closure import all_modules
 from tests.builders.pipelines import ROOT, clean_environment
 
 FOLDERS = {"benchmarks", "configs", "docs", "flows", "gridcast", "tasks", "tests"}
-FLOWS = ("check_leaks", "fetch_data", "prepare_data", "run_pipeline", "train_models", "tune_models")
+FLOWS = (
+    "check_leaks",
+    "fetch_data",
+    "forecast_load",
+    "prepare_data",
+    "run_pipeline",
+    "train_models",
+    "tune_models",
+)
 HEAVY = (
     "great_expectations",
     "matplotlib",

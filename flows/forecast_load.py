@@ -1,0 +1,31 @@
+"""Forecast load: tomorrow's hours of every region, from the newest snapshot and model."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from tasks.forecast.forecast_task import store_forecast
+
+
+@flow(name="forecast-load")
+def forecast_load(
+    data: str | None = None,
+    artifacts: str = "artifacts",
+    profile: str = "base",
+    overrides: list[str] | None = None,
+    as_of: str | None = None,
+) -> str:
+    """Forecast the hours to come and keep the rows by issue time; the path of their file.
+
+    Runs hourly in deployment. Safe to run again: an issue time has one set of rows. Where a region
+    has no data to go by, it gets a naive forecast or none, and the flow fails at the end.
+    Ad hoc: ``gridcast forecast``, which needs no Prefect.
+
+    Args:
+        data: the folder that was ingested; none: the one ingested last.
+        artifacts: folder for everything that runs produce.
+        profile: name in ``configs/``, or the path of a YAML file.
+        overrides: such as ``["forecasting.horizon=24"]``.
+        as_of: ISO time from which is forecast; none: when the flow was to start.
+    """
+    return store_forecast(data, artifacts, profile, overrides or [], as_of)

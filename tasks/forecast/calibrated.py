@@ -1,0 +1,110 @@
+"""How wrong a model was at each lead on its validation part; computed once a model, and kept."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gridcast.features.columns import feature_columns
+from gridcast.forecasting.calibration import (
+    Calibration,
+    calibrate,
+    forecast_origins,
+    naive_origins,
+    origins_of,
+)
+from tasks.runs.import_closure import code_sha256
+from tasks.runs.keys import key_of, require_sha256
+from tasks.runs.locks import held
+from tasks.runs.storage import read_json, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gridcast.config import ForecastingConfig
+    from tasks.forecast.chosen_model import ChosenModel
+
+# What stands in for a network: of them the better on the validation part, region by region.
+STAND_INS = ("same_hour_yesterday", "same_hour_last_week")
+NETWORK = "network"
+_CODE = "gridcast.forecasting.calibration"
+_ABOUT = ("region", "timestamp", "load_mw", "input_mw", "part", "is_input")
+_log = logging.getLogger("gridcast.forecast")
+
+
+def calibrations_of(
+    artifacts: Path, model: ChosenModel, config: ForecastingConfig
+) -> dict[str, Calibration]:
+    """Of the model (``network``) and of each naive stand-in, at all leads that may be needed.
+
+    Raises:
+        IntegrityError: the table of features is not the one that the model was trained on.
+    """
+    num_leads = config.horizon + config.max_stale_hours
+    key = key_of(
+        model=model.sha256,
+        features=model.features_sha256,
+        num_leads=num_leads,
+        quantiles=config.quantiles,
+        origins=config.calibration_origins,
+        code=code_sha256(_CODE),
+    )
+    path = artifacts / "forecasts" / "calibration" / f"{key[:16]}.json"
+    with held(artifacts, f"calibration-{key[:16]}"):
+        kept = read_json(path)
+        if kept is not None and kept.get("key") == key:
+            return {name: _from_json(each) for name, each in kept["calibrations"].items()}
+        _log.info("Learning from the validation part how wrong %s is at each lead", model.name)
+        found = _calibrate(model, config, num_leads=num_leads)
+        content = {name: _to_json(each) for name, each in found.items()}
+        write_json(path, {"key": key, "calibrations": content})
+    return found
+
+
+def _calibrate(
+    model: ChosenModel, config: ForecastingConfig, *, num_leads: int
+) -> dict[str, Calibration]:
+    require_sha256(model.features_path, model.features_sha256)
+    frame = pd.read_parquet(model.features_path)
+    frame = frame[[*_ABOUT, *feature_columns(frame.columns)]]
+    scales = {name: (each.offset_mw, each.scale_mw) for name, each in model.scales.items()}
+    origins = origins_of(
+        frame, model.config, num_leads=num_leads, num_origins=config.calibration_origins
+    )
+    forecasts = {
+        NETWORK: forecast_origins(
+            model.forecasters, frame, scales, origins, model.config, num_leads=num_leads
+        )
+    }
+    for name in STAND_INS:
+        forecasts[name] = naive_origins(frame, origins, name, num_leads=num_leads)
+    return {
+        name: calibrate(frame, origins, each, levels=config.quantiles)
+        for name, each in forecasts.items()
+    }
+
+
+def _to_json(calibration: Calibration) -> dict[str, object]:
+    """NaN as null, as JSON has none."""
+    return {
+        "levels": list(calibration.levels),
+        "error_mw": {n: _listed(each) for n, each in calibration.error_mw_KQ.items()},
+        "smape": {n: _listed(each) for n, each in calibration.smape_K.items()},
+    }
+
+
+def _listed(values: np.ndarray) -> object:
+    plain = values.astype(object)
+    plain[np.isnan(values)] = None
+    return plain.tolist()
+
+
+def _from_json(content: dict[str, dict[str, list[float]]]) -> Calibration:
+    return Calibration(
+        levels=tuple(float(each) for each in content["levels"]),
+        error_mw_KQ={n: np.array(v, dtype=float) for n, v in content["error_mw"].items()},
+        smape_K={n: np.array(v, dtype=float) for n, v in content["smape"].items()},
+    )
