@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # What stands in for a network: of them the better on the validation part, region by region.
 STAND_INS = ("same_hour_yesterday", "same_hour_last_week")
 NETWORK = "network"
-_CODE = "gridcast.forecasting.calibration"
 _ABOUT = ("region", "timestamp", "load_mw", "input_mw", "part", "is_input")
 _log = logging.getLogger("gridcast.forecast")
 
@@ -47,10 +46,11 @@ def calibrations_of(
     key = key_of(
         model=model.sha256,
         features=model.features_sha256,
+        config=model.config.keyed("features", "ingestion", "rules", "scaling", "split", "windows"),
         num_leads=num_leads,
         quantiles=config.quantiles,
         origins=config.calibration_origins,
-        code=code_sha256(_CODE),
+        code=code_sha256("gridcast.forecasting.calibration", "gridcast.training.forecaster"),
     )
     path = artifacts / "forecasts" / "calibration" / f"{key[:16]}.json"
     with held(artifacts, f"calibration-{key[:16]}"):

@@ -74,7 +74,8 @@ def test_the_unkeyed_settings_are_these_and_no_others() -> None:
     assert set(unkeyed) == {
         "profile_on_cuda", "rules_file", "model.cells", "baselines.fitted",
         "training.device", "training.seeds", "training.threads", "training.jobs_per_device",
-        "training.confirm_above_hours", "training.time_limit_seconds",
+        "training.confirm_above_hours", "training.measuring_limit_seconds",
+        "training.time_limit_seconds",
         "tuning.trials", "tuning.hours", "tuning.at_once", "tuning.seed", "tuning.random_trials",
         "tuning.prune_from",
     }  # fmt: skip

@@ -101,8 +101,8 @@ each_stage = pytest.mark.parametrize("name", NAMES)
 
 def test_the_stages_that_keep_results_are_found() -> None:
     assert set(NAMES) == {
-        "feature_table", "fitting_process", "log_models", "publish_data_report", "reading",
-        "search", "synthetic", "training_process", "unpacking", "validation",
+        "calibration", "feature_table", "fitting_process", "log_models", "publish_data_report",
+        "reading", "search", "synthetic", "training_process", "unpacking", "validation",
     }  # fmt: skip
     assert stages()["log_models"].computes[1:] == ("tasks.track.served_model",)
 
@@ -210,11 +210,11 @@ def test_each_module_that_is_left_out_is_there_is_imported_and_has_a_reason() ->
     [
         ("gridcast/readings/parsing.py", {"reading", "unpacking"}),
         ("gridcast/features/splits.py",
-         {"feature_table", "fitting_process", "log_models", "training_process"}),
-        ("gridcast/features/table.py", {"feature_table"}),
+         {"calibration", "feature_table", "fitting_process", "log_models", "training_process"}),
+        ("gridcast/features/table.py", {"calibration", "feature_table"}),
         ("gridcast/kernels/adam.cu", {"training_process", "log_models"}),
         ("gridcast/report/data_page.html.jinja", {"publish_data_report", "log_models"}),
-        ("gridcast/training/__init__.py", {"training_process"}),
+        ("gridcast/training/__init__.py", {"calibration", "training_process"}),
         ("tasks/ingest/gate/custom_expectations.py", {"reading", "validation"}),
         ("tasks/track/served_model.py", {"log_models"}),
         ("tasks/show/show_run.py", set()),

@@ -29,7 +29,12 @@ def make_summary(num_seeds: int) -> Summary:
         for seed in seeds
         for cell, first in (("gru", 1.0), ("lstm", 2.0))
     }
-    means = {f"mean-seed{seed}": MeanRecord.model_construct(**errors(0.5 + seed)) for seed in seeds}
+    means = {
+        f"mean-seed{seed}": MeanRecord.model_construct(
+            members=(f"gru-seed{seed}", f"lstm-seed{seed}"), **errors(0.5 + seed)
+        )
+        for seed in seeds
+    }
     naive = BaselineRecord.model_construct(kind="naive", **errors(9.0))
     fields: dict[str, Any] = {
         "models": models, "means": means, "baselines": {"persistence": naive},
