@@ -35,8 +35,8 @@ class Forecasts:
     """What all contestants said of the same ``N`` labels.
 
     ``labels`` has what all share, sorted by region, issue time and lead: ``region`` (category),
-    ``issue_time`` (UTC, start of the origin: the last hour whose load is known), ``timestamp``
-    (UTC, start of the hour being forecast), ``lead`` (steps from the one to the other, 1 to H),
+    ``issue_time`` (UTC, end of the origin: the last hour whose load is known), ``timestamp``
+    (UTC, start of the hour being forecast), ``lead`` (1 to H: the first hour after the issue time has lead 1),
     ``local_hour`` (0 to 23) and ``y_true`` (MW). With very many regions the long table does not fit
     where this does: it is made of one contestant after another.
     """
@@ -95,7 +95,8 @@ def collect_forecasts(
 
 def _labels(table: pd.DataFrame, step_N: Ints, lead_N: Ints) -> pd.DataFrame:
     labels = table[["region", "timestamp", "local_hour"]].take(step_N).reset_index(drop=True)
-    issue_time = table["timestamp"].take(step_N - lead_N).reset_index(drop=True)
+    origin = table["timestamp"].take(step_N - lead_N).reset_index(drop=True)
+    issue_time = origin + pd.Timedelta(hours=1)
     labels.insert(1, "issue_time", issue_time)
     labels.insert(3, "lead", lead_N.astype("int16"))
     return labels.assign(y_true=table["load_mw"].to_numpy()[step_N])

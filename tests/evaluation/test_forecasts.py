@@ -55,7 +55,7 @@ def test_each_contestant_has_a_row_a_label_with_its_truth() -> None:
             assert own[column].tolist() == table[column].iloc[step].tolist()
         assert own["y_true"].tolist() == table["load_mw"].iloc[step].tolist()
         assert set(own["lead"]) == {1}
-        assert set(own["timestamp"] - own["issue_time"]) == {HOUR}
+        assert set(own["timestamp"] - own["issue_time"]) == {0 * HOUR}
     assert of(long, "persistence")["y_pred"].tolist() == table["input_mw"].iloc[step - 1].tolist()
     np.testing.assert_allclose(
         of(long, "gru-seed0")["y_pred"], 1.1 * of(long, "gru-seed0")["y_true"]
@@ -134,7 +134,7 @@ def test_each_row_is_the_hour_so_many_steps_after_the_origin(horizon: int) -> No
     table = make_table(num_hours=1500)
     job = make_job_forecasts(table, horizon=horizon)
     long = collect_forecasts(table, {GRU: job}, part=TEST).table()
-    hours = pd.to_timedelta(long["lead"].to_numpy(dtype="int64"), unit="h")
+    hours = pd.to_timedelta(long["lead"].to_numpy(dtype="int64") - 1, unit="h")
     assert (long["timestamp"] - long["issue_time"] == hours).all()
     own = of(long, "gru-seed0")
     keys = list(own[["region", "issue_time", "lead"]].itertuples(index=False, name=None))
@@ -159,4 +159,4 @@ def test_a_naive_forecast_never_takes_an_hour_after_its_issue_time() -> None:
             rows = own[own["lead"] == lead]
             expected = [load[region, hour - back * HOUR] for region, hour in labels_of(rows)]
             assert rows["y_pred"].tolist() == expected, (name, lead)
-            assert (rows["timestamp"] - back * HOUR <= rows["issue_time"]).all()
+            assert (rows["timestamp"] - back * HOUR < rows["issue_time"]).all()

@@ -22,7 +22,7 @@ PRIVATE = ROOT / "gridcast" / "kernels" / "numba_private.py"
 
 
 def test_the_parts_of_numba_that_we_take_are_there() -> None:
-    """The first to fail with a new numba: what to look at is in ``numba_private.py``, ADR 24."""
+    """The first to fail with a new numba: what to look at is in ``numba_private.py``, ADR 22."""
     assert "_nrt" in dir(cpu.CPUTargetOptions)
     taken = {"shape", "strides", "data", "itemsize", "meminfo", "parent"}
     assert taken <= set(inspect.signature(populate_array).parameters)

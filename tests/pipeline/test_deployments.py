@@ -34,9 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
-DEPLOYMENTS: dict[str, dict[str, Any]] = {each["name"]: each for each in DECLARED["deployments"]}
+# Two are called hourly: that of the forecast goes by its flow's name.
+DEPLOYMENTS: dict[str, dict[str, Any]] = {
+    "forecast" if "forecast_load" in each["entrypoint"] else each["name"]: each
+    for each in DECLARED["deployments"]
+}
 NAMES = ("hourly", "nightly", "weekly")
-ALL_NAMES = (*NAMES, "live")
+ALL_NAMES = (*NAMES, "live", "forecast")
 SECONDS_OF_A_DAY = 24 * 3600
 
 
@@ -54,6 +58,13 @@ def test_the_live_fetch_is_off_until_somebody_has_a_key_and_comes_before_the_hou
     assert not live["active"]
     assert int(live["cron"].split()[0]) < int(hourly["cron"].split()[0])
     assert DEPLOYMENTS["live"]["concurrency_limit"] == DEPLOYMENTS["hourly"]["concurrency_limit"]
+
+
+def test_the_forecast_is_off_until_there_is_a_model_and_comes_after_the_hourly_ingestion() -> None:
+    forecast, hourly = (DEPLOYMENTS[name]["schedules"][0] for name in ("forecast", "hourly"))
+    assert DEPLOYMENTS["forecast"]["name"] == "hourly"
+    assert not forecast["active"]
+    assert int(forecast["cron"].split()[0]) > int(hourly["cron"].split()[0])
 
 
 @pytest.mark.prefect

@@ -119,7 +119,8 @@ def test_two_runs_and_an_ingestion_at_once_all_end_well(at_once: Path) -> None:
     flows = sorted(each.flow for each in summaries(at_once))
     assert flows == ["prepare-data", "run-pipeline", "run-pipeline"]
     assert temporary_files(at_once) == []
-    assert list(at_once.rglob("*.lock")) == []
+    locks = [path for path in at_once.rglob("*.lock") if "places" not in path.parts]
+    assert locks == []
 
 
 def test_runs_at_once_train_each_job_once_and_tell_the_same_scores(at_once: Path) -> None:

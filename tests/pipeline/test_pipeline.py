@@ -469,7 +469,7 @@ def test_what_was_published_of_a_refused_region_stays_as_it_was(faulty_run: Pipe
     before = sha256_by_file(first_run().artifacts / "data")
     after = sha256_by_file(faulty_run.artifacts / "data")
     changed = {name for name, sha in before.items() if after.get(name) != sha}
-    newest = {f"newest/{region}.json" for region in ("COMED", "PJME")}
+    newest = {f"newest/{region}.json" for region in ("AEP", "COMED", "PJME")}
     assert changed == {f"{small_data().name}.json", *newest}  # the pointer
     old, new = snapshot_of(first_run()), snapshot_of(faulty_run)
     assert new.parent == old.id
