@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,7 +36,6 @@ from tests.builders.pipelines import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from gridcast.record import StoredRecord
 
@@ -64,8 +63,8 @@ KINDS: dict[str, type[StoredRecord]] = {
     "data/*.json": Pointer,
     "csv/*/gridcast-source.json": Origin,
 }
-# Others' own, and what a process is asked, which is written by who starts it.
-OTHERS = ("data-docs/*", "mlflow/*", "prefect/*", "jobs/*/job.json")
+# Others' own. What a process is asked, `job.json`, is written anew by who starts it.
+OTHERS = ("data-docs", "mlflow", "prefect")
 
 DAMAGES: dict[str, Callable[[dict[str, Any]], bytes]] = {
     "field_more": lambda record: _bytes(record | {"more": {"of": [1]}}),
@@ -95,10 +94,10 @@ def records_in(artifacts: Path) -> dict[Path, type[StoredRecord]]:
     """Every JSON file that is a record, with its class; one of no known kind is an error."""
     found = {}
     for path in sorted(artifacts.rglob("*.json")):
-        name = path.relative_to(artifacts).as_posix()
-        if path.is_symlink() or any(fnmatch(name, other) for other in OTHERS):
+        name = PurePosixPath(path.relative_to(artifacts))
+        if name.parts[0] in OTHERS or name.match("jobs/*/job.json"):
             continue
-        found[path] = next((kind for form, kind in KINDS.items() if fnmatch(name, form)), None)
+        found[path] = next((kind for form, kind in KINDS.items() if name.match(form)), None)
         assert found[path], f"{name} is a record of no known kind"
     return {path: kind for path, kind in found.items() if kind}
 
