@@ -33,6 +33,7 @@ from gridcast.config import Cell, Config, Fitted
 from gridcast.evaluation.fitted_baselines import fit_regression, forecast_regression, lag_features
 from gridcast.evaluation.metrics import smape
 from gridcast.evaluation.naive_forecasts import NAIVE_LAGS, naive_forecasts
+from gridcast.features.load_scale import to_mw
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.windows import scored_origins
 from gridcast.training.loop import train_model
@@ -166,8 +167,11 @@ def _fitted(field: _Field, kinds: list[Fitted], threads: int) -> Iterator[Json]:
         model = fit_regression(kind, frame, x_TF, threads=threads)
         train_seconds, begun = perf_counter() - begun, perf_counter()
         forecasts = {
-            part: forecast_regression(model, x_TF[at + 1]) * data.scale_mw_R[region_T[at]]
-            + data.offset_mw_R[region_T[at]]
+            part: to_mw(
+                forecast_regression(model, x_TF[at + 1]),
+                offset_mw=data.offset_mw_R[region_T[at]],
+                scale_mw=data.scale_mw_R[region_T[at]],
+            )
             for part, at in field.origins.items()
         }
         costs = {"train_seconds": train_seconds, "evaluation_seconds": perf_counter() - begun}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 from prefect import flow
-from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
@@ -15,6 +14,7 @@ from tasks.ingest.catch_up import catch_up
 from tasks.ingest.publish_data_report import publish_data_report
 from tasks.ingest.records import Ingestion, Published
 from tasks.ingest.region import ingest_region, record_ingestion
+from tasks.runs.cached_state import Results
 from tasks.runs.run import open_run
 
 # Two regions at a time: Great Expectations keeps one core busy, parsing and writing the other. The
@@ -52,25 +52,16 @@ def prepare_data(
     ):  # fmt: skip
         sources = find_sources(run)
         known = catch_up(run, sources, return_state=True).result()
-        futures = [
-            ingest_region.submit(run, file.region, file.path, sources.labels) for file in known.left
-        ]
-        wait(list[PrefectFuture[Any]](futures))
-        published, refused = _sort([each.state for each in futures])
-        ingestion = record_ingestion(run, sources, [*known.published, *published], refused)
+        futures: dict[str, PrefectFuture[Any]] = {
+            file.region: ingest_region.submit(run, file.region, file.path, sources.labels)
+            for file in known.left
+        }
+        wait(list(futures.values()))
+        results = Results.of({name: each.state for name, each in futures.items()})
+        for error in results.but(Published, RegionRefusedError).values():
+            raise error
+        published = [*known.published, *results.all_of(Published)]
+        refused = results.all_of(RegionRefusedError)
+        ingestion = record_ingestion(run, sources, published, refused)
         publish_data_report(run, ingestion)
         return ingestion
-
-
-def _sort(states: list[State[Published]]) -> tuple[list[Published], list[RegionRefusedError]]:
-    """What was published, and what was refused; any other failure is the flow's own."""
-    published, refused = [], []
-    for state in states:
-        result = state.result(raise_on_failure=False)
-        if isinstance(result, RegionRefusedError):
-            refused.append(result)
-        elif isinstance(result, Exception):
-            raise result
-        else:
-            published.append(result)
-    return published, refused

@@ -11,11 +11,11 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import PartialFailureError, TrackingError
 from tasks.evaluate.publish_report import publish_report
-from tasks.evaluate.records import Evaluation
 from tasks.evaluate.score_models import evaluate_models
 from tasks.ingest.region import load_ingestion
 from tasks.machine.owned_process import owned_processes
 from tasks.machine.progress import shown_progress
+from tasks.runs.cached_state import Results
 from tasks.runs.run import Run, open_run
 from tasks.track.log_models import prepare_tracking, track_models
 from tasks.track.record_lineage import record_lineage
@@ -77,11 +77,12 @@ def train_models(
         with run.timed("evaluate_models"):
             evaluation = evaluate_models(run, features, trained, fitted)
         with run.timed("track_models"):
-            evaluation = _track(run, features, trained, evaluation)
+            tracked = track_models(run, features, trained, evaluation, return_state=True)
+            run_ids = _run_ids(tracked)
         with run.timed("report"):
-            report = publish_report(run, ingestion, evaluation)
+            report = publish_report(run, ingestion, evaluation, run_ids)
         with run.timed("record_lineage"):
-            record_lineage(run, ingestion, features, [*trained, *fitted], evaluation)
+            record_lineage(run, ingestion, features, [*trained, *fitted], evaluation, run_ids)
         return report
 
 
@@ -100,36 +101,14 @@ def _train_all(
     futures |= {job.name: train_model.submit(run, features, job, tried) for job in jobs}
     waited: list[PrefectFuture[Any]] = [prepared, *futures.values()]
     wait(waited)
-    trained, fitted, failed = _sort({name: each.state for name, each in futures.items()})
+    results = Results.of({name: each.state for name, each in futures.items()})
+    trained, fitted = results.all_of(TrainedJob), results.all_of(FittedBaseline)
+    failed = {n: str(each) for n, each in results.but(TrainedJob, FittedBaseline).items()}
     record_jobs(run, failed)
     return trained, fitted, failed
 
 
-def _track(
-    run: Run, features: Features, trained: list[TrainedJob], evaluation: Evaluation
-) -> Evaluation:
-    """Log the models; a tracking server that is down costs the run its status, not its results."""
-    tracked = track_models(run, features, trained, evaluation, return_state=True)
+def _run_ids(tracked: State[dict[str, str]]) -> dict[str, str]:
+    """The MLflow run of each model; none where the server was down, which fails the run alone."""
     untracked = tracked.result(raise_on_failure=False)
-    if isinstance(untracked, TrackingError):
-        run.leave("tracking", {"errors": [str(untracked)]})
-        return evaluation
-    return tracked.result()
-
-
-def _sort(
-    states: dict[str, State[Any]],
-) -> tuple[list[TrainedJob], list[FittedBaseline], dict[str, str]]:
-    """What was trained, what was fitted, and why the other jobs failed."""
-    trained: list[TrainedJob] = []
-    fitted: list[FittedBaseline] = []
-    failed: dict[str, str] = {}
-    for name, state in states.items():
-        result = state.result(raise_on_failure=False)
-        if isinstance(result, TrainedJob):
-            trained.append(result)
-        elif isinstance(result, FittedBaseline):
-            fitted.append(result)
-        else:
-            failed[name] = str(result)
-    return trained, fitted, failed
+    return {} if isinstance(untracked, TrackingError) else tracked.result()

@@ -73,7 +73,7 @@ def tune_models(
             open_study(run, ingestion, jobs) as study,
         ):
             _search(run, study, ingestion, features)
-            return publish_study(run, study.place, study.records(), features).profile
+            return publish_study(run, study.place, study.records()).profile
 
 
 def _search(run: Run, study: Study, ingestion: Ingestion, base: Features) -> None:
@@ -84,7 +84,9 @@ def _search(run: Run, study: Study, ingestion: Ingestion, base: Features) -> Non
     while True:
         while (trial := study.ask()) is not None:
             in_use = [base.path, *study.tables]
-            made = make_features(trial.run, ingestion.published, in_use=in_use, return_state=True)
+            made = make_features(
+                trial.run, ingestion.published, in_use=in_use, of_trial=True, return_state=True
+            )
             features = made.result()
             jobs = plan_trial(trial.run, features, device=trial.device, at_once=study.at_once)
             named = study.begin(trial, features, jobs)

@@ -128,6 +128,26 @@ class IntegrityError(GridcastError):
         )
 
 
+class RecordError(GridcastError):
+    """A record in a file is not one that this version can take: damaged, or of a newer version."""
+
+    def __init__(
+        self, path: object, *, found: str, expected: str, advice: str, is_newer: bool = False
+    ) -> None:
+        self.path, self.found, self.is_newer = path, found, is_newer
+        super().__init__(f"ERROR {path}: found {found}, expected {expected}; {advice}")
+
+
+class LeftTwiceError(GridcastError):
+    """A stage would write over what a stage of the same run has left."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"ERROR {path}: found it left by a stage of this run before, expected each record once;"
+            " run the same command again: it begins a run of its own"
+        )
+
+
 class FetchError(GridcastError):
     """A source did not give what was asked for; what the folder held before stays as it is."""
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +72,14 @@ def start_flow(flow: str, request: Request) -> None:
         if run.summary_path.is_file():
             from tasks.show.show_run import show_summary
 
-            show_summary(run.summary_path)
+            shown = exit_code_of(partial(show_summary, run.summary_path))
+            code = code or shown
     raise typer.Exit(code)
 
 
 def _end_if_interrupted(error: Exception) -> None:
     """Exit as an interruption asks for, where the error came up on the way out."""
-    from tasks.runs.run import interruption_of
+    from tasks.runs.killed_runs import interruption_of
 
     interruption = interruption_of(error)
     if isinstance(interruption, SystemExit):

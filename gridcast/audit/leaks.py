@@ -16,14 +16,13 @@ from gridcast.features.columns import FEATURE_PREFIX
 from gridcast.features.splits import TEST
 from gridcast.features.table import FeatureTable, build_features
 from gridcast.readings.quality import flag_readings
-from gridcast.record import Record
 from gridcast.training.data import training_data
 from gridcast.training.forecaster import weights_sha256
 from gridcast.training.loop import train_model
 
 if TYPE_CHECKING:
     from gridcast.config import Cell, Config
-    from gridcast.features.scaling import LoadScale
+    from gridcast.features.load_scale import LoadScale
 
 Readings = dict[str, pd.DataFrame]
 _FLAT_SHARE = 0.3
@@ -43,24 +42,6 @@ class Leak(NamedTuple):
     def __str__(self) -> str:
         place = ", ".join(part for part in (self.region, self.hour, self.column) if part)
         return f"{self.artefact} of {place}: found {self.found}, expected {self.expected}"
-
-
-class LeakCheck(Record):
-    """One check: what was done, what was compared, and the leak that it found, or ``""``.
-
-    A control has a known leak: there, finding none is the fault.
-    """
-
-    name: str
-    done: str
-    compared: str
-    leak: str = ""
-    is_control: bool = False
-
-    @property
-    def is_passed(self) -> bool:
-        """Whether all is as it should be."""
-        return bool(self.leak) == self.is_control
 
 
 def with_other_loads(

@@ -10,11 +10,11 @@ import hashlib
 import json
 import zipfile
 from math import isclose
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gridcast.record import Record
+from gridcast.record import Record, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +53,10 @@ class Link(Record):
     facts: dict[str, str] = Field(default_factory=dict)
 
 
-class Lineage(Record):
+class Lineage(RunRecord):
     """All links of one run, in the order of the data: the shape of ``lineage.json``."""
+
+    kind: ClassVar[str] = "lineage"
 
     run_id: str
     created: str

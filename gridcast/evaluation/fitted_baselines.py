@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
+from gridcast.features.load_scale import to_mw
 from gridcast.features.splits import PARTS, TEST, TRAIN, VALIDATION
 from gridcast.features.windows import scored_origins, steps_of
 
@@ -113,7 +114,7 @@ def forecast_parts(
         step_N = scored_origins(steps, part, windows) + 1
         region_N = steps.region_T[step_N]
         y_N = forecast_regression(model, x_TF[step_N]) if len(step_N) else np.empty(0)
-        y_pred_N = y_N * scale_R[region_N] + offset_R[region_N]
+        y_pred_N = to_mw(y_N, offset_mw=offset_R[region_N], scale_mw=scale_R[region_N])
         tables.append(
             pd.DataFrame(
                 {"step": step_N, "lead": np.int16(1), "part": PARTS[part], "y_pred": y_pred_N}

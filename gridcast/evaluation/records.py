@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from gridcast.evaluation.contestants import Contestant
+from gridcast.record import Record, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-from gridcast.record import Record
 
 
 class ModelRecord(Record):
@@ -77,3 +79,22 @@ class BaselineRecord(Record):
     validation_smape: float | None = None
     train_seconds: float | None = None
     cached: bool = False
+
+
+class Evaluation(RunRecord):
+    """How all contestants did, and whom the validation part prefers (null: there is none).
+
+    ``forecasts_path`` is the long table of the test part, ``scores_paths`` the tables of scores by
+    their name (see :class:`gridcast.evaluation.scores.Scores`).
+    """
+
+    kind: ClassVar[str] = "evaluation"
+
+    forecasts_path: str
+    scores_paths: dict[str, str]
+    num_test_labels: int
+    contestants: tuple[Contestant, ...]
+    models: dict[str, ModelRecord]
+    means: dict[str, MeanRecord]
+    baselines: dict[str, BaselineRecord]
+    preferred: str | None

@@ -6,13 +6,13 @@ Legend: ``N`` labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
 from gridcast.evaluation.metrics import smape
-from gridcast.record import Record
+from gridcast.record import Record, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -142,11 +142,13 @@ def shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-class StudyRecord(Record):
+class StudyRecord(RunRecord):
     """A study as a run left it; ``best`` is the number of its best trial, ``profile`` its file.
 
     ``unchanged`` is the number of the trial that has the settings as they were before the search.
     """
+
+    kind: ClassVar[str] = "study"
 
     name: str
     folder: str

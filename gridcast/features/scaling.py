@@ -1,28 +1,17 @@
-"""Each region's load on a common scale: ``scaled = (load_mw - offset_mw) / scale_mw``."""
+"""Fits each region's scale: on what is handed over, and on nothing else."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from gridcast.features.load_scale import LoadScale
 
 if TYPE_CHECKING:
     import numpy as np
 
     from gridcast.config import ScalingConfig
-
-
-@dataclass(frozen=True, slots=True)
-class LoadScale:
-    """One region's affine scale (MW)."""
-
-    offset_mw: float
-    scale_mw: float
-
-    def scale(self, load_mw: np.ndarray) -> np.ndarray:
-        """MW to scaled, any shape."""
-        return (load_mw - self.offset_mw) / self.scale_mw
 
 
 def fit_scale(load_mw: np.ndarray, config: ScalingConfig) -> LoadScale:

@@ -14,7 +14,8 @@ from sklearn.preprocessing import MinMaxScaler
 
 from gridcast.features.columns import LOAD_FEATURE, feature_columns
 from gridcast.features.holiday_dates import holiday_dates
-from gridcast.features.scaling import LoadScale, fit_scale
+from gridcast.features.load_scale import LoadScale
+from gridcast.features.scaling import fit_scale
 from gridcast.features.series import to_steps
 from gridcast.features.splits import TRAIN, assign_parts
 

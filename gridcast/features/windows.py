@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridcast.errors import UsageError
 from gridcast.features.splits import TEST, TRAIN, VALIDATION
-from gridcast.record import Record
+from gridcast.record import Record, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,3 +192,18 @@ class WindowsRecord(Record):
         """Those of both."""
         both = self.model_dump(), other.model_dump()
         return WindowsRecord(**{name: both[0][name] + both[1][name] for name in both[0]})
+
+
+class FeaturesMade(RunRecord):
+    """The table of features that a run trained on: its file, key and windows.
+
+    ``imputed_hours`` counts, by region, the steps whose input was filled and not read.
+    """
+
+    kind: ClassVar[str] = "features"
+
+    path: str
+    key: str
+    windows: WindowsRecord
+    imputed_hours: dict[str, int]
+    cached: bool

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gridcast.config import Config
-    from gridcast.features.scaling import LoadScale
+    from gridcast.features.load_scale import LoadScale
 
 _HOUR = pd.Timedelta(hours=1)
 _WEEK = 168

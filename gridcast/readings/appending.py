@@ -15,6 +15,7 @@ from gridcast.errors import RegionRefusedError
 from gridcast.readings.local_time import Cells, RegionLoad, content_sha256, to_utc
 from gridcast.readings.parsing import read_rows
 from gridcast.readings.quality import flag_readings
+from gridcast.readings.required import measure
 
 if TYPE_CHECKING:
     from gridcast.config import FlaggedRules, IngestionConfig, RequiredRules
@@ -97,12 +98,13 @@ def rows_to_judge(
     # Taken by number, not as a slice, which would hold the whole region in memory.
     places = np.arange(num_known - OPEN, len(load.frame))
     rows = load.frame.take(places)
+    whole = measure(
+        num_rows=record.rows, num_missing=record.missing_hours, num_flagged=record.flagged
+    )
     return rows.assign(
         region=load.region,
         form=", ".join(f"{name} {dtype}" for name, dtype in rows.dtypes.items()),
         timestamp_before=load.frame["timestamp"].take(places - 1).array,
-        num_rows=record.rows,
-        missing_share=record.missing_hours / (record.utc_hours + record.missing_hours),
-        flagged_share=record.flagged / record.rows,
+        **whole._asdict(),
         **required.model_dump(),
     )

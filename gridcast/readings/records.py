@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from gridcast.config import Labels
-from gridcast.record import Record
+from gridcast.errors import Fault
+from gridcast.record import Record, RunRecord, StoredRecord
 
 DataKind = Literal["real", "synthetic"]
 SourceKind = Literal["folder", "archive", "kaggle", "eia", "synthetic"]
@@ -52,13 +53,15 @@ class RegionRecord(Record):
     table_sha256: str = ""
 
 
-class Snapshot(Record):
+class Snapshot(StoredRecord):
     """All regions of one data set as they were published together; ``id`` names their content.
 
     ``parent`` is what was published before it (null: nothing), ``created`` a time in ISO 8601, UTC;
     which of two is newer ``sequence`` tells, since a clock may be set back. ``path`` of each region
     is relative to the folder ``data``.
     """
+
+    advice: ClassVar[str] = "delete it, and ingest again"
 
     id: str
     dataset: str
@@ -69,3 +72,43 @@ class Snapshot(Record):
     rules_sha256: str
     code_version: str
     regions: dict[str, RegionRecord]
+
+
+class Ingestion(RunRecord):
+    """All regions of one run: what was published and what was set aside, and why."""
+
+    kind: ClassVar[str] = "ingestion"
+
+    dataset: str
+    data: DataRecord
+    regions: dict[str, RegionRecord]
+    errors: tuple[str, ...] = ()
+    data_docs: str | None = None
+    snapshot: str | None = None
+
+    @property
+    def published(self) -> dict[str, RegionRecord]:
+        """The regions that passed."""
+        return {name: region for name, region in self.regions.items() if region.path}
+
+
+class Refusal(RunRecord):
+    """Why a region was refused: the first fault of each kind."""
+
+    kind: ClassVar[str] = "refused"
+
+    region: str
+    faults: tuple[Fault, ...]
+
+    @property
+    def part(self) -> str:
+        """The region."""
+        return self.region
+
+
+class DataReport(RunRecord):
+    """Where the page on the ingested data stands."""
+
+    kind: ClassVar[str] = "data_report"
+
+    path: str

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from gridcast.record import Record
+from gridcast.record import Record, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,8 +61,10 @@ class RegionChange(Record):
     examples: tuple[Example, ...] = ()
 
 
-class SnapshotChanges(Record):
+class SnapshotChanges(RunRecord):
     """What changed from the snapshot ``before`` (null: there was none) to ``after``."""
+
+    kind: ClassVar[str] = "changes"
 
     before: str | None
     after: str

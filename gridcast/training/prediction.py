@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from gridcast.evaluation.metrics import smape
+from gridcast.features.load_scale import to_mw
 from gridcast.features.windows import Bools, Ints, Tiles, scored_origins, tile_origins
 
 if TYPE_CHECKING:
@@ -92,7 +93,11 @@ def score_planned(
     y_scaled = y_scaled[plan.is_wanted_O]
     ahead_OH = origins[:, None] + np.arange(1, windows.horizon + 1)
     region_O = data.steps.region_T[origins]
-    y_pred = y_scaled * data.scale_mw_R[region_O, None] + data.offset_mw_R[region_O, None]
+    y_pred = to_mw(
+        y_scaled,
+        offset_mw=data.offset_mw_R[region_O, None],
+        scale_mw=data.scale_mw_R[region_O, None],
+    )
     return Scored(origins, region_O, data.load_mw_T[ahead_OH], y_pred)
 
 

@@ -13,7 +13,6 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.audit.leaks import (
-    LeakCheck,
     find_future_leak,
     find_training_leak,
     find_weights_leak,
@@ -21,6 +20,7 @@ from gridcast.audit.leaks import (
     num_training_values,
     with_another_test_part,
 )
+from gridcast.audit.records import LeakCheck, LeakChecks
 from gridcast.config import Config
 from gridcast.errors import LeakFoundError
 from gridcast.features.table import build_features
@@ -100,7 +100,7 @@ def record_leaks(run: Run, checks: list[LeakCheck]) -> str:
         LeakFoundError: a check found a leak, or the control did not find its own.
     """
     rows = [check.model_dump(mode="json") for check in checks]
-    run.leave("leaks", {"checks": rows})
+    run.leave(LeakChecks(checks=tuple(checks)))
     create_table_artifact(key="leaks", table=rows, description=f"Leak checks of run {run.run_id}")
     for check in checks:
         if not check.is_passed:

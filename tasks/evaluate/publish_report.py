@@ -14,24 +14,27 @@ from gridcast.report.facts import ModelFacts, OtherFacts, RegionFacts, RunFacts
 from gridcast.report.figures import draw_error_by_lead, draw_error_heat_map, draw_scores
 from gridcast.report.forecast_panels import draw_panels
 from gridcast.report.run_page import run_report_html
+from gridcast.summary import Report
 from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
 from tasks.runs.storage import write_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.figure import Figure
 
-    from gridcast.evaluation.records import ModelRecord
+    from gridcast.evaluation.records import Evaluation, ModelRecord
     from gridcast.evaluation.scores import Scores
-    from gridcast.readings.records import RegionRecord
-    from tasks.evaluate.records import Evaluation
-    from tasks.ingest.records import Ingestion
+    from gridcast.readings.records import Ingestion, RegionRecord
     from tasks.runs.run import Run
 
 _log = logging.getLogger("gridcast.report")
 
 
 @task(name="publish-report", cache_policy=NO_CACHE)
-def publish_report(run: Run, ingestion: Ingestion, evaluation: Evaluation) -> str:
+def publish_report(
+    run: Run, ingestion: Ingestion, evaluation: Evaluation, mlflow_run_ids: Mapping[str, str]
+) -> str:
     """Forecasts and scores → pictures and tables → ``report.html``; its path."""
     scores = read_scores(evaluation.scores_paths)
     kind = ingestion.data.kind
@@ -41,8 +44,11 @@ def publish_report(run: Run, ingestion: Ingestion, evaluation: Evaluation) -> st
         data_kind=kind,
         data_folder=ingestion.data.folder,
         regions=[_region(name, region) for name, region in ingestion.regions.items()],
-        models=[_model(name, model) for name, model in evaluation.models.items()],
-        timings=run.find("timings"),
+        models=[
+            _model(name, model, mlflow_run_ids.get(name))
+            for name, model in evaluation.models.items()
+        ],
+        timings=run.timings,
         contestants=evaluation.contestants,
         horizon=run.config.windows.horizon,
         num_test_labels=evaluation.num_test_labels,
@@ -55,7 +61,7 @@ def publish_report(run: Run, ingestion: Ingestion, evaluation: Evaluation) -> st
     path = run.folder / "report.html"
     html = run_report_html(title="GRU and LSTM", summary=facts, scores=scores, figures=figures)
     write_bytes(path, html.encode())
-    run.leave("evaluation", evaluation.model_copy(update={"report": str(path)}))
+    run.leave(Report(path=str(path)))
     create_link_artifact(key="report", link=path.as_uri(), description=f"Report of {run.run_id}")
     return str(path)
 
@@ -91,7 +97,7 @@ def _region(name: str, region: RegionRecord) -> RegionFacts:
     )
 
 
-def _model(name: str, model: ModelRecord) -> ModelFacts:
+def _model(name: str, model: ModelRecord, mlflow_run_id: str | None) -> ModelFacts:
     return ModelFacts(
         job=name,
         cell=model.cell,
@@ -102,7 +108,7 @@ def _model(name: str, model: ModelRecord) -> ModelFacts:
         pass_seconds=model.pass_seconds,
         evaluation_seconds=model.evaluation_seconds,
         peak_memory_bytes=model.peak_memory_bytes,
-        mlflow_run_id=model.mlflow_run_id,
+        mlflow_run_id=mlflow_run_id,
         weights_sha256=model.weights_sha256,
     )
 

@@ -14,10 +14,15 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.evaluation.comparison import Comparison, compare_contestants
 from gridcast.evaluation.contestants import Contestant, fitted_baseline, network, of_kind
 from gridcast.evaluation.forecasts import TABLE_COLUMNS
-from gridcast.evaluation.records import BaselineRecord, MeanRecord, ModelRecord, seconds_together
+from gridcast.evaluation.records import (
+    BaselineRecord,
+    Evaluation,
+    MeanRecord,
+    ModelRecord,
+    seconds_together,
+)
 from gridcast.evaluation.scores import Scores, overall_scores, smape_by_region
 from tasks.evaluate.evaluation_tables import write_forecast_table, write_scores
-from tasks.evaluate.records import Evaluation
 from tasks.runs.keys import require_sha256
 from tasks.train.records import Features, FittedBaseline, TrainedJob
 
@@ -52,7 +57,7 @@ def evaluate_models(
         forecasts_path=str(run.folder / _FORECASTS),
         scores_paths=write_scores(run.folder, comparison.scores),
     )
-    run.leave("evaluation", evaluation)
+    run.leave(evaluation)
     _show_scores(run, comparison)
     _log.info("The validation part prefers %s", evaluation.preferred or "nobody: there is none")
     return evaluation
@@ -135,7 +140,7 @@ def _model_record(trained: TrainedJob, scores: Scores) -> ModelRecord:
 def _pass_seconds(trained: TrainedJob) -> list[float]:
     """Of each pass, training alone: the last word on a pass is the one after it."""
     by_pass = {each["pass_number"]: each["pass_seconds"] for each in trained.history}
-    return [seconds for seconds in by_pass.values() if seconds is not None]
+    return list(by_pass.values())
 
 
 def _mean_records(models: dict[str, ModelRecord], comparison: Comparison) -> dict[str, MeanRecord]:

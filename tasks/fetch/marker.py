@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from gridcast.config import Labels
-from gridcast.errors import UsageError
+from gridcast.errors import RecordError, UsageError
 from gridcast.readings.archive_members import MARKER
 from gridcast.readings.parsing import region_of
 from gridcast.readings.records import SourceKind
-from gridcast.record import Record
-from tasks.runs.storage import read_json, write_json
+from gridcast.record import Record, StoredRecord
+from tasks.runs.record_files import read_record
+from tasks.runs.storage import write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,12 +38,14 @@ class FetchedRegion(Record):
     fetched_at: str
 
 
-class Origin(Record):
+class Origin(StoredRecord):
     """Where the CSVs of a folder came from, and which hours their labels name.
 
     ``utc``: the end of an hour in UTC. ``local``: as ``ingestion.timezone`` and
     ``ingestion.label`` say. ``settings`` and ``code_sha256`` are what a synthetic set was made by.
     """
+
+    advice: ClassVar[str] = "fetch the folder again"
 
     source: SourceKind
     name: str
@@ -71,17 +74,16 @@ def read_origin(folder: Path) -> Origin:
         is_old = (folder / _OLD_MARKER).is_file()
         return Origin(source="synthetic" if is_old else "folder", name=folder.name)
     try:
-        return Origin.model_validate(read_json(path))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "the whole"
+        return read_record(path, Origin)
+    except RecordError as error:
         expected = "what `gridcast fetch` writes; fetch the folder again"
-        raise UsageError(path, found=f"{where}: {fault['msg']}", expected=expected) from None
+        raise UsageError(path, found=error.found, expected=expected) from None
 
 
 def write_origin(folder: Path, origin: Origin) -> None:
     """Publish the folder's marker."""
-    write_json(folder / MARKER, origin.model_dump(mode="json", exclude_defaults=True))
+    told = origin.model_dump(mode="json", exclude_defaults=True)
+    write_json(folder / MARKER, {"schema_version": origin.schema_version, **told})
 
 
 def regional_names(folder: Path) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,11 @@ from gridcast.forecasting.calibration import (
     naive_origins,
     origins_of,
 )
+from gridcast.record import Record, StoredRecord
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.locks import held
-from tasks.runs.storage import read_json, write_json
+from tasks.runs.record_files import cached_record, write_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,21 @@ STAND_INS = ("same_hour_yesterday", "same_hour_last_week")
 NETWORK = "network"
 _ABOUT = ("region", "timestamp", "load_mw", "input_mw", "part", "is_input")
 _log = logging.getLogger("gridcast.forecast")
+
+
+class KeptCalibration(Record):
+    """A :class:`Calibration` as a file keeps it: NaN as null, as JSON has none."""
+
+    levels: tuple[float, ...]
+    error_mw: dict[str, list[list[float | None]]]
+    smape: dict[str, list[float | None]]
+
+
+class KeptCalibrations(StoredRecord):
+    """Those of a model and of its stand-ins, by name; ``key``: all on which they depend."""
+
+    key: str
+    calibrations: dict[str, KeptCalibration]
 
 
 def calibrations_of(
@@ -54,13 +70,13 @@ def calibrations_of(
     )
     path = artifacts / "forecasts" / "calibration" / f"{key[:16]}.json"
     with held(artifacts, f"calibration-{key[:16]}"):
-        kept = read_json(path)
-        if kept is not None and kept.get("key") == key:
-            return {name: _from_json(each) for name, each in kept["calibrations"].items()}
+        kept = cached_record(path, KeptCalibrations)
+        if kept is not None and kept.key == key:
+            return {name: _from_record(each) for name, each in kept.calibrations.items()}
         _log.info("Learning from the validation part how wrong %s is at each lead", model.name)
         found = _calibrate(model, config, num_leads=num_leads)
-        content = {name: _to_json(each) for name, each in found.items()}
-        write_json(path, {"key": key, "calibrations": content})
+        made = {name: _to_record(each) for name, each in found.items()}
+        write_record(path, KeptCalibrations(key=key, calibrations=made))
     return found
 
 
@@ -87,24 +103,24 @@ def _calibrate(
     }
 
 
-def _to_json(calibration: Calibration) -> dict[str, object]:
-    """NaN as null, as JSON has none."""
-    return {
-        "levels": list(calibration.levels),
-        "error_mw": {n: _listed(each) for n, each in calibration.error_mw_KQ.items()},
-        "smape": {n: _listed(each) for n, each in calibration.smape_K.items()},
-    }
+def _to_record(calibration: Calibration) -> KeptCalibration:
+    return KeptCalibration(
+        levels=calibration.levels,
+        error_mw={n: _listed(each) for n, each in calibration.error_mw_KQ.items()},
+        smape={n: _listed(each) for n, each in calibration.smape_K.items()},
+    )
 
 
-def _listed(values: np.ndarray) -> object:
+def _listed(values: np.ndarray) -> list[Any]:
     plain = values.astype(object)
     plain[np.isnan(values)] = None
-    return plain.tolist()
+    listed: list[Any] = plain.tolist()
+    return listed
 
 
-def _from_json(content: dict[str, dict[str, list[float]]]) -> Calibration:
+def _from_record(kept: KeptCalibration) -> Calibration:
     return Calibration(
-        levels=tuple(float(each) for each in content["levels"]),
-        error_mw_KQ={n: np.array(v, dtype=float) for n, v in content["error_mw"].items()},
-        smape_K={n: np.array(v, dtype=float) for n, v in content["smape"].items()},
+        levels=kept.levels,
+        error_mw_KQ={n: np.array(v, dtype=float) for n, v in kept.error_mw.items()},
+        smape_K={n: np.array(v, dtype=float) for n, v in kept.smape.items()},
     )

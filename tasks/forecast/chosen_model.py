@@ -14,10 +14,11 @@ import torch
 from gridcast.audit.lineage import Lineage
 from gridcast.config import Config
 from gridcast.errors import UsageError
-from gridcast.features.scaling import LoadScale
+from gridcast.features.load_scale import LoadScale
 from gridcast.training.forecaster import RecurrentForecaster, weights_sha256
 from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.lives import oldest_first
+from tasks.runs.record_files import read_record
 from tasks.runs.run import read_summary
 from tasks.runs.storage import read_json
 
@@ -64,13 +65,14 @@ def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
     Raises:
         UsageError: no run has trained a model, or not the named one.
         IntegrityError: a file of the model is gone or was changed.
+        RecordError: what its run left is damaged, or of a newer version.
     """
     folder, summary = _run_with_models(artifacts, run_id)
     able: dict[str, ModelRecord | MeanRecord] = {**summary.models, **summary.means}
     name = summary.preferred if summary.preferred in able else _best(able)
     record = able[name]
     members = getattr(record, "members", (name,))
-    lineage = Lineage.model_validate(read_json(folder / "lineage.json"))
+    lineage = read_record(folder / "lineage.json", Lineage)
     jobs = [_read_job(artifacts, lineage, member) for member in members]
     config = Config.model_validate(jobs[0]["config"])
     features = jobs[0]["features"]

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from gridcast.record import Record
-from tasks.ingest.region_tables import KEYS, NEWEST, OBJECTS
+from gridcast.summary import Summary
+from tasks.ingest.region_tables import KEYS, NEWEST, OBJECTS, known_region
 from tasks.ingest.snapshots import (
     current_ids,
     dataset_held,
@@ -15,7 +16,8 @@ from tasks.ingest.snapshots import (
     manifest_path,
     report_path,
 )
-from tasks.runs.storage import delete_files, read_json
+from tasks.runs.record_files import read_record
+from tasks.runs.storage import delete_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,12 +73,18 @@ def _prune(store: Path, *, keep: int, used: Iterable[str], is_dry_run: bool) -> 
 
 
 def used_snapshots(runs: Path) -> dict[str, list[str]]:
-    """The snapshots that summaries of finished runs refer to, with the runs' ids."""
+    """The snapshots that summaries of finished runs refer to, with the runs' ids.
+
+    Raises:
+        RecordError: one can't be read, so that nobody knows which snapshot its run used.
+    """
     users = defaultdict[str, list[str]](list)
     for path in sorted(runs.glob("*/summary.json")):
-        name = (read_json(path) or {}).get("snapshot")
-        if name and not path.parent.is_symlink():
-            users[str(name)].append(path.parent.name)
+        if path.parent.is_symlink():
+            continue
+        name = read_record(path, Summary).snapshot
+        if name:
+            users[name].append(path.parent.name)
     return dict(users)
 
 
@@ -86,4 +94,5 @@ def _forgotten_keys(store: Path, needed: set[str]) -> list[Path]:
 
 
 def _path_of_key(path: Path) -> object:
-    return (read_json(path) or {}).get("region", {}).get("path")
+    known = known_region(path)
+    return known.region.path if known else None

@@ -11,8 +11,9 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from gridcast.errors import Fault
+from gridcast.readings.records import DataReport, Refusal
 from gridcast.readings.snapshots import SnapshotChanges
+from gridcast.record import StoredRecord
 from gridcast.report.data_page import (
     Changes,
     DataFacts,
@@ -21,53 +22,61 @@ from gridcast.report.data_page import (
     data_report_markdown,
 )
 from gridcast.report.data_profile import profile_region
-from tasks.ingest.records import Ingestion
 from tasks.runs.cached_state import unchanged
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import file_sha256, has_sha256, key_of
 from tasks.runs.locks import held
 from tasks.runs.places import kept_path
-from tasks.runs.storage import read_json, write_bytes, write_json
+from tasks.runs.record_files import cached_record, write_record
+from tasks.runs.storage import write_bytes
 
 if TYPE_CHECKING:
+    from gridcast.errors import Fault
+    from gridcast.readings.records import Ingestion
     from gridcast.report.data_profile import RegionProfile
     from tasks.runs.run import Run
 
 _log = logging.getLogger("gridcast.data_report")
 
 
+class PageNote(StoredRecord):
+    """Of what the page was made (``key``), and what it came to."""
+
+    key: str
+    page_sha256: str
+    markdown: str
+
+
 @task(name="publish-data-report", cache_policy=NO_CACHE)
-def publish_data_report(run: Run, ingestion: Ingestion) -> Ingestion:
+def publish_data_report(run: Run, ingestion: Ingestion) -> DataReport:
     """Published regions and refusals → pictures and tables → ``index.html``; its path is recorded.
 
     Nothing is drawn again for the same regions, refusals, rules and code.
     """
     folder = run.artifacts / "data-report" / ingestion.dataset
     page = folder / "index.html"
-    told = ingestion.model_copy(update={"data_report": str(page)})
-    key = _key(run, ingestion)
+    report, key = DataReport(path=str(page)), _key(run, ingestion)
     with held(run.artifacts, f"data-report-{ingestion.dataset}"):
-        known = read_json(folder / "report.json") or {}
-        is_known = not run.fresh and known.get("key") == key
-        is_known = is_known and has_sha256(page, known["page_sha256"])
-        if not is_known:
-            known = _write(run, ingestion, page) | {"key": key}
-            write_json(folder / "report.json", known)
-    run.leave("ingestion", told)
-    markdown = known["markdown"].replace(f"`{_kept(run, page)}`", f"`{page}`")
+        known = None if run.fresh else cached_record(folder / "report.json", PageNote)
+        is_known = known and known.key == key and has_sha256(page, known.page_sha256)
+        if known is None or not is_known:
+            known = _write(run, ingestion, page, key)
+            write_record(folder / "report.json", known)
+    run.leave(report)
+    markdown = known.markdown.replace(f"`{_kept(run, page)}`", f"`{page}`")
     create_markdown_artifact(
         key="data-report", markdown=markdown, description=f"Data of run {run.run_id}"
     )
     _log.info("Data report: %s", page)
-    return unchanged(told) if is_known else told
+    return unchanged(report) if is_known else report
 
 
-def _write(run: Run, ingestion: Ingestion, page: Path) -> dict[str, str]:
+def _write(run: Run, ingestion: Ingestion, page: Path, key: str) -> PageNote:
     """The page, and beside it what is needed to leave it as it is next time."""
     facts = DataFacts(
         run_id=run.run_id,
         dataset=ingestion.dataset,
-        snapshot=run.find("ingestion").get("snapshot"),
+        snapshot=ingestion.snapshot,
         timezone=run.config.ingestion.timezone,
         data=ingestion.data,
         profiles=[_profile(run, name, each.path) for name, each in ingestion.published.items()],
@@ -76,7 +85,7 @@ def _write(run: Run, ingestion: Ingestion, page: Path) -> dict[str, str]:
     )
     write_bytes(page, data_report_html(facts).encode())
     markdown = data_report_markdown(facts, Path(_kept(run, page)))
-    return {"page_sha256": file_sha256(page), "markdown": markdown}
+    return PageNote(key=key, page_sha256=file_sha256(page), markdown=markdown)
 
 
 def _kept(run: Run, page: Path) -> str:
@@ -95,22 +104,21 @@ def _profile(run: Run, region: str, path: str) -> RegionProfile:
 
 def _refused(run: Run, ingestion: Ingestion) -> dict[str, list[Fault]]:
     refused = [name for name, each in ingestion.regions.items() if each.status == "refused"]
-    found = {name: read_json(run.folder / "refused" / f"{name}.json") or {} for name in refused}
-    return {name: [Fault(**each) for each in found[name].get("faults", [])] for name in refused}
+    found = {each.region: list(each.faults) for each in run.find_all(Refusal)}
+    return {name: found.get(name, []) for name in refused}
 
 
 def _changes(run: Run) -> Changes | None:
     """What record_ingestion found against the snapshot before; None for the first one."""
-    found = run.find("changes")
-    if not found.get("before"):
+    changes = run.find(SnapshotChanges)
+    if changes is None or not changes.before:
         return None
-    changes = SnapshotChanges.model_validate(found)
     counted = {
         name: RegionChange(*(getattr(each, kind).count for kind in RegionChange._fields))
         for name, each in changes.regions.items()
     }
     return Changes(
-        since=found["before"], regions={n: each for n, each in counted.items() if any(each)}
+        since=changes.before, regions={n: each for n, each in counted.items() if any(each)}
     )
 
 

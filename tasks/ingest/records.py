@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from gridcast.readings.records import DataRecord, RegionRecord
+from gridcast.readings.records import Ingestion, RegionRecord
 from gridcast.record import Record
 from tasks.fetch.records import SourceFile
+
+__all__ = ["CaughtUp", "Ingestion", "Published"]  # flows know records of stages, not the core
 
 
 class Published(Record):
@@ -19,20 +21,3 @@ class CaughtUp(Record):
 
     published: tuple[Published, ...]
     left: tuple[SourceFile, ...]
-
-
-class Ingestion(Record):
-    """All regions of one run: what was published and what was set aside, and why."""
-
-    dataset: str
-    data: DataRecord
-    regions: dict[str, RegionRecord]
-    errors: tuple[str, ...] = ()
-    data_docs: str | None = None
-    snapshot: str | None = None
-    data_report: str | None = None
-
-    @property
-    def published(self) -> dict[str, RegionRecord]:
-        """The regions that passed."""
-        return {name: region for name, region in self.regions.items() if region.path}

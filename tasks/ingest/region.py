@@ -10,12 +10,12 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from gridcast.errors import Fault, RegionRefusedError, UsageError
-from gridcast.readings.records import DataRecord, RegionRecord
+from gridcast.errors import RegionRefusedError, UsageError
+from gridcast.readings.records import DataRecord, Ingestion, Refusal, RegionRecord
 from tasks.fetch.records import Sources
 from tasks.ingest.gate.validation import build_docs
 from tasks.ingest.reading import read_whole
-from tasks.ingest.records import Ingestion, Published
+from tasks.ingest.records import Published
 from tasks.ingest.region_store import (
     find_region,
     read_source,
@@ -29,7 +29,6 @@ from tasks.ingest.snapshots import publish, read_current
 from tasks.runs.cached_state import unchanged
 from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.places import found_path
-from tasks.runs.storage import write_json
 
 if TYPE_CHECKING:
     from gridcast.config import Labels
@@ -98,7 +97,7 @@ def record_ingestion(
         data_docs=build_docs(run),
         snapshot=publication.snapshot.id if publication else None,
     )
-    run.leave("ingestion", ingestion)
+    run.leave(ingestion)
     rows = [{"region": name, **_shown(record)} for name, record in ingestion.regions.items()]
     create_table_artifact(key="regions", table=rows, description=f"Regions of run {run.run_id}")
     if publication:
@@ -117,8 +116,8 @@ def load_ingestion(run: Run) -> Ingestion:
         UsageError: nothing is published there, or every region was refused.
         IntegrityError: a table was changed since.
     """
-    if part := run.find("ingestion"):
-        return _found(run, Ingestion.model_validate(part))
+    if (ingested := run.find(Ingestion)) is not None:
+        return _found(run, ingested)
     current = read_current(store_of(run), folder=run.data)
     found = {} if current is None else current.snapshot.regions
     refused = {} if current is None else current.refused
@@ -140,7 +139,7 @@ def load_ingestion(run: Run) -> Ingestion:
         regions=dict(sorted({**usable, **refused}.items())),
         snapshot=current.snapshot.id,
     )
-    run.leave("ingestion", ingestion)
+    run.leave(ingestion)
     return ingestion
 
 
@@ -160,7 +159,7 @@ def _found(run: Run, ingestion: Ingestion) -> Ingestion:
         update={
             "data": data.model_copy(update=found(data, "folder", "files_folder")),
             "regions": regions,
-            **found(ingestion, "data_docs", "data_report"),
+            **found(ingestion, "data_docs"),
         }
     )
 
@@ -175,8 +174,7 @@ def _loaded(run: Run, record: RegionRecord) -> RegionRecord:
 def _record_refusal(run: Run, error: RegionRefusedError) -> RegionRecord:
     """Tell why a region was refused, in the log and in a file; its record."""
     _log.error("%s is set aside:\n%s", error.region, error)
-    faults = [{name: getattr(fault, name) for name in Fault.__slots__} for fault in error.faults]
-    write_json(run.folder / "refused" / f"{error.region}.json", {"faults": faults})
+    run.leave(Refusal(region=error.region, faults=error.faults))
     return RegionRecord(
         rows=0, utc_hours=0, missing_hours=0, flagged=0, status="refused", reason=error.reason,
         set_aside=set_aside_of(run, error.region),

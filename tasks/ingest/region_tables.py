@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 
 from gridcast.readings.records import RegionRecord
 from gridcast.readings.snapshots import table_sha256
+from gridcast.record import StoredRecord
 from tasks.runs.keys import file_sha256, has_sha256
 from tasks.runs.locks import held
-from tasks.runs.storage import publishing, read_json, write_json
+from tasks.runs.record_files import cached_record, write_record
+from tasks.runs.storage import publishing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +29,24 @@ OBJECTS, KEYS, NEWEST = "objects", "keys", "newest"
 _DIGITS = 16
 
 
+class KnownRegion(StoredRecord):
+    """What a source gave, and under which key: its bytes, the rules and the code."""
+
+    key: str
+    region: RegionRecord
+
+
+def known_region(path: Path) -> KnownRegion | None:
+    """What a file of ``keys`` says; None if nothing that can be taken, and nothing is told."""
+    return cached_record(path, KnownRegion, is_told=False)
+
+
 def find_table(store: Path, region: str, key: str) -> RegionRecord | None:
     """What was stored of ``region`` under ``key``, if its file is there and as it was written."""
-    known = read_json(_key_path(store, region, key))
-    if known is None or known.get("key") != key:
+    known = cached_record(_key_path(store, region, key), KnownRegion)
+    if known is None or known.key != key:
         return None
-    record = RegionRecord.model_validate(known["region"])
+    record = known.region
     if not has_sha256(store / record.path, record.file_sha256):
         return None
     return record.model_copy(update={"cached": True, "path": str(store / record.path)})
@@ -40,12 +54,9 @@ def find_table(store: Path, region: str, key: str) -> RegionRecord | None:
 
 def newest_tables(store: Path) -> dict[str, RegionRecord]:
     """What was stored last of each region, under whatever key."""
-    found = {path.stem: read_json(path) for path in (store / NEWEST).glob("*.json")}
-    return {
-        region: RegionRecord.model_validate(each["region"])
-        for region, each in found.items()
-        if each
-    }
+    paths = (store / NEWEST).glob("*.json")
+    found = {path.stem: cached_record(path, KnownRegion) for path in paths}
+    return {region: each.region for region, each in found.items() if each}
 
 
 def read_whole_table(path: Path, *, source_sha256: str) -> pd.DataFrame | None:
@@ -85,9 +96,9 @@ def store_table(
 
 def remember_table(store: Path, region: str, key: str, record: RegionRecord) -> None:
     """Keep the record for the next time that the same source comes under the same rules."""
-    content = {"key": key, "region": stored(record, store).model_dump(mode="json")}
-    write_json(_key_path(store, region, key), content)
-    write_json(store / NEWEST / f"{region}.json", content)
+    known = KnownRegion(key=key, region=stored(record, store))
+    write_record(_key_path(store, region, key), known)
+    write_record(store / NEWEST / f"{region}.json", known)
 
 
 def stored(record: RegionRecord, store: Path) -> RegionRecord:
@@ -126,9 +137,11 @@ def _is_sound(store: Path, region: str, path: Path, sha256: str) -> bool:
     if not path.is_file():
         return False
     name = path.relative_to(store).as_posix()
-    keys = (read_json(each) or {} for each in (store / KEYS).glob(f"{region}-*.json"))
-    records = (each.get("region", {}) for each in keys)
-    written = {each.get("file_sha256") for each in records if each.get("path") == name}
+    written = {
+        known.region.file_sha256
+        for each in (store / KEYS).glob(f"{region}-*.json")
+        if (known := known_region(each)) is not None and known.region.path == name
+    }
     if written:
         return file_sha256(path) in written
     try:

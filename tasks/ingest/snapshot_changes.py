@@ -20,7 +20,7 @@ def tell_changes(run: Run, publication: Publication) -> None:
     snapshot, changes = publication
     if changes is None:
         return
-    run.leave("changes", changes)
+    run.leave(changes)
     _log.info("Snapshot %s: %d of %d regions changed", snapshot.id, len(changes.changed),
               len(changes.regions))  # fmt: skip
     rows = [{"region": name, **_counted(each)} for name, each in changes.changed.items()]

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from pydantic import ValidationError
-
-from gridcast.errors import IntegrityError, UsageError
+from gridcast.errors import IntegrityError, RecordError, UsageError
 from gridcast.readings.records import DataRecord, RegionRecord, Snapshot
 from gridcast.readings.snapshots import RegionChange, SnapshotChanges, compare_tables, snapshot_id
-from gridcast.record import Record
+from gridcast.record import Record, StoredRecord
 from tasks.ingest.region_tables import read_table, stored
 from tasks.runs.keys import has_sha256, require_sha256
 from tasks.runs.locks import held
-from tasks.runs.places import found_path, kept
-from tasks.runs.storage import read_json, write_json
+from tasks.runs.places import found_path
+from tasks.runs.record_files import mended_record, read_record, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,12 +43,14 @@ class Ingested(Record):
     refused: dict[str, RegionRecord]
 
 
-class Pointer(Record):
+class Pointer(StoredRecord):
     """What readers of a data set get, what they got before, and the last ingestion of each folder.
 
     ``folder`` is the one that was ingested last: folders of the same name share a data set. Of all
     data sets, the one with the highest ``sequence`` was published last.
     """
+
+    advice: ClassVar[str] = "delete it, and ingest again"
 
     sequence: int = 0
     snapshot: str
@@ -93,8 +93,8 @@ def publish(
     snapshot. None where there is nothing to publish.
     """
     with dataset_held(store, dataset):
-        pointer = read_pointer(store, dataset)
-        current = _read_manifest(store, pointer.snapshot) if pointer else None
+        pointer = _mended_pointer(store, dataset)
+        current = _mended_manifest(store, pointer.snapshot) if pointer else None
         before = current.regions if current else {}
         regions = {name: before[name] for name in refused if name in before}
         regions |= {name: stored(record, store) for name, record in published.items()}
@@ -124,7 +124,7 @@ def dataset_held(store: Path, dataset: str) -> AbstractContextManager[None]:
 
 def _keep(store: Path, current: Snapshot | None, made: Snapshot) -> Publication:
     """Write the manifest unless it is there: a snapshot of the same content keeps its first one."""
-    snapshot, known = made, _read_manifest(store, made.id)
+    snapshot, known = made, _mended_manifest(store, made.id)
     if known is not None:  # the same content; a file that was damaged may have been made anew
         regions_found = known.regions if _is_whole(store, known) else made.regions
         snapshot = known.model_copy(update={"regions": regions_found})
@@ -137,9 +137,8 @@ def _keep(store: Path, current: Snapshot | None, made: Snapshot) -> Publication:
 def _write_manifest(store: Path, snapshot: Snapshot, changes: SnapshotChanges | None) -> None:
     """The report first: a snapshot that is there has its report."""
     if changes is not None and snapshot.parent and changes.before == snapshot.parent:
-        write_json(report_path(store, snapshot.id), changes.model_dump(mode="json"))
-    content = kept(snapshot.model_dump(mode="json"), store.parent)
-    write_json(manifest_path(store, snapshot.id), content)
+        write_record(report_path(store, snapshot.id), changes)
+    write_record(manifest_path(store, snapshot.id), snapshot, artifacts=store.parent)
 
 
 def _point(store: Path, dataset: str, pointer: Pointer | None, ingested: Ingested) -> None:
@@ -166,13 +165,13 @@ def _point(store: Path, dataset: str, pointer: Pointer | None, ingested: Ingeste
         if new == pointer:
             return
         new = new.model_copy(update={"sequence": number})
-        content = kept(new.model_dump(mode="json"), store.parent)
-        write_json(_pointer_path(store, dataset), content)
+        write_record(_pointer_path(store, dataset), new, artifacts=store.parent)
 
 
 def _next_number(store: Path) -> int:
     """One above the number of what was published last, of all data sets."""
-    return 1 + max((pointer.sequence for pointer in _pointers(store).values()), default=0)
+    pointers, _ = _pointers(store)
+    return 1 + max((pointer.sequence for pointer in pointers.values()), default=0)
 
 
 def use_snapshot(store: Path, snapshot: Snapshot) -> None:
@@ -195,26 +194,42 @@ def use_snapshot(store: Path, snapshot: Snapshot) -> None:
 
 
 def read_pointer(store: Path, dataset: str) -> Pointer | None:
-    """What ``dataset`` points at; None where nothing is published."""
-    content = read_json(_pointer_path(store, dataset))
-    with suppress(ValidationError):
-        pointer = Pointer.model_validate(content)
-        folders = {
-            found_path(folder, store.parent): each.model_copy(
-                update={"data": _found(each.data, store)}
-            )
-            for folder, each in pointer.ingestions.items()
-        }
-        folder = found_path(pointer.folder, store.parent)
-        return pointer.model_copy(update={"folder": folder, "ingestions": folders})
-    return None
+    """What ``dataset`` points at; None where nothing is published.
+
+    Raises:
+        RecordError: the pointer can't be taken.
+    """
+    pointer = read_record(_pointer_path(store, dataset), Pointer, may_lack=True)
+    return _pointer_found(pointer, store) if pointer else None
 
 
-def _pointers(store: Path) -> dict[str, Pointer]:
-    """Those of all data sets, by name; what was published last comes first."""
-    found = {path.stem: read_pointer(store, path.stem) for path in sorted(store.glob("*.json"))}
-    known = {name: pointer for name, pointer in found.items() if pointer is not None}
-    return dict(sorted(known.items(), key=lambda each: -each[1].sequence))
+def _mended_pointer(store: Path, dataset: str) -> Pointer | None:
+    """For who publishes over it: a damaged one is as good as none."""
+    pointer = mended_record(_pointer_path(store, dataset), Pointer)
+    return _pointer_found(pointer, store) if pointer else None
+
+
+def _pointer_found(pointer: Pointer, store: Path) -> Pointer:
+    """Its paths on this machine."""
+    folders = {
+        found_path(folder, store.parent): each.model_copy(update={"data": _found(each.data, store)})
+        for folder, each in pointer.ingestions.items()
+    }
+    folder = found_path(pointer.folder, store.parent)
+    return pointer.model_copy(update={"folder": folder, "ingestions": folders})
+
+
+def _pointers(store: Path) -> tuple[dict[str, Pointer], list[RecordError]]:
+    """Those of all data sets, what was published last first; an error for each that is damaged."""
+    known: dict[str, Pointer] = {}
+    unreadable: list[RecordError] = []
+    for path in sorted(store.glob("*.json")):
+        try:
+            if (pointer := read_pointer(store, path.stem)) is not None:
+                known[path.stem] = pointer
+        except RecordError as error:
+            unreadable.append(error)
+    return dict(sorted(known.items(), key=lambda each: -each[1].sequence)), unreadable
 
 
 def _found(data: DataRecord, store: Path) -> DataRecord:
@@ -226,12 +241,21 @@ def _found(data: DataRecord, store: Path) -> DataRecord:
 
 
 def read_current(store: Path, *, folder: Path | None = None) -> Current | None:
-    """The snapshot that was published last, of ``folder`` or (none) of any; None without one."""
-    for dataset, pointer in _pointers(store).items():
+    """The snapshot that was published last, of ``folder`` or (none) of any; None without one.
+
+    Raises:
+        RecordError: a pointer or a manifest on the way to it can't be taken.
+    """
+    pointers, unreadable = _pointers(store)
+    if folder is None and unreadable:
+        raise unreadable[0]  # it may be the newest
+    for dataset, pointer in pointers.items():
         ingested = pointer.ingestions.get(pointer.folder if folder is None else str(folder))
         snapshot = _read_manifest(store, ingested.snapshot) if ingested else None
         if ingested is not None and snapshot is not None:
             return Current(snapshot, dataset, ingested.data, ingested.refused)
+    if unreadable:
+        raise unreadable[0]
     return None
 
 
@@ -239,15 +263,10 @@ def list_snapshots(store: Path) -> list[Snapshot]:
     """Every snapshot that is kept, the oldest first.
 
     Raises:
-        UsageError: a manifest can't be read.
+        RecordError: a manifest can't be taken.
     """
-    found = []
-    for path in (store / _MANIFESTS).glob(_MANIFEST_PATTERN):
-        snapshot = _read_manifest(store, path.stem)
-        if snapshot is None:
-            expected = "a manifest; delete it and ingest again"
-            raise UsageError(path, found="a file that can't be read", expected=expected)
-        found.append(snapshot)
+    paths = (store / _MANIFESTS).glob(_MANIFEST_PATTERN)
+    found = [_manifest_found(read_record(path, Snapshot), store) for path in paths]
     return sorted(found, key=lambda each: (each.sequence, each.created))
 
 
@@ -267,8 +286,15 @@ def read_snapshot(store: Path, name: str) -> Snapshot:
 
 
 def current_ids(store: Path) -> dict[str, str]:
-    """Which snapshot each data set points at."""
-    return {name: pointer.snapshot for name, pointer in sorted(_pointers(store).items())}
+    """Which snapshot each data set points at.
+
+    Raises:
+        RecordError: a pointer can't be taken, so that nobody knows.
+    """
+    pointers, unreadable = _pointers(store)
+    if unreadable:
+        raise unreadable[0]
+    return {name: pointer.snapshot for name, pointer in sorted(pointers.items())}
 
 
 def last_two(store: Path) -> tuple[Snapshot, Snapshot]:
@@ -348,11 +374,18 @@ def report_path(store: Path, name: str) -> Path:
 
 
 def _read_manifest(store: Path, name: str) -> Snapshot | None:
-    content = read_json(manifest_path(store, name))
-    with suppress(ValidationError):
-        snapshot = Snapshot.model_validate(content)
-        return snapshot.model_copy(update={"data": _found(snapshot.data, store)})
-    return None
+    snapshot = read_record(manifest_path(store, name), Snapshot, may_lack=True)
+    return _manifest_found(snapshot, store) if snapshot else None
+
+
+def _mended_manifest(store: Path, name: str) -> Snapshot | None:
+    """For who writes it anew: a damaged one is as good as none."""
+    snapshot = mended_record(manifest_path(store, name), Snapshot)
+    return _manifest_found(snapshot, store) if snapshot else None
+
+
+def _manifest_found(snapshot: Snapshot, store: Path) -> Snapshot:
+    return snapshot.model_copy(update={"data": _found(snapshot.data, store)})
 
 
 def _is_whole(store: Path, snapshot: Snapshot) -> bool:

@@ -28,13 +28,31 @@ class Devices:
         return "cpu" if self.names == ("cpu",) else "cuda"
 
 
-def find_devices(profile: str, overrides: tuple[str, ...]) -> Devices:
-    """The devices that ``training.device`` asks for.
+class Resolved(NamedTuple):
+    """The configuration as a run works by it, and the devices that it asks for."""
+
+    config: Config
+    devices: Devices
+
+
+def resolve(profile: str, overrides: tuple[str, ...]) -> Resolved:
+    """What a run decides once, at its beginning: its devices, and all that depends on them.
+
+    Raises:
+        ConfigError: an unknown profile, key or value, or a GPU that is not there.
+    """
+    devices = find_devices(Config.load(profile, overrides=overrides), where=profile)
+    config = Config.load(profile, overrides=overrides, device_type=devices.device_type)
+    return Resolved(resolve_precision(config, devices.device_type), devices)
+
+
+def find_devices(config: Config, *, where: str) -> Devices:
+    """The devices that ``training.device`` asks for; ``where`` is what an error calls ``config``.
 
     Raises:
         ConfigError: it asks for a GPU that is not there.
     """
-    wanted = Config.load(profile, overrides=overrides).training.device
+    wanted = config.training.device
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     num_cuda = 0 if wanted == "cpu" else num_cuda_devices()
     if wanted == "cpu" or (wanted == "auto" and num_cuda == 0):
@@ -42,7 +60,7 @@ def find_devices(profile: str, overrides: tuple[str, ...]) -> Devices:
     index = int(wanted.partition(":")[2] or 0)
     if index >= num_cuda:
         raise ConfigError(
-            where=profile,
+            where=where,
             key="training.device",
             found=wanted,
             expected=f"one of the {num_cuda} CUDA devices of this machine, cpu, or auto",

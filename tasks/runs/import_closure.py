@@ -38,6 +38,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "tasks.runs.keys": "makes keys: another way of making them gives other keys",
     "tasks.runs.locks": "says who may work on something now, whatever comes of it",
     "tasks.runs.places": "tells where a file lies; what is in it is in the keys",
+    "tasks.runs.record_files": "brings a record whole to its place and back, whatever is in it",
     "tasks.runs.storage": "brings a file whole to its place and back, whatever is in it",
 }
 

@@ -1,4 +1,4 @@
-"""What a run left that was killed: the next one on its folder closes it.
+"""Runs that were killed, which the next one on their folder closes, or interrupted.
 
 SIGKILL, a crash of the machine and an exhausted memory leave a run no last word. A run whose life
 lock is free and which left no summary has ended so (``tasks/runs/lives.py``).
@@ -65,3 +65,23 @@ def _crash(client: SyncPrefectClient, flow_run_id: UUID, state: State[None]) -> 
             client.set_task_run_state(task_run.id, state, force=True)
     if own.state is None or not own.state.is_final():
         client.set_flow_run_state(flow_run_id, state, force=True)
+
+
+def interruption_of(error: BaseException) -> BaseException | None:
+    """What Ctrl-C or SIGTERM raised: the error itself, or what it came up in the handling of.
+
+    Who ends a service tells all of its processes, Prefect's embedded server too. A run that is on
+    its way out then stumbles on the server that it still has to report to.
+    """
+    if not isinstance(error, Exception):
+        return error
+    each: BaseException | None = error
+    while each is not None and not _is_interruption(each):
+        each = each.__cause__ or each.__context__
+    return each
+
+
+def _is_interruption(error: BaseException) -> bool:
+    """Not all that is no Exception: a timeout is raised in the handling of a cancelled task."""
+    is_prefects = not isinstance(error, Exception) and hasattr(error, "signal")
+    return is_prefects or isinstance(error, KeyboardInterrupt | SystemExit)

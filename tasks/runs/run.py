@@ -2,49 +2,59 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import secrets
 import time
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gridcast.config import Config
 from gridcast.errors import (
-    EXIT_OK,
     EXIT_PARTIAL,
     GridcastError,
     PartialFailureError,
+    RecordError,
     UsageError,
 )
-from gridcast.record import Record
-from gridcast.summary import Status, Summary
-from tasks.machine.devices import find_devices
-from tasks.runs.keys import key_of
-from tasks.runs.killed_runs import REASON, crash_flow_runs, own_flow_run
-from tasks.runs.lives import OPENED, declared_dead, next_number, number_of, opening
-from tasks.runs.locks import held, held_file
-from tasks.runs.places import kept
-from tasks.runs.storage import (
-    LIFE,
-    LIVE,
-    check_folder,
-    publishing,
-    read_json,
-    remove_leftovers,
-    seal_folder,
-    write_json,
+from gridcast.evaluation.records import Evaluation
+from gridcast.features.windows import FeaturesMade
+from gridcast.readings.records import DataReport, Ingestion
+from gridcast.record import RunRecord
+from gridcast.summary import (
+    Ending,
+    FailedJobs,
+    Opened,
+    Report,
+    RunRecords,
+    StageTime,
+    Summary,
+    Tracking,
+    summarize,
 )
+from tasks.machine.devices import Devices, resolve
+from tasks.runs.keys import key_of
+from tasks.runs.killed_runs import REASON, crash_flow_runs, interruption_of, own_flow_run
+from tasks.runs.lives import declared_dead, next_number, number_of, opening
+from tasks.runs.locks import held, held_file
+from tasks.runs.record_files import (
+    files_of,
+    find_all,
+    find_record,
+    leave_record,
+    read_record,
+)
+from tasks.runs.storage import LIFE, LIVE, check_folder, publishing, remove_leftovers, seal_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+R = TypeVar("R", bound=RunRecord)
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 _opened: ContextVar[list[Run] | None] = ContextVar("opened", default=None)
 _log = logging.getLogger("gridcast.run")
@@ -52,7 +62,10 @@ _log = logging.getLogger("gridcast.run")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What every stage of one run shares: paths, configuration, and where to leave its part."""
+    """What every stage of one run shares: paths, what the run decided, and where to leave records.
+
+    ``config`` is as resolved for ``devices``; no stage reads either of them anew.
+    """
 
     run_id: str
     flow: str
@@ -61,6 +74,7 @@ class Run:
     profile: str
     overrides: tuple[str, ...]
     config: Config
+    devices: Devices
     fresh: bool
 
     @property
@@ -98,14 +112,37 @@ class Run:
             "run_id": self.run_id,
         }
 
-    def leave(self, part: str, record: Record | dict[str, Any]) -> None:
-        """Keep a stage's part of the summary; paths below the artifacts relative to these."""
-        content = record.model_dump(mode="json") if isinstance(record, Record) else record
-        write_json(self.folder / f"{part}.json", kept(content, self.artifacts))
+    def leave(self, record: RunRecord) -> None:
+        """Keep what a stage has to tell of this run, for later stages and for the summary.
 
-    def find(self, part: str) -> dict[str, Any]:
-        """A stage's part of the summary, empty if the stage did not come to it."""
-        return read_json(self.folder / f"{part}.json") or {}
+        Paths below the artifacts stand in the file relative to these.
+
+        Raises:
+            LeftTwiceError: a stage of this run has left it before.
+        """
+        leave_record(self.folder, record)
+
+    def find(self, kind: type[R]) -> R | None:
+        """What a stage left; None if the run did not come to it.
+
+        Raises:
+            RecordError: the file holds no such record.
+        """
+        return find_record(self.folder, kind)
+
+    def find_all(self, kind: type[R]) -> list[R]:
+        """All that stages left of a kind that has one of each part.
+
+        Raises:
+            RecordError: a file holds no such record.
+        """
+        return find_all(self.folder, kind)
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds by stage, of those that have ended."""
+        times = sorted(self.find_all(StageTime), key=lambda each: each.number)
+        return {each.stage: each.seconds for each in times}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -115,7 +152,7 @@ class Run:
             yield
         finally:
             seconds = round(time.perf_counter() - begun, 3)
-            self.leave("timings", {**self.find("timings"), stage: seconds})
+            self.leave(StageTime(number=len(self.timings), stage=stage, seconds=seconds))
 
 
 @contextmanager
@@ -140,32 +177,32 @@ def open_run(
         PartialFailureError: a region or a job failed; all else is done.
     """
     folder = Path(artifacts).resolve()
+    if run_id is not None:
+        yield _part_of(run_id, flow, folder, data=data, fresh=fresh)
+        return
     given = tuple(overrides or ())
-    device_type = find_devices(profile, given).device_type
-    config = Config.load(profile, overrides=given, device_type=device_type)
+    config, devices = resolve(profile, given)
     run = Run(
-        run_id=run_id or _new_run_id(),
+        run_id=_new_run_id(),
         flow=flow,
         artifacts=folder,
         data=None if data is None else Path(data).resolve(),
         profile=profile,
         overrides=given,
         config=config,
+        devices=devices,
         fresh=fresh,
     )
-    if run_id is not None:
-        _require_open_run(run)
-        yield run
-        return
     check_folder(folder)
+    _check_latest(folder)
     remove_leftovers(folder)
-    _close_killed_runs(run)
+    _close_killed_runs(folder)
     with ExitStack() as life:
         with opening(folder):
             number = next_number(folder / "runs")
             run.folder.mkdir(parents=True)
             life.enter_context(held_file(run.folder / LIFE, f"run {run.run_id}"))
-            _leave_opened(run, number)
+            run.leave(_opened_by(run, number))
         if (opened := _opened.get()) is not None:
             opened.append(run)
         yield from _owned(run)
@@ -182,57 +219,67 @@ def opened_runs() -> Iterator[list[Run]]:
         _opened.reset(token)
 
 
-def _require_open_run(run: Run) -> None:
-    """Take part only in a run that is there: its id is a parameter, so anyone may name any."""
-    if not RUN_ID.fullmatch(run.run_id) or not run.folder.is_dir():
-        where = f"run_id {run.run_id!r}"
+def _part_of(run_id: str, flow: str, artifacts: Path, *, data: str | None, fresh: bool) -> Run:
+    """Take part in a run that is there, by what it has decided.
+
+    Its id is a parameter, so anyone may name any.
+    """
+    folder = artifacts / "runs" / run_id
+    opened = find_record(folder, Opened) if RUN_ID.fullmatch(run_id) else None
+    if opened is None:
+        where = f"run_id {run_id!r}"
         expected = "none: a flow that is started by itself has a run of its own"
         raise UsageError(where, found="no run of that id", expected=expected)
+    return Run(
+        run_id=run_id,
+        flow=flow,
+        artifacts=artifacts,
+        data=None if data is None else Path(data).resolve(),
+        profile=opened.profile,
+        overrides=opened.overrides,
+        config=Config.model_validate(opened.config),
+        devices=Devices(opened.devices, opened.num_cores),
+        fresh=fresh,
+    )
 
 
-def _leave_opened(run: Run, number: int) -> None:
-    """What closes the run should its process be killed, and which of two runs is newer."""
-    opened = {
-        "sequence": number,
-        "flow": run.flow,
-        "profile": run.profile,
-        "overrides": list(run.overrides),
-        "config_sha256": _config_sha256(run),
-        "flow_run_id": own_flow_run(),
-    }
-    run.leave(Path(OPENED).stem, opened)
+def _check_latest(artifacts: Path) -> None:
+    """A run ends with a link of that name: what is in its place is told before any work."""
+    latest = artifacts / "runs" / "latest"
+    if latest.is_dir() and not latest.is_symlink():
+        expected = "a link to the newest run, or nothing; give the folder another name"
+        raise UsageError(latest, found="a folder", expected=expected)
 
 
-def _close_killed_runs(run: Run) -> None:
-    """Runs whose process was killed: a summary for each, and a last state of their flow runs."""
+def _opened_by(run: Run, number: int) -> Opened:
+    """What closes the run should its process be killed, and what its parts work by."""
+    config = run.config.model_dump(mode="json")
+    return Opened(
+        sequence=number,
+        flow=run.flow,
+        profile=run.profile,
+        overrides=run.overrides,
+        config_sha256=key_of(config=config),
+        flow_run_id=own_flow_run(),
+        code_version=version("gridcast"),
+        config=config,
+        devices=run.devices.names,
+        num_cores=run.devices.num_cores,
+    )
+
+
+def _close_killed_runs(artifacts: Path) -> None:
+    """Runs whose process was killed: a summary for each, and a last state of their flow runs.
+
+    Whatever stands in their folders, it keeps no later run from its work.
+    """
     flow_runs = []
-    for folder in sorted((run.artifacts / "runs").glob("*")):
+    for folder in sorted((artifacts / "runs").glob("*")):
         with declared_dead(folder) as is_dead:
-            if is_dead:
-                flow_runs += _close_killed(replace(run, run_id=folder.name))
+            if is_dead and (opened := _close_killed(folder)) is not None and opened.flow_run_id:
+                flow_runs.append(opened.flow_run_id)
     if flow_runs:
         crash_flow_runs(flow_runs)
-
-
-def _close_killed(killed: Run) -> list[str]:
-    """The summary of a run that was killed; the ids of its flow runs."""
-    opened = killed.find(Path(OPENED).stem)
-    killed = replace(
-        killed,
-        flow=opened["flow"],
-        profile=opened["profile"],
-        overrides=tuple(opened["overrides"]),
-    )
-    seconds = sum(killed.find("timings").values())  # of the stages that it ended
-    _summarize(
-        killed, seconds, "failed", EXIT_PARTIAL, [REASON], config_sha256=opened["config_sha256"]
-    )
-    _log.warning("%s: %s", killed.run_id, REASON)
-    return [opened["flow_run_id"]] if opened["flow_run_id"] else []
-
-
-def _config_sha256(run: Run) -> str:
-    return key_of(config=run.config.model_dump(mode="json"))
 
 
 def _owned(run: Run) -> Iterator[Run]:
@@ -241,13 +288,12 @@ def _owned(run: Run) -> Iterator[Run]:
         yield run
     except BaseException as error:
         code = error.exit_code if isinstance(error, GridcastError) else EXIT_PARTIAL
-        _close(run, begun, "failed", code, [_told(error)])
+        seconds = time.perf_counter() - begun
+        _close(run, Ending(seconds=seconds, error=_told(error), exit_code=code))
         raise
-    reasons = _failures(run)
-    status: Status = "partial" if reasons else "completed"
-    _close(run, begun, status, EXIT_PARTIAL if reasons else EXIT_OK, reasons)
-    if reasons:
-        raise PartialFailureError(reasons, summary=run.summary_path)
+    summary = _close(run, Ending(seconds=time.perf_counter() - begun))
+    if summary.errors:
+        raise PartialFailureError(summary.errors, summary=run.summary_path)
 
 
 def _told(error: BaseException) -> str:
@@ -258,36 +304,63 @@ def _told(error: BaseException) -> str:
     return f"The run was interrupted ({type(interruption).__name__}) before it ended"
 
 
-def interruption_of(error: BaseException) -> BaseException | None:
-    """What Ctrl-C or SIGTERM raised: the error itself, or what it came up in the handling of.
-
-    Who ends a service tells all of its processes, Prefect's embedded server too. A run that is on
-    its way out then stumbles on the server that it still has to report to.
-    """
-    if not isinstance(error, Exception):
-        return error
-    each: BaseException | None = error
-    while each is not None and not _is_interruption(each):
-        each = each.__cause__ or each.__context__
-    return each
-
-
-def _is_interruption(error: BaseException) -> bool:
-    """Not all that is no Exception: a timeout is raised in the handling of a cancelled task."""
-    is_prefects = not isinstance(error, Exception) and hasattr(error, "signal")
-    return is_prefects or isinstance(error, KeyboardInterrupt | SystemExit)
-
-
-def _failures(run: Run) -> list[str]:
-    errors = [*run.find("ingestion").get("errors", []), *run.find("tracking").get("errors", [])]
-    return errors + list(run.find("jobs").get("failed_jobs", {}).values())
-
-
-def _close(run: Run, begun: float, status: Status, exit_code: int, errors: list[str]) -> None:
-    seconds = time.perf_counter() - begun
-    _summarize(run, seconds, status, exit_code, errors, config_sha256=_config_sha256(run))
+def _close(run: Run, ending: Ending) -> Summary:
+    """What the stages left becomes the summary, the folder is sealed, and is the latest."""
+    summary = summarize(run.run_id, _records_of(run.folder), ending)
+    _seal(run.folder, summary)
     _point_latest(run)
     _log.info("Summary: %s", run.summary_path)
+    return summary
+
+
+def _close_killed(folder: Path) -> Opened | None:
+    """The same of a run that was killed, and what it was; None where that cannot be read."""
+    records = _records_of(folder)
+    for unreadable in records.unreadable:
+        _log.warning("%s", unreadable)
+    seconds = sum(each.seconds for each in records.timings)  # of the stages that it ended
+    _seal(folder, summarize(folder.name, records, Ending(seconds=seconds, error=REASON)))
+    _log.warning("%s: %s", folder.name, REASON)
+    return records.opened
+
+
+def _records_of(folder: Path) -> RunRecords:
+    """Whatever a run left for its summary, and an error for each file that cannot be taken."""
+    unreadable: list[str] = []
+
+    def one(kind: type[R]) -> R | None:
+        try:
+            return find_record(folder, kind)
+        except RecordError as error:
+            unreadable.append(str(error))
+            return None
+
+    def several(kind: type[R]) -> tuple[R, ...]:
+        found = []
+        for path in files_of(folder, kind):
+            try:
+                found.append(read_record(path, kind))
+            except RecordError as error:
+                unreadable.append(str(error))
+        return tuple(found)
+
+    return RunRecords(
+        opened=one(Opened),
+        ingestion=one(Ingestion),
+        data_report=one(DataReport),
+        features=one(FeaturesMade),
+        jobs=one(FailedJobs),
+        evaluation=one(Evaluation),
+        tracking=several(Tracking),
+        report=one(Report),
+        timings=several(StageTime),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _seal(folder: Path, summary: Summary) -> None:
+    leave_record(folder, summary)
+    seal_folder(folder)
 
 
 def _point_latest(run: Run) -> None:
@@ -299,51 +372,15 @@ def _point_latest(run: Run) -> None:
                 link.symlink_to(run.run_id)
 
 
-def _summarize(
-    run: Run,
-    seconds: float,
-    status: Status,
-    exit_code: int,
-    errors: list[str],
-    *,
-    config_sha256: str,
-) -> None:
-    """What the stages left becomes the summary, and the folder is sealed."""
-    ingestion, jobs, evaluation = (run.find(part) for part in ("ingestion", "jobs", "evaluation"))
-    summary = Summary(
-        run_id=run.run_id,
-        flow=run.flow,
-        status=status,
-        exit_code=exit_code,
-        profile=run.profile,
-        overrides=list(run.overrides),
-        data=ingestion.get("data"),
-        regions=ingestion.get("regions", {}),
-        windows=run.find("features").get("windows"),
-        imputed_hours=run.find("features").get("imputed_hours", {}),
-        models=evaluation.get("models", {}),
-        means=evaluation.get("means", {}),
-        failed_jobs=jobs.get("failed_jobs", {}),
-        baselines=evaluation.get("baselines", {}),
-        preferred=evaluation.get("preferred"),
-        timings={**run.find("timings"), "total": round(seconds, 3)},
-        errors=errors,
-        code_version=version("gridcast"),
-        config_sha256=config_sha256,
-        report=evaluation.get("report"),
-        data_docs=ingestion.get("data_docs"),
-        snapshot=ingestion.get("snapshot"),
-        data_report=ingestion.get("data_report"),
-    )
-    run.leave("summary", summary)
-    seal_folder(run.folder)
-
-
 def _new_run_id() -> str:
     now = datetime.now(UTC)
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 def read_summary(path: Path) -> Summary:
-    """The summary of a run that has ended."""
-    return Summary.model_validate(json.loads(path.read_bytes()))
+    """The summary of a run that has ended.
+
+    Raises:
+        RecordError: there is none, or it is one of a newer version.
+    """
+    return read_record(path, Summary)

@@ -97,7 +97,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The record at ``path``; None where there is none, or none that can be read."""
     try:
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

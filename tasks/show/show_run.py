@@ -15,13 +15,14 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
+from gridcast.audit.records import LeakChecks
 from gridcast.errors import BrokenChainError
 from gridcast.evaluation.records import BaselineRecord, MeanRecord, ModelRecord
 from gridcast.evaluation.scores import told_regions
 from tasks.machine.progress import console
 from tasks.runs.places import found_path
+from tasks.runs.record_files import read_record
 from tasks.runs.run import read_summary
-from tasks.runs.storage import read_json
 from tasks.show.show_study import show_study
 
 if TYPE_CHECKING:
@@ -134,11 +135,10 @@ def show_leaks(path: Path) -> None:
     table = Table(title="Leaks", box=box.SIMPLE_HEAD)
     for name in ("check", "done", "compared", "found"):
         table.add_column(name)
-    for check in (read_json(path) or {}).get("checks", []):
-        is_passed = bool(check["leak"]) == check["is_control"]
-        found = check["leak"] or "nothing has moved"
-        style = "green" if is_passed else "bold red"
-        about = (escape(check[name]) for name in ("name", "done", "compared"))
+    for check in read_record(path, LeakChecks).checks:
+        found = check.leak or "nothing has moved"
+        style = "green" if check.is_passed else "bold red"
+        about = map(escape, (check.name, check.done, check.compared))
         table.add_row(*about, f"[{style}]{escape(found)}[/]")
     out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
     out.print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from gridcast.evaluation.search import StudyRecord, best_first, shown
 from tasks.runs.places import found_path
+from tasks.runs.record_files import read_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ _ROWS = 12
 
 def show_study(path: Path) -> None:
     """Print the study of a run that has ended; ``path`` is that of its ``study.json``."""
-    study = StudyRecord.model_validate(json.loads(path.read_bytes()))
+    study = read_record(path, StudyRecord)
     out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
     trials = [each for each in best_first(study.trials) if each.counts]
     out.print(_trials_table(study, trials[:_ROWS]))

@@ -12,15 +12,19 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import TrackingError
+from gridcast.evaluation.records import Evaluation
 from gridcast.evaluation.scores import told_regions
+from gridcast.features.load_scale import TO_MW
+from gridcast.readings.records import Ingestion
+from gridcast.record import StoredRecord
 from gridcast.report.figures import draw_error_heat_map, draw_scores
 from gridcast.report.forecast_panels import draw_panels
+from gridcast.summary import Tracking
 from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
-from tasks.evaluate.records import Evaluation
 from tasks.runs.import_closure import all_code_sha256, code_sha256
 from tasks.runs.keys import file_sha256, key_of, require_sha256
 from tasks.runs.locks import held
-from tasks.runs.storage import read_json, write_json
+from tasks.runs.record_files import cached_record, write_record
 from tasks.track.mlflow_client import open_client, tracking_uri, written_uri
 from tasks.track.moved_database import bring_here
 from tasks.train.records import Features, TrainedJob
@@ -33,11 +37,19 @@ if TYPE_CHECKING:
     from tasks.runs.run import Run
 
 _log = logging.getLogger("gridcast.track")
+_STAGE = "track_models"
 _PROGRAM = "model.pt2"
 _KEY_TAG = "tracking_key"
 _BATCH = 1000  # metrics; a server takes no more at once
 _SECTIONS = ("features", "scaling", "split", "windows", "model", "training")  # logged as parameters
 _SERVED = "tasks.track.served_model"  # whose file goes with the model
+
+
+class TrackedNote(StoredRecord):
+    """The MLflow run that was made of a job, and of what it was made (``key``)."""
+
+    key: str
+    run_id: str
 
 
 @task(name="prepare-tracking", cache_policy=NO_CACHE)
@@ -66,32 +78,34 @@ def _experiment_id(run: Run, client: MlflowClient) -> str:
 @task(name="track-models", cache_policy=NO_CACHE)
 def track_models(
     run: Run, features: Features, trained: list[TrainedJob], evaluation: Evaluation
-) -> Evaluation:
+) -> dict[str, str]:
     """Log each model once: a run that is there for the same job and scores is used again.
+
+    Gives the MLflow run of each model, by its job's name.
 
     Raises:
         TrackingError: the server does not answer or refuses; the next run logs what is missing.
     """
     from mlflow.exceptions import MlflowException
 
-    models = dict(evaluation.models)
+    run_ids: dict[str, str] = {}
     try:
         with _alone(run):
             client = _client(run)
         for each in trained:
-            name = each.job.name
             with _alone(run):  # two runs that have the same job log it once
                 experiment_id = _experiment_id(run, client)
                 key = _tracking_key(run, each, evaluation)
                 run_id = _known_run(run, client, experiment_id, each, key) or _log_model(
                     run, client, experiment_id, features, each, evaluation
                 )
-            models[name] = models[name].model_copy(update={"mlflow_run_id": run_id})
+            run_ids[each.job.name] = run_id
     except MlflowException as error:
-        raise TrackingError(_uri(run), error.message) from error
-    evaluation = evaluation.model_copy(update={"models": models})
-    run.leave("evaluation", evaluation)
-    return evaluation
+        untracked = TrackingError(_uri(run), error.message)
+        run.leave(Tracking(stage=_STAGE, error=str(untracked)))
+        raise untracked from error
+    run.leave(Tracking(stage=_STAGE, mlflow_run_ids=run_ids))
+    return run_ids
 
 
 def _alone(run: Run) -> AbstractContextManager[None]:
@@ -114,14 +128,14 @@ def _known_run(
 ) -> str | None:
     """The MLflow run of an earlier pipeline run with the same job, if it is still there."""
     note = trained.file("mlflow.json")
-    known = read_json(note) or {}
-    noted = known.get("run_id") if known.get("key") == key else None
+    known = cached_record(note, TrackedNote)
+    noted = known.run_id if known and known.key == key else None
     run_id = noted if noted and _is_finished(client, noted) else None
     run_id = run_id or _finished_without_a_note(client, experiment_id, key)
     if run_id is None:
         return None
     if run_id != noted:
-        write_json(note, {"key": key, "run_id": run_id})
+        write_record(note, TrackedNote(key=key, run_id=run_id))
     client.set_tag(run_id, "pipeline_run_latest", run.run_id)
     return str(run_id)
 
@@ -187,7 +201,7 @@ def _log_model(
         client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")
         client.log_dict(run_id, _how_to_use(features, run), "model_input.json")
         _log_program(trained, features, run)
-    write_json(trained.file("mlflow.json"), {"key": key, "run_id": run_id})
+    write_record(trained.file("mlflow.json"), TrackedNote(key=key, run_id=run_id))
     _log.info("%s: MLflow run %s", name, run_id)
     return run_id
 
@@ -221,16 +235,16 @@ def _log_program(trained: TrainedJob, features: Features, run: Run) -> None:
 
 
 def _tags(run: Run, features: Features, trained: TrainedJob) -> dict[str, str]:
-    found = run.find("ingestion")
-    ingestion, regions = found.get("data", {}), found.get("regions", {})
-    contents = {name: region["content_sha256"] for name, region in regions.items()}
+    ingestion = run.find(Ingestion)
+    regions = ingestion.regions if ingestion else {}
+    contents = {name: region.content_sha256 for name, region in regions.items()}
     return {
         "pipeline_run": run.run_id,
         "profile": run.profile,
         "cell": trained.job.cell,
         "seed": str(trained.job.seed),
-        "data_kind": str(ingestion.get("kind", "")),
-        "data_folder": str(ingestion.get("folder", "")),
+        "data_kind": ingestion.data.kind if ingestion else "",
+        "data_folder": ingestion.data.folder if ingestion else "",
         "data_sha256": key_of(regions=contents),
         "code_sha256": all_code_sha256(),
         "features_sha256": features.file_sha256,
@@ -335,5 +349,5 @@ def _how_to_use(features: Features, run: Run) -> dict[str, Any]:
             region: {"offset_mw": offset, "scale_mw": scale}
             for region, (offset, scale) in features.scales.items()
         },
-        "load_mw": "scaled * scale_mw + offset_mw",
+        "load_mw": TO_MW,
     }

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
-from pydantic import ValidationError
 
 from gridcast.audit.differences import first_difference
 from gridcast.audit.lineage import (
@@ -24,7 +23,7 @@ from gridcast.audit.lineage import (
     stored_weights_sha256,
 )
 from gridcast.config import Config
-from gridcast.errors import GridcastError
+from gridcast.errors import GridcastError, RecordError
 from gridcast.evaluation.contestants import fitted_baseline, network
 from gridcast.evaluation.forecasts import COLUMNS, collect_forecasts
 from gridcast.evaluation.scores import SCORE_KEYS, naive_maes, score_forecasts
@@ -37,7 +36,7 @@ from gridcast.readings.snapshots import snapshot_id
 from tasks.runs.import_closure import all_code_sha256
 from tasks.runs.keys import file_sha256, key_of
 from tasks.runs.lives import oldest_first
-from tasks.runs.storage import read_json
+from tasks.runs.record_files import cached_record, read_record
 from tasks.track.mlflow_client import download, open_client, read_uri
 
 if TYPE_CHECKING:
@@ -139,8 +138,8 @@ class Recomputation:
         own = self.lineage.run_id
         first = names.index(own) + 1 if own in names else bisect(names, own)
         for folder in folders[first:]:
-            links = (read_json(folder / "lineage.json") or {}).get("links", [])
-            if any(link.get("files", {}).get(written) == found for link in links):
+            links = links_of(folder / "lineage.json")
+            if any(link.files.get(written) == found for link in links):
                 return True
         return False
 
@@ -171,10 +170,9 @@ class Recomputation:
         """The manifest's name from what it lists, and what it lists from the regions before."""
         (written,) = link.files
         try:
-            manifest = Snapshot.model_validate(read_json(self.path_of(written)))
-        except ValidationError as error:
-            told = f"{error.error_count()} faults"
-            raise UnlikeError(where=written, found=told, expected="a manifest") from error
+            manifest = read_record(self.path_of(written), Snapshot)
+        except RecordError as error:
+            raise UnlikeError(where=written, found=error.found, expected="a manifest") from error
         require_same(f"{written}: id", snapshot_id(manifest.regions), link.facts["id"])
         for name in link.made_of:
             region = name.removeprefix("region ")
@@ -332,6 +330,12 @@ class Recomputation:
             raise UnlikeError(
                 where=where, found=told, expected="the code of that run", state="other code"
             ) from error
+
+
+def links_of(path: Path) -> tuple[Link, ...]:
+    """The links of some run's lineage; none where it can't be taken, which its own check tells."""
+    lineage = cached_record(path, Lineage, is_told=False)
+    return lineage.links if lineage else ()
 
 
 def _require_table(

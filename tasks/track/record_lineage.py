@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from gridcast.audit.lineage import Lineage, Link
 from gridcast.errors import TrackingError
+from gridcast.summary import Tracking
 from tasks.ingest.snapshots import manifest_path
 from tasks.runs.import_closure import all_code_sha256
 from tasks.runs.keys import file_sha256, key_of
@@ -31,13 +33,13 @@ from tasks.track.mlflow_client import (
 from tasks.train.records import TrainedJob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
-    from tasks.evaluate.records import Evaluation
-    from tasks.ingest.records import Ingestion
+    from gridcast.evaluation.records import Evaluation
+    from gridcast.readings.records import Ingestion
     from tasks.runs.run import Run
     from tasks.train.records import Features, FittedBaseline
 
@@ -52,6 +54,7 @@ def record_lineage(
     features: Features,
     jobs: list[TrainedJob | FittedBaseline],
     evaluation: Evaluation,
+    mlflow_run_ids: Mapping[str, str],
 ) -> str:
     """Every link from the CSVs to the MLflow runs → ``lineage.json``, here and with MLflow."""
     links = [
@@ -64,38 +67,43 @@ def record_lineage(
         *_result_links(run, jobs, evaluation),
     ]
     try:
-        _finish(run, links, evaluation)
+        _finish(run, links, mlflow_run_ids)
     except TrackingError as error:  # the chain as far as MLflow stands; the next run has all of it
-        run.leave("tracking", {"errors": [str(error)]})
+        run.leave(Tracking(stage="record_lineage", error=str(error)))
     _log.info("Lineage: %d links; check them with `gridcast verify %s`", len(links), run.run_id)
     return str(run.folder / "lineage.json")
 
 
-def _finish(run: Run, links: list[Link], evaluation: Evaluation) -> None:
-    """Add MLflow's links, write all of it, and leave it with MLflow."""
-    ids = {name: model.mlflow_run_id for name, model in evaluation.models.items()}
-    logged = {name: run_id for name, run_id in ids.items() if run_id}
+def _finish(run: Run, links: list[Link], logged: Mapping[str, str]) -> None:
+    """Add MLflow's links, write all of it once, and leave it with MLflow."""
     if not logged:
         _write(run, links)
         return
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client = open_client(_uri(run))
-        found = {name: client.get_run(run_id) for name, run_id in logged.items()}
-        links += [_mlflow_link(run, client, name, each) for name, each in found.items()]
-        _write(run, links)
+    with _with_mlflow(run):
+        try:
+            client = open_client(_uri(run))
+            found = {name: client.get_run(run_id) for name, run_id in logged.items()}
+            links += [_mlflow_link(run, client, name, each) for name, each in found.items()]
+        finally:
+            _write(run, links)
         for each in found.values():
             with held(run.artifacts, "mlflow"):
                 _leave_with_mlflow(run, client, each)
+
+
+@contextmanager
+def _with_mlflow(run: Run) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
     except MlflowException as error:
-        _write(run, links)
         raise TrackingError(_uri(run), error.message) from error
 
 
 def _write(run: Run, links: list[Link]) -> None:
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    run.leave("lineage", Lineage(run_id=run.run_id, created=created, links=tuple(links)))
+    run.leave(Lineage(run_id=run.run_id, created=created, links=tuple(links)))
 
 
 def _source_links(run: Run, ingestion: Ingestion) -> Iterator[Link]:

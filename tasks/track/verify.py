@@ -10,8 +10,6 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import ValidationError
-
 from gridcast.audit.lineage import (
     Finding,
     Lineage,
@@ -22,14 +20,16 @@ from gridcast.audit.lineage import (
     require_figures,
     require_same,
 )
-from gridcast.errors import UsageError
+from gridcast.errors import RecordError, UsageError
 from gridcast.evaluation.scores import overall_scores, smape_by_region
+from gridcast.summary import Summary
 from tasks.runs.keys import file_sha256, sha256_of
 from tasks.runs.lives import oldest_first
+from tasks.runs.record_files import parse_record, read_record
 from tasks.runs.run import RUN_ID
-from tasks.runs.storage import SEAL, read_json, read_seal
+from tasks.runs.storage import SEAL, read_seal
 from tasks.track.mlflow_client import download, find_run, open_client, read_uri, tracking_uri
-from tasks.track.recomputation import Recomputation
+from tasks.track.recomputation import Recomputation, links_of
 from tasks.track.tracked_model import check_tracked
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _find(target: str, artifacts: Path) -> _Target:
     if newest is None:
         raise UsageError(runs, found=f"no run with {_FILE}", expected="one; `gridcast run` first")
     path = newest / _FILE
-    names = [link["name"] for link in (read_json(path) or {}).get("links", [])]
+    names = [link.name for link in links_of(path)]
     if target != "latest" and names and f"job {target}" not in names:
         jobs = ", ".join(name.partition(" ")[2] for name in names if name.startswith("job "))
         found = f"no run, model or job {target!r} (jobs of the last run: {jobs})"
@@ -143,9 +143,9 @@ def _find_tracked(target: str, artifacts: Path) -> _Target:
 def _last_uri(artifacts: Path) -> str:
     """The MLflow server of the last run that logged a model, or the one of the next."""
     for folder in reversed(oldest_first(artifacts / "runs")):
-        for link in (read_json(folder / _FILE) or {}).get("links", []):
-            if link["kind"] == "mlflow":
-                return read_uri(link["facts"]["uri"], artifacts)
+        for link in links_of(folder / _FILE):
+            if link.kind == "mlflow":
+                return read_uri(link.facts["uri"], artifacts)
     return tracking_uri(artifacts)
 
 
@@ -183,10 +183,9 @@ def _read(path: Path, sealed: dict[str, str], tell: Callable[[Finding], None]) -
     found = sha256_of(content)
     try:
         require_same(str(path), found, sealed.get(_FILE, found))
-        return Lineage.model_validate_json(content)
-    except ValidationError as error:
-        told = f"{error.error_count()} faults, the first: {error.errors()[0]['msg']}"
-        unlike = UnlikeError(where=path, found=told, expected="a lineage")
+        return parse_record(content, Lineage, where=path)
+    except RecordError as error:
+        unlike = UnlikeError(where=path, found=error.found, expected="a lineage of this version")
     except UnlikeError as error:
         unlike = error
     tell(finding_of("lineage", unlike))
@@ -211,11 +210,14 @@ def _check_figures(link: Link, *, recomputation: Recomputation) -> str:
     if scores is None:
         return "figures not computed again"
     path = next(path for path in link.files if path.endswith("/summary.json"))
-    summary = read_json(recomputation.path_of(path)) or {}
+    try:
+        summary = read_record(recomputation.path_of(path), Summary)
+    except RecordError as error:
+        raise UnlikeError(where=path, found=error.found, expected="a summary") from error
     told = {
-        f"{part}.{name}": record
+        f"{part}.{name}": record.model_dump(mode="json")
         for part in ("models", "means", "baselines")
-        for name, record in summary.get(part, {}).items()
+        for name, record in getattr(summary, part).items()
     }
     for place, record in told.items():
         name = place.partition(".")[2]
@@ -225,7 +227,5 @@ def _check_figures(link: Link, *, recomputation: Recomputation) -> str:
         require_figures(
             f"{where}smape_by_region.", record["smape_by_region"], smape_by_region(scores, name)
         )
-    smapes = ", ".join(
-        f"{name} {model['smape']:.3f} %" for name, model in summary["models"].items()
-    )
+    smapes = ", ".join(f"{name} {model.smape:.3f} %" for name, model in summary.models.items())
     return f"sMAPE computed again: {smapes}"

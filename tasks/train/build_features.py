@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from gridcast.features.windows import FeaturesMade
 from gridcast.readings.records import RegionRecord
+from gridcast.record import StoredRecord
 from tasks.runs.cached_state import unchanged
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import file_sha256, has_sha256, key_of
 from tasks.runs.lives import living_runs
 from tasks.runs.locks import held
-from tasks.runs.places import kept
-from tasks.runs.storage import publishing, read_json, write_json
+from tasks.runs.record_files import cached_record, write_record
+from tasks.runs.storage import publishing
 from tasks.train.feature_table import read_region, write_features
 from tasks.train.records import Features
 
@@ -27,17 +29,28 @@ if TYPE_CHECKING:
     from tasks.runs.run import Run
 
 _KEPT_TABLES = 4
-_TABLES, _IN_USE = "features-tables", "features_in_use"
+_TABLES, _IN_USE = "features-tables", "features_in_use.json"
 _log = logging.getLogger("gridcast.features")
+
+
+class TablesInUse(StoredRecord):
+    """The tables that a run reads now, which nobody may delete; written anew with each trial."""
+
+    tables: tuple[str, ...]
 
 
 @task(name="build-features", cache_policy=NO_CACHE)
 def make_features(
-    run: Run, regions: Mapping[str, RegionRecord], *, in_use: Collection[str] = ()
+    run: Run,
+    regions: Mapping[str, RegionRecord],
+    *,
+    in_use: Collection[str] = (),
+    of_trial: bool = False,
 ) -> Features:
     """Parquet of all regions → features, targets and parts → one Parquet, published by rename.
 
-    The newest few tables stay, and those ``in_use`` (paths) here or in other runs that live.
+    The newest few tables stay, and those ``in_use`` (paths) here or in other runs that live. One
+    ``of_trial`` is not the run's.
     """
     contents = {name: region.content_sha256 for name, region in sorted(regions.items())}
     rules = run.config.rules
@@ -52,12 +65,14 @@ def make_features(
     key = key_of(**parts)
     path = run.artifacts / "features" / f"{key[:16]}.parquet"
     with held(run.artifacts, _TABLES):  # from now on nobody deletes it
-        run.leave(_IN_USE, {"tables": sorted({path.stem, *(Path(each).stem for each in in_use)})})
+        stems = {path.stem, *(Path(each).stem for each in in_use)}
+        write_record(run.folder / _IN_USE, TablesInUse(tables=tuple(sorted(stems))))
     with held(run.artifacts, f"features-{path.stem}"):
-        known = read_json(path.with_suffix(".json"))
-        if known is not None and not run.fresh and has_sha256(path, known["file_sha256"]):
-            features = Features.model_validate(known | {"path": str(path), "cached": True})
-            _leave(run, features)
+        known = None if run.fresh else cached_record(path.with_suffix(".json"), Features)
+        if known is not None and has_sha256(path, known.file_sha256):
+            update = {"path": str(path), "key": key, "parts": parts, "cached": True}
+            features = known.model_copy(update=update)
+            _leave(run, features, of_trial=of_trial)
             return unchanged(features)
         with publishing(path) as temporary:
             built = write_features(
@@ -67,7 +82,7 @@ def make_features(
             path=str(path), file_sha256=file_sha256(path), key=key, parts=parts, **built._asdict()
         )
         features = _keep(run, features)
-    _leave(run, features)
+    _leave(run, features, of_trial=of_trial)
     return features
 
 
@@ -77,8 +92,7 @@ def _keep(run: Run, features: Features) -> Features:
     with held(run.artifacts, _TABLES):
         numbers = {each.stem: _number_of(each) for each in path.parent.glob("*.parquet")}
         features = features.model_copy(update={"sequence": 1 + max(numbers.values())})
-        content = kept(features.model_dump(mode="json"), run.artifacts)
-        write_json(path.with_suffix(".json"), content)
+        write_record(path.with_suffix(".json"), features, artifacts=run.artifacts)
         spared = _in_use(run)
         oldest_first = sorted(numbers.keys() - spared, key=lambda stem: numbers[stem])
         for stem in oldest_first[: max(0, len(oldest_first) - _KEPT_TABLES + 1)]:
@@ -89,20 +103,25 @@ def _keep(run: Run, features: Features) -> Features:
 
 def _number_of(table: Path) -> int:
     """Of a table without a record, 0: whoever wrote it was killed before it could be used."""
-    number = (read_json(table.with_suffix(".json")) or {}).get("sequence", 0)
-    return number if isinstance(number, int) else 0
+    known = cached_record(table.with_suffix(".json"), Features, is_told=False)
+    return known.sequence if known else 0
 
 
 def _in_use(run: Run) -> set[str]:
     """The tables that this run reads, and those of all other runs that live."""
     folders = {run.folder, *living_runs(run.artifacts / "runs")}
-    told = (read_json(folder / f"{_IN_USE}.json") for folder in folders)
-    return {stem for each in told if each for stem in each["tables"]}
+    told = (cached_record(folder / _IN_USE, TablesInUse) for folder in folders)
+    return {stem for each in told if each for stem in each.tables}
 
 
-def _leave(run: Run, features: Features) -> None:
-    run.leave("features", features)
+def _leave(run: Run, features: Features, *, of_trial: bool) -> None:
     windows = features.windows
+    if not of_trial:
+        made = FeaturesMade(
+            path=features.path, key=features.key, windows=windows,
+            imputed_hours=features.imputed_hours, cached=features.cached,
+        )  # fmt: skip
+        run.leave(made)
     _log.info(
         "Windows: %d to train, %d to validate, %d to test%s",
         windows.train, windows.validation, windows.test,

@@ -16,11 +16,13 @@ import pandas as pd
 from gridcast.config import Config
 from gridcast.errors import GridcastError
 from gridcast.evaluation.fitted_baselines import fit_regression, forecast_parts, lag_features
+from gridcast.evaluation.fitting_result import FittingResult
 from tasks.machine.owned_process import end_with_owner, leave, tell
 from tasks.runs.keys import file_sha256, require_sha256
 from tasks.runs.locks import held_file
 from tasks.runs.places import artifacts_of, found_path
-from tasks.runs.storage import publishing, read_json, write_json
+from tasks.runs.record_files import write_record
+from tasks.runs.storage import publishing, read_json
 
 _FORECASTS = "forecasts.parquet"
 
@@ -42,11 +44,11 @@ def _main(folder: Path) -> int:
     except (GridcastError, MemoryError) as error:
         tell("error", reason=str(error) or type(error).__name__)
         return 1
-    write_json(folder / "result.json", result)
+    write_record(folder / "result.json", result)
     return 0
 
 
-def fit(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+def fit(job: dict[str, Any], folder: Path) -> FittingResult:
     """Features → lags → fitted baseline → its forecasts, and what they cost."""
     config, features = Config.model_validate(job["config"]), job["features"]
     frame = _read_table(features, artifacts_of(folder))
@@ -61,11 +63,11 @@ def fit(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     evaluation_seconds = perf_counter() - begun
     with publishing(folder / _FORECASTS) as temporary:
         forecasts.to_parquet(temporary, compression="zstd", index=False)
-    return {
-        "train_seconds": train_seconds,
-        "evaluation_seconds": evaluation_seconds,
-        "files": {_FORECASTS: file_sha256(folder / _FORECASTS)},
-    }
+    return FittingResult(
+        train_seconds=train_seconds,
+        evaluation_seconds=evaluation_seconds,
+        files={_FORECASTS: file_sha256(folder / _FORECASTS)},
+    )
 
 
 def _read_table(features: dict[str, Any], artifacts: Path) -> pd.DataFrame:

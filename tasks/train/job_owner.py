@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gridcast.errors import TrainingJobError
 from tasks.machine.device_places import Places, held_place, jobs_per_device
-from tasks.machine.devices import find_devices, leading_devices, resolve_precision
+from tasks.machine.devices import leading_devices
 from tasks.machine.owned_process import Work, require_going, run_owned, told_to_stop
 from tasks.runs.keys import has_sha256
 from tasks.runs.locks import held as lock_held
 from tasks.runs.places import kept
-from tasks.runs.storage import read_json, write_json
+from tasks.runs.record_files import cached_record
+from tasks.runs.storage import write_json
 from tasks.train.records import Done, Job
 
 if TYPE_CHECKING:
@@ -55,13 +56,17 @@ def _is_stopped(work: Work) -> bool:
     return bool(told_to_stop(work))
 
 
-def found_result(job: Job, kind: type[D]) -> D | None:
-    """What the job's folder holds, if its files are those that were written."""
-    result = read_json(job.file("result.json"))
+def found_result(job: Job, kind: type[D], *, is_told: bool = True) -> D | None:
+    """What the job's folder holds, if its files are those that were written.
+
+    A record that can't be taken is told in a warning, unless ``is_told`` says not to.
+    """
+    result = cached_record(job.file("result.json"), kind.result, is_told=is_told)
     if result is None:
         return None
-    done = kind.model_validate(result | {"job": job, "cached": True})
-    if not all(has_sha256(done.file(name), sha) for name, sha in done.files.items()):
+    done = kind(**dict(result), job=job, cached=True)
+    is_whole = all(has_sha256(done.file(name), sha) for name, sha in done.files.items())
+    if not is_whole or not job.leaves <= done.files.keys():
         return None
     return done
 
@@ -122,7 +127,7 @@ def run_process(
 
 def places_of(run: Run, devices: tuple[str, ...] | None = None) -> Places:
     """Those of the run's devices (or of these) that lead the ones that share a batch with them."""
-    found = find_devices(run.profile, run.overrides)
+    found = run.devices
     training = run.config.training
     return Places(
         folder=run.artifacts / "places",
@@ -134,10 +139,9 @@ def places_of(run: Run, devices: tuple[str, ...] | None = None) -> Places:
 def _prepare(run: Run, features: Features, job: Job) -> None:
     """The folder as its process wants it: the job's specification, and no result of before."""
     job.file("result.json").unlink(missing_ok=True)
-    config = resolve_precision(run.config, job.device.partition(":")[0])
     specification = job.model_dump(mode="json") | {
         "features": features.model_dump(mode="json"),
-        "config": config.model_dump(mode="json"),
+        "config": run.config.model_dump(mode="json"),
     }
     write_json(job.file("job.json"), kept(specification, run.artifacts))
 

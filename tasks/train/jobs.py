@@ -13,6 +13,7 @@ from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
 
 from gridcast.errors import TrainingJobError
+from gridcast.summary import FailedJobs
 from tasks.machine.progress import ProgressWriter, describe
 from tasks.runs.cached_state import unchanged
 from tasks.train.job_owner import (
@@ -73,7 +74,9 @@ def train_together(run: Run, features: Features, jobs: list[NetworkJob]) -> dict
 
 
 def _to_do(run: Run, jobs: list[NetworkJob]) -> list[NetworkJob]:
-    return [job for job in jobs if run.fresh or found_result(job, TrainedJob) is None]
+    return [
+        job for job in jobs if run.fresh or found_result(job, TrainedJob, is_told=False) is None
+    ]
 
 
 def outcomes_of(shared: list[PrefectFuture[dict[str, str]]]) -> dict[str, str]:
@@ -118,7 +121,7 @@ def record_jobs(run: Run, failed: dict[str, str]) -> None:
     """Leave which jobs failed, and why, for the summary."""
     for reason in failed.values():
         _log.error("%s", reason)
-    run.leave("jobs", {"failed_jobs": failed})
+    run.leave(FailedJobs(failed_jobs=failed))
 
 
 def _ended(result: D) -> D:

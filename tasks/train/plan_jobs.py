@@ -16,9 +16,7 @@ from gridcast.training.counts import estimate_cpu_seconds
 from tasks.machine.devices import (
     Devices,
     devices_beside,
-    find_devices,
     placed_jobs,
-    resolve_precision,
     threads_of_a_job,
 )
 from tasks.runs.import_closure import code_sha256
@@ -44,12 +42,11 @@ _log = logging.getLogger("gridcast.train")
 @task(name="plan-jobs", cache_policy=NO_CACHE)
 def plan_jobs(run: Run, features: Features) -> list[NetworkJob]:
     """One job a cell and seed, the devices and the CPU's threads shared out between them."""
-    devices = find_devices(run.profile, run.overrides)
-    config = resolve_precision(run.config, devices.device_type)
+    devices, config = run.devices, run.config
     if devices.device_type == "cpu":
         warn_of_missing_loops(config)
         _require_patience(run, config, features, num_cores=devices.num_cores)
-    return _plan(run, config, features, devices)
+    return _plan(run, features, devices)
 
 
 @task(name="plan-trial", cache_policy=NO_CACHE)
@@ -57,12 +54,11 @@ def plan_trial(
     run: Run, features: Features, *, device: str | None = None, at_once: int = 1
 ) -> list[NetworkJob]:
     """One of ``at_once`` trials: its jobs on one device, which score the validation part alone."""
-    found = find_devices(run.profile, run.overrides)
+    found = run.devices
     first = device or found.names[0]
     beside = devices_beside(first, split_over=run.config.training.split_over)
     devices = Devices((first, *beside), max(1, found.num_cores // at_once))
-    config = resolve_precision(run.config, devices.device_type)
-    return _plan(run, config, features, devices, scored=("validation",))
+    return _plan(run, features, devices, scored=("validation",))
 
 
 def warn_of_missing_loops(config: Config) -> None:
@@ -74,12 +70,12 @@ def warn_of_missing_loops(config: Config) -> None:
 
 def _plan(
     run: Run,
-    config: Config,
     features: Features,
     devices: Devices,
     *,
     scored: tuple[str, ...] = ("validation", "test"),
 ) -> list[NetworkJob]:
+    config = run.config
     threads = threads_of_a_job(config, devices)
     common = {
         "features": features.key,
@@ -160,7 +156,7 @@ def plan_baselines(run: Run, features: Features, *, num_beside: int) -> list[Bas
     """
     kinds = run.config.baselines.fitted
     require_fittable(run.config, profile=run.profile)
-    devices = find_devices(run.profile, run.overrides)
+    devices = run.devices
     num_sharing = len(kinds) + (num_beside if devices.device_type == "cpu" else 0)
     threads = run.config.training.threads or max(1, devices.num_cores // max(1, num_sharing))
     return [_baseline(run, features, kind, threads) for kind in kinds]

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 from gridcast.config import Fitted
+from gridcast.evaluation.fitting_result import FittingResult
 from gridcast.features.windows import WindowsRecord
 from gridcast.kernels.engine import Engine
-from gridcast.record import Record
+from gridcast.record import Record, StoredRecord
 
 
-class Features(Record):
+class Features(StoredRecord):
     """The table of features: its file, each region's scale (offset, scale; MW), its windows.
 
     ``imputed_hours`` counts, by region, the steps whose input was filled and not read.
     ``key`` is the hash of ``parts``: all on which the table depends. Of two tables the one with the
     higher ``sequence`` is newer.
     """
+
+    advice: ClassVar[str] = "delete it to have the table made again"
 
     path: str
     file_sha256: str
@@ -53,6 +59,11 @@ class Job(Record):
         """The path of one of its files."""
         return Path(self.folder) / name
 
+    @property
+    def leaves(self) -> set[str]:
+        """The files that its result is whole with."""
+        return {"forecasts.parquet"}
+
 
 class NetworkJob(Job):
     """One network to train; its labels of ``scored`` are forecast: a trial's never see ``test``."""
@@ -63,6 +74,11 @@ class NetworkJob(Job):
     cell: str
     seed: int
     scored: tuple[str, ...] = ("validation", "test")
+
+    @property
+    def leaves(self) -> set[str]:
+        """Of a trial, which does not score the test part, no model is kept."""
+        return {"forecasts.parquet", "model.pt2"} if "test" in self.scored else super().leaves
 
 
 class BaselineJob(Job):
@@ -77,8 +93,13 @@ class BaselineJob(Job):
 J = TypeVar("J", bound=Job)
 
 
-class Done(Record, Generic[J]):
-    """A job that has ended well: what its process measured (s), its files and their SHA-256."""
+class Done(StoredRecord, Generic[J]):
+    """A job that has ended well: what its process measured (s), its files and their SHA-256.
+
+    ``result`` is the record that the process leaves.
+    """
+
+    result: ClassVar[type[StoredRecord]]
 
     job: J
     train_seconds: float
@@ -91,22 +112,52 @@ class Done(Record, Generic[J]):
         return self.job.file(name)
 
 
-class TrainedJob(Done[NetworkJob]):
-    """A network that was trained, and what its process measured beside that (bytes).
+class PassEnd(TypedDict):
+    """Where a training stood at the end of a pass (s, percent), as ``Progress`` has it."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    pass_number: int
+    num_passes: int
+    step: int
+    num_steps: int
+    loss: float
+    steps_per_second: float
+    seconds_left: float
+    elapsed_seconds: float
+    pass_seconds: float
+    validation_smape: float | None
+
+
+class TrainingResult(StoredRecord):
+    """What a training process measured (s, bytes), and the SHA-256 of each of its files.
 
     ``num_together`` jobs shared the training's time: seeds of one pass. ``engine`` says which
     kernels ran it, and why.
     """
 
+    advice: ClassVar[str] = "delete the folder to train it again"
+
     num_parameters: int
     weights_sha256: str
+    train_seconds: float
+    evaluation_seconds: float
     num_steps: int
-    num_together: int = 1
+    num_together: int = Field(default=1, ge=1)
     engine: Engine
     peak_memory_bytes: int
     data_bytes: int
-    history: list[dict[str, float | None]]
+    history: Annotated[list[PassEnd], Field(min_length=1)]
+    files: dict[str, str]
 
 
-class FittedBaseline(Done[BaselineJob]):
-    """A baseline that was fitted; it keeps its forecasts alone."""
+class TrainedJob(TrainingResult, Done[NetworkJob]):
+    """A network that was trained, and what came of it."""
+
+    result: ClassVar[type[StoredRecord]] = TrainingResult
+
+
+class FittedBaseline(FittingResult, Done[BaselineJob]):
+    """A baseline that was fitted, and what came of it."""
+
+    result: ClassVar[type[StoredRecord]] = FittingResult

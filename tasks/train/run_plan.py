@@ -22,7 +22,7 @@ from gridcast.training.counts import DataCounts, count_data
 from gridcast.training.requirements import Plan, make_plan, plan_job
 from tasks.ingest.snapshots import read_current
 from tasks.machine.device_places import jobs_per_device
-from tasks.machine.devices import find_devices, placed_jobs, resolve_precision, threads_of_a_job
+from tasks.machine.devices import placed_jobs, resolve, threads_of_a_job
 from tasks.runs.keys import require_sha256
 from tasks.train.measure_training import measure
 
@@ -44,7 +44,7 @@ def plan_run(sources: Sources, *, profile: str, overrides: tuple[str, ...]) -> P
         MeasuringError: a short training of the network failed.
         UsageError: no region passes, or the series are too short to train on.
     """
-    devices, config = _resolved(profile, overrides)
+    config, devices = resolve(profile, overrides)
     reading = config.ingestion.reading(sources.labels)
     read = partial(_steps_of_file, config=config, reading=reading)
     counts = count_data(_known(_each(read, sources.files)), config.windows)
@@ -60,7 +60,7 @@ def plan_training(
         MeasuringError: a short training of the network failed.
         UsageError: nothing is published, or the series are too short to train on.
     """
-    devices, config = _resolved(profile, overrides)
+    config, devices = resolve(profile, overrides)
     store = artifacts / "data"
     current = read_current(store, folder=data)
     if current is None:
@@ -77,12 +77,6 @@ def plan_training(
     )  # fmt: skip
     counts = count_data(steps, config.windows)
     return _plan(counts, config, devices, profile=profile, prepares_data=False)
-
-
-def _resolved(profile: str, overrides: tuple[str, ...]) -> tuple[Devices, Config]:
-    devices = find_devices(profile, overrides)
-    config = Config.load(profile, overrides=overrides, device_type=devices.device_type)
-    return devices, resolve_precision(config, devices.device_type)
 
 
 def _plan(

@@ -15,7 +15,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -35,13 +35,16 @@ from tasks.machine.owned_process import end_with_owner, leave, tell
 from tasks.runs.keys import file_sha256, require_sha256
 from tasks.runs.locks import held_file
 from tasks.runs.places import artifacts_of, found_path
-from tasks.runs.storage import publishing, read_json, write_json
+from tasks.runs.record_files import write_record
+from tasks.runs.storage import publishing, read_json
 from tasks.train.model_file import export_model, importing_export
+from tasks.train.records import TrainingResult
 
 if TYPE_CHECKING:
     from gridcast.config import Cell
     from gridcast.training.clock import Progress
     from gridcast.training.prediction import Scored, ScoringPlan
+    from tasks.train.records import PassEnd
 
 JOB, RESULT, MODEL, FORECASTS = "job.json", "result.json", "model.pt2", "forecasts.parquet"
 PROCESS_LOCK = "process.lock"
@@ -111,7 +114,7 @@ def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
     for each, folder in zip(jobs, folders, strict=True):
         outcome = outcomes[each["cell"], each["seed"]]
         if isinstance(outcome, TrainedModel):
-            write_json(folder / RESULT, finish(each, folder, outcome, data, config, plans))
+            write_record(folder / RESULT, finish(each, folder, outcome, data, config, plans))
         else:
             failed[each["name"]] = str(outcome)
     return failed
@@ -124,7 +127,7 @@ def finish(
     data: TrainingData,
     config: Config,
     plans: dict[int, ScoringPlan],
-) -> dict[str, Any]:
+) -> TrainingResult:
     """Trained model → its file, its forecasts of the parts in ``plans``, and what they cost."""
     begun = time.perf_counter()
     scored = {
@@ -141,19 +144,19 @@ def finish(
             lookback=config.windows.lookback,
         )  # fmt: skip
         files.append(MODEL)
-    return {
-        "num_parameters": trained.forecaster.num_parameters,
-        "weights_sha256": weights_sha256(trained.forecaster),
-        "train_seconds": trained.train_seconds,
-        "evaluation_seconds": evaluation_seconds,
-        "num_steps": trained.num_steps,
-        "num_together": trained.num_together,
-        "engine": trained.engine.model_dump(),
-        "peak_memory_bytes": peak,
-        "data_bytes": data.num_bytes,
-        "history": [asdict(progress) for progress in trained.history],
-        "files": {name: file_sha256(folder / name) for name in files},
-    }
+    return TrainingResult(
+        num_parameters=trained.forecaster.num_parameters,
+        weights_sha256=weights_sha256(trained.forecaster),
+        train_seconds=trained.train_seconds,
+        evaluation_seconds=evaluation_seconds,
+        num_steps=trained.num_steps,
+        num_together=trained.num_together,
+        engine=trained.engine,
+        peak_memory_bytes=peak,
+        data_bytes=data.num_bytes,
+        history=[cast("PassEnd", asdict(progress)) for progress in trained.history],
+        files={name: file_sha256(folder / name) for name in files},
+    )
 
 
 def read_training_data(

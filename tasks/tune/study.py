@@ -22,6 +22,7 @@ from optuna.trial import TrialState
 from gridcast.config.space import Choices, Search
 from gridcast.errors import ConfigError
 from gridcast.evaluation.search import TENTHS, Course, TrialRecord, shown
+from tasks.machine.devices import leading_devices, resolve_precision
 from tasks.machine.owned_process import stop
 from tasks.machine.progress import ProgressReader
 from tasks.train.job_owner import stop_file_of
@@ -189,13 +190,14 @@ class Study:
 
     def _trial(self, handle: optuna.Trial) -> Trial:
         values = self._values_of(handle.params)
-        config = self._run.config.with_values(values, where=f"trial {handle.number}")
-        run = replace(self._run, config=config)
-        return Trial(handle.number, values, run, self._free_device(), handle)
+        run = _run_of_trial(self._run, values, where=f"trial {handle.number}")
+        return Trial(handle.number, values, run, self._free_device(run), handle)
 
-    def _free_device(self) -> str:
+    def _free_device(self, run: Run) -> str:
+        """Of the devices that lead by the trial's own values, the one that fewest trials have."""
+        leading = leading_devices(run.devices, split_over=run.config.training.split_over)
         busy = [trial.device for trial in self._running]
-        return min(self.place.devices.names, key=busy.count)
+        return min(leading, key=busy.count)
 
     def _values_of(self, params: dict[str, Any]) -> dict[str, Any]:
         """From what Optuna stores to what the settings take."""
@@ -227,6 +229,12 @@ def told(values: dict[str, Any]) -> str:
     'model.hidden_size 32, training.learning_rate 0.001235'
     """
     return ", ".join(f"{setting} {shown(value)}" for setting, value in values.items())
+
+
+def _run_of_trial(run: Run, values: dict[str, Any], *, where: str) -> Run:
+    """The run by the trial's values, as resolved for the run's devices (which none can change)."""
+    config = run.config.with_values(values, where=where)
+    return replace(run, config=resolve_precision(config, run.devices.device_type))
 
 
 def folder_of(run: Run, name: str) -> Path:

@@ -26,28 +26,36 @@ from gridcast.evaluation.search import (
     shown,
     smape_of_mean_forecast,
 )
+from gridcast.readings.records import Ingestion
+from gridcast.record import StoredRecord
 from gridcast.report.study_figure import draw_study
-from tasks.machine.devices import find_devices, leading_devices
+from tasks.machine.devices import leading_devices, resolve_precision
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.locks import held
-from tasks.runs.storage import publishing, read_json, write_bytes, write_json
+from tasks.runs.record_files import cached_record, write_record
+from tasks.runs.storage import publishing, write_bytes
 from tasks.train.records import TrainedJob
 from tasks.tune.study import Outcome, Study, StudyPlace, folder_of, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tasks.ingest.records import Ingestion
     from tasks.runs.run import Run
     from tasks.train.records import Features, NetworkJob
 
 _FORECASTS = "forecasts.parquet"
 _SCORING = "gridcast.evaluation.search"  # of a trial, by what its jobs forecast
 _COMMON = "common.json"  # what all trials of a study have in common
-_SEQUENCE = "sequence"  # of two studies the one with the higher number is newer
 _DOTS_PER_INCH = 110
 _log = logging.getLogger("gridcast.tune")
+
+
+class CommonParts(StoredRecord):
+    """What all trials of a study have in common; of two studies the higher number is newer."""
+
+    sequence: int = 0
+    parts: dict[str, Any]
 
 
 def require_search(run: Run) -> None:
@@ -75,9 +83,8 @@ def open_study(run: Run, ingestion: Ingestion, jobs: list[NetworkJob]) -> Iterat
     One run at a time searches in a study; another one waits, and goes on with what came of it.
     ``jobs`` are those of the settings as they are: what they depend on, all trials depend on.
     """
-    found = find_devices(run.profile, run.overrides)
-    leading = leading_devices(found, split_over=run.config.training.split_over)
-    devices = replace(found, names=leading)
+    leading = leading_devices(run.devices, split_over=run.config.training.split_over)
+    devices = replace(run.devices, names=leading)
     parts = _parts(run, jobs)
     name = f"{ingestion.dataset}-{key_of(**parts)[:12]}"
     with held(run.artifacts, f"study-{name}"), opened(run, name, devices) as study:
@@ -112,9 +119,7 @@ def record_trial(run: Run, study: StudyPlace, records: list[TrialRecord], number
 
 
 @task(name="publish-study", cache_policy=NO_CACHE)
-def publish_study(
-    run: Run, study: StudyPlace, trials: list[TrialRecord], features: Features
-) -> StudyRecord:
+def publish_study(run: Run, study: StudyPlace, trials: list[TrialRecord]) -> StudyRecord:
     """The study's trials → table, picture and the best one's profile.
 
     Raises:
@@ -140,8 +145,7 @@ def publish_study(
         picture=str(picture),
         trials=trials,
     )
-    run.leave("study", record)
-    run.leave("features", features)  # of the settings as they are, not of the last trial
+    run.leave(record)
     rows = [_row(each) for each in best_first(trials)]
     create_table_artifact(key="study", table=rows, description=f"Study {study.name}, best first")
     return record
@@ -164,19 +168,21 @@ def _tell_if_new(run: Run, name: str, dataset: str, parts: dict[str, Any]) -> No
     if path.is_file():
         return
     others = {
-        each.parent.name: read_json(each) or {}
+        each.parent.name: common
         for each in path.parent.parent.glob(f"{dataset}-*/{_COMMON}")
+        if (common := cached_record(each, CommonParts)) is not None
     }
-    numbers = {other: common.get(_SEQUENCE, 0) for other, common in others.items()}
+    numbers = {other: common.sequence for other, common in others.items()}
     newest = max(sorted(numbers), key=lambda other: numbers[other], default=None)
     if newest is None:
         _log.info("Study %s begins", name)
     else:
-        before = others[newest]
+        before = others[newest].parts
         differs = [part for part, value in parts.items() if before.get(part) != value]
         _log.info("Study %s begins: it is not %s, of which differs: %s",
                   name, newest, ", ".join(differs))  # fmt: skip
-    write_json(path, {**parts, _SEQUENCE: 1 + max(numbers.values(), default=0)})
+    number = 1 + max(numbers.values(), default=0)
+    write_record(path, CommonParts(sequence=number, parts=parts))
 
 
 def _objective(run: Run, features: Features, trained: Sequence[TrainedJob]) -> float:
@@ -207,7 +213,8 @@ def _write_profile(run: Run, study: StudyPlace, trials: Sequence[TrialRecord]) -
     """``best.yaml``: what `gridcast run --profile` takes, and where it comes from."""
     best, num_trials = best_first(trials)[0], sum(each.counts for each in trials)
     config = run.config.with_values(best.settings, where=f"trial {best.number}")
-    base = Config.load()
+    # As `run.config`: what `precision: auto` comes to here is no part of what was found.
+    base = resolve_precision(Config.load(), run.devices.device_type)
     profile = profile_of(config, base, settings=best.settings)
     if config.rules != base.rules:
         rules = yaml.safe_dump(config.rules.model_dump(mode="json"), sort_keys=False)
@@ -227,8 +234,8 @@ def _write_profile(run: Run, study: StudyPlace, trials: Sequence[TrialRecord]) -
 
 
 def _data_of(run: Run) -> str:
-    ingestion = run.find("ingestion")
-    return f"{ingestion['data']['folder']}, snapshot {ingestion['snapshot']}"
+    ingestion = run.find(Ingestion)
+    return f"{ingestion.data.folder}, snapshot {ingestion.snapshot}" if ingestion else "unknown"
 
 
 def _row(trial: TrialRecord) -> dict[str, Any]:

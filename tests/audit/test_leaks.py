@@ -12,7 +12,6 @@ import pytest
 from gridcast.audit import leaks as leaks_module
 from gridcast.audit.leaks import (
     Leak,
-    LeakCheck,
     Readings,
     draw_cut,
     find_future_leak,
@@ -22,6 +21,7 @@ from gridcast.audit.leaks import (
     with_another_test_part,
     with_other_loads,
 )
+from gridcast.audit.records import LeakCheck
 from gridcast.config import Config
 from gridcast.errors import LeakFoundError
 from gridcast.features.splits import TEST

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gridcast.config import Cell, Config
-from gridcast.features.scaling import LoadScale
+from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import region_features
 from gridcast.forecasting.issue import RegionState, known_at, naive_ahead, region_state
 from gridcast.forecasting.recursion import calendar_columns, forecast_recursively

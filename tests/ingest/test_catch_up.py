@@ -22,6 +22,7 @@ from tasks.fetch.records import SourceFile, Sources
 from tasks.ingest.catch_up import catch_up
 from tasks.ingest.records import CaughtUp
 from tasks.ingest.region import ingest_region
+from tasks.machine.devices import Devices
 from tasks.runs.run import Run
 from tests.builders.values import make_config, make_csv, make_load, make_rows, make_rules
 
@@ -178,7 +179,8 @@ def test_every_required_rule_is_asked_of_what_was_added() -> None:
 def make_run(artifacts: Path, *, fresh: bool = False) -> Run:
     run = Run(
         run_id="20260101T000000Z-0000", flow="prepare-data", artifacts=artifacts, data=None,
-        profile="base", overrides=(), config=make_config(), fresh=fresh,
+        profile="base", overrides=(), config=make_config(),
+        devices=Devices(("cpu",), 2), fresh=fresh,
     )  # fmt: skip
     run.folder.mkdir(parents=True, exist_ok=True)
     return run

@@ -8,6 +8,7 @@ import pytest
 
 from gridcast.errors import IntegrityError, UsageError
 from tasks.ingest.region import ingest_region, load_ingestion
+from tasks.machine.devices import Devices
 from tasks.runs.run import Run
 from tests.builders.pipelines import sha256_by_file
 from tests.builders.snapshots import Names, make_table, publish_loads, publish_tables
@@ -25,7 +26,8 @@ def make_run(
     """A run in ``artifacts``, without flow and server."""
     run = Run(
         run_id=f"20260101T000000Z-{name}", flow="prepare-data", artifacts=artifacts, data=data,
-        profile="base", overrides=(), config=make_config(), fresh=fresh,
+        profile="base", overrides=(), config=make_config(),
+        devices=Devices(("cpu",), 2), fresh=fresh,
     )  # fmt: skip
     run.folder.mkdir(parents=True, exist_ok=True)
     return run

@@ -8,6 +8,7 @@ import pytest
 
 from gridcast.config import Config
 from tasks.ingest.region_store import _key
+from tasks.machine.devices import Devices
 from tasks.runs.run import Run
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def key(
     folder: Path, *overrides: str, region: str = "AEP", sha256: str = "0", labels: Labels = "local"
 ) -> str:
     config = Config.load(overrides=overrides)
-    run = Run("", "", folder, None, "base", overrides, config, fresh=False)
+    run = Run("", "", folder, None, "base", overrides, config, Devices(("cpu",), 2), fresh=False)
     return _key(run, region, sha256, labels)
 
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from flows.command_line.app import app
-from gridcast.errors import IntegrityError, UsageError
-from gridcast.readings.records import Snapshot
+from gridcast.errors import IntegrityError, RecordError, UsageError
+from gridcast.readings.records import DataRecord, Ingestion, Snapshot
 from gridcast.readings.snapshots import SnapshotChanges, compare_tables, table_sha256
+from gridcast.summary import Ending, RunRecords, summarize
 from tasks.ingest.pruning import prune, used_snapshots
 from tasks.ingest.region_tables import find_table
 from tasks.ingest.snapshots import (
@@ -32,6 +33,7 @@ from tasks.ingest.snapshots import (
     use_snapshot,
 )
 from tasks.runs.keys import has_sha256
+from tasks.runs.record_files import write_record
 from tests.builders.pipelines import sha256_by_file
 from tests.builders.snapshots import Names, make_table, publish_loads, publish_tables, stage
 
@@ -191,10 +193,34 @@ def test_the_data_set_that_was_ingested_last_is_read_also_if_it_was_unchanged(
 
 def test_nothing_is_current_where_nothing_was_published(tmp_path: Path) -> None:
     assert read_current(tmp_path) is None
-    (tmp_path / "load.json").write_text("{", encoding="utf-8")
-    assert read_current(tmp_path) is None
     with pytest.raises(UsageError, match="no two snapshots"):
         last_two(tmp_path)
+
+
+def test_a_damaged_pointer_is_named_to_readers_and_made_anew_by_the_next_publication(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    snapshot = publish_loads(tmp_path, AEP=A)
+    publish_loads(tmp_path, Names("other", "/other"), AEP=B)
+    pointer = tmp_path / "load.json"
+    pointer.write_text("{", encoding="utf-8")
+    for reads in (read_current, current_ids, last_two):
+        with pytest.raises(RecordError, match=r"load\.json: found no JSON .*ingest again"):
+            reads(tmp_path)
+    assert current(tmp_path, "/other") is not None
+    assert publish_loads(tmp_path, AEP=A).id == snapshot.id
+    assert f"{pointer}: found no JSON" in caplog.text
+    assert current(tmp_path) == read_snapshot(tmp_path, snapshot.id)
+
+
+def test_what_a_newer_version_points_at_is_not_published_over(tmp_path: Path) -> None:
+    publish_loads(tmp_path, AEP=A)
+    pointer = tmp_path / "load.json"
+    newer = pointer.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 2')
+    pointer.write_bytes(newer)
+    with pytest.raises(RecordError, match="a newer gridcast wrote"):
+        publish_loads(tmp_path, AEP=B)
+    assert pointer.read_bytes() == newer
 
 
 def test_a_damaged_table_is_made_anew_and_its_snapshot_is_whole_again(tmp_path: Path) -> None:
@@ -348,7 +374,11 @@ def test_pruning_spares_what_the_summary_of_a_run_refers_to(tmp_path: Path) -> N
     store, run = tmp_path / "data", tmp_path / "runs" / "20260101T000000Z-0000"
     names = publish_many(store, 3)
     run.mkdir(parents=True)
-    (run / "summary.json").write_text(json.dumps({"snapshot": names[0]}), encoding="utf-8")
+    opened = Ingestion(
+        dataset="load", data=DataRecord(folder="load", kind="real"), regions={}, snapshot=names[0]
+    )
+    summary = summarize(run.name, RunRecords(ingestion=opened), Ending(seconds=0.0))
+    write_record(run / "summary.json", summary)
     assert used_snapshots(tmp_path / "runs") == {names[0]: [run.name]}
     assert prune(store, keep=1, used=used_snapshots(tmp_path / "runs")).snapshots == (names[1],)
     assert prune(store, keep=1).snapshots == (names[0],)
@@ -359,7 +389,7 @@ def test_pruning_stops_at_a_manifest_that_it_cannot_read(tmp_path: Path) -> None
     manifest = next((tmp_path / "snapshots").glob("*[0-9a-f].json"))
     manifest.write_text("{", encoding="utf-8")
     before = sha256_by_file(tmp_path)
-    with pytest.raises(UsageError, match="can't be read"):
+    with pytest.raises(RecordError, match=f"{manifest.name}: found no JSON"):
         prune(tmp_path, keep=0)
     assert sha256_by_file(tmp_path) == before
 

@@ -108,6 +108,12 @@ MUTATIONS = (
     ),
     # gaps, parts, scales
     Mutation(
+        "gridcast/features/load_scale.py",
+        "scaled * scale_mw + offset_mw\n    return",
+        "scaled * scale_mw - offset_mw\n    return",
+        SCALING,
+    ),
+    Mutation(
         _SERIES,
         "filled[step] = filled[step - 1] if np.isnan(value) else value",
         "filled[step] = filled[step - 1]",
@@ -140,7 +146,7 @@ MUTATIONS = (
         SPLITS,
     ),
     Mutation(
-        _SCALING,
+        "gridcast/features/load_scale.py",
         "return (load_mw - self.offset_mw) / self.scale_mw",
         "return (load_mw - self.offset_mw) * self.scale_mw",
         SCALING,

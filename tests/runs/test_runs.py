@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gridcast.errors import LockHeldError, PartialFailureError, UsageError
-from tasks.runs.killed_runs import REASON
+from gridcast.errors import LeftTwiceError, LockHeldError, PartialFailureError, UsageError
+from gridcast.readings.records import DataReport
+from gridcast.summary import FailedJobs, Report, StageTime
+from tasks.runs.killed_runs import REASON, interruption_of
 from tasks.runs.lives import living_runs, no_run_alive, oldest_first
-from tasks.runs.run import Run, interruption_of, open_run, opened_runs, read_summary
+from tasks.runs.run import Run, open_run, opened_runs, read_summary
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +47,7 @@ def test_the_newest_run_is_the_latest(tmp_path: Path) -> None:
 
 def test_a_failed_part_makes_the_run_partial_and_raises(tmp_path: Path) -> None:
     with pytest.raises(PartialFailureError, match="ERROR gru"), opened(tmp_path) as run:
-        run.leave("jobs", {"failed_jobs": {"gru-seed0": "ERROR gru-seed0: it was killed"}})
+        run.leave(FailedJobs(failed_jobs={"gru-seed0": "ERROR gru-seed0: it was killed"}))
     assert read_summary(run.summary_path).status == "partial"
 
 
@@ -127,8 +129,10 @@ def test_a_run_that_lives_is_not_closed_by_another_and_one_that_was_killed_is(
 
 def test_a_run_keeps_paths_below_the_artifacts_as_seen_from_there(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
-        run.leave("part", {"own": str(tmp_path / "features" / "a.parquet"), "data": "/srv/csv"})
-        assert run.find("part") == {"own": "features/a.parquet", "data": "/srv/csv"}
+        run.leave(Report(path=str(run.folder / "report.html")))
+        run.leave(DataReport(path="/srv/page.html"))
+        assert run.find(Report) == Report(path=f"runs/{run.run_id}/report.html")
+        assert run.find(DataReport) == DataReport(path="/srv/page.html")
 
 
 def test_a_command_hears_of_its_own_runs_alone(tmp_path: Path) -> None:
@@ -142,7 +146,7 @@ def test_a_flow_takes_part_in_the_run_it_is_given_without_a_summary_of_its_own(
 ) -> None:
     with opened(tmp_path) as run:
         with opened(tmp_path, run.run_id) as part:
-            part.leave("features", {})
+            part.leave(FailedJobs(failed_jobs={}))
         assert not run.summary_path.exists()
     assert run.summary_path.exists()
 
@@ -151,6 +155,39 @@ def test_a_flow_takes_part_in_the_run_it_is_given_without_a_summary_of_its_own(
 def test_a_run_id_that_names_no_run_is_refused(tmp_path: Path, run_id: str) -> None:
     with pytest.raises(UsageError, match="run_id"), opened(tmp_path, run_id):
         pass
+
+
+def test_a_flow_takes_part_by_what_the_run_decided_whatever_it_is_told(tmp_path: Path) -> None:
+    with (
+        opened(tmp_path) as run,
+        open_run(
+            "prepare-data", data=None, artifacts=str(tmp_path), profile="seed",
+            overrides=["training.passes=99"], fresh=False, run_id=run.run_id,
+        ) as part,
+    ):  # fmt: skip
+        assert (part.config, part.devices) == (run.config, run.devices)
+        assert (part.profile, part.overrides) == (run.profile, run.overrides)
+    assert run.config.training.precision == "fp32"  # "auto" on a CPU
+    summary = read_summary(run.summary_path)
+    assert (summary.devices, summary.precision) == (["cpu"], "fp32")
+
+
+def test_a_record_is_left_once(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        run.leave(FailedJobs(failed_jobs={}))
+        with pytest.raises(LeftTwiceError, match=r"jobs\.json"):
+            run.leave(FailedJobs(failed_jobs={"gru-seed0": "ERROR"}))
+        assert run.find(FailedJobs) == FailedJobs(failed_jobs={})
+
+
+def test_where_the_link_to_the_latest_run_would_stand_a_folder_is_refused_before_any_work(
+    tmp_path: Path,
+) -> None:
+    latest = tmp_path / "runs" / "latest"
+    latest.mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"runs/latest: found a folder"), opened(tmp_path):
+        pass
+    assert list((tmp_path / "runs").iterdir()) == [latest]
 
 
 class ToldToEnd(BaseException):
@@ -189,7 +226,7 @@ def test_a_run_that_was_killed_is_closed_by_the_next_one_and_is_not_the_latest(
     tmp_path: Path,
 ) -> None:
     with opened(tmp_path) as first:
-        first.leave("timings", {"prepare_data": 1.5})
+        first.leave(StageTime(number=0, stage="prepare_data", seconds=1.5))
         shutil.copytree(first.folder, tmp_path / "kept")
     killed = tmp_path / "runs" / "20260101T000000Z-0000"
     shutil.copytree(tmp_path / "kept", killed)  # as SIGKILL leaves it: without a summary
@@ -210,3 +247,26 @@ def test_a_run_that_was_killed_is_closed_by_the_next_one_and_is_not_the_latest(
     with opened(tmp_path):
         pass
     assert (killed / "summary.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["opened.json", "ingestion.json", "timings/prepare_data.json"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"{", b"[" * 100_000, b'{"schema_version": 99}'],
+    ids=["empty", "list", "no_field", "no_json", "nested", "newer"],
+)  # fmt: skip
+def test_a_malformed_file_of_a_run_that_was_killed_is_named_once_and_later_runs_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, content: bytes
+) -> None:
+    with opened(tmp_path) as first:
+        shutil.copytree(first.folder, tmp_path / "kept")
+    killed = tmp_path / "runs" / "20260101T000000Z-0000"
+    shutil.copytree(tmp_path / "kept", killed)
+    (killed / name).parent.mkdir(exist_ok=True)
+    (killed / name).write_bytes(content)
+    for _ in range(2):
+        with opened(tmp_path) as run:
+            pass
+        assert read_summary(run.summary_path).status == "completed"
+    assert sum(f"{killed / name}: found" in line for line in caplog.messages) == 1
+    summary = read_summary(killed / "summary.json")
+    assert (summary.run_id, summary.status, summary.errors) == (killed.name, "failed", [REASON])

@@ -173,6 +173,7 @@ def test_one_that_is_killed_fails_alone_and_the_run_is_partial() -> None:
 
 def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, Features, BaselineJob]:
     """What a run with these settings would do of the linear baseline, on the same features."""
+    from tasks.machine.devices import find_devices
     from tasks.runs.run import Run
     from tasks.train.plan_jobs import plan_baselines
     from tasks.train.records import Features
@@ -182,7 +183,8 @@ def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, Features, Baseli
     features = Features.model_validate(read_json(path) | table)
     wanted = (*WANTED, "baselines.fitted=[linear]", "training.threads=null", *overrides)
     config = Config.load(overrides=wanted)
-    run = Run("", "", done().artifacts, None, "base", wanted, config, fresh=False)
+    devices = find_devices(config, where="base")
+    run = Run("", "", done().artifacts, None, "base", wanted, config, devices, fresh=False)
     (job,) = plan_baselines.fn(run, features, num_beside=num_beside)
     return run, features, job
 
@@ -210,12 +212,9 @@ def test_neither_threads_nor_the_networks_size_are_part_of_its_key_but_its_label
 
 
 def test_on_a_cpu_baselines_share_the_cores_with_the_networks() -> None:
-    from tasks.machine.devices import find_devices
-
     assert planned(num_beside=10_000)[2].threads == 1
-    assert (
-        planned(num_beside=0)[2].threads == find_devices("base", ("training.device=cpu",)).num_cores
-    )
+    run, _, alone = planned(num_beside=0)
+    assert alone.threads == run.devices.num_cores
 
 
 def test_forecasts_that_were_changed_are_not_taken_for_those_that_were_written() -> None:

@@ -12,7 +12,7 @@ from gridcast.config import Config
 from gridcast.errors import ConfigError
 from gridcast.evaluation.search import TrialRecord, best_first, best_of
 from gridcast.features.windows import WindowsRecord
-from tasks.machine.devices import Devices
+from tasks.machine.devices import Devices, resolve_precision
 from tasks.machine.progress import ProgressWriter
 from tasks.runs.run import Run
 from tasks.train.job_owner import stop_file_of
@@ -31,17 +31,17 @@ FEATURES = Features(path="features/a.parquet", file_sha256="", key="", scales={}
                     parts={})  # fmt: skip
 
 
-def make_run(folder: Path, *overrides: str) -> Run:
-    config = Config.load(overrides=(*SPACE, *overrides))
+def make_run(folder: Path, *overrides: str, devices: Devices = CPU) -> Run:
+    config = resolve_precision(Config.load(overrides=(*SPACE, *overrides)), devices.device_type)
     return Run(run_id="r", flow="tune-models", artifacts=folder, data=None, profile="base",
-               overrides=(), config=config, fresh=False)  # fmt: skip
+               overrides=(), config=config, devices=devices, fresh=False)  # fmt: skip
 
 
 @contextmanager
 def study_of(
     folder: Path, *overrides: str, devices: Devices = CPU, name: str = "data-1"
 ) -> Iterator[Study]:
-    with opened(make_run(folder, *overrides), name, devices) as study:
+    with opened(make_run(folder, *overrides, devices=devices), name, devices) as study:
         yield study
 
 
@@ -176,6 +176,15 @@ def test_there_is_one_trial_a_device_at_a_time_each_on_its_own(tmp_path: Path) -
         assert {first.device, second.device} == {"cuda:0", "cuda:1"}
         study.tell(first, Outcome(1.0, 1.0))
         assert asked(study).device == first.device
+
+
+def test_a_trials_own_values_choose_its_device_and_precision(tmp_path: Path) -> None:
+    space = "tuning.space.training={precision: [auto], split_over: [2]}"
+    devices = Devices(("cuda:0", "cuda:1", "cuda:2", "cuda:3"), 8)
+    with study_of(tmp_path, space, "tuning.at_once=2", devices=devices) as study:
+        first, second = asked(study), asked(study)
+        assert {first.device, second.device} == {"cuda:0", "cuda:2"}  # each leads one more
+        assert first.run.config.training.precision == "bf16"  # as "auto" is on a GPU
 
 
 def test_no_two_trials_that_run_have_the_same_settings(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 from gridcast.config import Config
 from gridcast.evaluation.search import StudyRecord, best_of
 from gridcast.features.splits import TEST, VALIDATION
+from tasks.machine.devices import Devices
 from tasks.runs.run import Run
 from tasks.train.build_features import make_features
 from tasks.train.records import NetworkJob, TrainedJob
@@ -183,10 +184,13 @@ def test_tables_that_trials_read_stay_when_others_are_made(
     found = searched.run.summary.regions["FE"]
     region = found.model_copy(update={"path": str(searched.run.place(found.path))})
     run = Run(run_id="r", flow="tune-models", artifacts=tmp_path, data=None, profile="base",
-              overrides=(), config=Config.load(), fresh=False)  # fmt: skip
+              overrides=(), config=Config.load(), devices=Devices(("cpu",), 2),
+              fresh=False)  # fmt: skip
     made: list[str] = []
     for lookback in (60, 61, 62, 63, 64, 65):
         config = run.config.with_values({"windows.lookback": lookback}, where="trial")
-        features = make_features.fn(replace(run, config=config), {"FE": region}, in_use=made[:1])
+        features = make_features.fn(
+            replace(run, config=config), {"FE": region}, in_use=made[:1], of_trial=True
+        )
         made.append(features.path)
     assert [Path(path).is_file() for path in made] == [True, False, True, True, True, True]

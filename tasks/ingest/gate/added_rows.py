@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import great_expectations as gx
 import pandas as pd
 
+from gridcast.readings.required import REQUIREMENTS
 from tasks.ingest.gate.custom_expectations import ExpectColumnValuesToBeOnTheHour
 from tasks.ingest.gate.region_expectations import COLUMNS, expect, has_passed
 
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
     from tasks.ingest.gate.data_docs import DataDocs
 
 SUITE = "added-rows"  # a region's name has no hyphen
-# Each rule of ``RequiredRules``, by the column (of ``rows_to_judge``) that it bounds.
-_AT_LEAST = {"min_rows": "num_rows", "min_mw": "load_mw"}
-_AT_MOST = {
-    "max_missing_share": "missing_share",
-    "max_mw": "load_mw",
-    "max_flagged_share": "flagged_share",
-}
 _FORMS = [
     f"timestamp datetime64[us, UTC], local_label datetime64[{unit}], source_line int64, "
     "load_mw float64, flag str"
@@ -87,10 +81,11 @@ def _time_expectations() -> Iterator[Expectation]:
 
 
 def _required_expectations() -> Iterator[Expectation]:
-    for rule, column in _AT_LEAST.items():
-        yield _in_order(column, rule, f"{column} is at least {rule}, by the region's rules.")
-    for rule, column in _AT_MOST.items():
-        yield _in_order(rule, column, f"{column} is at most {rule}, by the region's rules.")
+    """Each measure is a column of ``rows_to_judge``, and so is each rule."""
+    for rule, column, is_least in REQUIREMENTS:
+        side = "least" if is_least else "most"
+        larger, smaller = (column, rule) if is_least else (rule, column)
+        yield _in_order(larger, smaller, f"{column} is at {side} {rule}, by the region's rules.")
 
 
 def _in_order(larger: str, smaller: str, description: str) -> Expectation:

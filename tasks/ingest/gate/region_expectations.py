@@ -13,6 +13,7 @@ import pandas as pd
 
 from gridcast.errors import Fault, RegionRefusedError
 from gridcast.readings.quarantine import MOST_ROWS
+from gridcast.readings.required import Wording, wordings
 from tasks.ingest.gate.custom_expectations import (
     ExpectColumnValuesToBeOnTheHour,
     ExpectShareOfFlaggedReadingsToBeAtMost,
@@ -106,38 +107,27 @@ def _time_expectations() -> Iterator[Expectation]:
 def _required_expectations(region: str, rules: RulesConfig) -> Iterator[Expectation]:
     """One a rule of ``RequiredRules``; the bounds of the load are one together."""
     required = rules.of(region).required
-
-    def key(rule: str) -> str:
-        return f"({rules.key_of(region, 'required', rule)})"
-
+    told = wordings(required, lambda rule: rules.key_of(region, "required", rule))
     yield expect.ExpectTableRowCountToBeBetween(
-        min_value=required.min_rows,
-        description=f"There are at least {required.min_rows:,} rows {key('min_rows')}.",
-        meta=_wording("too_few_rows", "{} rows", f"at least {required.min_rows} {key('min_rows')}"),
+        min_value=required.min_rows, **_told(told["num_rows"])
     )
-    at_most, of_rule = f"at most {100 * required.max_missing_share:g}%", key("max_missing_share")
     yield ExpectShareOfMissingHoursToBeAtMost(
-        column="timestamp",
-        max_share=required.max_missing_share,
-        description=f"Of the hours between first and last, {at_most} are missing {of_rule}.",
-        meta=_wording("too_many_missing", "{} missing", f"{at_most} of them {of_rule}"),
+        column="timestamp", max_share=required.max_missing_share, **_told(told["missing_share"])
     )
-    bounds = f"{required.min_mw} to {required.max_mw} MW"
-    keys = f"{key('min_mw')} {key('max_mw')}"
     yield expect.ExpectColumnValuesToBeBetween(
         column="load_mw",
         min_value=required.min_mw,
         max_value=required.max_mw,
-        description=f"Every load is possible: {bounds}, both ends included {keys}.",
-        meta=_wording("load_bounds", "a load of {} MW", f"{bounds} {keys}"),
+        **_told(told["load_mw"]),
     )
-    at_most, of_rule = f"at most {100 * required.max_flagged_share:g}%", key("max_flagged_share")
     yield ExpectShareOfFlaggedReadingsToBeAtMost(
-        column="flag",
-        max_share=required.max_flagged_share,
-        description=f"Of the readings, {at_most} are flagged as doubtful {of_rule}.",
-        meta=_wording("flagged_share", "{} flagged", f"{at_most} of them {of_rule}"),
+        column="flag", max_share=required.max_flagged_share, **_told(told["flagged_share"])
     )
+
+
+def _told(words: Wording) -> dict[str, Any]:
+    meta = _wording(words.kind, words.found, words.expected)
+    return {"description": words.sentence, "meta": meta}
 
 
 def _wording(kind: str, found: str, expected: str) -> dict[str, str]:

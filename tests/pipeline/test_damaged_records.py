@@ -1,0 +1,166 @@
+"""Every record that a run leaves, damaged: taken as it is, made anew, or told in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gridcast.audit.lineage import Lineage
+from gridcast.errors import RecordError
+from gridcast.evaluation.records import Evaluation
+from gridcast.features.windows import FeaturesMade
+from gridcast.readings.records import DataReport, Ingestion, Snapshot
+from gridcast.readings.snapshots import SnapshotChanges
+from gridcast.summary import FailedJobs, Opened, Report, StageTime, Summary, Tracking
+from tasks.fetch.marker import Origin
+from tasks.ingest.publish_data_report import PageNote
+from tasks.ingest.region_tables import KnownRegion
+from tasks.ingest.snapshots import Pointer
+from tasks.runs.record_files import read_record
+from tasks.track.log_models import TrackedNote
+from tasks.train.build_features import TablesInUse
+from tasks.train.records import Features, TrainingResult
+from tests.builders.pipelines import (
+    SMALL_MODEL,
+    copy_artifacts,
+    first_run,
+    on_a_server,
+    read_json,
+    run_flow,
+    settings,
+    small_data,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gridcast.record import StoredRecord
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+# Of a run's own folder the files are named by their kinds.
+RUN_KINDS = (DataReport, Evaluation, FailedJobs, FeaturesMade, Ingestion, Lineage, Opened, Report,
+             SnapshotChanges, Summary)  # fmt: skip
+CACHES: dict[str, type[StoredRecord]] = {
+    "data-report/*/report.json": PageNote,
+    "data/keys/*.json": KnownRegion,
+    "data/newest/*.json": KnownRegion,
+    "features/*.json": Features,
+    "jobs/*/result.json": TrainingResult,
+    "jobs/*/mlflow.json": TrackedNote,
+}
+KINDS: dict[str, type[StoredRecord]] = {
+    **{f"runs/*/{each.kind}.json": each for each in RUN_KINDS},
+    **CACHES,
+    "runs/*/features_in_use.json": TablesInUse,
+    "runs/*/timings/*.json": StageTime,
+    "runs/*/tracking/*.json": Tracking,
+    "data/snapshots/*.changes.json": SnapshotChanges,
+    "data/snapshots/*.json": Snapshot,
+    "data/*.json": Pointer,
+    "csv/*/gridcast-source.json": Origin,
+}
+# Others' own. What a process is asked, `job.json`, is written anew by who starts it.
+OTHERS = ("data-docs", "mlflow", "prefect")
+
+DAMAGES: dict[str, Callable[[dict[str, Any]], bytes]] = {
+    "field_more": lambda record: _bytes(record | {"more": {"of": [1]}}),
+    "field_removed": lambda record: _bytes(dict(list(record.items())[:-1])),
+    "first_field_removed": lambda record: _bytes(dict(list(record.items())[2:])),
+    "key_renamed": lambda record: _bytes(
+        {
+            f"{key}s" if number == 1 else key: value
+            for number, (key, value) in enumerate(record.items())
+        }
+    ),
+    "list": lambda record: _bytes([record]),
+    "no_json": lambda record: _bytes(record)[:-2],
+    "nested": lambda record: (
+        _bytes(record)[:-1] + b', "more": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    ),
+    "empty": lambda _: b"",
+    "newer": lambda record: _bytes(record | {"schema_version": 99}),
+}
+
+
+def _bytes(content: object) -> bytes:
+    return json.dumps(content).encode()
+
+
+def records_in(artifacts: Path) -> dict[Path, type[StoredRecord]]:
+    """Every JSON file that is a record, with its class; one of no known kind is an error."""
+    found = {}
+    for path in sorted(artifacts.rglob("*.json")):
+        name = PurePosixPath(path.relative_to(artifacts))
+        if name.parts[0] in OTHERS or name.match("jobs/*/job.json"):
+            continue
+        found[path] = next((kind for form, kind in KINDS.items() if name.match(form)), None)
+        assert found[path], f"{name} is a record of no known kind"
+    return {path: kind for path, kind in found.items() if kind}
+
+
+def test_every_record_names_its_version_and_is_read_with_a_field_more_at_every_depth() -> None:
+    for path, kind in records_in(first_run().artifacts).items():
+        record = read_record(path, kind)
+        assert read_json(path)["schema_version"] == record.schema_version == 1, path
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_each_kind_damaged_is_read_or_told_in_one_line_that_names_it(
+    tmp_path: Path, damage: str
+) -> None:
+    records = records_in(first_run().artifacts)
+    assert len(set(records.values())) == len(set(KINDS.values())) - 1  # no Origin
+    for number, (path, kind) in enumerate(records.items()):
+        damaged = tmp_path / f"{number}.json"
+        damaged.write_bytes(DAMAGES[damage](read_json(path)))
+        told = outcome_of(damaged, kind)
+        if isinstance(told, str):
+            assert told.startswith(f"ERROR {damaged}: found ")
+            assert "\n" not in told
+            assert damage != "field_more"
+        else:
+            assert damage in {"field_more", "field_removed", "first_field_removed", "key_renamed"}
+            assert damage != "field_more" or told == read_record(path, kind)
+
+
+def outcome_of(path: Path, kind: type[StoredRecord]) -> StoredRecord | str:
+    """The record, or the error in words."""
+    try:
+        return read_record(path, kind)
+    except RecordError as error:
+        return str(error)
+
+
+def test_damaged_caches_are_made_anew_with_a_warning_each_and_a_damaged_pointer_too(
+    tmp_path: Path,
+) -> None:
+    artifacts = copy_artifacts(tmp_path / "artifacts")
+    names = ("list", "no_json", "nested", "empty", "newer", "first_field_removed")
+    damaged: list[Path] = []
+    for path, kind in records_in(artifacts).items():
+        if kind in CACHES.values() or kind is Pointer:
+            name = "no_json" if kind is Pointer else names[len(damaged) % len(names)]
+            path.write_bytes(DAMAGES[name](read_json(path)))
+            damaged.append(path)
+    killed = artifacts / "runs" / "20260101T000000Z-0000"
+    killed.mkdir()
+    (killed / "opened.json").write_bytes(b"{")
+    run = run_flow(
+        "run", small_data(), artifacts, *settings(*SMALL_MODEL), environment=on_a_server(),
+    )  # fmt: skip
+    assert run.result.returncode == 0, run.result.stderr
+    assert "Traceback" not in run.result.stderr + run.result.stdout
+    for path in damaged:
+        assert run.result.stderr.count(f"{path}: found ") >= (path.parent.name != "keys"), path
+    assert run.result.stderr.count(f"{killed / 'opened.json'}: found") == 1
+    before, after = first_run().summary, run.summary
+    assert after.snapshot == before.snapshot
+    for name, model in after.models.items():
+        assert model.weights_sha256 == before.models[name].weights_sha256
+        assert (model.smape, model.cached) == (before.models[name].smape, False)
+    for path, kind in records_in(artifacts).items():
+        assert path.parent == killed or not isinstance(outcome_of(path, kind), str), path
