@@ -36,7 +36,7 @@ class Forecasts:
 
     ``labels`` has what all share, sorted by region, issue time and lead: ``region`` (category),
     ``issue_time`` (UTC, end of the origin: the last hour whose load is known), ``timestamp``
-    (UTC, start of the hour being forecast), ``lead`` (1 to H: the first hour after the issue time has lead 1),
+    (UTC, start of the hour being forecast), ``lead`` (1 to H: 1 is the hour that begins then),
     ``local_hour`` (0 to 23) and ``y_true`` (MW). With very many regions the long table does not fit
     where this does: it is made of one contestant after another.
     """
