@@ -384,7 +384,7 @@ def test_a_marker_that_cannot_be_read_is_refused_rather_than_guessed(
     assert server.loads
     fetch(tmp_path)
     (tmp_path / MARKER).write_text('{"source": "eia", "labels": "cet"}', encoding="utf-8")
-    with pytest.raises(UsageError, match=f"{MARKER}: found name: Field required"):
+    with pytest.raises(UsageError, match=f"{MARKER}: found no name"):
         list_sources(tmp_path)
 
 

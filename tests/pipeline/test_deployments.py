@@ -169,8 +169,9 @@ def test_a_worker_runs_a_deployment_to_its_end(operation: Operation) -> None:
 def test_all_deployments_are_there_with_a_limit_of_one_and_their_own_folder(
     operation: Operation,
 ) -> None:
-    found = {each["name"]: each for each in operation.ask("deployments/filter", {})}
-    assert sorted(found) == sorted(ALL_NAMES)
+    deployed = operation.ask("deployments/filter", {})
+    found = {each["entrypoint"]: each for each in deployed}
+    assert sorted(found) == sorted(each["entrypoint"] for each in DEPLOYMENTS.values())
     for each in found.values():
         assert each["global_concurrency_limit"]["limit"] == 1
         assert each["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
