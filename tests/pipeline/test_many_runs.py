@@ -264,6 +264,7 @@ def test_a_folder_elsewhere_goes_on_with_everything_cached(
     original = copied(tmp_path / "original")
     # MLflow's database leads to where the first run was; after this one it leads here.
     first = again_in(original)
+    summary = first.summary  # read before the folder is gone
     elsewhere, before = tmp_path / "elsewhere" / "artifacts", sha256_by_file(original)
     elsewhere.parent.mkdir()
     if is_moved:
@@ -271,12 +272,13 @@ def test_a_folder_elsewhere_goes_on_with_everything_cached(
     else:
         shutil.copytree(original, elsewhere, symlinks=True, copy_function=shutil.copyfile)
     second = again_in(elsewhere)
-    for run in (first, second):
-        assert run.result.returncode == 0, run.result.stderr
-        assert all(region.cached for region in run.summary.regions.values())
-        assert all(model.cached for model in run.summary.models.values())
-    assert second.summary.snapshot == first.summary.snapshot
-    ids = [[m.mlflow_run_id for m in run.summary.models.values()] for run in (first, second)]
+    assert (first.result.returncode, second.result.returncode) == (0, 0), second.result.stderr
+    summaries_of_both = (summary, second.summary)
+    for each in summaries_of_both:
+        assert all(region.cached for region in each.regions.values())
+        assert all(model.cached for model in each.models.values())
+    assert second.summary.snapshot == summary.snapshot
+    ids = [[model.mlflow_run_id for model in each.models.values()] for each in summaries_of_both]
     assert ids[0] == ids[1]
     assert num_mlflow_runs(elsewhere) == {"FINISHED": 2}
     if is_moved:
