@@ -71,7 +71,8 @@ def least_by_linear_program(x_NF: np.ndarray, y_N: np.ndarray) -> float:
         b_eq=y_N,
         bounds=[(None, None)] * (width + 1) + [(0, None)] * (2 * num),
     )
-    return float(solved.fun) / num
+    least: float = solved.fun
+    return least / num
 
 
 @pytest.mark.parametrize("seed", range(4))
