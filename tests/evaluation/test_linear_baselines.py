@@ -71,8 +71,7 @@ def least_by_linear_program(x_NF: np.ndarray, y_N: np.ndarray) -> float:
         b_eq=y_N,
         bounds=[(None, None)] * (width + 1) + [(0, None)] * (2 * num),
     )
-    least: float = solved.fun
-    return least / num
+    return float(solved.fun / num)
 
 
 @pytest.mark.parametrize("seed", range(4))
