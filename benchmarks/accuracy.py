@@ -30,7 +30,7 @@ from benchmarks.article_accuracy import (
 )
 from benchmarks.regions import on_device, read_features
 from gridcast.config import Cell, Config, Fitted
-from gridcast.evaluation.fitted_baselines import fit_regression, forecast_regression, lag_features
+from gridcast.evaluation.fitted_baselines import fit_baseline
 from gridcast.evaluation.metrics import smape
 from gridcast.evaluation.naive_forecasts import NAIVE_LAGS, naive_forecasts
 from gridcast.features.load_scale import to_mw
@@ -163,12 +163,11 @@ def _fitted(field: _Field, kinds: list[Fitted], threads: int) -> Iterator[Json]:
     data, frame, region_T = field.data, field.table.frame, field.data.steps.region_T
     for kind in kinds:
         begun = perf_counter()
-        x_TF = lag_features(frame)
-        model = fit_regression(kind, frame, x_TF, threads=threads)
+        baseline = fit_baseline(kind, frame, threads=threads)
         train_seconds, begun = perf_counter() - begun, perf_counter()
         forecasts = {
             part: to_mw(
-                forecast_regression(model, x_TF[at + 1]),
+                baseline.forecast(at + 1),
                 offset_mw=data.offset_mw_R[region_T[at]],
                 scale_mw=data.scale_mw_R[region_T[at]],
             )
@@ -206,7 +205,7 @@ def _key(row: Json) -> tuple[object, ...]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    everyone = (*NETWORKS, *FITTED[:2], "naive")
+    everyone = (*NETWORKS, *FITTED[:3], "naive")
     add("--contestants", nargs="+", choices=(*NETWORKS, *FITTED, "naive"), default=everyone)
     add("--seeds", nargs="+", type=int, default=[0])
     add("--profile", default="base")

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, NamedTuple
 
-from scipy.stats import t as student  # type: ignore[import-untyped]  # comes with scikit-learn
+from scipy.stats import t as student
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

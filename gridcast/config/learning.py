@@ -114,7 +114,11 @@ class TrainingConfig(Section):
     seeds: Annotated[tuple[int, ...], _JOB_EACH] = Field(
         min_length=1, description="one job a cell and seed"
     )
-    passes: Count = Field(description="times through the training part")
+    passes: Count | None = Field(description="times through the training part; null: by the budget")
+    window_budget: Count = Field(description="windows seen where passes is null")
+    pass_bounds: tuple[Count, Count] = Field(description="fewest and most where passes is null")
+    fewest_steps: Count = Field(description="smaller batches below, where passes is null (steps)")
+    smallest_batch: Count = Field(description="windows of them")
     max_steps: Count | None = Field(description="stop after so many steps; null: all")
     batch_size: Count = Field(description="windows a step")
     drop_last: bool = Field(description="leave out the last, smaller batch of a pass")
@@ -160,6 +164,13 @@ class TrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Self:
+        if self.pass_bounds[0] > self.pass_bounds[1]:
+            message = "pass_bounds as [fewest, most]"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _carried_batches_are_alike(self) -> Self:
         if self.carry_hidden and not self.drop_last:
             message = "drop_last true where carry_hidden is (all batches of one size)"
@@ -170,14 +181,17 @@ class TrainingConfig(Section):
 class BaselinesConfig(Section):
     """What is fitted on lags and calendar beside the networks, and held against them."""
 
-    fitted: Annotated[tuple[Fitted, ...], _JOB_EACH] = Field(
-        description="each in a process of its own"
+    fitted: Annotated[tuple[Fitted, ...] | None, _JOB_EACH] = Field(
+        description="each in a process of its own; null: the linear ones where they are cheap"
+    )
+    cheap_windows: Annotated[Count, _JOB_EACH] = Field(
+        description="most training windows for which null means that"
     )
 
     @field_validator("fitted")
     @classmethod
-    def _each_once(cls, value: tuple[Fitted, ...]) -> tuple[Fitted, ...]:
-        if len(set(value)) < len(value):
+    def _each_once(cls, value: tuple[Fitted, ...] | None) -> tuple[Fitted, ...] | None:
+        if value is not None and len(set(value)) < len(value):
             message = "each baseline once"
             raise ValueError(message)
         return value

@@ -16,7 +16,7 @@ from pydantic import (
 Cell = Literal["gru", "lstm"]
 
 
-Fitted = Literal["linear", "histogram_boosting", "lightgbm"]
+Fitted = Literal["linear", "linear_neighbours", "histogram_boosting", "lightgbm"]
 
 
 Flag = Literal["zero", "dropout", "spike", "flat"]

@@ -1,4 +1,4 @@
-"""Fitted baselines: a linear model and gradient boosting on lags and calendar.
+"""Fitted baselines: linear models (``linear_baselines``) and boosting on lags and calendar.
 
 They are what a forecaster would otherwise take. They forecast one hour ahead, from the same labels
 and the same known hours as the networks, as a change from the last known load.
@@ -8,16 +8,13 @@ Legend: ``T`` steps, ``N`` labels, ``F`` features.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from gridcast.evaluation.linear_baselines import fit_linear
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.load_scale import to_mw
 from gridcast.features.splits import PARTS, TEST, TRAIN, VALIDATION
@@ -65,32 +62,49 @@ def lag_features(frame: pd.DataFrame) -> np.ndarray:
     return np.stack([*columns, region_T.astype("float32")], axis=1).astype("float32")
 
 
-def fit_regression(
-    kind: Fitted, frame: pd.DataFrame, x_TF: np.ndarray, *, threads: int, seed: int = 0
-) -> Regressor:
-    """Fit ``kind`` to the training labels of ``frame``, of which ``x_TF`` is :func:`lag_features`.
+class Baseline(Protocol):
+    """A baseline that was fitted."""
+
+    def forecast(self, step_N: np.ndarray) -> np.ndarray:
+        """The scaled load of the labels at ``step_N`` of the table, shape ``(N,)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """One regression for all regions: it forecasts the change from the last load."""
+
+    model: Regressor
+    x_TF: np.ndarray  # :func:`lag_features`
+
+    def forecast(self, step_N: np.ndarray) -> np.ndarray:
+        """The scaled load of the labels at ``step_N``, whose last hour is known."""
+        if not len(step_N):
+            return np.empty(0)
+        x_NF = self.x_TF[step_N]
+        return np.asarray(x_NF[:, 0] + self.model.predict(x_NF))
+
+
+def fit_baseline(kind: Fitted, frame: pd.DataFrame, *, threads: int, seed: int = 0) -> Baseline:
+    """Fit ``kind`` to the training labels of ``frame``, which is ``FeatureTable.frame``.
 
     Raises:
         ModuleNotFoundError: ``lightgbm`` is asked for and not installed.
     """
+    if kind == "linear":
+        return fit_linear(frame, with_neighbours=False)
+    if kind == "linear_neighbours":
+        return fit_linear(frame, with_neighbours=True)
+    x_TF = lag_features(frame)
     train_T = (frame["part"].to_numpy() == TRAIN) & ~np.isnan(x_TF[:, 0])
     change_N = frame["target"].to_numpy()[train_T] - x_TF[train_T, 0]
-    model = _regressor(
-        kind, num_regions=len(frame["region"].cat.categories), threads=threads, seed=seed
-    )
+    model = _regressor(kind, threads=threads, seed=seed)
     model.fit(x_TF[train_T], change_N)
-    return model
-
-
-def forecast_regression(model: Regressor, x_NF: np.ndarray) -> np.ndarray:
-    """The scaled load of ``N`` labels whose last hour is known: that load and the change."""
-    return np.asarray(x_NF[:, 0] + model.predict(x_NF))
+    return Regression(model, x_TF)
 
 
 def forecast_parts(
-    model: Regressor,
+    baseline: Baseline,
     frame: pd.DataFrame,
-    x_TF: np.ndarray,
     *,
     scales: Mapping[str, tuple[float, float]],
     windows: WindowsConfig,
@@ -98,9 +112,8 @@ def forecast_parts(
     """The forecasts that a network is asked for too, validation and test, in MW.
 
     Args:
-        model: from :func:`fit_regression`.
+        baseline: from :func:`fit_baseline`.
         frame: ``FeatureTable.frame``.
-        x_TF: :func:`lag_features` of it.
         scales: region to offset and scale (MW).
         windows: they say of which labels enough is known.
 
@@ -113,8 +126,9 @@ def forecast_parts(
     for part in (VALIDATION, TEST):
         step_N = scored_origins(steps, part, windows) + 1
         region_N = steps.region_T[step_N]
-        y_N = forecast_regression(model, x_TF[step_N]) if len(step_N) else np.empty(0)
-        y_pred_N = to_mw(y_N, offset_mw=offset_R[region_N], scale_mw=scale_R[region_N])
+        y_pred_N = to_mw(
+            baseline.forecast(step_N), offset_mw=offset_R[region_N], scale_mw=scale_R[region_N]
+        )
         tables.append(
             pd.DataFrame(
                 {"step": step_N, "lead": np.int16(1), "part": PARTS[part], "y_pred": y_pred_N}
@@ -131,18 +145,12 @@ def _before(values_T: np.ndarray, region_T: np.ndarray, lag: int) -> np.ndarray:
     return out
 
 
-def _linear_inputs(x_NF: np.ndarray, *, num_regions: int) -> np.ndarray:
-    """Unknown lags as the last load, and the region's number as a column a region."""
-    columns_NF = np.nan_to_num(x_NF[:, :-1]).astype("float64")
-    return np.concatenate([columns_NF, np.eye(num_regions)[x_NF[:, -1].astype("int64")]], axis=1)
-
-
-def _regressor(kind: Fitted, *, num_regions: int, threads: int, seed: int) -> Regressor:
-    if kind == "linear":
-        inputs = FunctionTransformer(partial(_linear_inputs, num_regions=num_regions))
-        model: Regressor = make_pipeline(inputs, StandardScaler(), Ridge(alpha=1.0))
-        return model
+def _regressor(
+    kind: Literal["histogram_boosting", "lightgbm"], *, threads: int, seed: int
+) -> Regressor:
     if kind == "histogram_boosting":  # it takes its threads from OMP_NUM_THREADS
+        from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415 - half a second
+
         boosting: Regressor = HistGradientBoostingRegressor(
             loss="squared_error", max_iter=_ROUNDS, learning_rate=0.1, max_leaf_nodes=127,
             min_samples_leaf=50, early_stopping=False, random_state=seed,

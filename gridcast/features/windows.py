@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,15 +99,44 @@ def count_phases(starts_N: Ints, config: WindowsConfig) -> Ints:
     return np.bincount(starts_N % config.stride, minlength=config.stride)
 
 
+class Size(NamedTuple):
+    """How long a training is: passes, and windows a batch."""
+
+    passes: int
+    batch_size: int
+
+
+def size_training(training: TrainingConfig, *, windows_a_pass: float) -> Size:
+    """As it is asked for; or, where ``training.passes`` is null, as the data have it.
+
+    So many passes that the training sees ``window_budget`` windows, within ``pass_bounds``: fewer
+    of many series, and not too many of a short one, which it would learn by heart. Where that makes
+    fewer than ``fewest_steps``, batches are halved, down to ``smallest_batch``.
+    """
+    batch = training.batch_size
+    if training.passes is not None:
+        return Size(training.passes, batch)
+    fewest, most = training.pass_bounds
+    passes = min(max(round(training.window_budget / max(1.0, windows_a_pass)), fewest), most)
+    smallest = max(training.smallest_batch, training.split_over)
+    while passes * windows_a_pass < batch * training.fewest_steps and batch >= 2 * smallest:
+        if batch % (2 * training.split_over):
+            break
+        batch //= 2
+    return Size(passes, batch)
+
+
 def plan_passes(num_by_phase: Ints, windows: WindowsConfig, training: TrainingConfig) -> list[int]:
     """How many batches each pass has, told without cutting one.
 
     Raises:
         UsageError: the training part is too short for a batch in each pass.
     """
-    numbers = range(1, training.passes + 1)
+    num_passes, size = size_training(
+        training, windows_a_pass=int(num_by_phase.sum()) / windows.stride
+    )
+    numbers = range(1, num_passes + 1)
     sizes = [int(num_by_phase[_phase(windows, number)]) for number in numbers]
-    size = training.batch_size
     passes = [num // size if training.drop_last else ceil(num / size) for num in sizes]
     if not all(passes):
         raise UsageError(

@@ -14,6 +14,7 @@ from gridcast.features.windows import (
     count_phases,
     count_windows,
     scored_origins,
+    size_training,
     tile_origins,
     train_starts,
 )
@@ -50,8 +51,17 @@ def num_recurrent_weights(config: Config, *, cell: Cell, num_features: int) -> i
 def num_training_steps(config: Config, *, num_windows: int) -> int:
     """Steps of a training on ``num_windows`` windows (at stride 1)."""
     training = config.training
-    a_pass = ceil(num_windows / config.windows.stride / training.batch_size)
-    return min(a_pass * training.passes, training.max_steps or a_pass * training.passes)
+    windows_a_pass = num_windows / config.windows.stride
+    passes, batch_size = size_training(training, windows_a_pass=windows_a_pass)
+    num_steps = ceil(windows_a_pass / batch_size) * passes
+    return min(num_steps, training.max_steps or num_steps)
+
+
+def sized_config(config: Config, *, num_windows: int) -> Config:
+    """The same with ``training.passes`` and ``training.batch_size`` as these windows have them."""
+    size = size_training(config.training, windows_a_pass=num_windows / config.windows.stride)
+    training = config.training.model_copy(update=size._asdict())
+    return config.model_copy(update={"training": training})
 
 
 def estimate_cpu_seconds(
@@ -61,6 +71,7 @@ def estimate_cpu_seconds(
 
     Good to a factor of two or three: enough to tell a minute from a night.
     """
+    config = sized_config(config, num_windows=num_windows)
     steps = num_training_steps(config, num_windows=num_windows)
     positions = steps * config.training.batch_size * config.windows.lookback
     weights = sum(

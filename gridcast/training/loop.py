@@ -21,6 +21,7 @@ from gridcast.features.splits import VALIDATION
 from gridcast.features.windows import count_phases, cut_pass, plan_passes, train_starts
 from gridcast.kernels.engine import Engine, engine_of
 from gridcast.training.clock import Clock, Progress
+from gridcast.training.counts import sized_config
 from gridcast.training.prediction import plan_scoring, score_planned
 from gridcast.training.stack import ForecasterStack
 from gridcast.training.state import StateRecord, TrainingState, copied, errors_of, failures_of
@@ -213,9 +214,10 @@ class Training:
         self.device = data.x_TF.device
         self.validation_seconds = 0.0
         self.cell, self._engine = cell, engine
+        self._starts_N = train_starts(data.steps, config.windows)
+        config = sized_config(config, num_windows=len(self._starts_N))
         self._data, self._config, self._seeds = data, config, tuple(seeds)
         self._beside = tuple(beside)
-        self._starts_N = train_starts(data.steps, config.windows)
         self._validation = plan_scoring(data, VALIDATION, config)
         self._passes = plan_passes(
             count_phases(self._starts_N, config.windows), config.windows, config.training

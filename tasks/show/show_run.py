@@ -251,10 +251,13 @@ def _choice(summary: Summary) -> str:
     """Which one the validation part prefers, and what that one then showed in the test part."""
     name = summary.preferred or ""
     chosen = _contestants(summary)[name]
-    return (
+    told = (
         f"The validation part prefers {name} (sMAPE {_number(chosen.validation_smape, 3)} %); "
         f"in the test part it has {chosen.smape:.3f} %"
     )
+    if name in summary.baselines:
+        told += f"\n{name} is a baseline: on these data no network is better"
+    return told
 
 
 def _models_table(summary: Summary) -> Table:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from gridcast.config import Config
 from gridcast.errors import GridcastError
-from gridcast.evaluation.fitted_baselines import fit_regression, forecast_parts, lag_features
+from gridcast.evaluation.fitted_baselines import fit_baseline, forecast_parts
 from gridcast.evaluation.fitting_result import FittingResult
 from tasks.machine.owned_process import end_with_owner, leave, tell
 from tasks.runs.keys import file_sha256, require_sha256
@@ -49,17 +49,14 @@ def _main(folder: Path) -> int:
 
 
 def fit(job: dict[str, Any], folder: Path) -> FittingResult:
-    """Features → lags → fitted baseline → its forecasts, and what they cost."""
+    """Features → fitted baseline → its forecasts, and what they cost."""
     config, features = Config.model_validate(job["config"]), job["features"]
     frame = _read_table(features, artifacts_of(folder))
     begun = perf_counter()
-    x_TF = lag_features(frame)
-    model = fit_regression(job["kind"], frame, x_TF, threads=job["threads"])
+    baseline = fit_baseline(job["kind"], frame, threads=job["threads"])
     train_seconds = perf_counter() - begun
     begun = perf_counter()
-    forecasts = forecast_parts(
-        model, frame, x_TF, scales=features["scales"], windows=config.windows
-    )
+    forecasts = forecast_parts(baseline, frame, scales=features["scales"], windows=config.windows)
     evaluation_seconds = perf_counter() - begun
     with publishing(folder / _FORECASTS) as temporary:
         forecasts.to_parquet(temporary, compression="zstd", index=False)
@@ -74,8 +71,8 @@ def _read_table(features: dict[str, Any], artifacts: Path) -> pd.DataFrame:
     """The table of features. Refused if it is not the file that was written."""
     path = Path(found_path(features["path"], artifacts))
     require_sha256(path, features["file_sha256"])
-    columns = ["region", "part", "is_input", "target", *features["feature_names"]]
-    return pd.read_parquet(path, columns=columns)
+    columns = ["region", "timestamp", "local_hour", "part", "is_input", "target"]
+    return pd.read_parquet(path, columns=[*columns, *features["feature_names"]])
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tasks.runs.run import Run
 
 _PACKAGES: dict[Fitted, str] = {
-    "linear": "scikit-learn",
+    "linear": "numpy",
+    "linear_neighbours": "numpy",
     "histogram_boosting": "scikit-learn",
     "lightgbm": "lightgbm",
 }
@@ -134,17 +135,34 @@ def require_fittable(config: Config, *, profile: str) -> None:
     Raises:
         ConfigError: a baseline is not installed, or cannot forecast what is asked for.
     """
-    fitted, expected = config.baselines.fitted, ""
+    fitted, expected = config.baselines.fitted or (), _why_none(config)
     if "lightgbm" in fitted and find_spec("lightgbm") is None:
         expected = "lightgbm only where it is installed: pip install 'gridcast[boosting]'"
-    elif fitted and config.windows.horizon > 1:
-        expected = "none where windows.horizon is above 1: they forecast one hour"
-    elif fitted and config.features.kind != "base":
-        expected = "none where features.kind is not base: they need its calendar"
-    if expected:
+    if fitted and expected:
         raise ConfigError(
             where=profile, key="baselines.fitted", found=list(fitted), expected=expected
         )
+
+
+def _why_none(config: Config) -> str:
+    """Why no baseline can be fitted with these settings; empty where one can."""
+    if config.windows.horizon > 1:
+        return "none where windows.horizon is above 1: they forecast one hour"
+    if config.features.kind != "base":
+        return "none where features.kind is not base: they need its calendar"
+    return ""
+
+
+def kinds_to_fit(config: Config, *, num_windows: int, num_regions: int) -> tuple[Fitted, ...]:
+    """Those of ``baselines.fitted``; where it is null the linear ones, if they can be had cheaply.
+
+    ``num_windows`` train. A single region has no neighbours.
+    """
+    if config.baselines.fitted is not None:
+        return config.baselines.fitted
+    if _why_none(config) or num_windows > config.baselines.cheap_windows:
+        return ()
+    return ("linear", "linear_neighbours") if num_regions > 1 else ("linear",)
 
 
 @task(name="plan-baselines", cache_policy=NO_CACHE)
@@ -154,7 +172,9 @@ def plan_baselines(run: Run, features: Features, *, num_beside: int) -> list[Bas
     Raises:
         ConfigError: one is not installed, or cannot forecast what this profile asks for.
     """
-    kinds = run.config.baselines.fitted
+    kinds = kinds_to_fit(
+        run.config, num_windows=features.windows.train, num_regions=len(features.scales)
+    )
     require_fittable(run.config, profile=run.profile)
     devices = run.devices
     num_sharing = len(kinds) + (num_beside if devices.device_type == "cpu" else 0)

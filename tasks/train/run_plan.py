@@ -18,7 +18,7 @@ from gridcast.features.windows import Steps
 from gridcast.readings.parsing import parse_region
 from gridcast.readings.quality import flag_readings
 from gridcast.readings.required import broken_rule
-from gridcast.training.counts import DataCounts, count_data
+from gridcast.training.counts import DataCounts, count_data, sized_config
 from gridcast.training.requirements import Plan, make_plan, plan_job
 from tasks.ingest.snapshots import read_current
 from tasks.machine.device_places import jobs_per_device
@@ -84,6 +84,7 @@ def _plan(
 ) -> Plan:
     if not counts.num_regions:
         raise UsageError(where="data", found="no region that passes", expected="at least one")
+    config = sized_config(config, num_windows=counts.windows.train)
     num_features = len(names_of_features(config.features))
     placed, threads = placed_jobs(config, devices), threads_of_a_job(config, devices)
     its_share = config.training.batch_size // config.training.split_over

@@ -152,7 +152,7 @@ def test_the_gpu_profile_is_laid_over_on_cuda_only() -> None:
     gpu = yaml.safe_load(profile_path("gpu").read_text(encoding="utf-8"))
     assert on_cpu.model.hidden_size == 64
     assert on_cuda.model.hidden_size == gpu["model"]["hidden_size"] != 64
-    assert on_cuda.training.passes == gpu["training"]["passes"]
+    assert on_cuda.training.window_budget == gpu["training"]["window_budget"]
     assert on_cuda.windows == on_cpu.windows
 
 

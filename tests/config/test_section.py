@@ -73,6 +73,7 @@ def test_the_unkeyed_settings_are_these_and_no_others() -> None:
     }
     assert set(unkeyed) == {
         "profile_on_cuda", "rules_file", "model.cells", "baselines.fitted",
+        "baselines.cheap_windows",
         "training.device", "training.seeds", "training.threads", "training.jobs_per_device",
         "training.confirm_above_hours", "training.measuring_limit_seconds",
         "training.time_limit_seconds",
@@ -87,6 +88,7 @@ TRAINING: dict[str, Any] = {
     "drop_last": True, "loss": "mse", "optimizer": "adam", "learning_rate": 0.5,
     "schedule": "constant", "weight_decay": 0.5, "split_over": 2, "average_last": 0.5,
     "clip_norm": None, "clip_value": 2.0, "carry_hidden": True, "precision": "tf32",
+    "window_budget": 9, "pass_bounds": [1, 2], "fewest_steps": 9, "smallest_batch": 9,
     "recurrence": "library", "threads": 3, "jobs_per_device": 3, "confirm_above_hours": 3.0,
     "time_limit_seconds": 3.0,
 }  # fmt: skip

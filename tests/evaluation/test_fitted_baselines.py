@@ -15,9 +15,8 @@ from gridcast.evaluation import fitted_baselines
 from gridcast.evaluation.fitted_baselines import (
     CYCLES,
     LAGS,
-    fit_regression,
+    fit_baseline,
     forecast_parts,
-    forecast_regression,
     lag_features,
 )
 from gridcast.evaluation.metrics import smape
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROUNDS = 20  # of boosting: enough for a table this small
-KINDS: tuple[Fitted, ...] = ("linear", "histogram_boosting")
+KINDS: tuple[Fitted, ...] = ("linear", "linear_neighbours", "histogram_boosting")
 LOADS = {"AEP": make_load(900), "DOM": make_load(700, mean_mw=900, seed=1)}
 
 
@@ -72,11 +71,9 @@ def test_49_features_are_lags_and_calendar_and_the_last_column_is_the_region() -
 
 def forecast(kind: Fitted, frame: pd.DataFrame) -> np.ndarray:
     """The scaled forecast of each step whose last hour is known, else NaN."""
-    x_TF = lag_features(frame)
-    known_T = ~np.isnan(x_TF[:, 0])
+    known_N = np.flatnonzero(~np.isnan(lag_features(frame)[:, 0]))
     forecast_T = np.full(len(frame), np.nan)
-    model = fit_regression(kind, frame, x_TF, threads=1)
-    forecast_T[known_T] = forecast_regression(model, x_TF[known_T])
+    forecast_T[known_N] = fit_baseline(kind, frame, threads=1).forecast(known_N)
     return forecast_T
 
 
@@ -104,17 +101,19 @@ def test_a_fitted_baseline_does_not_see_the_test_part(kind: Fitted) -> None:
     changed, is_test = frame.copy(), (frame["part"] == TEST).to_numpy()
     changed.loc[is_test, ["x_load", "target"]] = 17.0
     before = ~is_test & ~np.roll(is_test, max(LAGS) + 1)
+    before &= frame["timestamp"] < frame["timestamp"][is_test].min()  # neighbours end elsewhere
     found, expected = (forecast(kind, each)[before] for each in (changed, frame))
     np.testing.assert_array_equal(found, expected)
 
 
-def test_it_forecasts_in_mw_the_labels_that_a_network_forecasts() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_forecasts_in_mw_the_labels_that_a_network_forecasts(kind: Fitted) -> None:
     table, windows = make_table(), make_config("base").windows
-    frame, x_TF = table.frame, lag_features(table.frame)
+    frame = table.frame
     scales = {name: (each.offset_mw, each.scale_mw) for name, each in table.scales.items()}
-    model = fit_regression("linear", frame, x_TF, threads=1)
-    found = forecast_parts(model, frame, x_TF, scales=scales, windows=windows)
-    expected_T = in_mw(table, forecast("linear", frame))
+    baseline = fit_baseline(kind, frame, threads=1)
+    found = forecast_parts(baseline, frame, scales=scales, windows=windows)
+    expected_T = in_mw(table, forecast(kind, frame))
     for part in (VALIDATION, TEST):
         own = found[found["part"] == PARTS[part]]
         step_N = scored_origins(steps_of(frame), part, windows) + 1
@@ -130,11 +129,7 @@ def test_lightgbm_comes_to_the_same_on_one_thread_as_on_two(
     pytest.importorskip("lightgbm")
     monkeypatch.setattr(fitted_baselines, "_ROUNDS", 3)
     frame = make_table().frame
-    x_TF = lag_features(frame)
-    known = ~np.isnan(x_TF[:, 0])
-    one, two = (
-        forecast_regression(fit_regression("lightgbm", frame, x_TF, threads=num), x_TF[known])
-        for num in (1, 2)
-    )
+    known = np.flatnonzero(~np.isnan(lag_features(frame)[:, 0]))
+    one, two = (fit_baseline("lightgbm", frame, threads=num).forecast(known) for num in (1, 2))
     np.testing.assert_array_equal(one, two)
     assert np.abs(one - frame["target"][known]).mean() < 0.5

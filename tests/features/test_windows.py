@@ -23,6 +23,7 @@ from gridcast.features.windows import (
     cut_pass,
     plan_passes,
     scored_origins,
+    size_training,
     steps_of,
     tile_origins,
     train_starts,
@@ -284,6 +285,54 @@ def test_the_articles_windows_are_one_tile_a_label() -> None:
     tiles = tile_origins(steps, scored_origins(steps, TEST, config), config)
     assert tiles.starts_N.tolist() == list(range(11, 21))
     assert tiles.num_origins_N.tolist() == [1] * 10
+
+
+# Windows a pass of stride 168: of the article's 12 regions, of one with 11 years, with 3 years, of
+# three with 9,000 hours, of one with 3,000 and with 1,000 hours, and of 5,000 with 20 years.
+@pytest.mark.parametrize(
+    ("windows_a_pass", "passes", "batch_size"),
+    [
+        (930_363 / 168, 6, 16), (82_291 / 168, 60, 16), (22_331 / 168, 60, 16),
+        (22_610 / 168, 60, 16), (2406 / 168, 60, 4), (696 / 168, 60, 2), (5000 * 1043.0, 2, 16),
+    ],
+)  # fmt: skip
+def test_a_training_sizes_itself_by_the_windows_of_a_pass(
+    windows_a_pass: float, passes: int, batch_size: int
+) -> None:
+    training = make_config().training
+    assert size_training(training, windows_a_pass=windows_a_pass) == (passes, batch_size)
+
+
+def test_on_a_gpu_the_articles_regions_have_sixty_passes_of_its_batch() -> None:
+    training = make_config("gpu").training
+    assert size_training(training, windows_a_pass=930_363 / 168) == (60, 128)
+
+
+def test_passes_that_are_asked_for_change_neither_themselves_nor_the_batch() -> None:
+    training = make_config(training={"passes": 7, "batch_size": 64}).training
+    assert size_training(training, windows_a_pass=4.1) == (7, 64)
+
+
+@settings(max_examples=50)
+@given(
+    windows_a_pass=st.floats(0.1, 1e7),
+    batch_size=st.sampled_from([1, 2, 3, 12, 16, 96, 128]),
+    split_over=st.sampled_from([1, 2, 3, 4]),
+)
+def test_whatever_the_data_passes_stay_in_their_bounds_and_devices_share_a_batch(
+    windows_a_pass: float, batch_size: int, split_over: int
+) -> None:
+    if batch_size % split_over:
+        return
+    sizes = {"batch_size": batch_size, "split_over": split_over}
+    training = make_config(training=sizes).training
+    found = size_training(training, windows_a_pass=windows_a_pass)
+    fewest, most = training.pass_bounds
+    assert fewest <= found.passes <= most
+    assert min(batch_size, training.smallest_batch) <= found.batch_size <= batch_size
+    assert found.batch_size % split_over == 0
+    if found.batch_size < batch_size:
+        assert found.passes * windows_a_pass / (2 * found.batch_size) < training.fewest_steps
 
 
 @pytest.mark.parametrize("drop_last", [False, True])

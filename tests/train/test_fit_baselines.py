@@ -107,7 +107,7 @@ def test_a_fitted_baseline_and_the_mean_are_scored_on_the_labels_of_the_models()
 def test_the_summary_tells_what_each_took_and_whom_the_validation_part_prefers() -> None:
     summary = done().summary
     linear, mean = summary.baselines["linear"], summary.means["mean-seed0"]
-    assert (linear.kind, linear.cached) == ("fitted", False)
+    assert (linear.kind, linear.cached) == ("fitted", True)  # the first run did, unasked
     assert linear.train_seconds is not None
     assert linear.train_seconds > 0
     assert summary.baselines["persistence"].train_seconds is None
@@ -187,6 +187,27 @@ def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, Features, Baseli
     run = Run("", "", done().artifacts, None, "base", wanted, config, devices, fresh=False)
     (job,) = plan_baselines.fn(run, features, num_beside=num_beside)
     return run, features, job
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_windows", "num_regions", "expected"),
+    [
+        pytest.param((), 1, 2, ("linear", "linear_neighbours"), id="cheap"),
+        pytest.param((), 1, 1, ("linear",), id="one_region_has_no_neighbours"),
+        pytest.param((), 930_363, 12, (), id="the_articles_regions_are_not_cheap"),
+        pytest.param(("windows.horizon=2",), 1, 2, (), id="two_hours_ahead"),
+        pytest.param(("features.kind=article",), 1, 2, (), id="article"),
+        pytest.param(("baselines.fitted=[]",), 1, 2, (), id="unwanted"),
+        pytest.param(("baselines.fitted=[linear]",), 930_363, 2, ("linear",), id="asked_for"),
+    ],
+)
+def test_where_nothing_is_said_the_linear_ones_are_fitted_if_they_are_cheap(
+    overrides: tuple[str, ...], num_windows: int, num_regions: int, expected: tuple[str, ...]
+) -> None:
+    from tasks.train.plan_jobs import kinds_to_fit
+
+    config = Config.load(overrides=overrides)
+    assert kinds_to_fit(config, num_windows=num_windows, num_regions=num_regions) == expected
 
 
 def test_what_is_unchanged_is_not_fitted_again() -> None:

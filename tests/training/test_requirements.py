@@ -174,6 +174,15 @@ def test_the_articles_training_is_told_as_958_steps_a_pass_at_most() -> None:
     assert num_training_steps(short, num_windows=980_185) == 7
 
 
+def test_five_thousand_regions_of_twenty_years_are_estimated_within_the_patience_of_a_run() -> None:
+    config = make_config()
+    hours = estimate_cpu_seconds(
+        config, num_features=33, num_windows=5000 * 20 * 8766, num_cores=2
+    ) / 3600  # fmt: skip
+    assert config.training.confirm_above_hours is not None
+    assert hours < config.training.confirm_above_hours
+
+
 def test_the_estimate_grows_with_seeds_cells_and_windows_and_shrinks_with_cores() -> None:
     def seconds(
         num_windows: int = 168_000,
@@ -181,7 +190,7 @@ def test_the_estimate_grows_with_seeds_cells_and_windows_and_shrinks_with_cores(
         seeds: tuple[int, ...] = (0,),
         cells: tuple[str, ...] = ("gru", "lstm"),
     ) -> float:
-        config = make_config(training={"seeds": seeds}, model={"cells": cells})
+        config = make_config(training={"seeds": seeds, "passes": 6}, model={"cells": cells})
         return estimate_cpu_seconds(
             config, num_features=12, num_windows=num_windows, num_cores=num_cores
         )

@@ -182,7 +182,7 @@ def check_interrupted_at_every_place(trainer: Trainer) -> None:
     expected = result_of(advance(trainer.begin()))
     num_places = places_of(trainer)
     config = trainer.config.training
-    assert num_places > config.passes + 5
+    assert num_places > (config.passes or 0) + 5
     training, places = trainer.begin(), []
     for _ in range(num_places):
         state = through_a_file(advance(training, 1).take_state())

@@ -39,7 +39,7 @@ def vector_of(forecaster: RecurrentForecaster) -> Tensor:
 
 def plan_orders(starts: Ints, config: Config, seed: int) -> list[Ints]:
     """The windows of each pass, as training takes them."""
-    numbers = range(1, config.training.passes + 1)
+    numbers = range(1, (config.training.passes or 0) + 1)
     return [cut_pass(starts, config.windows, pass_number=number, seed=seed) for number in numbers]
 
 
