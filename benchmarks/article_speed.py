@@ -55,8 +55,8 @@ from gridcast.features.columns import feature_columns
 from gridcast.features.splits import TEST
 from gridcast.features.windows import train_starts
 from gridcast.kernels.engine import engine_of
+from gridcast.networks.forecaster import RecurrentForecaster
 from gridcast.training.data import TrainingData, training_data
-from gridcast.training.forecaster import RecurrentForecaster
 from gridcast.training.stack import ForecasterStack
 from gridcast.training.step import TrainingStep
 from tasks.train.training_process import peak_memory_bytes, set_fp32_precision

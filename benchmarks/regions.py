@@ -63,7 +63,10 @@ def batches_of(
     return cycle([order_SN[:, size * batch : size * (batch + 1)] for batch in range(num_batches)])
 
 
-def on_device(table: FeatureTable, device: torch.device) -> TrainingData:
-    """The table where training wants it."""
+def on_device(
+    table: FeatureTable, device: torch.device, config: Config | None = None
+) -> TrainingData:
+    """The table where training wants it, with what ``config`` asks for beside the features."""
     scales = {name: (each.offset_mw, each.scale_mw) for name, each in table.scales.items()}
-    return training_data(table.frame, scales, device)
+    with_regional = config is not None and config.model.neighbour_units > 0
+    return training_data(table.frame, scales, device, with_regional=with_regional)

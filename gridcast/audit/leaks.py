@@ -15,9 +15,9 @@ from gridcast.audit.differences import first_difference
 from gridcast.features.columns import FEATURE_PREFIX
 from gridcast.features.splits import TEST
 from gridcast.features.table import FeatureTable, build_features
+from gridcast.networks.forecaster import weights_sha256
 from gridcast.readings.quality import flag_readings
 from gridcast.training.data import training_data
-from gridcast.training.forecaster import weights_sha256
 from gridcast.training.loop import train_model
 
 if TYPE_CHECKING:

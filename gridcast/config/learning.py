@@ -40,6 +40,9 @@ class FeaturesConfig(Section):
         pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$",
         description="place whose public holidays are inputs, as US or US-PA; null: none",
     )
+    next_day_holiday: bool = Field(
+        description="whether the day after is a holiday too (bridge days)"
+    )
 
     @field_validator("holidays")
     @classmethod
@@ -78,8 +81,13 @@ class WindowsConfig(Section):
     unit: Literal["hours", "rows"] = Field(description="hourly grid, or rows as they come")
     lookback: Count = Field(description="steps of a window (hours or rows)")
     warmup: int = Field(ge=0, description="first steps of a window without loss (steps)")
-    horizon: Count = Field(description="steps forecast from each step (steps)")
+    horizon: Annotated[int, Field(ge=1, le=168)] = Field(
+        description="steps forecast from each step (steps)"
+    )
     stride: Count = Field(description="distance of two training windows (steps)")
+    origin_stride: Count = Field(
+        description="distance of two origins of a training window that carry loss (steps)"
+    )
     random_phase: bool = Field(description="shift the cut in each pass")
 
     @model_validator(mode="after")
@@ -101,6 +109,16 @@ class ModelConfig(Section):
     dropout: float = Field(ge=0.0, lt=1.0, description="between layers, in training (share)")
     region_units: int = Field(ge=0, le=64, description="learned numbers of each region; 0: none")
     head_relu: bool = Field(description="ReLU between the last layer and the head")
+    head: Literal["linear", "by_lead"] = Field(
+        description="all leads from the state alone, or each with what is known of its hour"
+    )
+    lead_units: Count = Field(description="units of the head's two layers where it is by lead")
+    neighbour_units: int = Field(
+        ge=0, le=64, description="learned mixes of all regions' past, an input; 0: none"
+    )
+    neighbour_dropout: float = Field(
+        ge=0.0, lt=1.0, description="share of regions whose past is hidden in training"
+    )
     target: Literal["change", "level"] = Field(description="what the head gives")
     change_scale: Positive = Field(description="factor on the head where target is `change`")
 

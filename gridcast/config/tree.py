@@ -45,6 +45,7 @@ from gridcast.config.space import Space, read_space
 from gridcast.errors import ConfigError
 
 _SEARCHED = ("features", "scaling", "windows", "model", "training")  # not `split`: see `space`
+_LEAST_LOOKBACK: Final = 336  # hours: a head by lead reads loads of the last two weeks
 _FILE: Final = Unkeyed("names a file, whose values are in the keys")
 
 
@@ -73,6 +74,24 @@ class Config(Section):
     synthetic: SyntheticConfig
     archives: ArchivesConfig
     eia: EiaConfig
+
+    @model_validator(mode="after")
+    def _a_head_by_lead_has_what_it_reads(self) -> Self:
+        if self.model.head != "by_lead":
+            if self.model.neighbour_units or self.windows.origin_stride > 1:
+                message = "model.head: by_lead where neighbour_units or origin_stride are set"
+                raise ValueError(message)
+            return self
+        if self.features.kind != "base" or self.windows.unit != "hours":
+            message = "features.kind: base and windows.unit: hours where model.head is by_lead"
+            raise ValueError(message)
+        if self.windows.lookback < _LEAST_LOOKBACK:
+            message = f"windows.lookback of {_LEAST_LOOKBACK} or more where model.head is by_lead"
+            raise ValueError(message)
+        if self.training.carry_hidden:
+            message = "training.carry_hidden: false where model.head is by_lead"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _space_is_of_known_settings(self) -> Self:

@@ -129,6 +129,11 @@ def names_of_features(config: FeaturesConfig) -> list[str]:
     return [LOAD_FEATURE, "x_load_change", *with_changes, *waves, *_holiday_names(config)]
 
 
+def num_load_features(config: FeaturesConfig) -> int:
+    """How many of the features come from the load; those of the calendar follow them."""
+    return 2 + 2 * len(config.lags_hours)
+
+
 def load_features(load_T: np.ndarray, config: FeaturesConfig) -> dict[str, np.ndarray]:
     """The load, its last change, and the load at each lag of the hour being forecast.
 
@@ -184,14 +189,18 @@ def _holiday_features(
         return {}
     date_T = next_local.dt.tz_localize(None).to_numpy().astype("datetime64[D]")
     is_holiday_T = np.isin(date_T, holiday_dates(config.holidays, date_T)).astype("float64")
-    lagged = [np.nan_to_num(_shift(is_holiday_T, lag)) for lag in config.lags_hours]
-    return dict(zip(_holiday_names(config), [is_holiday_T, *lagged], strict=True))
+    columns = [np.nan_to_num(_shift(is_holiday_T, lag)) for lag in config.lags_hours]
+    if config.next_day_holiday:
+        next_T = date_T + np.timedelta64(1, "D")
+        columns.append(np.isin(next_T, holiday_dates(config.holidays, next_T)).astype("float64"))
+    return dict(zip(_holiday_names(config), [is_holiday_T, *columns], strict=True))
 
 
 def _holiday_names(config: FeaturesConfig) -> list[str]:
     if config.holidays is None:
         return []
-    return ["x_holiday", *(f"x_lag_{lag}h_holiday" for lag in config.lags_hours)]
+    lagged = [f"x_lag_{lag}h_holiday" for lag in config.lags_hours]
+    return ["x_holiday", *lagged, *(["x_next_day_holiday"] if config.next_day_holiday else [])]
 
 
 def _article_features(

@@ -13,15 +13,12 @@ import numpy as np
 from gridcast.evaluation.metrics import relative_errors
 from gridcast.evaluation.naive_forecasts import naive_forecasts
 from gridcast.features.columns import feature_columns
+from gridcast.features.neighbours import signals_of
 from gridcast.features.splits import VALIDATION
 from gridcast.features.windows import scored_origins, steps_of
+from gridcast.forecasting.direct import forecast_ahead, steps_ahead
 from gridcast.forecasting.intervals import error_quantiles
-from gridcast.forecasting.recursion import (
-    Known,
-    calendar_columns,
-    forecast_recursively,
-    steps_of_load,
-)
+from gridcast.forecasting.recursion import Known, calendar_columns, steps_of_load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gridcast.config import Config
-    from gridcast.training.forecaster import RecurrentForecaster
+    from gridcast.networks.building import Forecaster
 
 _SEED = 0  # of the choice of origins
 
@@ -68,7 +65,7 @@ def origins_of(
 
 
 def forecast_origins(
-    forecasters: Sequence[RecurrentForecaster],
+    forecasters: Sequence[Forecaster],
     frame: pd.DataFrame,
     scales: Mapping[str, tuple[float, float]],
     origins_B: np.ndarray,
@@ -90,16 +87,15 @@ def forecast_origins(
     load_BT = (frame["input_mw"].to_numpy()[source_BT] - offset_B) / scale_B
     load_BT[frame["region"].cat.codes.to_numpy()[source_BT] != region_B[:, None]] = np.nan
     columns = calendar_columns(names, config.features)
-    known = Known(
-        x_TF[origins_B[:, None] + np.arange(-config.windows.lookback + 1, 1)],
-        load_BT,
-        x_TF[origins_B[:, None] + np.arange(1, num_leads)][:, :, columns],
-        region_B,
-    )
-    each = [
-        forecast_recursively(one, known, config.features, num_leads=num_leads)
-        for one in forecasters
-    ]
+    steps_BL = origins_B[:, None] + np.arange(-config.windows.lookback + 1, 1)
+    ahead = np.arange(1, 1 + steps_ahead(config, num_leads=num_leads))
+    ahead_BK = np.minimum(origins_B[:, None] + ahead, len(frame) - 1)
+    signals_BLW = None
+    if config.model.neighbour_units:
+        signals = signals_of(frame)
+        signals_BLW = signals.values_GW[signals.hour_T[steps_BL]]
+    known = Known(x_TF[steps_BL], load_BT, x_TF[ahead_BK][:, :, columns], region_B, signals_BLW)
+    each = [forecast_ahead(one, known, config, num_leads=num_leads) for one in forecasters]
     return np.asarray(np.mean(each, axis=0) * scale_B + offset_B)
 
 

@@ -16,7 +16,9 @@ import pandas as pd
 
 from gridcast.evaluation.naive_forecasts import naive_forecasts
 from gridcast.features.columns import feature_columns
+from gridcast.features.neighbours import signals_of
 from gridcast.features.table import calendar_features, region_features
+from gridcast.forecasting.direct import steps_ahead
 from gridcast.forecasting.recursion import Known, calendar_columns, steps_of_load
 
 if TYPE_CHECKING:
@@ -93,8 +95,17 @@ def _reach_of_fill(config: Config) -> int:
     return max(each.repaired.fill_weeks for each in rules) * _WEEK + _WEEK
 
 
-def known_at(states: Sequence[RegionState], config: Config, *, num_leads: int) -> Known:
-    """The states side by side, as :func:`forecast_recursively` takes them (none is in doubt)."""
+def known_at(
+    states: Sequence[RegionState],
+    config: Config,
+    *,
+    num_leads: int,
+    neighbours: Sequence[RegionState] = (),
+) -> Known:
+    """The states side by side, as :func:`forecast_ahead` takes them (none is in doubt).
+
+    ``neighbours``: all regions of which something is known, these among them.
+    """
     lookback, num_steps = config.windows.lookback, steps_of_load(config.features)
     names = feature_columns(states[0].frame.columns)
     x_BLF = np.stack([each.frame[names].to_numpy()[-lookback:] for each in states])
@@ -102,9 +113,27 @@ def known_at(states: Sequence[RegionState], config: Config, *, num_leads: int) -
     for row, each in enumerate(states):
         tail = each.frame["x_load"].to_numpy(dtype=float)[-num_steps:]
         load_BT[row, num_steps - len(tail) :] = tail
-    calendar = [_calendar_ahead(each, config, num_steps=num_leads - 1) for each in states]
+    num_steps_ahead = steps_ahead(config, num_leads=num_leads)
+    calendar = [_calendar_ahead(each, config, num_steps=num_steps_ahead) for each in states]
     region_B = np.array([each.frame["region"].cat.codes.iloc[-1] for each in states])
-    return Known(x_BLF, load_BT, np.stack(calendar), region_B.astype(np.int64))
+    signals_BLW = _signals(states, neighbours, lookback) if config.model.neighbour_units else None
+    return Known(x_BLF, load_BT, np.stack(calendar), region_B.astype(np.int64), signals_BLW)
+
+
+def _signals(
+    states: Sequence[RegionState], neighbours: Sequence[RegionState], lookback: int
+) -> np.ndarray:
+    """What all regions did in the last steps of each state, shape ``(B, lookback, W)``.
+
+    Of an hour that a neighbour does not have yet nothing is known.
+    """
+    whole = pd.concat([each.frame for each in neighbours], ignore_index=True)
+    signals = signals_of(whole)
+    ends = np.cumsum([len(each.frame) for each in neighbours])
+    end_of = {each.region: end for each, end in zip(neighbours, ends, strict=True)}
+    hours_BL = [signals.hour_T[end_of[each.region] - lookback : end_of[each.region]]
+                for each in states]  # fmt: skip
+    return signals.values_GW[np.stack(hours_BL)]
 
 
 def _calendar_ahead(state: RegionState, config: Config, *, num_steps: int) -> np.ndarray:

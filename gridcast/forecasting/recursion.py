@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from gridcast.features.table import load_features
+from gridcast.features.table import load_features, num_load_features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gridcast.config import FeaturesConfig
-    from gridcast.training.forecaster import RecurrentForecaster
+    from gridcast.networks.forecaster import RecurrentForecaster
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Known:
     load_BT: np.ndarray  # the load, at least as far back as the longest lag needs
     calendar_BKC: np.ndarray  # calendar features of the steps ahead; the first is the issue's own
     region_B: np.ndarray  # number of the region
+    signals_BLW: np.ndarray | None = None  # of all regions (features.neighbours), as far as known
 
 
 def steps_of_load(config: FeaturesConfig) -> int:
@@ -72,5 +73,4 @@ def forecast_recursively(
 
 def calendar_columns(names: Sequence[str], config: FeaturesConfig) -> list[int]:
     """Where the calendar's features stand among all: they come after those of the load."""
-    num_load = len(load_features(np.zeros(steps_of_load(config)), config))
-    return list(range(num_load, len(names)))
+    return list(range(num_load_features(config), len(names)))

@@ -44,10 +44,11 @@ class Engine(Record):
     @property
     def is_fallback(self) -> bool:
         """Whether that is so without having been asked for."""
-        return self.is_pytorch and self.reason != _ASKED_FOR
+        return self.is_pytorch and self.reason not in {_ASKED_FOR, _BY_LEAD}
 
 
 _ASKED_FOR = "training.recurrence=library"
+_BY_LEAD = "model.head=by_lead, which PyTorch's layers run"
 LIBRARY = Engine(layers="pytorch", adam="pytorch", reason=_ASKED_FOR)
 
 
@@ -78,11 +79,18 @@ def why_no_loops(config: Config) -> str:
     training = config.training
     if training.recurrence == "library":
         return _ASKED_FOR
+    if reason := _why_no_layers(config):
+        return reason
     if training.precision not in _PRECISIONS_OF_LOOPS:
         return f"training.precision={training.precision}: on a CPU our loops have 32 bits alone"
     if training.loss not in LOSSES_OF_LOOPS:
         return f"training.loss={training.loss}: our loops know {', '.join(LOSSES_OF_LOOPS)}"
     return "" if find_spec("numba") is not None else "numba is not installed"
+
+
+def _why_no_layers(config: Config) -> str:
+    """Why ours are not for this network, wherever it runs."""
+    return _BY_LEAD if config.model.head == "by_lead" else ""
 
 
 def _why_loops_fail(cells: Iterable[Cell]) -> str:
@@ -106,7 +114,9 @@ def _engine_on_gpu(config: Config, device: torch.device) -> Engine:
         return Engine(layers="pytorch", adam="pytorch", reason=reason)
     if reason := _why_kernels_fail(device):
         return Engine(layers="pytorch", adam="pytorch", reason=reason)
-    reason = why_not_fused(config.model.hidden_size, device, config.training.precision)
+    reason = _why_no_layers(config) or why_not_fused(
+        config.model.hidden_size, device, config.training.precision
+    )
     if reason:
         return Engine(layers="pytorch", adam="gpu-kernels", reason=reason)
     reason = "training.recurrence=auto, on a Hopper GPU"

@@ -25,7 +25,7 @@ from gridcast.kernels import cpu_kernels
 from gridcast.kernels.cpu_kernels import Array, Ints
 from gridcast.kernels.cpu_recurrence import Layer, Memory, Panels, cut_evenly, filled, on_threads
 from gridcast.kernels.engine import LOSSES_OF_LOOPS
-from gridcast.training.forecaster import LOAD
+from gridcast.networks.forecaster import LOAD
 from gridcast.training.state import copy_into
 
 if TYPE_CHECKING:

@@ -1,18 +1,20 @@
 """The series of all regions, end to end, where they are trained on: once on each device.
 
-Legend: ``T`` steps, ``F`` features, ``R`` regions.
+Legend: ``T`` steps, ``F`` features, ``R`` regions, ``G`` hours of the grid that all regions share,
+``W`` signals of all regions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gridcast.features.columns import feature_columns
+from gridcast.features.neighbours import regional_signals
 from gridcast.features.splits import TRAIN
 from gridcast.features.windows import Steps
 
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import pandas as pd
+
+
+class RegionalPast(NamedTuple):
+    """The signals of all regions at each hour (``features.neighbours``)."""
+
+    values_GW: Tensor  # float32
+    hour_T: Tensor  # int64: at which hour each step lies
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +43,14 @@ class TrainingData:
     load_mw_T: np.ndarray  # MW, NaN where missing
     offset_mw_R: np.ndarray  # MW, of each region
     scale_mw_R: np.ndarray  # MW, of each region
+    is_known_T: Tensor  # bool: the step has a load that may be an input
+    regional: RegionalPast | None = None  # what regions see of one another
 
     @property
     def num_bytes(self) -> int:
         """Memory of what lies on the device."""
-        tensors = (self.x_TF, self.target_T, self.is_train_T)
+        tensors = [self.x_TF, self.target_T, self.is_train_T, self.is_known_T]
+        tensors += [] if self.regional is None else [*self.regional]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     @property
@@ -48,8 +60,10 @@ class TrainingData:
 
     def on(self, device: torch.device) -> TrainingData:
         """The same on another device."""
-        tensors = ("x_TF", "target_T", "is_train_T", "first_step_R")
-        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
+        names = ("x_TF", "target_T", "is_train_T", "first_step_R", "is_known_T")
+        tensors = {name: getattr(self, name).to(device) for name in names}
+        regional = self.regional and RegionalPast(*(each.to(device) for each in self.regional))
+        return replace(self, **tensors, regional=regional)
 
     def region_of(self, steps: Tensor) -> Tensor:
         """The number of the region in which each step lies."""
@@ -57,10 +71,16 @@ class TrainingData:
 
 
 def training_data(
-    frame: pd.DataFrame, scales: Mapping[str, tuple[float, float]], device: torch.device
+    frame: pd.DataFrame,
+    scales: Mapping[str, tuple[float, float]],
+    device: torch.device,
+    *,
+    with_regional: bool = False,
 ) -> TrainingData:
     """``FeatureTable.frame`` on a device; ``scales`` is each region's offset and scale (MW)."""
-    return collect_training_data([frame], scales, device, num_steps=len(frame))
+    return collect_training_data(
+        [frame], scales, device, num_steps=len(frame), with_regional=with_regional
+    )
 
 
 def collect_training_data(
@@ -69,15 +89,18 @@ def collect_training_data(
     device: torch.device,
     *,
     num_steps: int,
+    with_regional: bool = False,
 ) -> TrainingData:
     """The same of a table that comes piece by piece: at no time is there more of it than a piece.
 
-    The pieces are in order; ``num_steps`` is their length in all.
+    The pieces are in order; ``num_steps`` is their length in all. Only ``with_regional`` are they
+    asked for the hours (``timestamp``).
     """
     regions = sorted(scales)
     region_T, part_T = np.empty(num_steps, np.int32), np.empty(num_steps, np.int8)
     is_input_T, load_mw_T = np.empty(num_steps, np.bool_), np.empty(num_steps)
     target_T, x_TF = np.empty(num_steps, np.float32), np.empty((num_steps, 0), np.float32)
+    timestamp_T = np.empty(num_steps if with_regional else 0, "datetime64[h]")
     end = 0
     for frame in frames:
         names = feature_columns(frame.columns)
@@ -87,10 +110,18 @@ def collect_training_data(
         region_T[begin:end] = frame["region"].cat.set_categories(regions).cat.codes
         part_T[begin:end], is_input_T[begin:end] = frame["part"], frame["is_input"]
         load_mw_T[begin:end], target_T[begin:end] = frame["load_mw"], frame["target"]
+        if with_regional:
+            timestamp_T[begin:end] = frame["timestamp"].dt.tz_localize(None).to_numpy()
         for number, name in enumerate(names):
             x_TF[begin:end, number] = frame[name]
     scale_R2 = np.array([scales[region] for region in regions])
     first_step_R = np.searchsorted(region_T, np.arange(len(regions)))
+    regional = None
+    if with_regional:
+        signals = regional_signals(
+            x_TF[:, 0], is_input_T, region_T, timestamp_T, num_regions=len(regions)
+        )
+        regional = RegionalPast(*(torch.from_numpy(each).to(device) for each in signals))
     return TrainingData(
         steps=Steps(region_T, part_T, is_input_T),
         x_TF=torch.from_numpy(x_TF).to(device),
@@ -100,4 +131,6 @@ def collect_training_data(
         load_mw_T=load_mw_T,
         offset_mw_R=scale_R2[:, 0],
         scale_mw_R=scale_R2[:, 1],
+        is_known_T=torch.from_numpy(is_input_T).to(device),
+        regional=regional,
     )

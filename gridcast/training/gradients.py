@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gridcast.config import Config
+    from gridcast.networks.forecaster import State
     from gridcast.training.cpu_gradients import CompiledGradient
     from gridcast.training.data import TrainingData
-    from gridcast.training.forecaster import State
     from gridcast.training.stack import ForecasterStack
 
 
@@ -96,15 +96,18 @@ class BatchGradient:
         total_S = weight_SBOH.flatten(1).sum(1)  # of the whole batch
         starts_SB, labels_SBOH, weight_SBOH = map(self._own, (starts_SB, labels_SBOH, weight_SBOH))
         x_SBLF = data.x_TF[starts_SB[..., None] + steps_L]
-        with torch.autocast(
-            device.type, self._half, enabled=self._half is not None, cache_enabled=False
-        ):
+        with self._autocast():
             y_SBOH, state = self._stack.run(
                 x_SBLF, data.region_of(starts_SB), windows.warmup, self._state
             )
         error = y_SBOH.float() - data.target_T[labels_SBOH]
         each = LOSSES[training.loss](error)
         return (each * weight_SBOH).flatten(1).sum(1) / total_S, state
+
+    def _autocast(self) -> torch.autocast:
+        """The precision of the matrix products."""
+        device_type, half = self._data.x_TF.device.type, self._half
+        return torch.autocast(device_type, half, enabled=half is not None, cache_enabled=False)
 
     def _own(self, whole: Tensor) -> Tensor:
         """This device's windows of a batch."""
@@ -134,6 +137,10 @@ def gradient_of(
         from gridcast.training.cpu_gradients import CompiledGradient
 
         return CompiledGradient(stack, data, config, share=share, num_shares=num_shares)
+    if config.model.head == "by_lead":
+        from gridcast.training.lead_windows import LeadGradient
+
+        return LeadGradient(stack, data, config, share=share, num_shares=num_shares)
     return BatchGradient(stack, data, config, share=share, num_shares=num_shares)
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gridcast.config import Cell, Config
+    from gridcast.networks.building import Forecaster
     from gridcast.training.data import TrainingData
-    from gridcast.training.forecaster import RecurrentForecaster
 
 _SIDE_BY_SIDE = 2  # trainings on one GPU: more gain nothing
 _MOST_SEEDS = 16  # of one pass: the memory of its states grows with them
@@ -45,8 +45,8 @@ class TrainedModel:
     ``num_together`` forecasters shared that time: the seeds of its stack. ``engine`` ran it.
     """
 
-    forecaster: RecurrentForecaster
-    last_step: RecurrentForecaster  # the same but where `training.average_last` averages weights
+    forecaster: Forecaster
+    last_step: Forecaster  # the same but where `training.average_last` averages weights
     history: tuple[Progress, ...]
     train_seconds: float
     num_steps: int
@@ -106,7 +106,9 @@ def train_models(
         UsageError: the training part is too short for a batch in each pass.
     """
     is_fused = engine.layers == "gpu-kernels"
-    has_own_chance = is_fused or config.model.dropout == 0 or config.model.num_layers == 1
+    draws = config.model.num_layers > 1 and config.model.dropout > 0
+    draws |= config.model.neighbour_units > 0 and config.model.neighbour_dropout > 0
+    has_own_chance = is_fused or not draws
     can_share = data.x_TF.device.type == "cuda" and has_own_chance and not beside
     at_once = _SIDE_BY_SIDE if can_share else 1
     replicas = [data.on(device) for device in beside]

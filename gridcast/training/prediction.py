@@ -14,11 +14,15 @@ import torch
 from gridcast.evaluation.metrics import smape
 from gridcast.features.load_scale import to_mw
 from gridcast.features.windows import Bools, Ints, Tiles, scored_origins, tile_origins
+from gridcast.networks.lead_forecaster import LeadForecaster
+from gridcast.training.lead_windows import forecast_windows
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gridcast.config import Config, WindowsConfig
+    from gridcast.networks.building import Forecaster
     from gridcast.training.data import TrainingData
-    from gridcast.training.forecaster import RecurrentForecaster
 
 _STEPS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 17}
 
@@ -64,29 +68,26 @@ def plan_scoring(data: TrainingData, part: int, config: Config) -> ScoringPlan:
     return ScoringPlan(origins, tiles, np.isin(tiles.origins_O, origins, assume_unique=True))
 
 
-def score(forecaster: RecurrentForecaster, data: TrainingData, part: int, config: Config) -> Scored:
+def score(forecaster: Forecaster, data: TrainingData, part: int, config: Config) -> Scored:
     """Forecast every label of ``part`` (see ``splits``) that has its inputs, and no other."""
     return score_planned(forecaster, data, plan_scoring(data, part, config), config)
 
 
 @torch.no_grad()
 def score_planned(
-    forecaster: RecurrentForecaster, data: TrainingData, plan: ScoringPlan, config: Config
+    forecaster: Forecaster, data: TrainingData, plan: ScoringPlan, config: Config
 ) -> Scored:
     """Run the network along the plan's tiles; the forecasts at its origins."""
     windows, tiles, origins = config.windows, plan.tiles, plan.origins_O
     forecaster.eval()
     device = data.x_TF.device
-    steps_L = torch.arange(windows.lookback, device=device)
     y_scaled = np.zeros((int(tiles.num_origins_N.sum()), windows.horizon), dtype=np.float32)
     reach = np.arange(windows.lookback - windows.warmup)
     batch = tiles_at_once(windows, device)
     done = 0
     for first in range(0, len(tiles.starts_N), batch):
         starts = torch.as_tensor(tiles.starts_N[first : first + batch], device=device)
-        index = (starts[:, None] + steps_L).clamp_(max=len(data.x_TF) - 1)
-        y_BOH = forecaster(data.x_TF[index], windows.warmup, data.region_of(starts))
-        y_BOH = y_BOH.float().cpu().numpy()
+        y_BOH = _forecast_tiles(forecaster, data, starts, windows).float().cpu().numpy()
         wanted = y_BOH[reach < tiles.num_origins_N[first : first + batch, None]]
         y_scaled[done : done + len(wanted)] = wanted
         done += len(wanted)
@@ -101,6 +102,19 @@ def score_planned(
     return Scored(origins, region_O, data.load_mw_T[ahead_OH], y_pred)
 
 
+def _forecast_tiles(
+    forecaster: Forecaster, data: TrainingData, starts_N: Tensor, windows: WindowsConfig
+) -> Tensor:
+    """From every step after the warm-up of these windows, ``(N, O, H)``, scaled."""
+    places_L = torch.arange(windows.lookback, device=starts_N.device)
+    if isinstance(forecaster, LeadForecaster):
+        at_NO = places_L[windows.warmup :].expand(len(starts_N), -1)
+        return forecast_windows(forecaster, data, starts_N, at_NO, windows)
+    steps_NL = (starts_N[:, None] + places_L).clamp_(max=len(data.x_TF) - 1)
+    y_NOH: Tensor = forecaster(data.x_TF[steps_NL], windows.warmup, data.region_of(starts_N))
+    return y_NOH
+
+
 def tiles_at_once(windows: WindowsConfig, device: torch.device) -> int:
-    """How many windows are scored together."""
-    return max(1, _STEPS_AT_ONCE[device.type] // windows.lookback)
+    """How many windows are scored together: of a longer horizon, which takes memory, fewer."""
+    return max(1, _STEPS_AT_ONCE[device.type] // (windows.lookback * windows.horizon))

@@ -12,20 +12,23 @@ units, ``O`` origins, ``H`` horizon, ``R`` regions.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
 from gridcast.kernels.dropout import Dropout
 from gridcast.kernels.recurrence import HALF, Layer, run_fused
-from gridcast.training.forecaster import RecurrentForecaster, State, add_last_load, with_region
+from gridcast.networks.building import build_forecaster
+from gridcast.networks.forecaster import add_last_load, with_region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gridcast.config import Cell, Config
     from gridcast.kernels.engine import Engine
+    from gridcast.networks.building import Forecaster
+    from gridcast.networks.forecaster import RecurrentForecaster, State
     from gridcast.training.data import TrainingData
 
 _NEXT_SHARE = 1 << 32  # from the random numbers of one device's share of a batch to the next one's
@@ -52,12 +55,8 @@ class ForecasterStack:
         rows = []
         for seed in seeds:
             torch.manual_seed(seed)
-            drawn = RecurrentForecaster(
-                config.model,
-                cell=cell,
-                num_features=data.x_TF.shape[1],
-                horizon=config.windows.horizon,
-                num_regions=data.num_regions,
+            drawn = build_forecaster(
+                config, cell=cell, num_features=data.x_TF.shape[1], num_regions=data.num_regions
             )
             rows.append(nn.utils.parameters_to_vector(drawn.parameters()).detach())
         self._pattern = drawn.to(self._device)
@@ -84,7 +83,7 @@ class ForecasterStack:
         """The parameters by which to derive, in the order of the columns of ``weights_SP``."""
         return self._leaves
 
-    def forecaster(self, number: int, *, last_step: bool = False) -> RecurrentForecaster:
+    def forecaster(self, number: int, *, last_step: bool = False) -> Forecaster:
         """One of the forecasters, as it is now, with weights of its own.
 
         It has the mean of its weights over the last steps where ``training.average_last`` asks for
@@ -93,6 +92,10 @@ class ForecasterStack:
         forecaster = deepcopy((self._views if last_step else self._served)[number])
         forecaster.recurrent.flatten_parameters()  # else cuDNN does so in each call
         return forecaster
+
+    def alone(self) -> Forecaster:
+        """The only forecaster, in training, with the weights that a step changes."""
+        return self._views[0].train()
 
     def state_tensors(self) -> dict[str, Tensor]:
         """What a step changes, where it lies: the weights, and their mean where there is one."""
@@ -111,7 +114,8 @@ class ForecasterStack:
     ) -> tuple[Tensor, State]:
         """Scaled features to scaled forecasts ``(S, B, O, H)``; see ``RecurrentForecaster.run``."""
         if self.fused is None:
-            y_BOH, state = self._views[0].train().run(x_SBLF[0], region_SB[0], warmup, state)
+            forecaster = cast("RecurrentForecaster", self.alone())
+            y_BOH, state = forecaster.run(x_SBLF[0], region_SB[0], warmup, state)
             return y_BOH[None], state
         model, weights = self._config.model, self._leaves
         self.drop.next_step()
@@ -133,7 +137,7 @@ class ForecasterStack:
             for number in range(self._config.model.num_layers)
         ]
 
-    def _view_of(self, row_P: Tensor) -> RecurrentForecaster:
+    def _view_of(self, row_P: Tensor) -> Forecaster:
         """A forecaster whose parameters are places in ``row_P``."""
         forecaster, first = deepcopy(self._pattern), 0
         for parameter in forecaster.parameters():

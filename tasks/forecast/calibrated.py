@@ -62,11 +62,13 @@ def calibrations_of(
     key = key_of(
         model=model.sha256,
         features=model.features_sha256,
-        config=model.config.keyed("features", "ingestion", "rules", "scaling", "split", "windows"),
+        config=model.config.keyed(
+            "features", "ingestion", "rules", "scaling", "split", "windows", "model"
+        ),
         num_leads=num_leads,
         quantiles=config.quantiles,
         origins=config.calibration_origins,
-        code=code_sha256("gridcast.forecasting.calibration", "gridcast.training.forecaster"),
+        code=code_sha256("gridcast.forecasting.calibration", "gridcast.networks.building"),
     )
     path = artifacts / "forecasts" / "calibration" / f"{key[:16]}.json"
     with held(artifacts, f"calibration-{key[:16]}"):

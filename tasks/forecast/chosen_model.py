@@ -15,7 +15,8 @@ from gridcast.audit.lineage import Lineage
 from gridcast.config import Config
 from gridcast.errors import UsageError
 from gridcast.features.load_scale import LoadScale
-from gridcast.training.forecaster import RecurrentForecaster, weights_sha256
+from gridcast.networks.building import Forecaster, build_forecaster
+from gridcast.networks.forecaster import weights_sha256
 from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.lives import oldest_first
 from tasks.runs.record_files import read_record
@@ -48,7 +49,7 @@ class ChosenModel:
     features_path: Path
     features_sha256: str
     scales: dict[str, LoadScale]
-    forecasters: tuple[RecurrentForecaster, ...]
+    forecasters: tuple[Forecaster, ...]
 
     @property
     def regions(self) -> list[str]:
@@ -132,17 +133,16 @@ def _load(
     name: str,
     job: dict[str, Any],
     config: Config,
-) -> RecurrentForecaster:
+) -> Forecaster:
     """The network with the weights of its exported program, which holds no pickle."""
     link = lineage.link(f"weights {name}")
     path, sha256 = next(each for each in link.files.items() if each[0].endswith(_PROGRAM))
     require_sha256(artifacts / path, sha256)
     program = torch.export.load(artifacts / path)
-    forecaster = RecurrentForecaster(
-        config.model,
+    forecaster = build_forecaster(
+        config,
         cell=job["cell"],
         num_features=len(job["features"]["feature_names"]),
-        horizon=config.windows.horizon,
         num_regions=len(job["features"]["scales"]),
     )
     weights = {key.removeprefix(_MODULE): value for key, value in program.state_dict.items()}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gridcast.errors import UsageError
+from gridcast.forecasting.direct import forecast_ahead
 from gridcast.forecasting.issue import (
     RegionState,
     forecast_rows,
@@ -18,7 +19,6 @@ from gridcast.forecasting.issue import (
     naive_ahead,
     region_state,
 )
-from gridcast.forecasting.recursion import forecast_recursively
 from tasks.forecast.calibrated import NETWORK, STAND_INS, calibrations_of
 from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.forecast_store import keep
@@ -91,14 +91,17 @@ def issue_forecast(
     wanted = _wanted(model, regions)
     calibrations = calibrations_of(artifacts, model, config)
     issue_time = issue_time_of(as_of)
-    states, missing = _states(artifacts, model, current, wanted, issue_time, config)
+    seen = model.regions if model.config.model.neighbour_units else wanted
+    neighbours, missing = _states(artifacts, model, current, seen, issue_time, config)
+    states = [each for each in neighbours if each.region in wanted]
+    missing = {name: why for name, why in missing.items() if name in wanted}
     if not states:
         found = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise UsageError(
             artifacts, found=found, expected="a region with hours before the issue time"
         )
     made_by = {each.region: _forecaster_of(each, calibrations) for each in states}
-    rows = _all_rows(model, states, made_by, calibrations, issue_time, config)
+    rows = _all_rows(model, states, neighbours, made_by, calibrations, issue_time, config)
     rows["model"], rows["model_sha256"] = model.name, model.sha256
     rows["run_id"], rows["snapshot"] = model.run_id, current.snapshot.id
     stored = keep(artifacts, current.dataset, rows, issue_time=issue_time)
@@ -185,6 +188,7 @@ def _mean_error(calibration: Calibration, region: str) -> float:
 def _all_rows(
     model: ChosenModel,
     states: Sequence[RegionState],
+    neighbours: Sequence[RegionState],
     made_by: Mapping[str, tuple[str, str]],
     calibrations: Mapping[str, Calibration],
     issue_time: pd.Timestamp,
@@ -192,7 +196,7 @@ def _all_rows(
 ) -> pd.DataFrame:
     num_leads = config.horizon + config.max_stale_hours
     by_network = [each for each in states if made_by[each.region][0] == NETWORK]
-    forecast = _network_mw(model, by_network, num_leads=num_leads)
+    forecast = _network_mw(model, by_network, neighbours, num_leads=num_leads)
     tables = []
     for state in states:
         name, reason = made_by[state.region]
@@ -216,15 +220,18 @@ def _all_rows(
 
 
 def _network_mw(
-    model: ChosenModel, states: Sequence[RegionState], *, num_leads: int
+    model: ChosenModel,
+    states: Sequence[RegionState],
+    neighbours: Sequence[RegionState],
+    *,
+    num_leads: int,
 ) -> dict[str, np.ndarray]:
     """The mean of the networks' forecasts by region, MW, from each one's last known hour on."""
     if not states:
         return {}
-    known = known_at(states, model.config, num_leads=num_leads)
+    known = known_at(states, model.config, num_leads=num_leads, neighbours=neighbours)
     each = [
-        forecast_recursively(one, known, model.config.features, num_leads=num_leads)
-        for one in model.forecasters
+        forecast_ahead(one, known, model.config, num_leads=num_leads) for one in model.forecasters
     ]
     mean_BK = np.mean(each, axis=0)
     found = {}

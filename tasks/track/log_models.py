@@ -15,6 +15,7 @@ from gridcast.errors import TrackingError
 from gridcast.evaluation.records import Evaluation
 from gridcast.evaluation.scores import told_regions
 from gridcast.features.load_scale import TO_MW
+from gridcast.features.neighbours import SIGNALS
 from gridcast.readings.records import Ingestion
 from gridcast.record import StoredRecord
 from gridcast.report.figures import draw_error_heat_map, draw_scores
@@ -216,7 +217,7 @@ def _log_program(trained: TrainedJob, features: Features, run: Run) -> None:
     program = trained.file(_PROGRAM)
     require_sha256(program, trained.files[_PROGRAM])
     windows, kind = run.config.windows, np.dtype("float32")
-    shape_in = (-1, windows.lookback, len(_input_names(features, run)))
+    shape_in = (-1, _steps_of_window(run), len(_input_names(features, run)))
     with (
         warnings.catch_warnings()
     ):  # it asks for a type hint and an example; the signature says all
@@ -335,13 +336,25 @@ def _figures(evaluation: Evaluation, job: str) -> dict[str, Any]:
 
 def _input_names(features: Features, run: Run) -> list[str]:
     """The columns of a window that the model is given."""
-    return features.feature_names + ["region"] * (run.config.model.region_units > 0)
+    model = run.config.model
+    if model.head == "linear":
+        return features.feature_names + ["region"] * (model.region_units > 0)
+    regions = sorted(features.scales) if model.neighbour_units else []
+    signals = [f"{region}_{name}" for region in regions for name in SIGNALS]
+    return [*features.feature_names, *signals, "region"]
+
+
+def _steps_of_window(run: Run) -> int:
+    """Those that are known and, of a head by lead, those to come, whose calendar counts."""
+    windows = run.config.windows
+    return windows.lookback + (windows.horizon - 1) * (run.config.model.head == "by_lead")
 
 
 def _how_to_use(features: Features, run: Run) -> dict[str, Any]:
     """What the tensors mean: the features' order and each region's scale (MW)."""
     return {
         "lookback_steps": run.config.windows.lookback,
+        "window_steps": _steps_of_window(run),
         "horizon_steps": run.config.windows.horizon,
         "feature_names": _input_names(features, run),
         "region_numbers": {region: number for number, region in enumerate(sorted(features.scales))},

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gridcast.training.forecaster import LastStep
+from gridcast.networks.building import as_run, window_shape
 from tasks.runs.storage import publishing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from gridcast.training.forecaster import RecurrentForecaster
+    from gridcast.networks.building import Forecaster
 
 # Two windows: torch.export would take a batch of one for a constant.
 _EXAMPLE_BATCH = 2
@@ -30,14 +30,12 @@ _IMPORTED = ("torch._dynamo", "torch.export._trace", "torch._export.non_strict_u
 _SWITCH_SECONDS = 5e-4
 
 
-def export_model(
-    path: Path, forecaster: RecurrentForecaster, *, num_features: int, lookback: int
-) -> None:
+def export_model(path: Path, forecaster: Forecaster, *, num_features: int, lookback: int) -> None:
     """``torch.export`` in eval mode (in train mode dropout is baked in), any number of windows."""
-    model = LastStep(forecaster, lookback=lookback).cpu().eval()
+    model = as_run(forecaster, lookback=lookback).cpu().eval()
     importing_export().join()
-    has_region = forecaster.config.region_units > 0  # its number is a window's last column
-    example_BLF = torch.zeros(_EXAMPLE_BATCH, lookback, num_features + has_region)
+    num_steps, num_columns = window_shape(forecaster, num_features=num_features, lookback=lookback)
+    example_BLF = torch.zeros(_EXAMPLE_BATCH, num_steps, num_columns)
     with warnings.catch_warnings(), shapes_alone():
         # nn.RNN keeps its weights twice, which export remarks upon.
         warnings.filterwarnings("ignore", message="The tensor attributes .*_flat_weights")

@@ -64,7 +64,8 @@ def plan_trial(
 
 def warn_of_missing_loops(config: Config) -> None:
     """Say so where our loops for a CPU do not know what is asked for, unless they are unwanted."""
-    reason = "" if config.training.recurrence == "library" else why_no_loops(config)
+    wants_none = config.training.recurrence == "library" or config.model.head == "by_lead"
+    reason = "" if wants_none else why_no_loops(config)
     if reason:
         _log.warning("%s; %s", reason, PYTORCH_TRAINS)
 

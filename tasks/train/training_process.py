@@ -26,8 +26,8 @@ from gridcast.config import Config
 from gridcast.errors import GridcastError
 from gridcast.features.splits import PARTS, TEST
 from gridcast.kernels.engine import engine_of, why_no_loops
+from gridcast.networks.forecaster import weights_sha256
 from gridcast.training.data import TrainingData, collect_training_data
-from gridcast.training.forecaster import weights_sha256
 from gridcast.training.loop import TrainedModel, train_models
 from gridcast.training.prediction import plan_scoring, score_planned
 from tasks.machine.devices import devices_beside
@@ -166,14 +166,17 @@ def read_training_data(
     features = job["features"]
     path = Path(found_path(features["path"], artifacts))
     require_sha256(path, features["file_sha256"])
+    with_regional = job["config"]["model"]["neighbour_units"] > 0
     columns = ["region", "part", "is_input", "target", "load_mw", *features["feature_names"]]
+    columns += ["timestamp"] if with_regional else []
     file = pq.ParquetFile(path, pre_buffer=False)
     pieces = (
         file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
     )
     data = collect_training_data(
-        pieces, features["scales"], device, num_steps=file.metadata.num_rows
-    )
+        pieces, features["scales"], device, num_steps=file.metadata.num_rows,
+        with_regional=with_regional,
+    )  # fmt: skip
     pa.default_memory_pool().release_unused()  # else the process keeps it to its end
     return data
 

@@ -11,8 +11,8 @@ import torch
 from gridcast.config import Cell, Config
 from gridcast.features.table import build_features, names_of_features
 from gridcast.kernels.engine import engine_of
+from gridcast.networks.forecaster import RecurrentForecaster, weights_sha256
 from gridcast.training.data import TrainingData
-from gridcast.training.forecaster import RecurrentForecaster, weights_sha256
 from gridcast.training.loop import TrainedModel, train_model
 from gridcast.training.stack import ForecasterStack
 from tests.builders.values import make_config, make_load, make_load_frame, make_training_data

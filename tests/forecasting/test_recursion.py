@@ -15,7 +15,7 @@ from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import region_features
 from gridcast.forecasting.issue import RegionState, known_at, naive_ahead, region_state
 from gridcast.forecasting.recursion import calendar_columns, forecast_recursively
-from gridcast.training.forecaster import RecurrentForecaster
+from gridcast.networks.forecaster import RecurrentForecaster
 from tests.builders.trainings import make_forecaster, tiny
 from tests.builders.values import make_load, make_load_frame
 

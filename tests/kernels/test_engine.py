@@ -14,9 +14,9 @@ from torch import nn
 
 from gridcast.kernels import nvrtc
 from gridcast.kernels.engine import LIBRARY, LOSSES_OF_LOOPS, Engine, engine_of, why_no_loops
+from gridcast.networks.forecaster import weights_sha256
 from gridcast.training import gradients
 from gridcast.training.cpu_gradients import CompiledGradient
-from gridcast.training.forecaster import weights_sha256
 from gridcast.training.gradients import BatchGradient, gradient_of
 from tests.builders.pipelines import ROOT, clean_environment
 from tests.builders.trainings import make_data, make_stack, tiny, train
@@ -119,7 +119,7 @@ def test_the_losses_of_our_loops_are_losses_of_pytorch_too() -> None:
 _TRAIN = """
 import json
 from tests.builders.trainings import tiny, train
-from gridcast.training.forecaster import weights_sha256
+from gridcast.networks.forecaster import weights_sha256
 trained = train(tiny())
 print(json.dumps([trained.engine.model_dump(), weights_sha256(trained.forecaster)]))
 """

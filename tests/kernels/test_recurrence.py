@@ -189,7 +189,7 @@ def test_a_training_with_our_kernels_ends_where_the_library_s_ends(cell: Cell) -
         trained = train_model(
             on_gpu(data), config=config, cell=cell, seed=0, on_progress=lambda _: None
         )
-        from gridcast.training.forecaster import weights_sha256
+        from gridcast.networks.forecaster import weights_sha256
 
         return trained.history[-1].loss, weights_sha256(trained.forecaster)
 
@@ -251,7 +251,7 @@ def test_seeds_in_one_pass_give_what_each_gives_alone(cell: Cell, dropout: float
 @gpu
 @pytest.mark.gpu
 def test_cells_side_by_side_give_what_each_gives_alone_bit_for_bit() -> None:
-    from gridcast.training.forecaster import weights_sha256
+    from gridcast.networks.forecaster import weights_sha256
     from tests.builders.trainings import make_data
 
     config = make_config(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gridcast.config import Cell
-from gridcast.training.forecaster import LastStep, RecurrentForecaster
+from gridcast.networks.forecaster import LastStep, RecurrentForecaster
 from tasks.train import model_file
 from tasks.train.model_file import export_model, shapes_alone
 from tests.builders.values import make_config

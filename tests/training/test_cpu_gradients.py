@@ -15,8 +15,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from gridcast.networks.forecaster import weights_sha256
 from gridcast.training.cpu_gradients import CompiledGradient
-from gridcast.training.forecaster import weights_sha256
 from gridcast.training.gradients import BatchGradient
 from tests.builders.pipelines import ROOT, clean_environment
 from tests.builders.trainings import make_data, make_stack, tiny, train

@@ -16,9 +16,9 @@ from gridcast.config import Cell, Config
 from gridcast.features.splits import TEST, TRAIN, VALIDATION
 from gridcast.features.table import build_features
 from gridcast.features.windows import scored_origins, tile_origins
+from gridcast.networks.forecaster import RecurrentForecaster
 from gridcast.training import prediction
 from gridcast.training.data import TrainingData
-from gridcast.training.forecaster import RecurrentForecaster
 from gridcast.training.prediction import Scored, score
 from tests.builders.values import make_config, make_load, make_load_frame, make_training_data
 

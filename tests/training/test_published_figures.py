@@ -30,8 +30,8 @@ from benchmarks.write_results import (
     speed_section,
 )
 from gridcast.config import Cell, Config
+from gridcast.networks.forecaster import RecurrentForecaster
 from gridcast.report import article
-from gridcast.training.forecaster import RecurrentForecaster
 
 torch.set_num_threads(1)
 

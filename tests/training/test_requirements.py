@@ -12,6 +12,7 @@ from gridcast.config import Cell, Config
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.table import FeatureTable, build_features, labelled_steps, names_of_features
 from gridcast.features.windows import Steps, count_windows, scored_origins, steps_of, tile_origins
+from gridcast.networks.forecaster import RecurrentForecaster
 from gridcast.readings.required import broken_rule
 from gridcast.training.counts import (
     count_data,
@@ -19,7 +20,6 @@ from gridcast.training.counts import (
     num_recurrent_weights,
     num_training_steps,
 )
-from gridcast.training.forecaster import RecurrentForecaster
 from gridcast.training.loop import train_model
 from gridcast.training.requirements import Measurement, data_bytes, make_plan, plan_job
 from tests.builders.values import make_config, make_load, make_load_frame, make_training_data

@@ -31,8 +31,8 @@ from gridcast.errors import NotFiniteError, StateRefusedError
 from gridcast.features.windows import Steps
 from gridcast.kernels.cuda_graph import Recorded
 from gridcast.kernels.engine import engine_of
+from gridcast.networks.forecaster import weights_sha256
 from gridcast.training.data import TrainingData
-from gridcast.training.forecaster import weights_sha256
 from gridcast.training.loop import TrainedModel, Training, train_models
 from gridcast.training.state import StateRecord, TrainingState
 from tests.builders.pipelines import ROOT, clean_environment

@@ -22,9 +22,10 @@ from gridcast.errors import ConfigError, NotFiniteError, UsageError
 from gridcast.features.splits import TRAIN
 from gridcast.features.windows import Ints, cut_pass, train_starts
 from gridcast.kernels.adam import StackedAdam
+from gridcast.networks.building import Forecaster
+from gridcast.networks.forecaster import RecurrentForecaster
 from gridcast.training import step
 from gridcast.training.clock import Progress
-from gridcast.training.forecaster import RecurrentForecaster
 from gridcast.training.gradients import BatchGradient
 from gridcast.training.loop import TrainedModel, Training, run_together, train_model
 from gridcast.training.step import averaging_shares
@@ -33,7 +34,7 @@ from tests.builders.trainings import LOADS, make_data, make_stack, tiny, train, 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
 
 
-def vector_of(forecaster: RecurrentForecaster) -> Tensor:
+def vector_of(forecaster: Forecaster) -> Tensor:
     return nn.utils.parameters_to_vector(forecaster.parameters()).detach()
 
 

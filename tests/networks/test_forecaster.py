@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gridcast.config import Cell
-from gridcast.training.forecaster import LastStep, RecurrentForecaster, weights_sha256
+from gridcast.networks.forecaster import LastStep, RecurrentForecaster, weights_sha256
 from tests.builders.values import make_config
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other

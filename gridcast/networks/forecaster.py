@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gridcast.config import Cell, ModelConfig
 
 State = tuple[Tensor, ...]
-_CELLS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+CELLS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 LOAD = 0  # the first feature is the scaled load
 
 
@@ -38,7 +38,7 @@ class RecurrentForecaster(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.recurrent = _CELLS[cell](
+        self.recurrent = CELLS[cell](
             num_features + config.region_units,
             config.hidden_size,
             config.num_layers,

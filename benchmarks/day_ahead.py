@@ -1,0 +1,93 @@
+"""The day ahead: what the profile `day_ahead` learns, by lead, and where its time goes.
+
+``python benchmarks/day_ahead.py [setting=value ...]`` trains its cells one after the other on the
+regional CSVs of ``GRIDCAST_DATA`` (or ``data/``), on a GPU if there is one, and prints the errors
+of the validation part by lead, of each cell and of their mean; ``--test`` those of the test part
+too (once, at the end: nothing is chosen by them).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.regions import data_folder, on_device, read_features
+from gridcast.config import Config
+from gridcast.evaluation.metrics import relative_errors
+from gridcast.features.splits import PARTS, TEST, VALIDATION
+from gridcast.training.loop import train_model
+from gridcast.training.prediction import score
+from tasks.machine.devices import resolve_precision
+from tasks.train.training_process import set_fp32_precision
+
+if TYPE_CHECKING:
+    from gridcast.training.prediction import Scored
+
+_TOLD = (1, 6, 12, 24, 48)
+
+
+def main() -> None:
+    """Train, score, print."""
+    arguments = _arguments()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = Config.load(arguments.profile, overrides=tuple(arguments.settings))
+    config = resolve_precision(config, device.type)
+    set_fp32_precision(device, config.training.precision)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    begun = perf_counter()
+    data = on_device(read_features(config, data_folder()), device, config)
+    print(
+        f"{len(data.x_TF):,} steps, {data.x_TF.shape[1]} features, {perf_counter() - begun:.0f} s"
+    )
+    parts = [VALIDATION, TEST] if arguments.test else [VALIDATION]
+    scored: dict[int, list[Scored]] = {part: [] for part in parts}
+    for seed in config.training.seeds:
+        for cell in config.model.cells:
+            trained = train_model(
+                data, config=config, cell=cell, seed=seed, on_progress=lambda _: None
+            )
+            cost = f"{trained.num_steps} steps in {trained.train_seconds:.1f} s"
+            print(f"{cell} {seed}: {trained.forecaster.num_parameters:,} weights, {cost}")
+            for part in parts:
+                scored[part].append(score(trained.forecaster, data, part, config))
+                print(f"  {PARTS[part]}: {_told(scored[part][-1:])}", flush=True)
+    for part in parts:
+        print(f"mean of {len(scored[part])}, {PARTS[part]}: {_told(scored[part])}")
+
+
+def _told(members: list[Scored]) -> str:
+    """The mean over the leads, and some leads, in percent."""
+    error_H = smape_by_lead(members)
+    leads = [lead for lead in _TOLD if lead <= len(error_H)]
+    some = ", ".join(f"{error_H[lead - 1]:.2f}" for lead in leads)
+    return f"{error_H.mean():.3f} % (leads {', '.join(map(str, leads))}: {some})"
+
+
+def smape_by_lead(members: list[Scored]) -> np.ndarray:
+    """Of the mean of forecasts: percent, the mean over the regions, shape ``(H,)``."""
+    y_pred_OH = np.mean([each.y_pred_OH for each in members], axis=0)
+    error_OH = 100 * relative_errors(members[0].y_true_OH, y_pred_OH)
+    region_O = members[0].region_O
+    return np.mean([error_OH[region_O == each].mean(0) for each in np.unique(region_O)], axis=0)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("settings", nargs="*", help="such as model.hidden_size=128")
+    parser.add_argument("--profile", default="day_ahead")
+    parser.add_argument("--test", action="store_true", help="score the test part too")
+    parser.add_argument("--threads", type=int, help="of PyTorch on a CPU")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Which network the settings ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gridcast.features.table import num_load_features
+from gridcast.networks.forecaster import LastStep, RecurrentForecaster
+from gridcast.networks.lead_forecaster import LastWindow, LeadForecaster
+
+if TYPE_CHECKING:
+    from gridcast.config import Cell, Config
+
+Forecaster = RecurrentForecaster | LeadForecaster
+
+
+def build_forecaster(
+    config: Config, *, cell: Cell, num_features: int, num_regions: int
+) -> Forecaster:
+    """A network with weights drawn from PyTorch's generator."""
+    horizon = config.windows.horizon
+    if config.model.head == "linear":
+        return RecurrentForecaster(
+            config.model, cell=cell, num_features=num_features, horizon=horizon,
+            num_regions=num_regions,
+        )  # fmt: skip
+    return LeadForecaster(
+        config.model, cell=cell, num_features=num_features, horizon=horizon,
+        num_calendar=num_features - num_load_features(config.features), num_regions=num_regions,
+    )  # fmt: skip
+
+
+def as_run(forecaster: Forecaster, *, lookback: int) -> LastStep | LastWindow:
+    """The network as a program: windows in, the forecasts from their last known step out."""
+    if isinstance(forecaster, LeadForecaster):
+        return LastWindow(forecaster, lookback=lookback)
+    return LastStep(forecaster, lookback=lookback)
+
+
+def window_shape(forecaster: Forecaster, *, num_features: int, lookback: int) -> tuple[int, int]:
+    """Steps and columns of a window as the program takes it (see ``as_run``)."""
+    if isinstance(forecaster, LeadForecaster):
+        return lookback + len(forecaster.lags_HK) - 1, num_features + forecaster.num_signals + 1
+    return lookback, num_features + (forecaster.config.region_units > 0)

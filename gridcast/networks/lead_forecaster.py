@@ -1,0 +1,210 @@
+"""A recurrent forecaster of many hours: one state at the issue time, of each hour what is known.
+
+The recurrent layer reads the past; a small head, the same for all leads, joins its state at the
+origin with what is known of an hour ahead (``features.known_ahead``). With
+``model.neighbour_units`` the layer also reads a mix of all regions' past (``features.neighbours``),
+learned for each region; in training that of some regions is hidden, so that a forecast bears their
+absence.
+
+Legend: ``B`` windows, ``L`` lookback, ``F`` features, ``O`` origins, ``H`` leads, ``U`` units of
+the state, ``A`` of the head, ``Z`` numbers of an hour ahead, ``E`` learned numbers of a lead, ``R``
+regions, ``J`` signals of each, ``W`` of all regions, ``M`` their mixes, ``D`` learned numbers of a
+region.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from gridcast.features.known_ahead import (
+    LONGEST_LAG,
+    SINCE_YESTERDAY,
+    LeadLags,
+    loads_ahead,
+    num_ahead,
+)
+from gridcast.features.neighbours import NUM_SIGNALS
+from gridcast.networks.forecaster import CELLS, LOAD, with_region
+
+if TYPE_CHECKING:
+    from gridcast.config import Cell, ModelConfig
+
+_LEAD_NUMBERS = 16  # learned of each lead
+# As learning begins: hours over which what lies above yesterday is carried on, and over which a
+# forecast grows unsure.
+_CARRIED_HOURS, _SURE_HOURS = 12.0, 6.0
+_FIRST_MIX = 0.02  # deviation of a mix's weights as it begins
+
+
+class LeadForecaster(nn.Module):
+    """Forecasts the next ``horizon`` scaled loads from any steps of a window, in one pass."""
+
+    lags_HK: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        cell: Cell,
+        num_features: int,
+        num_calendar: int,
+        horizon: int,
+        num_regions: int,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.num_calendar, self.num_regions = num_calendar, num_regions
+        self.recurrent = CELLS[cell](
+            num_features + config.region_units + config.neighbour_units,
+            config.hidden_size,
+            config.num_layers,
+            batch_first=True,
+            dropout=config.dropout if config.num_layers > 1 else 0.0,
+        )
+        hours_HK = torch.from_numpy(LeadLags.of(horizon).hours_HK)
+        self.register_buffer("lags_HK", hours_HK, persistent=False)
+        self.head = LeadHead(config, num_ahead=num_ahead(num_calendar), horizon=horizon)
+        if config.region_units:
+            self.region_RD = nn.Parameter(0.5 * torch.randn(num_regions, config.region_units))
+        if config.neighbour_units:
+            shape = num_regions, num_regions * NUM_SIGNALS * config.neighbour_units
+            self.mix_RN = nn.Parameter(_FIRST_MIX * torch.randn(shape))
+
+    def forward(
+        self,
+        x_BLF: Tensor,
+        region_B: Tensor,
+        signals_BLW: Tensor | None,
+        at_BO: Tensor,
+        ahead_BOHZ: Tensor,
+    ) -> Tensor:
+        """Scaled forecasts ``(B, O, H)`` from the places ``at_BO`` of the windows.
+
+        ``signals_BLW`` is not needed where ``model.neighbour_units`` is 0.
+        """
+        inputs_BLF = x_BLF
+        if self.config.region_units:
+            inputs_BLF = with_region(x_BLF, region_B, self.region_RD)
+        if self.config.neighbour_units and signals_BLW is not None:
+            mixed_BLM = self._mix(signals_BLW, region_B)
+            inputs_BLF = torch.cat([inputs_BLF, mixed_BLM.to(inputs_BLF.dtype)], -1)
+        hidden_BLU = self.recurrent(inputs_BLF)[0]
+        at_BOU = at_BO[..., None].expand(-1, -1, hidden_BLU.shape[-1])
+        y_BOH: Tensor = self.head(hidden_BLU.gather(1, at_BOU), ahead_BOHZ)
+        return y_BOH
+
+    def _mix(self, signals_BLW: Tensor, region_B: Tensor) -> Tensor:
+        """The mixes of the windows' regions, ``(B, L, M)``; no look-up: see ``with_region``."""
+        if self.training and self.config.neighbour_dropout:
+            signals_BLW = self._hide_some(signals_BLW)
+        is_region_BR = region_B[:, None] == torch.arange(self.num_regions, device=region_B.device)
+        own_BN = is_region_BR.to(self.mix_RN.dtype) @ self.mix_RN
+        mix_BWM = own_BN.view(len(own_BN), signals_BLW.shape[-1], -1)
+        return torch.matmul(signals_BLW, mix_BWM)
+
+    def _hide_some(self, signals_BLW: Tensor) -> Tensor:
+        """Of each window the past of some regions is as if nobody knew it."""
+        shape = len(signals_BLW), 1, self.num_regions, 1
+        is_seen = torch.rand(shape, device=signals_BLW.device) >= self.config.neighbour_dropout
+        each_BLRJ = signals_BLW.view(*signals_BLW.shape[:2], self.num_regions, NUM_SIGNALS)
+        hidden_BLRJ: Tensor = each_BLRJ * is_seen
+        return hidden_BLRJ.flatten(-2)
+
+    @property
+    def num_signals(self) -> int:
+        """Columns (``W``) that the past of all regions has."""
+        return self.num_regions * NUM_SIGNALS if self.config.neighbour_units else 0
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+class LeadHead(nn.Module):
+    """State at the origin and what is known of an hour ahead → its scaled load; for all leads."""
+
+    def __init__(self, config: ModelConfig, *, num_ahead: int, horizon: int) -> None:
+        super().__init__()
+        units = config.lead_units
+        lead_H = torch.arange(1, horizon + 1)
+        self.is_change = config.target == "change"
+        self.carried_H = nn.Parameter(torch.exp(-lead_H / _CARRIED_HOURS))
+        self.scale_H = nn.Parameter(config.change_scale * (1 - torch.exp(-lead_H / _SURE_HOURS)))
+        self.lead_HE = nn.Parameter(torch.randn(horizon, _LEAD_NUMBERS))
+        self.of_state = nn.Linear(config.hidden_size, units)
+        self.of_hour = nn.Linear(num_ahead, units)
+        self.of_lead = nn.Linear(_LEAD_NUMBERS, units, bias=False)
+        self.deep = nn.Linear(units, units)
+        self.last = nn.Linear(units, 1)
+
+    def forward(self, state_BOU: Tensor, ahead_BOHZ: Tensor) -> Tensor:
+        """Shape ``(B, O, H)``.
+
+        With ``target: change`` it is the latest same hour, and what the load now lies above
+        yesterday's as far as that is carried on to the lead, and what the last layer gives times a
+        scale: the next hour is surer than those to come. Both are learned, a number a lead.
+        """
+        from_state = self.of_state(state_BOU)[..., None, :] + self.of_lead(self.lead_HE)
+        hidden = torch.relu(self.of_hour(ahead_BOHZ) + from_state)
+        y_BOH: Tensor = self.last(torch.relu(self.deep(hidden)))[..., 0]
+        if not self.is_change:
+            return y_BOH
+        base_BOH = ahead_BOHZ[..., LOAD] + self.carried_H * ahead_BOHZ[..., SINCE_YESTERDAY]
+        return base_BOH + self.scale_H * y_BOH.to(ahead_BOHZ.dtype)
+
+
+def ahead_of(
+    x_TF: Tensor,
+    is_known_T: Tensor,
+    origins: Tensor,
+    first: Tensor,
+    lags_HK: Tensor,
+    *,
+    num_calendar: int,
+) -> Tensor:
+    """What is known of the hours after each origin, shape ``(O, H, Z)``.
+
+    The calendar of an hour stands in the features of the step before it, the last ``num_calendar``;
+    of steps after the origin nothing else is looked at. ``first``: where an origin's series begins.
+    """
+    loads = loads_ahead(x_TF[:, LOAD], is_known_T, origins, first, lags_HK)
+    steps = origins[..., None] + torch.arange(len(lags_HK), device=origins.device)
+    calendar = x_TF[steps.clamp_(max=len(x_TF) - 1), -num_calendar:]
+    return torch.cat([loads, calendar], -1)
+
+
+class LastWindow(nn.Module):
+    """The forecaster as one runs it: windows in, the forecasts from their last known step out.
+
+    A window has ``lookback`` known steps and ``horizon - 1`` to come, of which the calendar alone
+    counts. Its columns: the features, the signals of all regions, the region's number.
+    """
+
+    def __init__(self, forecaster: LeadForecaster, *, lookback: int) -> None:
+        super().__init__()
+        if lookback < LONGEST_LAG:
+            message = f"lookback of {lookback} steps, at least {LONGEST_LAG}"
+            raise ValueError(message)
+        self.forecaster, self.lookback = forecaster, lookback
+
+    def forward(self, x_BXC: Tensor) -> Tensor:
+        """Scaled forecasts ``(B, H)``."""
+        own = self.forecaster
+        x_BXF = x_BXC[..., : x_BXC.shape[-1] - own.num_signals - 1]
+        signals_BLW = x_BXC[:, : self.lookback, x_BXF.shape[-1] : -1]
+        num_windows, num_steps = x_BXF.shape[:2]
+        first_B = torch.arange(num_windows, device=x_BXC.device) * num_steps
+        flat_TF = x_BXF.reshape(-1, x_BXF.shape[-1])
+        ahead_BHZ = ahead_of(
+            flat_TF, torch.ones_like(flat_TF[:, 0], dtype=torch.bool),
+            first_B + self.lookback - 1, first_B, own.lags_HK, num_calendar=own.num_calendar,
+        )  # fmt: skip
+        at_BO = torch.full_like(first_B[:, None], self.lookback - 1)
+        y_BOH: Tensor = own(
+            x_BXF[:, : self.lookback], x_BXC[:, 0, -1], signals_BLW, at_BO, ahead_BHZ[:, None]
+        )
+        return y_BOH[:, 0]
