@@ -77,7 +77,8 @@ def smape_by_lead(members: list[Scored]) -> np.ndarray:
     y_pred_OH = np.mean([each.y_pred_OH for each in members], axis=0)
     error_OH = 100 * relative_errors(members[0].y_true_OH, y_pred_OH)
     region_O = members[0].region_O
-    return np.mean([error_OH[region_O == each].mean(0) for each in np.unique(region_O)], axis=0)
+    by_region = [error_OH[region_O == each].mean(0) for each in np.unique(region_O)]
+    return np.asarray(np.mean(by_region, axis=0))
 
 
 def _arguments() -> argparse.Namespace:

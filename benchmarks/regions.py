@@ -68,5 +68,5 @@ def on_device(
 ) -> TrainingData:
     """The table where training wants it, with what ``config`` asks for beside the features."""
     scales = {name: (each.offset_mw, each.scale_mw) for name, each in table.scales.items()}
-    with_regional = config is not None and config.model.neighbour_units > 0
-    return training_data(table.frame, scales, device, with_regional=with_regional)
+    model = None if config is None else config.model
+    return training_data(table.frame, scales, device, model=model)

@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from gridcast.config.data import (
     ArchivesConfig,
@@ -46,6 +47,7 @@ from gridcast.errors import ConfigError
 
 _SEARCHED = ("features", "scaling", "windows", "model", "training")  # not `split`: see `space`
 _LEAST_LOOKBACK: Final = 336  # hours: a head by lead reads loads of the last two weeks
+_MISMATCH: Final = "mismatch"
 _FILE: Final = Unkeyed("names a file, whose values are in the keys")
 
 
@@ -77,20 +79,17 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _a_head_by_lead_has_what_it_reads(self) -> Self:
-        if self.model.head != "by_lead":
-            if self.model.neighbour_units or self.windows.origin_stride > 1:
-                message = "model.head: by_lead where neighbour_units or origin_stride are set"
-                raise ValueError(message)
+        by_lead, windows = self.model.head == "by_lead", self.windows
+        if not by_lead:
+            _require("windows.origin_stride", windows.origin_stride, 1)
+            _require("model.neighbour_units", self.model.neighbour_units, 0)
             return self
-        if self.features.kind != "base" or self.windows.unit != "hours":
-            message = "features.kind: base and windows.unit: hours where model.head is by_lead"
-            raise ValueError(message)
-        if self.windows.lookback < _LEAST_LOOKBACK:
-            message = f"windows.lookback of {_LEAST_LOOKBACK} or more where model.head is by_lead"
-            raise ValueError(message)
-        if self.training.carry_hidden:
-            message = "training.carry_hidden: false where model.head is by_lead"
-            raise ValueError(message)
+        _require("features.kind", self.features.kind, "base")
+        _require("windows.unit", windows.unit, "hours")
+        _require("training.carry_hidden", self.training.carry_hidden, expected=False)
+        if windows.lookback < _LEAST_LOOKBACK:
+            expected = f"{_LEAST_LOOKBACK} or more with this model.head"
+            raise _mismatch(key="windows.lookback", found=windows.lookback, expected=expected)
         return self
 
     @model_validator(mode="after")
@@ -147,15 +146,27 @@ class Config(Section):
             raise _first_fault(error, origin) from None
 
 
+def _require(key: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise _mismatch(key=key, found=found, expected=f"{expected} with this model.head")
+
+
+def _mismatch(*, key: str, found: object, expected: str) -> PydanticCustomError:
+    """Of settings that are right by themselves and do not go together."""
+    return PydanticCustomError(_MISMATCH, "{expected}", {"key": key, "found": found,
+                                                         "expected": expected})  # fmt: skip
+
+
 def _first_fault(error: ValidationError, origin: dict[str, str]) -> ConfigError:
     # A misspelt key is also a missing one; what stands there says more.
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     fault = faults[0]
     is_name = fault["loc"][-1:] == ("[key]",)
     path = ".".join(str(part) for part in (fault["loc"][:-2] if is_name else fault["loc"]))
-    about = fault["ctx"] if fault["type"] == "setting" else {}
-    if about:  # of the space of a search
-        path = f"tuning.space.{about['key']}"
+    about = fault["ctx"] if fault["type"] in {"setting", _MISMATCH} else {}
+    if about:
+        of_search = "tuning.space." if fault["type"] == "setting" else ""
+        path = of_search + about["key"]
     where = next(
         name
         for key, name in reversed(origin.items())

@@ -129,11 +129,6 @@ def names_of_features(config: FeaturesConfig) -> list[str]:
     return [LOAD_FEATURE, "x_load_change", *with_changes, *waves, *_holiday_names(config)]
 
 
-def num_load_features(config: FeaturesConfig) -> int:
-    """How many of the features come from the load; those of the calendar follow them."""
-    return 2 + 2 * len(config.lags_hours)
-
-
 def load_features(load_T: np.ndarray, config: FeaturesConfig) -> dict[str, np.ndarray]:
     """The load, its last change, and the load at each lag of the hour being forecast.
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from gridcast.evaluation.metrics import relative_errors
 from gridcast.evaluation.naive_forecasts import naive_forecasts
-from gridcast.features.columns import feature_columns
+from gridcast.features.columns import calendar_columns, feature_columns
 from gridcast.features.neighbours import signals_of
 from gridcast.features.splits import VALIDATION
 from gridcast.features.windows import scored_origins, steps_of
 from gridcast.forecasting.direct import forecast_ahead, steps_ahead
 from gridcast.forecasting.intervals import error_quantiles
-from gridcast.forecasting.recursion import Known, calendar_columns, steps_of_load
+from gridcast.forecasting.recursion import Known, steps_of_load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ def forecast_origins(
     source_BT = np.maximum(origins_B[:, None] + back, 0)
     load_BT = (frame["input_mw"].to_numpy()[source_BT] - offset_B) / scale_B
     load_BT[frame["region"].cat.codes.to_numpy()[source_BT] != region_B[:, None]] = np.nan
-    columns = calendar_columns(names, config.features)
+    columns = calendar_columns(names)
     steps_BL = origins_B[:, None] + np.arange(-config.windows.lookback + 1, 1)
     ahead = np.arange(1, 1 + steps_ahead(config, num_leads=num_leads))
     ahead_BK = np.minimum(origins_B[:, None] + ahead, len(frame) - 1)

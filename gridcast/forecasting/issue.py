@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from gridcast.evaluation.naive_forecasts import naive_forecasts
-from gridcast.features.columns import feature_columns
+from gridcast.features.columns import calendar_columns, feature_columns
 from gridcast.features.neighbours import signals_of
 from gridcast.features.table import calendar_features, region_features
 from gridcast.forecasting.direct import steps_ahead
-from gridcast.forecasting.recursion import Known, calendar_columns, steps_of_load
+from gridcast.forecasting.recursion import Known, steps_of_load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +139,7 @@ def _signals(
 def _calendar_ahead(state: RegionState, config: Config, *, num_steps: int) -> np.ndarray:
     """The calendar of the steps after the last known one, shape ``(num_steps, C)``."""
     names = feature_columns(state.frame.columns)
-    columns = [names[place] for place in calendar_columns(names, config.features)]
+    columns = [names[place] for place in calendar_columns(names)]
     last, back = state.frame["timestamp"].iloc[-1], steps_of_load(config.features)
     hours = pd.date_range(last - back * _HOUR, periods=back + 2 + num_steps, freq="h")
     local = pd.Series((hours + _HOUR).tz_convert(config.ingestion.timezone))

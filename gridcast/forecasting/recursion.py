@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from gridcast.features.table import load_features, num_load_features
+from gridcast.features.table import load_features
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gridcast.config import FeaturesConfig
     from gridcast.networks.forecaster import RecurrentForecaster
 
@@ -69,8 +67,3 @@ def forecast_recursively(
         x_B1F = torch.from_numpy(step_BF.astype(np.float32))[:, None]
         y_BOH, state = forecaster.run(x_B1F, region_B, 0, state)
     return forecasts_BK
-
-
-def calendar_columns(names: Sequence[str], config: FeaturesConfig) -> list[int]:
-    """Where the calendar's features stand among all: they come after those of the load."""
-    return list(range(num_load_features(config), len(names)))

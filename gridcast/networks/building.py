@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gridcast.features.table import num_load_features
+from gridcast.features.columns import calendar_columns
 from gridcast.networks.forecaster import LastStep, RecurrentForecaster
 from gridcast.networks.lead_forecaster import LastWindow, LeadForecaster
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gridcast.config import Cell, Config
 
 Forecaster = RecurrentForecaster | LeadForecaster
 
 
 def build_forecaster(
-    config: Config, *, cell: Cell, num_features: int, num_regions: int
+    config: Config, *, cell: Cell, feature_names: Sequence[str], num_regions: int
 ) -> Forecaster:
     """A network with weights drawn from PyTorch's generator."""
+    num_features = len(feature_names)
     horizon = config.windows.horizon
     if config.model.head == "linear":
         return RecurrentForecaster(
@@ -26,7 +29,7 @@ def build_forecaster(
         )  # fmt: skip
     return LeadForecaster(
         config.model, cell=cell, num_features=num_features, horizon=horizon,
-        num_calendar=num_features - num_load_features(config.features), num_regions=num_regions,
+        num_calendar=len(calendar_columns(feature_names)), num_regions=num_regions,
     )  # fmt: skip
 
 

@@ -132,8 +132,10 @@ class LeadHead(nn.Module):
         units = config.lead_units
         lead_H = torch.arange(1, horizon + 1)
         self.is_change = config.target == "change"
-        self.carried_H = nn.Parameter(torch.exp(-lead_H / _CARRIED_HOURS))
-        self.scale_H = nn.Parameter(config.change_scale * (1 - torch.exp(-lead_H / _SURE_HOURS)))
+        if self.is_change:
+            self.carried_H = nn.Parameter(torch.exp(-lead_H / _CARRIED_HOURS))
+            scale_H = config.change_scale * (1 - torch.exp(-lead_H / _SURE_HOURS))
+            self.scale_H = nn.Parameter(scale_H)
         self.lead_HE = nn.Parameter(torch.randn(horizon, _LEAD_NUMBERS))
         self.of_state = nn.Linear(config.hidden_size, units)
         self.of_hour = nn.Linear(num_ahead, units)

@@ -91,11 +91,12 @@ class DataCounts:
     windows: WindowsRecord
     num_by_phase_S: Ints  # training windows
     num_tiles: dict[int, int]  # part to windows that score it
+    longest_region: int = 0  # steps
 
 
 def count_data(regions: Iterable[Steps], config: WindowsConfig) -> DataCounts:
     """Count region by region, in the order in which their steps will lie end to end."""
-    num_regions = num_steps = 0
+    num_regions = num_steps = longest = 0
     windows = WindowsRecord(train=0, validation=0, test=0)
     num_by_phase_S = np.zeros(config.stride, np.int64)
     num_tiles = {VALIDATION: 0, TEST: 0}
@@ -106,4 +107,5 @@ def count_data(regions: Iterable[Steps], config: WindowsConfig) -> DataCounts:
             origins_O = scored_origins(steps, part, config)
             num_tiles[part] += len(tile_origins(steps, origins_O, config).starts_N)
         num_regions, num_steps = num_regions + 1, num_steps + len(steps.part_T)
-    return DataCounts(num_regions, num_steps, windows, num_by_phase_S, num_tiles)
+        longest = max(longest, len(steps.part_T))
+    return DataCounts(num_regions, num_steps, windows, num_by_phase_S, num_tiles, longest)

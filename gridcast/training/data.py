@@ -19,9 +19,11 @@ from gridcast.features.splits import TRAIN
 from gridcast.features.windows import Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
+
+    from gridcast.config import ModelConfig
 
 
 class RegionalPast(NamedTuple):
@@ -43,14 +45,15 @@ class TrainingData:
     load_mw_T: np.ndarray  # MW, NaN where missing
     offset_mw_R: np.ndarray  # MW, of each region
     scale_mw_R: np.ndarray  # MW, of each region
-    is_known_T: Tensor  # bool: the step has a load that may be an input
-    regional: RegionalPast | None = None  # what regions see of one another
+    feature_names: tuple[str, ...]
+    is_known_T: Tensor | None = None  # bool: the step has a load; for a head by lead
+    regional: RegionalPast | None = None  # what regions see of one another, where they do
 
     @property
     def num_bytes(self) -> int:
         """Memory of what lies on the device."""
-        tensors = [self.x_TF, self.target_T, self.is_train_T, self.is_known_T]
-        tensors += [] if self.regional is None else [*self.regional]
+        tensors = [self.x_TF, self.target_T, self.is_train_T, *(self.regional or ())]
+        tensors += [] if self.is_known_T is None else [self.is_known_T]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     @property
@@ -60,8 +63,10 @@ class TrainingData:
 
     def on(self, device: torch.device) -> TrainingData:
         """The same on another device."""
-        names = ("x_TF", "target_T", "is_train_T", "first_step_R", "is_known_T")
+        names = ("x_TF", "target_T", "is_train_T", "first_step_R")
         tensors = {name: getattr(self, name).to(device) for name in names}
+        if self.is_known_T is not None:
+            tensors["is_known_T"] = self.is_known_T.to(device)
         regional = self.regional and RegionalPast(*(each.to(device) for each in self.regional))
         return replace(self, **tensors, regional=regional)
 
@@ -75,12 +80,13 @@ def training_data(
     scales: Mapping[str, tuple[float, float]],
     device: torch.device,
     *,
-    with_regional: bool = False,
+    model: ModelConfig | None = None,
 ) -> TrainingData:
-    """``FeatureTable.frame`` on a device; ``scales`` is each region's offset and scale (MW)."""
-    return collect_training_data(
-        [frame], scales, device, num_steps=len(frame), with_regional=with_regional
-    )
+    """``FeatureTable.frame`` on a device; ``scales`` is each region's offset and scale (MW).
+
+    With what a network like ``model`` reads beside the features.
+    """
+    return collect_training_data([frame], scales, device, num_steps=len(frame), model=model)
 
 
 def collect_training_data(
@@ -89,48 +95,79 @@ def collect_training_data(
     device: torch.device,
     *,
     num_steps: int,
-    with_regional: bool = False,
+    model: ModelConfig | None = None,
 ) -> TrainingData:
     """The same of a table that comes piece by piece: at no time is there more of it than a piece.
 
-    The pieces are in order; ``num_steps`` is their length in all. Only ``with_regional`` are they
-    asked for the hours (``timestamp``).
+    The pieces are in order; ``num_steps`` is their length in all.
     """
     regions = sorted(scales)
-    region_T, part_T = np.empty(num_steps, np.int32), np.empty(num_steps, np.int8)
-    is_input_T, load_mw_T = np.empty(num_steps, np.bool_), np.empty(num_steps)
-    target_T, x_TF = np.empty(num_steps, np.float32), np.empty((num_steps, 0), np.float32)
-    timestamp_T = np.empty(num_steps if with_regional else 0, "datetime64[h]")
-    end = 0
+    host = _Host.of(num_steps)
     for frame in frames:
-        names = feature_columns(frame.columns)
-        if not end:
-            x_TF = np.empty((num_steps, len(names)), np.float32)
-        begin, end = end, end + len(frame)
-        region_T[begin:end] = frame["region"].cat.set_categories(regions).cat.codes
-        part_T[begin:end], is_input_T[begin:end] = frame["part"], frame["is_input"]
-        load_mw_T[begin:end], target_T[begin:end] = frame["load_mw"], frame["target"]
-        if with_regional:
-            timestamp_T[begin:end] = frame["timestamp"].dt.tz_localize(None).to_numpy()
-        for number, name in enumerate(names):
-            x_TF[begin:end, number] = frame[name]
+        host.add(frame, regions)
     scale_R2 = np.array([scales[region] for region in regions])
-    first_step_R = np.searchsorted(region_T, np.arange(len(regions)))
-    regional = None
-    if with_regional:
-        signals = regional_signals(
-            x_TF[:, 0], is_input_T, region_T, timestamp_T, num_regions=len(regions)
-        )
-        regional = RegionalPast(*(torch.from_numpy(each).to(device) for each in signals))
+    first_step_R = np.searchsorted(host.region_T, np.arange(len(regions)))
+    is_by_lead = model is not None and model.head == "by_lead"
+    sees_regions = model is not None and model.neighbour_units > 0
     return TrainingData(
-        steps=Steps(region_T, part_T, is_input_T),
-        x_TF=torch.from_numpy(x_TF).to(device),
-        target_T=torch.from_numpy(target_T).to(device),
-        is_train_T=torch.from_numpy((part_T == TRAIN).astype(np.float32)).to(device),
+        steps=Steps(host.region_T, host.part_T, host.is_input_T),
+        x_TF=torch.from_numpy(host.x_TF).to(device),
+        target_T=torch.from_numpy(host.target_T).to(device),
+        is_train_T=torch.from_numpy((host.part_T == TRAIN).astype(np.float32)).to(device),
         first_step_R=torch.from_numpy(first_step_R).to(device),
-        load_mw_T=load_mw_T,
+        load_mw_T=host.load_mw_T,
         offset_mw_R=scale_R2[:, 0],
         scale_mw_R=scale_R2[:, 1],
-        is_known_T=torch.from_numpy(is_input_T).to(device),
-        regional=regional,
+        feature_names=tuple(host.names),
+        is_known_T=torch.from_numpy(host.is_input_T).to(device) if is_by_lead else None,
+        regional=host.regional(len(regions), device) if sees_regions else None,
     )
+
+
+@dataclass(slots=True)
+class _Host:
+    """The columns of a table as its pieces fill them."""
+
+    region_T: np.ndarray
+    part_T: np.ndarray
+    is_input_T: np.ndarray
+    load_mw_T: np.ndarray
+    target_T: np.ndarray
+    hour_T: np.ndarray
+    x_TF: np.ndarray
+    names: list[str]
+    end: int = 0
+
+    @classmethod
+    def of(cls, num_steps: int) -> _Host:
+        return cls(
+            region_T=np.empty(num_steps, np.int32),
+            part_T=np.empty(num_steps, np.int8),
+            is_input_T=np.empty(num_steps, np.bool_),
+            load_mw_T=np.empty(num_steps),
+            target_T=np.empty(num_steps, np.float32),
+            hour_T=np.empty(num_steps, "datetime64[h]"),
+            x_TF=np.empty((num_steps, 0), np.float32),
+            names=[],
+        )
+
+    def add(self, frame: pd.DataFrame, regions: Sequence[str]) -> None:
+        """The next piece."""
+        if not self.end:
+            self.names = feature_columns(frame.columns)
+            self.x_TF = np.empty((len(self.region_T), len(self.names)), np.float32)
+        begin, self.end = self.end, self.end + len(frame)
+        place = slice(begin, self.end)
+        self.region_T[place] = frame["region"].cat.set_categories(regions).cat.codes
+        self.part_T[place], self.is_input_T[place] = frame["part"], frame["is_input"]
+        self.load_mw_T[place], self.target_T[place] = frame["load_mw"], frame["target"]
+        self.hour_T[place] = frame["timestamp"].dt.tz_localize(None).to_numpy()
+        for number, name in enumerate(self.names):
+            self.x_TF[place, number] = frame[name]
+
+    def regional(self, num_regions: int, device: torch.device) -> RegionalPast:
+        """What the regions see of one another."""
+        signals = regional_signals(
+            self.x_TF[:, 0], self.is_input_T, self.region_T, self.hour_T, num_regions=num_regions
+        )
+        return RegionalPast(*(torch.from_numpy(each).to(device) for each in signals))

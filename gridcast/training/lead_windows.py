@@ -40,6 +40,9 @@ def forecast_windows(
     if data.regional is not None:
         signals_BLW = data.regional.values_GW[data.regional.hour_T[steps_BL]]
     origins_BO = (starts_B[:, None] + at_BO).clamp_(max=last)
+    if data.is_known_T is None:
+        message = "training data of a model whose head is by lead"
+        raise ValueError(message)
     ahead_BOHZ = ahead_of(
         data.x_TF, data.is_known_T, origins_BO,
         data.first_step_R[region_B][:, None].expand_as(origins_BO),

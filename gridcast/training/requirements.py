@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from gridcast.features.neighbours import NUM_SIGNALS
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.windows import (
     WindowsRecord,
@@ -23,7 +24,7 @@ from gridcast.record import Record
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gridcast.config import Cell, Config
+    from gridcast.config import Cell, Config, ModelConfig
 from gridcast.training.counts import DataCounts
 
 # -- what the data come to -------------------------------------------------------------------------
@@ -89,11 +90,28 @@ def data_bytes(num_steps: int, *, num_features: int) -> int:
     return 4 * num_steps * (num_features + _DEVICE_FLOATS)
 
 
+def regional_bytes(counts: DataCounts, model: ModelConfig) -> int:
+    """What a head by lead has on the device beside the series (see ``TrainingData``).
+
+    The hours that all regions share are about those of the longest one.
+    """
+    known = counts.num_steps if model.head == "by_lead" else 0
+    if not model.neighbour_units:
+        return known
+    signals = 4 * counts.longest_region * counts.num_regions * NUM_SIGNALS
+    return known + _INDEX_BYTES * counts.num_steps + signals
+
+
 def held_bytes(
-    counts: DataCounts, *, num_features: int, device_type: Literal["cpu", "cuda"]
+    counts: DataCounts,
+    model: ModelConfig,
+    *,
+    num_features: int,
+    device_type: Literal["cpu", "cuda"],
 ) -> int:
     """What a job holds from its first step to its last: the series, the windows, two orders."""
     held = data_bytes(counts.num_steps, num_features=num_features)
+    held += regional_bytes(counts, model)
     held += 2 * _INDEX_BYTES * int(counts.num_by_phase_S.max())
     if device_type == "cuda":
         return held
@@ -120,7 +138,7 @@ def peak_memory_bytes(
     device_type: Literal["cpu", "cuda"],
 ) -> int:
     """Memory that a job will peak at: on a GPU the device's, on a CPU the process's."""
-    held = held_bytes(counts, num_features=num_features, device_type=device_type)
+    held = held_bytes(counts, config.model, num_features=num_features, device_type=device_type)
     if device_type == "cuda":
         return held + measured.step_bytes
     passing = passing_bytes(counts, config.windows.horizon)
@@ -168,7 +186,9 @@ def plan_job(
         peak_memory_bytes=peak_memory_bytes(
             counts, measured, config, num_features=num_features, device_type=device_type
         ),
-        shared_bytes=held_bytes(counts, num_features=num_features, device_type=device_type),
+        shared_bytes=held_bytes(
+            counts, config.model, num_features=num_features, device_type=device_type
+        ),
         start_seconds=start_seconds,
         train_seconds=train_seconds,
         evaluation_seconds=at_the_end,

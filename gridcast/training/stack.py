@@ -56,7 +56,7 @@ class ForecasterStack:
         for seed in seeds:
             torch.manual_seed(seed)
             drawn = build_forecaster(
-                config, cell=cell, num_features=data.x_TF.shape[1], num_regions=data.num_regions
+                config, cell=cell, feature_names=data.feature_names, num_regions=data.num_regions
             )
             rows.append(nn.utils.parameters_to_vector(drawn.parameters()).detach())
         self._pattern = drawn.to(self._device)

@@ -142,7 +142,7 @@ def _load(
     forecaster = build_forecaster(
         config,
         cell=job["cell"],
-        num_features=len(job["features"]["feature_names"]),
+        feature_names=job["features"]["feature_names"],
         num_regions=len(job["features"]["scales"]),
     )
     weights = {key.removeprefix(_MODULE): value for key, value in program.state_dict.items()}

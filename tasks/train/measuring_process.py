@@ -106,7 +106,9 @@ def measure(wanted: Specification, folder: Path, *, start_seconds: float) -> Mea
     score_seconds = time.perf_counter() - begun
     write_forecasts(folder / "forecasts.parquet", scored)
     counts = count_data([data.steps], config.windows)
-    held = held_bytes(counts, num_features=wanted.num_features, device_type=device_type)
+    held = held_bytes(
+        counts, config.model, num_features=wanted.num_features, device_type=device_type
+    )
     del scored
     gc.collect()
     idle_bytes = 0 if device_type == "cuda" else max(0, resident_bytes() - held)
@@ -194,6 +196,7 @@ def _random_data(wanted: Specification, folder: Path, device: torch.device) -> T
             "region": pd.Categorical.from_codes(
                 np.zeros(len(part_T), np.int8), pd.Index([_REGION])
             ),
+            "timestamp": pd.date_range("2000-01-01", periods=len(part_T), freq="h", tz="UTC"),
             "part": part_T,
             "is_input": np.ones(len(part_T), np.bool_),
             "target": noise[LOAD_FEATURE],
@@ -209,7 +212,7 @@ def _random_data(wanted: Specification, folder: Path, device: torch.device) -> T
         "feature_names": names,
         "scales": {_REGION: (0.0, 1.0)},
     }
-    return read_training_data({"features": features}, device)
+    return read_training_data({"features": features}, device, wanted.config)
 
 
 def resident_bytes() -> int:

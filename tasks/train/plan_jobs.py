@@ -11,6 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import ConfigError, TooLongError
+from gridcast.features.neighbours import MOST_REGIONS
 from gridcast.kernels.engine import why_no_loops
 from gridcast.training.counts import estimate_cpu_seconds
 from tasks.machine.devices import (
@@ -44,6 +45,7 @@ _log = logging.getLogger("gridcast.train")
 def plan_jobs(run: Run, features: Features) -> list[NetworkJob]:
     """One job a cell and seed, the devices and the CPU's threads shared out between them."""
     devices, config = run.devices, run.config
+    _require_few_regions(config, len(features.scales))
     if devices.device_type == "cpu":
         warn_of_missing_loops(config)
         _require_patience(run, config, features, num_cores=devices.num_cores)
@@ -60,6 +62,15 @@ def plan_trial(
     beside = devices_beside(first, split_over=run.config.training.split_over)
     devices = Devices((first, *beside), max(1, found.num_cores // at_once))
     return _plan(run, features, devices, scored=("validation",))
+
+
+def _require_few_regions(config: Config, num_regions: int) -> None:
+    if config.model.neighbour_units and num_regions > MOST_REGIONS:
+        raise ConfigError(
+            where=f"{num_regions} regions", key="model.neighbour_units",
+            found=config.model.neighbour_units,
+            expected=f"0 with more than {MOST_REGIONS}: each would read the past of all",
+        )  # fmt: skip
 
 
 def warn_of_missing_loops(config: Config) -> None:

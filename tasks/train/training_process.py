@@ -91,7 +91,7 @@ def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
         torch.cuda.set_device(device)
     config = Config.model_validate(job["config"])
     begun = time.perf_counter()
-    data = read_training_data(job, device, artifacts=artifacts_of(folders[0]))
+    data = read_training_data(job, device, config, artifacts=artifacts_of(folders[0]))
     tell("loaded", seconds=time.perf_counter() - begun)
     names = {(each["cell"], each["seed"]): each["name"] for each in jobs}
     engine = engine_of(config, device, cells={cell for cell, _ in names})
@@ -160,23 +160,21 @@ def finish(
 
 
 def read_training_data(
-    job: dict[str, Any], device: torch.device, *, artifacts: Path = Path()
+    job: dict[str, Any], device: torch.device, config: Config, *, artifacts: Path = Path()
 ) -> TrainingData:
     """The table of features on the device. Refused if it is not the file that was written."""
     features = job["features"]
     path = Path(found_path(features["path"], artifacts))
     require_sha256(path, features["file_sha256"])
-    with_regional = job["config"]["model"]["neighbour_units"] > 0
-    columns = ["region", "part", "is_input", "target", "load_mw", *features["feature_names"]]
-    columns += ["timestamp"] if with_regional else []
+    columns = ["region", "timestamp", "part", "is_input", "target", "load_mw"]
+    columns += features["feature_names"]
     file = pq.ParquetFile(path, pre_buffer=False)
     pieces = (
         file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
     )
     data = collect_training_data(
-        pieces, features["scales"], device, num_steps=file.metadata.num_rows,
-        with_regional=with_regional,
-    )  # fmt: skip
+        pieces, features["scales"], device, num_steps=file.metadata.num_rows, model=config.model
+    )
     pa.default_memory_pool().release_unused()  # else the process keeps it to its end
     return data
 

@@ -11,7 +11,9 @@ import torch
 from gridcast.config import Cell, Config
 from gridcast.features.table import build_features, names_of_features
 from gridcast.kernels.engine import engine_of
+from gridcast.networks.building import build_forecaster
 from gridcast.networks.forecaster import RecurrentForecaster, weights_sha256
+from gridcast.networks.lead_forecaster import LeadForecaster
 from gridcast.training.data import TrainingData
 from gridcast.training.loop import TrainedModel, train_model
 from gridcast.training.stack import ForecasterStack
@@ -39,7 +41,25 @@ def tiny(profile: str = "base", **sections: Mapping[str, object]) -> Config:
 
 def make_data(config: Config, loads: Mapping[str, np.ndarray] = LOADS) -> TrainingData:
     readings = {region: make_load_frame(load, config=config) for region, load in loads.items()}
-    return make_training_data(build_features(readings, config))
+    return make_training_data(build_features(readings, config), config.model)
+
+
+def tiny_by_lead(**sections: Mapping[str, object]) -> Config:
+    """A network of four units that forecasts five hours at once, with the past of all regions."""
+    defaults: dict[str, dict[str, object]] = {
+        "windows": {"lookback": 336, "warmup": 320, "horizon": 5, "stride": 24, "origin_stride": 3},
+        "model": {
+            "head": "by_lead", "lead_units": 6, "neighbour_units": 3, "neighbour_dropout": 0.3
+        },
+        "features": {"lags_hours": [24, 168], "next_day_holiday": True},
+        "training": {"batch_size": 8},
+    }  # fmt: skip
+    for section, values in sections.items():
+        defaults[section] = {**defaults.get(section, {}), **values}
+    return tiny("base", **defaults)
+
+
+LONG_LOADS = {"AEP": make_load(900), "DOM": make_load(700, mean_mw=900, seed=1)}
 
 
 def make_stack(
@@ -59,6 +79,17 @@ def train(
 
 def weights_of(config: Config, data: TrainingData | None = None, **job: Any) -> str:  # noqa: ANN401
     return weights_sha256(train(config, data, **job).forecaster)
+
+
+def make_by_lead(
+    config: Config, cell: Cell, *, seed: int = 0, num_regions: int = 2
+) -> LeadForecaster:
+    """A forecaster by lead that has learned nothing."""
+    torch.manual_seed(seed)
+    names = names_of_features(config.features)
+    made = build_forecaster(config, cell=cell, feature_names=names, num_regions=num_regions)
+    assert isinstance(made, LeadForecaster)
+    return made
 
 
 def make_forecaster(

@@ -20,6 +20,7 @@ from gridcast.features.windows import Steps
 from gridcast.readings.quality import flag_readings
 
 if TYPE_CHECKING:
+    from gridcast.config import ModelConfig
     from gridcast.features.table import FeatureTable
     from gridcast.training.data import TrainingData
 
@@ -132,11 +133,12 @@ def make_steps(drawing: str) -> Steps:
     )
 
 
-def make_training_data(table: FeatureTable) -> TrainingData:
-    """The table as a training process holds it, on the CPU."""
+def make_training_data(table: FeatureTable, model: ModelConfig | None = None) -> TrainingData:
+    """The table as a training process holds it, on the CPU, for such a network."""
     import torch
 
     from gridcast.training.data import training_data
 
     scales = {name: (scale.offset_mw, scale.scale_mw) for name, scale in table.scales.items()}
-    return training_data(table.frame, scales, torch.device("cpu"))
+    device = torch.device("cpu")
+    return training_data(table.frame, scales, device, model=model)

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from gridcast.config import Cell, Config
+from gridcast.features.columns import calendar_columns
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import region_features
 from gridcast.forecasting.issue import RegionState, known_at, naive_ahead, region_state
-from gridcast.forecasting.recursion import calendar_columns, forecast_recursively
+from gridcast.forecasting.recursion import forecast_recursively
 from gridcast.networks.forecaster import RecurrentForecaster
 from tests.builders.trainings import make_forecaster, tiny
 from tests.builders.values import make_load, make_load_frame
@@ -101,7 +102,7 @@ def test_the_calendar_ahead_is_what_the_features_of_those_hours_have() -> None:
     known = known_at([state_of(readings, config, issue_time)], config, num_leads=200)
     frame, _ = region_features("DOM", readings, config, regions=REGIONS, scale=SCALE)
     names = [name for name in frame.columns if name.startswith("x_")]
-    columns = [names[place] for place in calendar_columns(names, config.features)]
+    columns = [names[place] for place in calendar_columns(names)]
     assert columns[0] == "x_hour_sin"
     assert any(name.endswith("holiday") for name in columns)
     expected = frame[columns].to_numpy()[150 : 150 + 199]

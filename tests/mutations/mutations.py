@@ -291,7 +291,7 @@ MUTATIONS = (
         _FORECASTER,
         "x_BOF[..., LOAD, None] + config.change_scale * y_BOH",
         "x_BOF[..., LOAD, None] + y_BOH",
-        "tests/training/test_forecaster.py",
+        "tests/networks/test_forecaster.py",
     ),
     # keys
     Mutation(_CLOSURE, "todo += _packages_of(name)", "todo += []", CLOSURE),

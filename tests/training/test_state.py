@@ -45,6 +45,11 @@ TWO_LAYERS: dict[str, object] = {"num_layers": 2, "dropout": 0.3, "hidden_size":
 LIBRARY: dict[str, object] = {"recurrence": "library"}
 OF_THE_ARTICLE: dict[str, object] = {"passes": 2, "batch_size": 64}  # carries the hidden state
 LIBRARY_OF_IT = {**OF_THE_ARTICLE, **LIBRARY}
+# Some regions' past is hidden by chance.
+BY_LEAD: Sections = {
+    "windows": {"lookback": 12, "warmup": 4, "horizon": 3, "origin_stride": 2},
+    "model": {"head": "by_lead", "lead_units": 4, "neighbour_units": 2, "neighbour_dropout": 0.5},
+}
 # Profile, sections, devices that share each batch.
 KINDS: dict[str, tuple[str, Sections, int]] = {
     "compiled": ("base", {}, 1),
@@ -60,6 +65,7 @@ KINDS: dict[str, tuple[str, Sections, int]] = {
     "carried": ("seed", {"training": OF_THE_ARTICLE, "model": {"dropout": 0.0}}, 1),
     "carried_dropout": ("seed", {"training": OF_THE_ARTICLE, "model": TWO_LAYERS}, 1),
     "carried_library": ("seed", {"training": LIBRARY_OF_IT, "model": TWO_LAYERS}, 1),
+    "by_lead": ("base", BY_LEAD, 1),
     "shared": ("base", {"training": {"average_last": 0.5}}, 2),
     "shared_carried": ("seed", {"training": OF_THE_ARTICLE, "model": TWO_LAYERS}, 2),
     "shared_library": ("seed", {"training": LIBRARY_OF_IT, "model": TWO_LAYERS}, 2),
