@@ -102,7 +102,7 @@ class LeadForecaster(nn.Module):
             signals_BLW = self._hide_some(signals_BLW)
         is_region_BR = region_B[:, None] == torch.arange(self.num_regions, device=region_B.device)
         own_BN = is_region_BR.to(self.mix_RN.dtype) @ self.mix_RN
-        mix_BWM = own_BN.view(len(own_BN), signals_BLW.shape[-1], -1)
+        mix_BWM = own_BN.view(-1, self.num_signals, self.config.neighbour_units)
         return torch.matmul(signals_BLW, mix_BWM)
 
     def _hide_some(self, signals_BLW: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ def ahead_of(
     """
     loads = loads_ahead(x_TF[:, LOAD], is_known_T, origins, first, lags_HK)
     steps = origins[..., None] + torch.arange(len(lags_HK), device=origins.device)
-    calendar = x_TF[steps.clamp_(max=len(x_TF) - 1), -num_calendar:]
+    calendar = x_TF[steps.clamp_(max=x_TF.shape[0] - 1), -num_calendar:]
     return torch.cat([loads, calendar], -1)
 
 

@@ -11,9 +11,12 @@ import pytest
 import torch
 
 from gridcast.config import Cell
+from gridcast.features.table import names_of_features
+from gridcast.networks.building import as_run, window_shape
 from gridcast.networks.forecaster import LastStep, RecurrentForecaster
 from tasks.train import model_file
 from tasks.train.model_file import export_model, shapes_alone
+from tests.builders.trainings import make_by_lead, tiny_by_lead
 from tests.builders.values import make_config
 
 torch.set_num_threads(1)
@@ -80,3 +83,19 @@ def test_an_export_is_hurried_on_the_pytorch_that_is_installed() -> None:
     with shapes_alone():
         during = [dict(layer.py_kernels) for layer in LAYERS]
     assert all(now != then for now, then in zip(during, before, strict=True))
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_head_by_lead_is_exported_for_any_number_of_windows(cell: Cell, tmp_path: Path) -> None:
+    config = tiny_by_lead()
+    forecaster, lookback = make_by_lead(config, cell).eval(), config.windows.lookback
+    num_features = len(names_of_features(config.features))
+    export_model(tmp_path / "model.pt2", forecaster, num_features=num_features, lookback=lookback)
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    shape = window_shape(forecaster, num_features=num_features, lookback=lookback)
+    for num_windows in (2, 5):
+        x_BXC = torch.randn(num_windows, *shape)
+        x_BXC[..., -1] = 1.0  # the region's number
+        with torch.no_grad():
+            expected = as_run(forecaster, lookback=lookback)(x_BXC)
+            torch.testing.assert_close(program(x_BXC), expected)
