@@ -45,7 +45,7 @@ SMALL_DATA = ("synthetic.num_hours=3000",)
 # Short windows train sooner.
 SMALL_MODEL = (
     "training.passes=2", "model.hidden_size=8", "training.device=cpu", "training.threads=1",
-    "windows.lookback=48", "windows.warmup=12",
+    "windows.lookback=48", "windows.warmup=12", "baselines.fitted=[]",
 )  # fmt: skip
 
 _FOREIGN = ("PREFECT_", "MLFLOW_", "GRIDCAST_")
