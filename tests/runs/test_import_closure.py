@@ -7,10 +7,13 @@ this.
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -391,6 +394,28 @@ def test_each_module_is_read_as_far_as_its_last_import() -> None:
         whole = _import_statements(ast.parse(path.read_bytes()).body)
         read = _import_statements(_parsed(path.read_bytes()).body)
         assert list(map(ast.dump, read)) == list(map(ast.dump, whole)), module
+
+
+def test_threads_that_ask_at_once_get_what_one_gets() -> None:
+    """In CPython 3.11 a thread that parses while another one does may end in a SystemError."""
+    sources = [path.read_bytes() for path in all_modules().values()]
+    wanted = [num_statements(source) for source in sources]
+    before, others = gc.get_threshold(), lambda *_: time.sleep(0)  # lets other threads on
+    gc.callbacks.append(others)
+    gc.set_threshold(50)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(
+                threads.map(lambda _: [num_statements(each) for each in sources], range(4))
+            )
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(others)
+    assert found == [wanted] * 4
+
+
+def num_statements(source: bytes) -> int:
+    return len(_parsed(source).body)
 
 
 def test_a_module_that_does_not_exist_has_no_code() -> None:
