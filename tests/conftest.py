@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +21,8 @@ settings.register_profile(
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+# The minutes of each file, the most first.
+LONGEST = ("test_many_runs", "test_jobs", "test_lineage", "test_deployments", "test_engine")
 NEIGHBOUR = Path(__file__).resolve().parents[2] / "shared" / "data" / "pjm"
 # Read now: tests that start commands take such variables out of their process.
 DATA = Path(os.environ.get("GRIDCAST_DATA", NEIGHBOUR))
@@ -28,14 +33,26 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         folder = tempfile.mkdtemp(prefix="gridcast-tests-")
         config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+        config.add_cleanup(partial(_end_server, Path(folder)))  # first: the last one added
         os.environ["TESTS_FOLDER"] = folder
 
 
+def _end_server(folder: Path) -> None:
+    """End the Prefect server that the processes of this session shared, if there was one."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        server = json.loads((folder / "prefect-server.json").read_bytes())
+        os.killpg(server["process_id"], signal.SIGKILL)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On several cores begin with the files that start commands: the quick ones fill up the end."""
+    """On several cores begin with the longest files, then with those that start commands.
+
+    A file goes to one worker as a whole: the quick ones fill up the end.
+    """
     if hasattr(config, "workerinput"):
         long = {item.path for item in items if item.get_closest_marker("prefect")}
-        items.sort(key=lambda item: item.path not in long)
+        turns = {stem: turn for turn, stem in enumerate(LONGEST)}
+        items.sort(key=lambda item: (turns.get(item.path.stem, len(turns)), item.path not in long))
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
-
 from gridcast.features.load_scale import LoadScale
 
 if TYPE_CHECKING:
@@ -19,6 +17,8 @@ def fit_scale(load_mw: np.ndarray, config: ScalingConfig) -> LoadScale:
 
     What is handed over decides about leakage: the training part, or (the article) everything.
     """
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler  # noqa: PLC0415 - a second
+
     column = load_mw.reshape(-1, 1)
     if config.method == "minmax":
         minmax = MinMaxScaler().fit(column)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.preprocessing import MinMaxScaler
 
 from gridcast.features.columns import LOAD_FEATURE, feature_columns
 from gridcast.features.holiday_dates import holiday_dates
@@ -203,6 +202,8 @@ def _article_features(
     label: pd.Series[pd.Timestamp],
 ) -> dict[str, np.ndarray]:
     """The load and the calendar of its own label as ordinals, each scaled to 0..1 by region."""
+    from sklearn.preprocessing import MinMaxScaler  # noqa: PLC0415 - a second
+
     ordinals = (label.dt.hour, label.dt.day_of_week, label.dt.month, label.dt.day_of_year)
     scaled = MinMaxScaler().fit_transform(np.stack(ordinals, axis=1).astype(float))
     return {LOAD_FEATURE: load_T, **dict(zip(_ORDINALS, scaled.T, strict=True))}

@@ -1,7 +1,8 @@
 """The report of a run: one HTML file that needs nothing else, pictures first.
 
-Every figure is embedded, as SVG or PNG, whichever is smaller. No script, no request: a content
-security policy in the file forbids both. Whatever comes from files or configuration is escaped.
+Every figure is embedded: as SVG, or as PNG where that is large and PNG smaller. No script, no
+request: a content security policy in the file forbids both. Whatever comes from files or
+configuration is escaped.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jinja2
 import pandas as pd
@@ -25,6 +26,7 @@ from gridcast.report.facts import ModelFacts, RegionFacts, RunFacts
 from gridcast.report.figures import lead_table, overall_smape, smape_table
 
 PNG_DPI: Final = 160  # 1600 pixels of width, sharp on a dense screen
+SMALL_SVG: Final = 200_000  # bytes; a PNG is hardly smaller, and takes as long to draw
 CSS_PIXELS_PER_INCH: Final = 96
 _QUANTILES: Final = {"best": 0.0, "best 5 %": 0.05, "best quarter": 0.25, "median": 0.5,
                      "worst quarter": 0.75, "worst 5 %": 0.95, "worst": 1.0}  # fmt: skip
@@ -287,19 +289,23 @@ def _names(summary: RunFacts, kind: ContestantKind) -> list[str]:
 
 
 def _picture(heading: str, figure: Figure) -> Picture:
-    """The figure as SVG or PNG, whichever is smaller.
+    """The figure as SVG; where that is large, as SVG or PNG, whichever is smaller.
 
     As an image, not as inline SVG: identifiers of several SVGs in one page would clash.
     """
-    svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None})
-    figure.savefig(png, format="png", dpi=PNG_DPI)
-    kind, data = min(
-        ("svg+xml", svg.getvalue()), ("png", png.getvalue()), key=lambda image: len(image[1])
-    )
+    kind, data = "svg+xml", _drawn(figure, format="svg", metadata={"Date": None})
+    if len(data) > SMALL_SVG:
+        png = _drawn(figure, format="png", dpi=PNG_DPI)
+        kind, data = min((kind, data), ("png", png), key=lambda image: len(image[1]))
     uri = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     width, height = (round(inches * CSS_PIXELS_PER_INCH) for inches in figure.get_size_inches())
     return Picture(heading, str(figure.get_label()) or heading, uri, width, height)
+
+
+def _drawn(figure: Figure, **options: Any) -> bytes:  # noqa: ANN401 - matplotlib's
+    file = io.BytesIO()
+    figure.savefig(file, **options)
+    return file.getvalue()
 
 
 def _template() -> jinja2.Template:

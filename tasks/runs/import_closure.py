@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import gridcast
@@ -24,6 +25,8 @@ ROOT: Final = Path(gridcast.__file__).resolve().parent.parent
 _PACKAGES: Final = ("gridcast", "tasks", "flows")
 # What a module reads from its own folder: kernels as source, templates of pages.
 _READ_BESIDE: Final = (".cu", ".css", ".jinja")
+# Threads that parse at once share one count of depth in CPython 3.11, and end in a SystemError.
+_ONE_PARSES: Final = Lock()
 _IMPORT: Final = re.compile(rb"\bimport\b *(\()?")
 
 # Modules (of a package, all of them) and why no kept result depends on them. What only they import
@@ -131,9 +134,10 @@ def _parsed(source: bytes) -> ast.Module:
     if not found:
         return ast.Module(body=[], type_ignores=[])
     end = source.find(b")" if found[-1][1] else b"\n", found[-1].end())
-    with suppress(SyntaxError):
-        return ast.parse(source[: end + 1] if end > 0 else source)
-    return ast.parse(source)
+    with _ONE_PARSES:
+        with suppress(SyntaxError):
+            return ast.parse(source[: end + 1] if end > 0 else source)
+        return ast.parse(source)
 
 
 def _import_statements(body: Sequence[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:

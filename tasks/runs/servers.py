@@ -61,9 +61,13 @@ def start_embedded_prefect(artifacts: Path) -> None:
     server at a time makes or migrates the database of the artifacts folder.
     """
     from prefect import get_client
-    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL
 
     signal.signal(signal.SIGTERM, _exit)
+    if PREFECT_API_URL.value():
+        return  # and what a server is made of need not be imported
+    from prefect.server.api.server import SubprocessASGIServer
+
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with held(artifacts, "prefect-database"):

@@ -123,7 +123,7 @@ def _show_finding(out: Console, finding: Finding) -> None:
     style = {"ok": "green", "broken": "bold red"}.get(finding.state, "yellow")
     told = finding.found if finding.state == "ok" else str(finding)
     row = Table.grid(padding=(0, 2))
-    row.add_column(width=_WIDTH_OF_NAMES, no_wrap=True)
+    row.add_column(min_width=_WIDTH_OF_NAMES, no_wrap=True)
     row.add_column(width=_WIDTH_OF_STATES)
     row.add_column(overflow="fold")
     row.add_row(escape(finding.name), f"[{style}]{finding.state}[/]", escape(told))

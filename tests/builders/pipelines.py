@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,7 +45,7 @@ SMALL_DATA = ("synthetic.num_hours=3000",)
 # Short windows train sooner.
 SMALL_MODEL = (
     "training.passes=2", "model.hidden_size=8", "training.device=cpu", "training.threads=1",
-    "windows.lookback=48", "windows.warmup=12",
+    "windows.lookback=48", "windows.warmup=12", "baselines.fitted=[]",
 )  # fmt: skip
 
 _FOREIGN = ("PREFECT_", "MLFLOW_", "GRIDCAST_")
@@ -102,37 +102,49 @@ def gridcast(
 
 @cache
 def on_a_server() -> dict[str, str]:
-    """Environment of commands that report to a Prefect server of this process's tests.
+    """Environment of commands that report to the Prefect server of this session's tests.
 
-    A server that each of them starts for itself, as they do by default, takes them 4 to 7 s.
+    A server that each of them starts for itself, as they do by default, takes them 4 to 7 s. It
+    outlives the process that starts it, and ends with the session (conftest.py).
     """
-    port, log = free_port(), session_folder() / "prefect-server.txt"
-    database = session_folder() / "prefect-server.db"
-    environment = clean_environment(
-        PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{database}"
-    )
-    keep = ExitStack()
-    atexit.register(keep.close)
-    keep.enter_context(prefect_server(port, log=log, environment=environment))
-    return clean_environment(PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+    told, log = shared_folder() / "prefect-server.json", shared_folder() / "prefect-server.txt"
+    with FileLock(shared_folder() / "prefect-server.lock"):
+        if not told.is_file():
+            port = free_port()
+            process = start(*_server_command(port), log=log, environment=_server_environment())
+            told.write_text(json.dumps({"process_id": process.pid, "port": port}), "utf-8")
+            atexit.register(process.poll)  # holds it: of what nobody holds Python warns
+            _wait_until_it_answers(process, port, log)
+    return clean_environment(PREFECT_API_URL=f"http://127.0.0.1:{read_json(told)['port']}/api")
+
+
+def _server_environment() -> dict[str, str]:
+    database = f"sqlite+aiosqlite:///{shared_folder() / 'prefect-server.db'}"
+    return clean_environment(PREFECT_API_DATABASE_CONNECTION_URL=database)
 
 
 @contextmanager
 def prefect_server(port: int, *, log: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """Prefect's server on this port, from when it answers on."""
-    command = (PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port))
-    with started(*command, log=log, environment=environment) as process:
-
-        def is_up() -> bool:
-            assert process.poll() is None, log.read_text("utf-8")
-            try:
-                urlopen(f"http://127.0.0.1:{port}/api/health", timeout=SECONDS).close()
-            except OSError:
-                return False
-            return True
-
-        wait_for("Prefect's server", is_up)
+    with started(*_server_command(port), log=log, environment=environment) as process:
+        _wait_until_it_answers(process, port, log)
         yield
+
+
+def _server_command(port: int) -> Command:
+    return (PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port))
+
+
+def _wait_until_it_answers(process: psutil.Popen, port: int, log: Path) -> None:
+    def is_up() -> bool:
+        assert process.poll() is None, log.read_text("utf-8")
+        try:
+            urlopen(f"http://127.0.0.1:{port}/api/health", timeout=SECONDS).close()
+        except OSError:
+            return False
+        return True
+
+    wait_for("Prefect's server", is_up)
 
 
 @contextmanager
@@ -143,15 +155,22 @@ def started(
 
     Its output goes to ``log``, both streams together.
     """
-    with log.open("wb") as file:
-        process = psutil.Popen(
-            list(map(str, command)), env=environment or clean_environment(), cwd=cwd, stdout=file,
-            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+    process = start(*command, log=log, environment=environment, cwd=cwd)
     try:
         yield process
     finally:
         kill_tree(process)
+
+
+def start(
+    *command: str | Path, log: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT
+) -> psutil.Popen:
+    """The same for whoever ends it otherwise."""
+    with log.open("wb") as file:
+        return psutil.Popen(
+            list(map(str, command)), env=environment or clean_environment(), cwd=cwd, stdout=file,
+            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
 
 
 def kill_tree(process: psutil.Popen) -> None:

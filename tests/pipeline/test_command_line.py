@@ -13,7 +13,14 @@ import pytest
 
 from tasks.runs.run import open_run
 from tests.builders.archives import make_archive
-from tests.builders.pipelines import ROOT, gridcast, on_a_server, read_json, settings
+from tests.builders.pipelines import (
+    ROOT,
+    gridcast,
+    on_a_server,
+    read_json,
+    settings,
+    small_data,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +140,8 @@ def test_a_csv_that_leads_out_of_the_folder_is_refused_before_any_write(tmp_path
 
 def test_an_archive_is_ingested_as_the_folder_in_it_is(tmp_path: Path) -> None:
     folder, artifacts = tmp_path / "csv", tmp_path / "a"
-    gridcast("fetch", "synthetic", "--to", folder, *settings("synthetic.num_hours=3000"))
+    wanted = shutil.ignore_patterns("[B-Z]*_hourly.csv")  # one region is enough; and the marker
+    shutil.copytree(small_data(), folder, ignore=wanted)
     archive = shutil.make_archive(str(tmp_path / "load"), "zip", tmp_path, "csv")
     for data in (folder, archive):
         result = gridcast(
@@ -142,7 +150,7 @@ def test_an_archive_is_ingested_as_the_folder_in_it_is(tmp_path: Path) -> None:
         assert result.returncode == 0, result.stderr
         summary = read_json(artifacts / "runs" / "latest" / "summary.json")
         assert (summary["data"]["folder"], summary["data"]["kind"]) == (str(data), "synthetic")
-        assert len(summary["regions"]) == 12
+        assert summary["regions"].keys() == {"AEP"}
         assert all(region["status"] == "published" for region in summary["regions"].values())
     assert len(list((artifacts / "sources").iterdir())) == 1
     assert all(region["cached"] for region in summary["regions"].values())

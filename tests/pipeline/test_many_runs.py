@@ -9,12 +9,13 @@ import sqlite3
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import psutil
 import pytest
 
 from gridcast.summary import Summary
+from tasks.track.verify import verify
 from tests.builders.pipelines import (
     GRIDCAST,
     SMALL_MODEL,
@@ -23,7 +24,6 @@ from tests.builders.pipelines import (
     command_of,
     copy_artifacts,
     first_run,
-    gridcast,
     kill_tree,
     on_a_server,
     read_json,
@@ -83,6 +83,11 @@ def training_processes(parent: psutil.Process) -> list[psutil.Process]:
     except psutil.NoSuchProcess:
         return []
     return [each for each in children if "tasks.train.training_process" in command_of(each)]
+
+
+def is_whole(target: str, artifacts: Path) -> bool:
+    """Whether no link of the chain to a run or a model is broken, gone or replaced."""
+    return {each.state for each in verify(target, artifacts).findings} == {"ok"}
 
 
 def num_mlflow_runs(artifacts: Path) -> Counter[str]:
@@ -153,8 +158,7 @@ def test_runs_at_once_log_each_model_once(at_once: Path) -> None:
 def test_what_runs_at_once_left_passes_its_audit(at_once: Path) -> None:
     for each in summaries(at_once):
         if each.models:
-            result = gridcast("verify", each.run_id, "--artifacts", at_once)
-            assert result.returncode == 0, result.stdout + result.stderr
+            assert is_whole(each.run_id, at_once)
 
 
 # -- killed --------------------------------------------------------------------------------------
@@ -245,6 +249,34 @@ def test_after_a_kill_finished_regions_and_jobs_are_not_done_again(killed: Kille
 # -- copied and moved ----------------------------------------------------------------------------
 
 
+class Elsewhere(NamedTuple):
+    """A folder with everything in it, then its copy with a seed more, then itself moved."""
+
+    at_first: Summary
+    copy: PipelineRun
+    moved: PipelineRun
+    original: Path
+    changed_by_copy: dict[str, str]  # of the original's files
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    original = copied(folder / "original")
+    # MLflow's database leads to where the first run was; after this one it leads here.
+    first = again_in(original)
+    assert first.result.returncode == 0, first.result.stderr
+    summary, before = first.summary, sha256_by_file(original)
+    copy = Path(
+        shutil.copytree(original, folder / "copy", symlinks=True, copy_function=shutil.copyfile)
+    )
+    in_copy = again_in(copy, "training.seeds=[0, 1]", "model.cells=[gru]")
+    after = sha256_by_file(original)
+    changed = dict(after.items() ^ before.items())
+    moved = Path(shutil.move(original, folder / "moved"))
+    return Elsewhere(summary, in_copy, again_in(moved), original, changed)
+
+
 def copied(destination: Path) -> Path:
     """As `cp -r`: other file times, the oldest for what was made last."""
     artifacts = copy_artifacts(destination)
@@ -257,61 +289,54 @@ def newest_last(folder: Path) -> Iterable[Path]:
     return sorted(folder.rglob("*"), key=lambda path: path.lstat().st_mtime_ns)
 
 
-@pytest.mark.parametrize("is_moved", [False, True], ids=["copied", "moved"])
-def test_a_folder_elsewhere_goes_on_with_everything_cached(
-    tmp_path: Path, *, is_moved: bool
-) -> None:
-    original = copied(tmp_path / "original")
-    # MLflow's database leads to where the first run was; after this one it leads here.
-    first = again_in(original)
-    summary = first.summary  # read before the folder is gone
-    elsewhere, before = tmp_path / "elsewhere" / "artifacts", sha256_by_file(original)
-    elsewhere.parent.mkdir()
-    if is_moved:
-        original.rename(elsewhere)
-    else:
-        shutil.copytree(original, elsewhere, symlinks=True, copy_function=shutil.copyfile)
-    second = again_in(elsewhere)
-    assert (first.result.returncode, second.result.returncode) == (0, 0), second.result.stderr
-    summaries_of_both = (summary, second.summary)
-    for each in summaries_of_both:
-        assert all(region.cached for region in each.regions.values())
-        assert all(model.cached for model in each.models.values())
-    assert second.summary.snapshot == summary.snapshot
-    ids = [[model.mlflow_run_id for model in each.models.values()] for each in summaries_of_both]
-    assert ids[0] == ids[1]
-    assert num_mlflow_runs(elsewhere) == {"FINISHED": 2}
-    if is_moved:
-        assert not original.exists()
-    else:
-        assert sha256_by_file(original) == before
-    result = gridcast("verify", "latest", "--artifacts", elsewhere)
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-def test_a_new_model_in_a_copy_is_kept_in_the_copy_alone(tmp_path: Path) -> None:
-    original = copied(tmp_path / "original")
-    again_in(original)
-    copy = Path(shutil.copytree(original, tmp_path / "copy", symlinks=True))
-    before = sha256_by_file(original)
-    run = again_in(copy, "training.seeds=[1]", "model.cells=[gru]")
-    assert run.result.returncode == 0, run.result.stderr
-    assert sha256_by_file(original) == before
-    (model,) = run.summary.models.values()
-    assert list((copy / "mlflow" / "artifacts").rglob("model.pt2"))
-    result = gridcast("verify", str(model.mlflow_run_id), "--artifacts", copy)
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-def test_no_record_has_the_place_of_the_artifacts_in_it(tmp_path: Path) -> None:
-    artifacts = copied(tmp_path / "original")
-    again_in(artifacts)
-    records = [path for path in artifacts.rglob("*.json") if "gx" not in path.parts]
-    texts = {path: path.read_text("utf-8") for path in records if not path.is_symlink()}
-    places = (str(artifacts), str(first_run().artifacts))
-    assert [path for path, text in texts.items() if any(place in text for place in places)] == []
-
-
 def again_in(artifacts: Path, *more: str) -> PipelineRun:
     arguments = settings(*SMALL_MODEL, *more)
     return run_flow("run", small_data(), artifacts, *arguments, environment=on_a_server())
+
+
+def mlflow_ids(summary: Summary) -> dict[str, str | None]:
+    return {name: model.mlflow_run_id for name, model in summary.models.items()}
+
+
+@pytest.mark.parametrize("where", ["copy", "moved"])
+def test_a_folder_elsewhere_goes_on_with_all_that_is_there_cached(
+    elsewhere: Elsewhere, where: Literal["copy", "moved"]
+) -> None:
+    before, run = elsewhere.at_first, getattr(elsewhere, where)
+    assert run.result.returncode == 0, run.result.stderr
+    told, ids = run.summary, mlflow_ids(before)
+    for each in (before, told):
+        assert all(region.cached for region in each.regions.values())
+        assert all(model.cached == (name in ids) for name, model in each.models.items())
+    assert told.snapshot == before.snapshot
+    assert mlflow_ids(told).items() >= {"gru-seed0": ids["gru-seed0"]}.items()
+    assert num_mlflow_runs(run.artifacts) == {"FINISHED": len(ids.keys() | told.models.keys())}
+    assert is_whole("latest", run.artifacts)
+
+
+def test_a_folder_that_was_moved_has_the_models_that_it_had(elsewhere: Elsewhere) -> None:
+    assert mlflow_ids(elsewhere.moved.summary) == mlflow_ids(elsewhere.at_first)
+    assert num_mlflow_runs(elsewhere.moved.artifacts) == {"FINISHED": 2}
+
+
+def test_what_is_done_in_a_copy_or_a_moved_folder_leaves_the_original_alone(
+    elsewhere: Elsewhere,
+) -> None:
+    assert elsewhere.changed_by_copy == {}
+    assert not elsewhere.original.exists()
+
+
+def test_a_new_model_in_a_copy_is_kept_in_the_copy_alone(elsewhere: Elsewhere) -> None:
+    run = elsewhere.copy
+    model = run.summary.models["gru-seed1"]
+    assert not model.cached
+    assert len(list((run.artifacts / "mlflow" / "artifacts").rglob("model.pt2"))) == 3
+    assert is_whole(str(model.mlflow_run_id), run.artifacts)
+
+
+def test_no_record_has_the_place_of_the_artifacts_in_it(elsewhere: Elsewhere) -> None:
+    artifacts = elsewhere.moved.artifacts
+    records = [path for path in artifacts.rglob("*.json") if "gx" not in path.parts]
+    texts = {path: path.read_text("utf-8") for path in records if not path.is_symlink()}
+    places = (str(artifacts), str(elsewhere.original), str(first_run().artifacts))
+    assert [path for path, text in texts.items() if any(place in text for place in places)] == []

@@ -317,7 +317,10 @@ def test_a_logged_model_that_was_changed_is_refused_by_its_sha256_before_it_is_l
 @pytest.fixture(scope="module")
 def second_run() -> PipelineRun:
     """The same command again, in the same folder."""
-    return run_flow("run", small_data(), first_run().artifacts, *settings(*SMALL_MODEL))
+    return run_flow(
+        "run", small_data(), first_run().artifacts, *settings(*SMALL_MODEL),
+        environment=on_a_server(),
+    )  # fmt: skip
 
 
 def num_mlflow_runs(artifacts: Path) -> int:

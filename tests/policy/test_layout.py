@@ -93,6 +93,21 @@ def test_what_looks_at_the_data_before_a_run_does_not_wait_for_prefect() -> None
     assert "prefect" not in imported_by("import tasks.fetch.regional_csvs")
 
 
+def test_a_run_on_a_server_that_is_named_does_not_wait_for_what_a_server_is_made_of() -> None:
+    code = """
+import os
+from pathlib import Path
+os.environ["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
+from tasks.runs.servers import start_embedded_prefect
+start_embedded_prefect(Path("nowhere"))
+import flows.run_pipeline
+"""
+    imported = imported_by(code)
+    assert "prefect" in imported
+    assert imported.isdisjoint({"fastapi", "sqlalchemy"})
+    assert "sklearn" not in imported  # before a region is scaled
+
+
 def test_an_ingestion_with_nothing_to_validate_does_not_wait_for_great_expectations() -> None:
     nothing = "refused_of_added(None, [])"
     gate = "from tasks.ingest.gate.validation import refused_of_added"

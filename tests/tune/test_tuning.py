@@ -78,7 +78,9 @@ def searched() -> Search:
     log = session_folder() / "killed-search.txt"
     options = (*settings(*SMALL), "--trials", str(NUM_TRIALS))
     folders = ("--data", small_data(), "--artifacts", artifacts)
-    with started(GRIDCAST, "tune", *folders, *options, log=log) as process:
+    with started(
+        GRIDCAST, "tune", *folders, *options, log=log, environment=on_a_server()
+    ) as process:
 
         def is_in_its_second_trial() -> bool:
             assert process.poll() is None, log.read_text("utf-8")
@@ -86,7 +88,7 @@ def searched() -> Search:
 
         wait_for("the second trial", is_in_its_second_trial)
         kill_tree(process)
-    run = run_flow("tune", small_data(), artifacts, *options)
+    run = run_flow("tune", small_data(), artifacts, *options, environment=on_a_server())
     return Search(log.read_text("utf-8"), run)
 
 
