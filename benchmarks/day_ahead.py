@@ -38,7 +38,8 @@ def main() -> None:
     """Train, score, print."""
     arguments = _arguments()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config = Config.load(arguments.profile, overrides=tuple(arguments.settings))
+    overrides = tuple(arguments.settings)
+    config = Config.load(arguments.profile, overrides=overrides, device_type=device.type)
     config = resolve_precision(config, device.type)
     set_fp32_precision(device, config.training.precision)
     if arguments.threads:
