@@ -5,7 +5,7 @@
 ``benchmarks/results/side-by-side-<device>.json``. The data are those of ``GRIDCAST_DATA``, or of
 ``data/``. Without a GPU nothing is run.
 
-Two streams is how a run trains both (``gridcast.training.loop.run_together``).
+Two streams is how a run trains both (``gridcast.training.loop.run_interleaved``).
 """
 
 from __future__ import annotations

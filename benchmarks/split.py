@@ -73,12 +73,12 @@ def _measure(replicas: Sequence[TrainingData], config: Config, cell: Cell, num_s
     """Steps of a training, one after the other, after some that load libraries and record them."""
     data, *others = replicas
     engine = engine_of(config, data.x_TF.device, cells=[cell])
-    stack, *beside = (
+    stack, *other_stacks = (
         ForecasterStack(each, config, cell=cell, seeds=[0], engine=engine, share=share)
         for share, each in enumerate(replicas)
     )
     total = _FIRST_STEPS + num_steps
-    step = TrainingStep(stack, data, config, total, list(zip(beside, others, strict=True)))
+    step = TrainingStep(stack, data, config, total, list(zip(other_stacks, others, strict=True)))
     # The first device ends a step last: it adds up what the others send.
     batches = batches_of(data, config)
     clock = Clock(data.x_TF.device, warm_steps=_FIRST_STEPS, steps=num_steps)

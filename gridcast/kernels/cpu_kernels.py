@@ -264,9 +264,9 @@ def gru_backward(
     gradients begin as zeros; of the rest nothing that was in it matters.
     """
     num_panels, num_steps = grad_PLBC.shape[:2]
-    num_together = grad_4PTBC.shape[2]
-    for end in range(num_steps, 0, -num_together):
-        first = max(0, end - num_together)
+    steps_per_sum = grad_4PTBC.shape[2]
+    for end in range(num_steps, 0, -steps_per_sum):
+        first = max(0, end - steps_per_sum)
         for step in range(end - 1, first - 1, -1):
             place = step - first
             for panel in range(num_panels):
@@ -358,9 +358,9 @@ def lstm_backward(
 ) -> None:  # fmt: skip
     """As ``gru_backward``."""
     num_panels, num_steps = grad_PLBC.shape[:2]
-    num_together = grad_4PTBC.shape[2]
-    for end in range(num_steps, 0, -num_together):
-        first = max(0, end - num_together)
+    steps_per_sum = grad_4PTBC.shape[2]
+    for end in range(num_steps, 0, -steps_per_sum):
+        first = max(0, end - steps_per_sum)
         for step in range(end - 1, first - 1, -1):
             place = step - first
             for panel in range(num_panels):

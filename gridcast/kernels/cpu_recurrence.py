@@ -104,12 +104,12 @@ class Layer:
             **({_OWN: self._own_GVD.shape} if num_own else {}),
         }
 
-    def take_weights(self) -> None:
+    def pack_weights(self) -> None:
         """Go on with the weights as they are now."""
         for each in (self._ih, self._hh, self._back_hh):
-            each.take()
+            each.pack()
         if self._number:  # nobody asks for a gradient by the first one's features
-            self._back_ih.take()
+            self._back_ih.pack()
         units = self.units
         self._own_GVD[:, :units] = self._own_GUD
         bias_ih_GU, bias_hh_GU = (
@@ -167,13 +167,13 @@ class Layer:
         ]
         for each_PBC in grad_states:
             each_PBC[:] = 0
-        together = max(1, SUMMED // num_windows), num_windows
+        summed = max(1, SUMMED // num_windows), num_windows
         kernel = cpu_kernels.lstm_backward if self._is_lstm else cpu_kernels.gru_backward
         kernel(
             grad_PLBC, passed.x_QKBF, self._back_ih.panels, self._back_hh.panels,
             passed.gates_PL4BC, *passed.states,
             grad_x_QLBX, *(sums[name] for name in self._names[:2]), grad_bias_P4BC, *grad_states,
-            memory("gradients of gates", 4, self.num_panels, *together, self.of_panel),
+            memory("gradients of gates", 4, self.num_panels, *summed, self.of_panel),
         )  # fmt: skip
         sums[self._names[2]][:] += grad_bias_P4BC.sum(2)
         if passed.own_BD is None:
@@ -189,8 +189,8 @@ class Layer:
         w_ih, w_hh, bias_ih, bias_hh = (grads[name] for name in self._names)
         w_ih_GUF, w_hh_GUU = (each.reshape(-1, units, each.shape[1]) for each in (w_ih, w_hh))
         in_ih_GFU, in_hh_GUU = (
-            self._ih.taken_out(sums[self._names[0]]),
-            self._hh.taken_out(sums[self._names[1]]),
+            self._ih.unpacked(sums[self._names[0]]),
+            self._hh.unpacked(sums[self._names[1]]),
         )
         w_ih_GUF[..., :num_features] = in_ih_GFU.transpose(0, 2, 1)
         w_hh_GUU[:] = in_hh_GUU.transpose(0, 2, 1)
@@ -215,13 +215,13 @@ class Panels:
         self.shape = self._cut.shape
         self.panels = np.ascontiguousarray(self._cut)
 
-    def take(self) -> None:
+    def pack(self) -> None:
         """Go on with the weights as they are now; what panels are filled up with stays zero."""
         self._whole[:, : self._num_rows, : self._num_columns] = self._weights_GIJ
         if not self._is_one:  # else they are the same memory
             self.panels[:] = self._cut
 
-    def taken_out(self, panels: Array) -> Array:
+    def unpacked(self, panels: Array) -> Array:
         """From panels like these, ``(G, I, J)``."""
         matrix = panels.swapaxes(2, 3).reshape(self._whole.shape)
         return matrix[:, : self._num_rows, : self._num_columns]

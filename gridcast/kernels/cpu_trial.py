@@ -39,7 +39,7 @@ def try_loops(cell: Cell) -> None:
     starts_B = np.arange(_WINDOWS)
     cpu_kernels.gather(series, starts_B, x_QKBF[0])
     layer = Layer(_weights(rng, _GATES[cell] * _UNITS), 0)
-    layer.take_weights()
+    layer.pack_weights()
     shape = layer.num_panels, _WINDOWS, layer.of_panel
     begin = [np.zeros(shape, np.float32) for _ in range(layer.num_states)]
     passed = layer.forward(x_QKBF, None, begin, memory)

@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from gridcast.training.data import TrainingData
     from gridcast.training.forecaster import RecurrentForecaster
 
-_SIDE_BY_SIDE = 2  # trainings on one GPU: more gain nothing
-_MOST_SEEDS = 16  # of one pass: the memory of its states grows with them
+_MAX_INTERLEAVED = 2  # trainings on one GPU: more gain nothing
+_MAX_SEEDS = 16  # of one pass: the memory of its states grows with them
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
     """A fitted forecaster and what fitting it cost (s; the passes alone).
 
-    ``num_together`` forecasters shared that time: the seeds of its stack. ``engine`` ran it.
+    ``seeds_per_pass`` forecasters shared that time: the seeds of its stack. ``engine`` ran it.
     """
 
     forecaster: RecurrentForecaster
@@ -51,7 +51,7 @@ class TrainedModel:
     train_seconds: float
     num_steps: int
     engine: Engine
-    num_together: int = 1
+    seeds_per_pass: int = 1
 
 
 def train_model(
@@ -78,7 +78,7 @@ def train_model(
         engine=engine_of(config, data.x_TF.device, cells=[cell]),
         on_progress=lambda _, progress: on_progress(progress),
     )
-    run_together([training])
+    run_interleaved([training])
     outcome = training.outcomes[seed]
     if isinstance(outcome, NotFiniteError):
         raise outcome
@@ -92,7 +92,7 @@ def train_models(
     models: Sequence[tuple[Cell, int]],
     engine: Engine,
     on_progress: Callable[[Cell, int, Progress], None],
-    beside: Sequence[torch.device] = (),
+    replica_devices: Sequence[torch.device] = (),
 ) -> dict[tuple[Cell, int], TrainedModel | NotFiniteError]:
     """Fit several forecasters (cell, seed) on one device, as many at a time as pays.
 
@@ -106,10 +106,10 @@ def train_models(
         UsageError: the training part is too short for a batch in each pass.
     """
     is_fused = engine.layers == "gpu-kernels"
-    has_own_chance = is_fused or config.model.dropout == 0 or config.model.num_layers == 1
-    can_share = data.x_TF.device.type == "cuda" and has_own_chance and not beside
-    at_once = _SIDE_BY_SIDE if can_share else 1
-    replicas = [data.on(device) for device in beside]
+    has_own_generator = is_fused or config.model.dropout == 0 or config.model.num_layers == 1
+    can_share = data.x_TF.device.type == "cuda" and has_own_generator and not replica_devices
+    at_once = _MAX_INTERLEAVED if can_share else 1
+    replicas = [data.to(device) for device in replica_devices]
     waiting = [
         Training(
             data,
@@ -118,22 +118,22 @@ def train_models(
             seeds=seeds,
             engine=engine,
             on_progress=partial(on_progress, cell),
-            beside=replicas,
+            replicas=replicas,
         )
-        for cell, seeds in _stacks(models, most=most_seeds_of_a_pass(engine))
+        for cell, seeds in _stacks(models, most=max_seeds_per_pass(engine))
     ]
     outcomes = {}
     for first in range(0, len(waiting), at_once):
-        run_together(waiting[first : first + at_once])
+        run_interleaved(waiting[first : first + at_once])
     for training in waiting:
         for seed, outcome in training.outcomes.items():
             outcomes[training.cell, seed] = outcome
     return outcomes
 
 
-def most_seeds_of_a_pass(engine: Engine) -> int:
+def max_seeds_per_pass(engine: Engine) -> int:
     """How many seeds of a cell are trained in one pass, at most."""
-    return _MOST_SEEDS if engine.layers == "gpu-kernels" else 1
+    return _MAX_SEEDS if engine.layers == "gpu-kernels" else 1
 
 
 def _stacks(models: Sequence[tuple[Cell, int]], *, most: int) -> list[tuple[Cell, list[int]]]:
@@ -150,7 +150,7 @@ def _stacks(models: Sequence[tuple[Cell, int]], *, most: int) -> list[tuple[Cell
     ]
 
 
-def run_together(trainings: Sequence[Training]) -> None:
+def run_interleaved(trainings: Sequence[Training]) -> None:
     """Run trainings side by side, a step of each in turn; on a GPU each has a stream of its own."""
     running = [
         (each, each.steps(), _stream_for(each.device, place))
@@ -208,7 +208,7 @@ class Training:
         seeds: Sequence[int],
         engine: Engine,
         on_progress: Callable[[int, Progress], None],
-        beside: Sequence[TrainingData] = (),
+        replicas: Sequence[TrainingData] = (),
     ) -> None:
         self.outcomes: dict[int, TrainedModel | NotFiniteError] = {}
         self.device = data.x_TF.device
@@ -217,7 +217,7 @@ class Training:
         self._starts_N = train_starts(data.steps, config.windows)
         config = sized_config(config, num_windows=len(self._starts_N))
         self._data, self._config, self._seeds = data, config, tuple(seeds)
-        self._beside = tuple(beside)
+        self._replicas = tuple(replicas)
         self._validation = plan_scoring(data, VALIDATION, config)
         self._passes = plan_passes(
             count_phases(self._starts_N, config.windows), config.windows, config.training
@@ -273,7 +273,7 @@ class Training:
     def _build(self) -> TrainingStep:
         data, config = self._data, self._config
         stack = self._stack(data)
-        others = [(self._stack(each, share), each) for share, each in enumerate(self._beside, 1)]
+        others = [(self._stack(each, share), each) for share, each in enumerate(self._replicas, 1)]
         return TrainingStep(stack, data, config, self._clock.num_steps, others)
 
     def _is_over(self) -> bool:

@@ -68,11 +68,13 @@ class ForecasterStack:
         self._served = [self._view_of(row_P) for row_P in self._served_SP]
         # The type in which our kernels for a GPU multiply; None where they do not run.
         self.fused = HALF[config.training.precision] if engine.layers == "gpu-kernels" else None
-        self.chances = [seed + share * _NEXT_SHARE for seed in seeds]  # seeds of dropout
-        self.drop = Dropout(config.model.dropout, self.chances, self._device)  # of our GPU kernels
+        self.dropout_seeds = [seed + share * _NEXT_SHARE for seed in seeds]  # seeds of dropout
+        self.drop = Dropout(
+            config.model.dropout, self.dropout_seeds, self._device
+        )  # of our GPU kernels
         if share and self._device.type == "cuda":  # PyTorch's layers draw from the device's own
             with torch.cuda.device(self._device):
-                torch.cuda.manual_seed(self.chances[0])
+                torch.cuda.manual_seed(self.dropout_seeds[0])
         alone = dict[str, Tensor](self._views[0].named_parameters())
         self._leaves = alone if self.fused is None else self._stacked_leaves()
         if self.fused is None and len(seeds) > 1:

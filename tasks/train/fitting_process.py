@@ -17,10 +17,10 @@ from gridcast.config import Config
 from gridcast.errors import GridcastError
 from gridcast.evaluation.fitted_baselines import fit_baseline, forecast_parts
 from gridcast.evaluation.fitting_result import FittingResult
-from tasks.machine.owned_process import end_with_owner, leave, tell
+from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256, require_sha256
 from tasks.runs.locks import held_file
-from tasks.runs.places import artifacts_of, found_path
+from tasks.runs.places import artifacts_of, resolved_path
 from tasks.runs.record_files import write_record
 from tasks.runs.storage import publishing, read_json
 
@@ -37,12 +37,12 @@ def main(folder: Path) -> int:
 def _main(folder: Path) -> int:
     job = read_json(folder / "job.json")
     if job is None:
-        tell("error", reason=f"{folder}: found no job, expected one written by gridcast")
+        send_event("error", reason=f"{folder}: found no job, expected one written by gridcast")
         return 1
     try:
         result = fit(job, folder)
     except (GridcastError, MemoryError) as error:
-        tell("error", reason=str(error) or type(error).__name__)
+        send_event("error", reason=str(error) or type(error).__name__)
         return 1
     write_record(folder / "result.json", result)
     return 0
@@ -69,11 +69,11 @@ def fit(job: dict[str, Any], folder: Path) -> FittingResult:
 
 def _read_table(features: dict[str, Any], artifacts: Path) -> pd.DataFrame:
     """The table of features. Refused if it is not the file that was written."""
-    path = Path(found_path(features["path"], artifacts))
+    path = Path(resolved_path(features["path"], artifacts))
     require_sha256(path, features["file_sha256"])
     columns = ["region", "timestamp", "local_hour", "part", "is_input", "target"]
     return pd.read_parquet(path, columns=[*columns, *features["feature_names"]])
 
 
 if __name__ == "__main__":
-    leave(main(Path(sys.argv[1])))
+    exit_process(main(Path(sys.argv[1])))

@@ -27,10 +27,10 @@ from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.splits import TEST, TRAIN, VALIDATION
 from gridcast.kernels.engine import Engine, engine_of
 from gridcast.training.counts import count_data
-from gridcast.training.loop import most_seeds_of_a_pass, train_models
+from gridcast.training.loop import max_seeds_per_pass, train_models
 from gridcast.training.prediction import score, tiles_at_once
 from gridcast.training.requirements import Measurement, held_bytes
-from tasks.machine.owned_process import end_with_owner, leave, tell
+from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256
 from tasks.runs.storage import write_json
 from tasks.train.training_process import (
@@ -85,7 +85,7 @@ def main(folder: Path) -> int:
     try:
         measured = measure(Specification.read(content), folder, start_seconds=begun - _born_at())
     except (GridcastError, torch.OutOfMemoryError, MemoryError) as error:
-        tell("error", reason=str(error) or type(error).__name__)
+        send_event("error", reason=str(error) or type(error).__name__)
         return 1
     write_json(folder / "result.json", measured.model_dump(mode="json"))
     return 0
@@ -111,7 +111,7 @@ def measure(wanted: Specification, folder: Path, *, start_seconds: float) -> Mea
     gc.collect()
     idle_bytes = 0 if device_type == "cuda" else max(0, resident_bytes() - held)
     return Measurement(
-        num_together=trained.num_together,
+        seeds_per_pass=trained.seeds_per_pass,
         idle_bytes=idle_bytes,
         step_bytes=max(0, peak_memory_bytes(device) - idle_bytes - held),
         device_bytes=device_bytes(device),
@@ -154,8 +154,8 @@ def _train(
     training = config.training.model_copy(update={"max_steps": num_steps, "passes": 1})
     windows = config.windows.model_copy(update={"stride": 1})  # as many windows in fewer steps
     config = config.model_copy(update={"training": training, "windows": windows})
-    num_together = min(wanted.num_seeds, most_seeds_of_a_pass(engine))
-    models = [(wanted.cell, seed) for seed in range(num_together)]
+    seeds_per_pass = min(wanted.num_seeds, max_seeds_per_pass(engine))
+    models = [(wanted.cell, seed) for seed in range(seeds_per_pass)]
     outcomes = train_models(
         data, config=config, models=models, engine=engine, on_progress=lambda *_: None
     )
@@ -241,4 +241,4 @@ def _born_at() -> float:
 
 
 if __name__ == "__main__":
-    leave(main(Path(sys.argv[1])))
+    exit_process(main(Path(sys.argv[1])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from gridcast.config import Fitted
@@ -132,18 +132,21 @@ class PassEnd(TypedDict):
 class TrainingResult(StoredRecord):
     """What a training process measured (s, bytes), and the SHA-256 of each of its files.
 
-    ``num_together`` jobs shared the training's time: seeds of one pass. ``engine`` says which
+    ``seeds_per_pass`` jobs shared the training's time: seeds of one pass. ``engine`` says which
     kernels ran it, and why.
     """
 
     advice: ClassVar[str] = "delete the folder to train it again"
 
+    schema_version: int = Field(default=2, ge=1)  # 1 called `seeds_per_pass` `num_together`
     num_parameters: int
     weights_sha256: str
     train_seconds: float
     evaluation_seconds: float
     num_steps: int
-    num_together: int = Field(default=1, ge=1)
+    seeds_per_pass: int = Field(
+        default=1, ge=1, validation_alias=AliasChoices("seeds_per_pass", "num_together")
+    )
     engine: Engine
     peak_memory_bytes: int
     data_bytes: int

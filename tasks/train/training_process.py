@@ -30,11 +30,11 @@ from gridcast.training.data import TrainingData, collect_training_data
 from gridcast.training.forecaster import weights_sha256
 from gridcast.training.loop import TrainedModel, train_models
 from gridcast.training.prediction import plan_scoring, score_planned
-from tasks.machine.devices import devices_beside
-from tasks.machine.owned_process import end_with_owner, leave, tell
+from tasks.machine.devices import devices_sharing
+from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256, require_sha256
 from tasks.runs.locks import held_file
-from tasks.runs.places import artifacts_of, found_path
+from tasks.runs.places import artifacts_of, resolved_path
 from tasks.runs.record_files import write_record
 from tasks.runs.storage import publishing, read_json
 from tasks.train.model_file import export_model, importing_export
@@ -75,7 +75,7 @@ def _main(folders: list[Path]) -> int:
     if len(folders) == len(failed) == 1:
         return _fail(*failed.values())
     for name, reason in failed.items():
-        tell("failed", job=name, reason=reason)
+        send_event("failed", job=name, reason=reason)
     return 0
 
 
@@ -92,22 +92,22 @@ def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
     config = Config.model_validate(job["config"])
     begun = time.perf_counter()
     data = read_training_data(job, device, artifacts=artifacts_of(folders[0]))
-    tell("loaded", seconds=time.perf_counter() - begun)
+    send_event("loaded", seconds=time.perf_counter() - begun)
     names = {(each["cell"], each["seed"]): each["name"] for each in jobs}
     engine = engine_of(config, device, cells={cell for cell, _ in names})
     if engine.is_fallback and (device.type != "cpu" or not why_no_loops(config)):
-        tell("fallback", reason=engine.reason)  # else the owner has read it from the settings
+        send_event("fallback", reason=engine.reason)  # else the owner has read it from the settings
     exports = PARTS[TEST] in job["scored"]
 
-    def say(cell: Cell, seed: int, progress: Progress) -> None:
-        tell("progress", job=names[cell, seed], **asdict(progress))
+    def on_progress(cell: Cell, seed: int, progress: Progress) -> None:
+        send_event("progress", job=names[cell, seed], **asdict(progress))
         if device.type == "cuda" and exports:
             importing_export()  # while the GPU trains, Python has little to do
 
-    others = devices_beside(job["device"], split_over=config.training.split_over)
+    others = devices_sharing(job["device"], split_over=config.training.split_over)
     outcomes = train_models(
-        data, config=config, models=list(names), engine=engine, on_progress=say,
-        beside=[torch.device(other) for other in others],
+        data, config=config, models=list(names), engine=engine, on_progress=on_progress,
+        replica_devices=[torch.device(other) for other in others],
     )  # fmt: skip
     plans = {part: plan_scoring(data, part, config) for part in map(PARTS.index, job["scored"])}
     failed = {}
@@ -134,7 +134,7 @@ def finish(
         part: score_planned(trained.forecaster, data, plan, config) for part, plan in plans.items()
     }
     evaluation_seconds = time.perf_counter() - begun
-    tell("scored", job=job["name"], seconds=evaluation_seconds)
+    send_event("scored", job=job["name"], seconds=evaluation_seconds)
     write_forecasts(folder / FORECASTS, scored)
     peak = peak_memory_bytes(data.x_TF.device)
     files = [FORECASTS]
@@ -150,7 +150,7 @@ def finish(
         train_seconds=trained.train_seconds,
         evaluation_seconds=evaluation_seconds,
         num_steps=trained.num_steps,
-        num_together=trained.num_together,
+        seeds_per_pass=trained.seeds_per_pass,
         engine=trained.engine,
         peak_memory_bytes=peak,
         data_bytes=data.num_bytes,
@@ -164,7 +164,7 @@ def read_training_data(
 ) -> TrainingData:
     """The table of features on the device. Refused if it is not the file that was written."""
     features = job["features"]
-    path = Path(found_path(features["path"], artifacts))
+    path = Path(resolved_path(features["path"], artifacts))
     require_sha256(path, features["file_sha256"])
     columns = ["region", "part", "is_input", "target", "load_mw", *features["feature_names"]]
     file = pq.ParquetFile(path, pre_buffer=False)
@@ -220,9 +220,9 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def _fail(reason: str) -> int:
-    tell("error", reason=reason)
+    send_event("error", reason=reason)
     return 1
 
 
 if __name__ == "__main__":
-    leave(main([Path(folder) for folder in sys.argv[1:]]))
+    exit_process(main([Path(folder) for folder in sys.argv[1:]]))

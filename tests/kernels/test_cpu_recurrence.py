@@ -71,7 +71,7 @@ def by_us(
     inputs = np.full((1, x_BLF.shape[1] + 1, batch, x_BLF.shape[2]), np.nan, np.float32)
     inputs[0, 1:] = x_BLF.numpy().transpose(1, 0, 2)
     for number, layer in enumerate(layers):
-        layer.take_weights()
+        layer.pack_weights()
         shape = layer.num_panels, batch, layer.of_panel
         before = [np.zeros(shape, np.float32) for _ in range(layer.num_states)]
         for each_PBC, state in zip(before, () if begin is None else states_of(begin), strict=False):
@@ -204,9 +204,9 @@ def test_a_window_comes_out_the_same_in_any_company(
 ) -> None:
     torch.manual_seed(0)
     network, x_BLF = kind(45, units, batch_first=True), torch.randn(11, 30, 45)
-    together = by_us(network, x_BLF, None)[0]
+    whole = by_us(network, x_BLF, None)[0]
     for some in (slice(0, 1), slice(3, 10), slice(10, 11)):
-        assert torch.equal(by_us(network, x_BLF[some], None)[0], together[some])
+        assert torch.equal(by_us(network, x_BLF[some], None)[0], whole[some])
 
 
 def test_memory_is_as_asked_for_and_is_not_asked_for_twice() -> None:

@@ -202,7 +202,7 @@ def test_with_library_no_kernel_of_ours_is_launched_on_a_gpu(
     training = {"passes": 2, "batch_size": 16, "precision": precision}
     config = tiny(model=model, training=training)
     library = tiny(model=model, training={**training, "recurrence": "library"})
-    data = make_data(config).on(torch.device("cuda:0"))
+    data = make_data(config).to(torch.device("cuda:0"))
     launches = Counter[str]()
     launch = nvrtc.Kernel.launch
 

@@ -345,7 +345,7 @@ MUTATIONS = (
     ),
     Mutation(
         _CPU,
-        'self._chance.bit_generator.state = json.loads(tensors["chance"].numpy().tobytes())',
+        'self._rng.bit_generator.state = json.loads(tensors["rng"].numpy().tobytes())',
         "",
         STATE,
     ),

@@ -145,8 +145,8 @@ def imported_by(modules: tuple[str, ...]) -> frozenset[str]:
     statements = "; ".join(f"import {module}" for module in modules)
     code = f"import sys, json; {statements}; print(json.dumps(list(sys.modules)))"
     command = [sys.executable, "-c", code]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
-    names = json.loads(told.stdout.splitlines()[-1])
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    names = json.loads(child.stdout.splitlines()[-1])
     return frozenset(name for name in names if name.partition(".")[0] in PACKAGES)
 
 

@@ -131,7 +131,7 @@ def test_a_warning_is_left_out_where_another_reader_tells_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "record.json").write_bytes(b"")
-    assert cached_record(tmp_path / "record.json", Kept, is_told=False) is None
+    assert cached_record(tmp_path / "record.json", Kept, is_reported=False) is None
     assert caplog.messages == []
 
 

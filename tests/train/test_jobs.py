@@ -178,8 +178,8 @@ def wait_for_training(process: psutil.Popen, log: Path) -> dict[str, psutil.Proc
 
     def both() -> bool:
         assert process.poll() is None, log.read_text(encoding="utf-8")
-        told = log.read_text(encoding="utf-8")
-        return all(f"{job}-seed0: pass 1/" in told for job in ("gru", "lstm"))
+        text = log.read_text(encoding="utf-8")
+        return all(f"{job}-seed0: pass 1/" in text for job in ("gru", "lstm"))
 
     wait_for("both jobs to train", both)
     jobs = jobs_of(process)
@@ -356,5 +356,5 @@ def test_who_asks_a_cpu_for_what_its_loops_do_not_know_is_warned_in_one_line(
 def test_a_training_process_starts_without_what_only_other_stages_need() -> None:
     """scikit-learn alone takes as long to import as all else but PyTorch."""
     code = "import sys, tasks.train.training_process; print(*sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
-    assert not {"sklearn", "scipy", "holidays", "numba"} & set(told.stdout.decode().split())
+    text = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert not {"sklearn", "scipy", "holidays", "numba"} & set(text.stdout.decode().split())

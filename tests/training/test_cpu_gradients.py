@@ -122,7 +122,7 @@ def test_what_dropout_drops_depends_on_seed_and_step_and_not_on_threads(cell: Ce
     def derived(seed: int, num_threads: int) -> list[Tensor]:
         torch.set_num_threads(num_threads)
         stack = make_stack(data, config, cell=cell, seed=3)
-        stack.chances = [seed]
+        stack.dropout_seeds = [seed]
         gradient = CompiledGradient(stack, data, config)
         return [gradient(starts_SB, ONE)[1].clone() for _ in range(2)]
 
