@@ -24,6 +24,8 @@ terms, columns.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final, NamedTuple
+
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
@@ -40,6 +42,11 @@ from gridcast.kernels.numba_private import (
     tile_of_row,
     tile_of_rows,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gridcast.config import Cell
 
 Array = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -376,6 +383,21 @@ def lstm_backward(
         _add_to_weights(
             grad_w_ih_GQPFC, grad_w_hh_GPPCC, grad_4PTBC, x_QKBF, hidden_PKBC, first, end
         )
+
+
+class CellKernels(NamedTuple):
+    """The equations of a cell: a layer of it over all its steps, there and back."""
+
+    forward: Callable[..., None]
+    backward: Callable[..., None]
+    num_gates: int
+    num_states: int
+
+
+KERNELS_OF_CELL: Final[dict[Cell, CellKernels]] = {
+    "gru": CellKernels(gru_forward, gru_backward, num_gates=3, num_states=1),
+    "lstm": CellKernels(lstm_forward, lstm_backward, num_gates=4, num_states=2),
+}
 
 
 @compiled()

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from gridcast.kernels import cpu_kernels
 from gridcast.kernels.cpu_kernels import PANEL, SUMMED, Array
 from gridcast.kernels.numba_private import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gridcast.kernels.cpu_kernels import CellKernels
+
 T = TypeVar("T")
 U = TypeVar("U")
-_LSTM_GATES = 4
 _OWN = "by what is the same in all steps"
 # Windows of a part, a multiple of that: what the kernels' tiles hold.
 _WINDOWS = 4
@@ -67,12 +67,16 @@ class Passed(NamedTuple):
 class Layer:
     """Layer ``number`` of a network whose ``weights`` have PyTorch's names and shapes.
 
+    ``kernels`` are those of its cell.
+
     The last ``num_own`` of its features stay the same in all steps of a window: to the gates they
     are a bias of the window, and cost next to nothing.
     """
 
-    def __init__(self, weights: Mapping[str, Array], number: int, *, num_own: int = 0) -> None:
-        self._number = number
+    def __init__(
+        self, kernels: CellKernels, weights: Mapping[str, Array], number: int, *, num_own: int = 0
+    ) -> None:
+        self._kernels, self._number = kernels, number
         self._names = [
             f"recurrent.{each}_l{number}"
             for each in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -80,9 +84,8 @@ class Layer:
         w_ih, w_hh, self._bias_ih, self._bias_hh = (weights[name] for name in self._names)
         self.units = w_hh.shape[1]
         self.num_panels, self.of_panel = panels_of(self.units)
-        self._num_gates = len(w_hh) // self.units
-        self._is_lstm = self._num_gates == _LSTM_GATES
-        self.num_states = 1 + self._is_lstm
+        self._num_gates, self.num_states = kernels.num_gates, kernels.num_states
+        self._is_lstm = kernels.num_states > 1
         num_features = w_ih.shape[1] - num_own
         w_ih_GUF, w_hh_GUU = (
             each.reshape(self._num_gates, self.units, -1) for each in (w_ih, w_hh)
@@ -141,8 +144,8 @@ class Layer:
         ]
         for state_PKBC, before_PBC in zip(states, begin, strict=True):
             state_PKBC[:, 0] = before_PBC
-        kernel = cpu_kernels.lstm_forward if self._is_lstm else cpu_kernels.gru_forward
-        kernel(x_QKBF, self._ih.panels, self._hh.panels, bias_P4BC, gates_PL4BC, *states)
+        weights = self._ih.panels, self._hh.panels
+        self._kernels.forward(x_QKBF, *weights, bias_P4BC, gates_PL4BC, *states)
         return Passed(x_QKBF, own_BD, gates_PL4BC, states)
 
     def backward(
@@ -168,8 +171,7 @@ class Layer:
         for each_PBC in grad_states:
             each_PBC[:] = 0
         summed = max(1, SUMMED // num_windows), num_windows
-        kernel = cpu_kernels.lstm_backward if self._is_lstm else cpu_kernels.gru_backward
-        kernel(
+        self._kernels.backward(
             grad_PLBC, passed.x_QKBF, self._back_ih.panels, self._back_hh.panels,
             passed.gates_PL4BC, *passed.states,
             grad_x_QLBX, *(sums[name] for name in self._names[:2]), grad_bias_P4BC, *grad_states,

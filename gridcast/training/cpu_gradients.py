@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gridcast.config import Config
+    from gridcast.kernels.cpu_kernels import CellKernels
     from gridcast.training.data import TrainingData
     from gridcast.training.stack import ForecasterStack
 
@@ -56,8 +57,8 @@ class _Part(NamedTuple):
 class CompiledGradient:
     """``BatchGradient`` of a stack of one forecaster on a CPU; see there.
 
-    Its threads use NumPy and no PyTorch, which would start more of them from each. What dropout
-    drops does not depend on their number.
+    ``kernels`` are the equations of its cell. Its threads use NumPy and no PyTorch, which would
+    start more of them from each. What dropout drops does not depend on their number.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class CompiledGradient:
         data: TrainingData,
         config: Config,
         *,
+        kernels: CellKernels,
         share: int = 0,
         num_shares: int = 1,
     ) -> None:
@@ -79,7 +81,9 @@ class CompiledGradient:
         self._grad_P = np.empty(sum(map(prod, shapes.values())), np.float32)
         self._grads = _cut(self._grad_P, shapes)
         self._layers = [
-            Layer(self._weights, number, num_own=0 if number else config.model.region_units)
+            Layer(
+                kernels, self._weights, number, num_own=0 if number else config.model.region_units
+            )
             for number in range(config.model.num_layers)
         ]
         panels, of_panel = self._layers[0].num_panels, self._layers[0].of_panel

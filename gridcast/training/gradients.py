@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gridcast.config import Config
-    from gridcast.training.cpu_gradients import CompiledGradient
     from gridcast.training.data import TrainingData
     from gridcast.training.forecaster import State
     from gridcast.training.stack import ForecasterStack
@@ -119,22 +118,6 @@ class BatchGradient:
             return
         for kept, new in zip(self._state, state, strict=True):
             kept.copy_(new.detach())
-
-
-def gradient_of(
-    stack: ForecasterStack,
-    data: TrainingData,
-    config: Config,
-    *,
-    share: int = 0,
-    num_shares: int = 1,
-) -> BatchGradient | CompiledGradient:
-    """What derives the losses of a stack, by its engine: see ``BatchGradient``."""
-    if stack.engine.layers == "cpu-loops":
-        from gridcast.training.cpu_gradients import CompiledGradient
-
-        return CompiledGradient(stack, data, config, share=share, num_shares=num_shares)
-    return BatchGradient(stack, data, config, share=share, num_shares=num_shares)
 
 
 def fill_up(starts_SB: Tensor, num_windows: int) -> Tensor:

@@ -22,8 +22,9 @@ from gridcast.features.windows import count_phases, cut_pass, plan_passes, train
 from gridcast.kernels.engine import Engine, engine_of
 from gridcast.training.clock import Clock, Progress
 from gridcast.training.counts import sized_config
+from gridcast.training.gradients import BatchGradient
 from gridcast.training.prediction import plan_scoring, score_planned
-from gridcast.training.stack import ForecasterStack
+from gridcast.training.stack import ForecasterStack, max_seeds_per_pass, stacks_of
 from gridcast.training.state import StateRecord, TrainingState, copied, errors_of, failures_of
 from gridcast.training.step import TrainingStep
 
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gridcast.config import Cell, Config
+    from gridcast.training.cpu_gradients import CompiledGradient
     from gridcast.training.data import TrainingData
     from gridcast.training.forecaster import RecurrentForecaster
 
 _MAX_INTERLEAVED = 2  # trainings on one GPU: more gain nothing
-_MAX_SEEDS = 16  # of one pass: the memory of its states grows with them
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def train_models(
     With our GPU kernels the seeds of a cell share one pass, and the cells run side by side. Without
     them each is trained by itself, two side by side where the library's dropout, which draws from
     PyTorch's own generator, is not used. Whatever the company, each comes out as it does alone (to
-    rounding, with our kernels). Devices ``beside`` share each batch with that of the data; cells
+    rounding, with our kernels). ``replica_devices`` share each batch with that of the data; cells
     are then trained one after the other.
 
     Raises:
@@ -120,34 +121,11 @@ def train_models(
             on_progress=partial(on_progress, cell),
             replicas=replicas,
         )
-        for cell, seeds in _stacks(models, most=max_seeds_per_pass(engine))
+        for cell, seeds in stacks_of(models, most=max_seeds_per_pass(engine))
     ]
-    outcomes = {}
     for first in range(0, len(waiting), at_once):
         run_interleaved(waiting[first : first + at_once])
-    for training in waiting:
-        for seed, outcome in training.outcomes.items():
-            outcomes[training.cell, seed] = outcome
-    return outcomes
-
-
-def max_seeds_per_pass(engine: Engine) -> int:
-    """How many seeds of a cell are trained in one pass, at most."""
-    return _MAX_SEEDS if engine.layers == "gpu-kernels" else 1
-
-
-def _stacks(models: Sequence[tuple[Cell, int]], *, most: int) -> list[tuple[Cell, list[int]]]:
-    """Each cell's seeds, ``most`` at a time; the first of each cell, then the second, and so on."""
-    seeds_of: dict[Cell, list[int]] = {}
-    for cell, seed in models:
-        seeds_of.setdefault(cell, []).append(seed)
-    longest = max(len(seeds) for seeds in seeds_of.values())
-    return [
-        (cell, seeds[first : first + most])
-        for first in range(0, longest, most)
-        for cell, seeds in seeds_of.items()
-        if first < len(seeds)
-    ]
+    return {(each.cell, seed): end for each in waiting for seed, end in each.outcomes.items()}
 
 
 def run_interleaved(trainings: Sequence[Training]) -> None:
@@ -186,10 +164,32 @@ def _stream(device: torch.device, place: int) -> torch.cuda.Stream:  # noqa: ARG
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
+def gradient_of(
+    stack: ForecasterStack,
+    data: TrainingData,
+    config: Config,
+    *,
+    share: int = 0,
+    num_shares: int = 1,
+) -> BatchGradient | CompiledGradient:
+    """What derives a stack's losses: on a CPU compiled loops, its cell's equations, else PyTorch.
+
+    Of ``num_shares`` devices that share a batch it is that of the ``share``-th.
+    """
+    if stack.engine.layers != "cpu-loops":
+        return BatchGradient(stack, data, config, share=share, num_shares=num_shares)
+    from gridcast.kernels.cpu_kernels import KERNELS_OF_CELL
+    from gridcast.training.cpu_gradients import CompiledGradient
+
+    return CompiledGradient(
+        stack, data, config, kernels=KERNELS_OF_CELL[stack.cell], share=share, num_shares=num_shares
+    )
+
+
 class Training:
     """The training of one cell with one or more seeds, all in one pass.
 
-    ``beside`` is the data on further devices, which share each batch with that of ``data``.
+    ``replicas`` are the data on further devices, which share each batch with that of ``data``.
 
     ``outcomes`` has each seed's model, or why there is none: a loss that is not finite ends the
     training of its seed alone.
@@ -271,10 +271,9 @@ class Training:
         return self._update
 
     def _build(self) -> TrainingStep:
-        data, config = self._data, self._config
-        stack = self._stack(data)
-        others = [(self._stack(each, share), each) for share, each in enumerate(self._replicas, 1)]
-        return TrainingStep(stack, data, config, self._clock.num_steps, others)
+        shares = enumerate((self._data, *self._replicas))
+        (stack, gradient), *replicas = [self._share(data, share) for share, data in shares]
+        return TrainingStep(stack, gradient, self._config, self._clock.num_steps, replicas)
 
     def _is_over(self) -> bool:
         has_steps = self._clock.step < self._clock.num_steps
@@ -347,10 +346,15 @@ class Training:
         self._pass_number, self._batch = record.pass_number, record.batch
         update.wait()
 
-    def _stack(self, data: TrainingData, share: int = 0) -> ForecasterStack:
-        return ForecasterStack(
-            data, self._config, cell=self.cell, seeds=self._seeds, engine=self._engine, share=share
+    def _share(
+        self, data: TrainingData, share: int
+    ) -> tuple[ForecasterStack, BatchGradient | CompiledGradient]:
+        """What one device has of the training: the weights, and what derives their losses."""
+        config, num_shares = self._config, 1 + len(self._replicas)
+        stack = ForecasterStack(
+            data, config, cell=self.cell, seeds=self._seeds, engine=self._engine, share=share
         )
+        return stack, gradient_of(stack, data, config, share=share, num_shares=num_shares)
 
     def wait(self, seconds: float) -> None:
         """Leave out of its time what another training's validation took while this one waited."""

@@ -28,7 +28,27 @@ if TYPE_CHECKING:
     from gridcast.kernels.engine import Engine
     from gridcast.training.data import TrainingData
 
+_MAX_SEEDS = 16  # of one pass: the memory of its states grows with them
 _NEXT_SHARE = 1 << 32  # from the random numbers of one device's share of a batch to the next one's
+
+
+def max_seeds_per_pass(engine: Engine) -> int:
+    """How many seeds of a cell are trained in one pass, at most."""
+    return _MAX_SEEDS if engine.layers == "gpu-kernels" else 1
+
+
+def stacks_of(models: Sequence[tuple[Cell, int]], *, most: int) -> list[tuple[Cell, list[int]]]:
+    """Each cell's seeds, ``most`` at a time; the first of each cell, then the second, and so on."""
+    seeds_of: dict[Cell, list[int]] = {}
+    for cell, seed in models:
+        seeds_of.setdefault(cell, []).append(seed)
+    longest = max(len(seeds) for seeds in seeds_of.values())
+    return [
+        (cell, seeds[first : first + most])
+        for first in range(0, longest, most)
+        for cell, seeds in seeds_of.items()
+        if first < len(seeds)
+    ]
 
 
 class ForecasterStack:
@@ -47,7 +67,7 @@ class ForecasterStack:
         engine: Engine,
         share: int = 0,
     ) -> None:
-        self.engine = engine
+        self.engine, self.cell = engine, cell
         self._config, self._device = config, data.x_TF.device
         rows = []
         for seed in seeds:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gridcast.kernels.adam import StackedAdam
 from gridcast.kernels.cuda_graph import Recorded
-from gridcast.training.gradients import fill_up, gradient_of
+from gridcast.training.gradients import fill_up
 from gridcast.training.state import (
     check_names,
     copy_into,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from gridcast.config import Config, TrainingConfig
     from gridcast.training.cpu_gradients import CompiledGradient
-    from gridcast.training.data import TrainingData
     from gridcast.training.gradients import BatchGradient
     from gridcast.training.stack import ForecasterStack
 
@@ -41,20 +40,21 @@ if TYPE_CHECKING:
 class TrainingStep:
     """Updates a stack on one batch after another; ``__call__`` gives the batch's losses.
 
-    ``beside`` has a copy of the stack and of the data on each further device that shares the
-    batches. ``num_done`` counts the steps, and is the place in the schedule.
+    ``gradient`` derives its losses; ``replicas`` has a copy of the stack, and what derives its
+    losses, on each further device that shares the batches. ``num_done`` counts the steps, and
+    is the place in the schedule.
     """
 
     def __init__(
         self,
         stack: ForecasterStack,
-        data: TrainingData,
+        gradient: BatchGradient | CompiledGradient,
         config: Config,
         num_steps: int,
-        replicas: Sequence[tuple[ForecasterStack, TrainingData]] = (),
+        replicas: Sequence[tuple[ForecasterStack, BatchGradient | CompiledGradient]] = (),
     ) -> None:
         self.stack, self.num_done = stack, 0
-        self._config, self._device = config, data.x_TF.device
+        self._config, self._device = config, stack.weights_SP.device
         training = config.training
         self._schedule = torch.tensor(
             [learning_rates(training, num_steps), averaging_shares(training, num_steps)],
@@ -66,13 +66,8 @@ class TrainingStep:
         self._on_its_threads = _pytorch_on_one_thread if has_loops else nullcontext
         self._adam = StackedAdam(stack.weights_SP, training, kernels=stack.engine.adam)
         self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=self._device)
-        num_shares = 1 + len(replicas)
-        self._gradient = gradient_of(stack, data, config, num_shares=num_shares)
-        self._others = [
-            _Other(each, its_data, gradient_of(each, its_data, config, share=share,
-                                               num_shares=num_shares))
-            for share, (each, its_data) in enumerate(replicas, start=1)
-        ]  # fmt: skip
+        self._gradient = gradient
+        self._others = [_Other(*replica) for replica in replicas]
         self._send_weights()
         # The gradients of all devices, the losses in a last column.
         self._sum_SQ = stack.weights_SP.new_zeros(
@@ -188,13 +183,8 @@ class TrainingStep:
 class _Other:
     """A further device that takes its share of each batch."""
 
-    def __init__(
-        self,
-        stack: ForecasterStack,
-        data: TrainingData,
-        gradient: BatchGradient | CompiledGradient,
-    ) -> None:
-        self.device = device = data.x_TF.device
+    def __init__(self, stack: ForecasterStack, gradient: BatchGradient | CompiledGradient) -> None:
+        self.device = device = stack.weights_SP.device
         self.gradient, self.sum_SQ = gradient, torch.zeros(0, device=device)
         self.stack = stack
         self._scale_S = torch.ones(len(stack.weights_SP), device=device)

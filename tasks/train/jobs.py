@@ -1,4 +1,8 @@
-"""Train networks and fit baselines: each job in a process of its own, which its task owns."""
+"""Train networks and fit baselines: each job in a process of its own, which its task owns.
+
+In a network's process runs ``tasks.train.training_process``, in a baseline's
+``tasks.train.fitting_process``; how a process is looked after stands in ``job_owner.py``.
+"""
 
 from __future__ import annotations
 

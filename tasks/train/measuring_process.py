@@ -27,9 +27,10 @@ from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.splits import TEST, TRAIN, VALIDATION
 from gridcast.kernels.engine import Engine, engine_of
 from gridcast.training.counts import count_data
-from gridcast.training.loop import max_seeds_per_pass, train_models
+from gridcast.training.loop import train_models
 from gridcast.training.prediction import score, tiles_at_once
 from gridcast.training.requirements import Measurement, held_bytes
+from gridcast.training.stack import max_seeds_per_pass
 from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256
 from tasks.runs.storage import write_json

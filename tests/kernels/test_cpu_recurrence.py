@@ -16,7 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gridcast.kernels.cpu_kernels import add_product, set_product, take_sigmoid, take_tanh
+from gridcast.kernels.cpu_kernels import (
+    KERNELS_OF_CELL,
+    add_product,
+    set_product,
+    take_sigmoid,
+    take_tanh,
+)
 from gridcast.kernels.cpu_recurrence import Layer, Memory, cut_evenly, filled
 from gridcast.kernels.numba_private import LANES
 
@@ -61,6 +67,7 @@ def by_us(
     own = None if own_BD is None else own_BD.numpy()
     layers = [
         Layer(
+            KERNELS_OF_CELL["lstm" if isinstance(network, nn.LSTM) else "gru"],
             weights,
             number,
             num_own=own.shape[1] if own is not None and number == 0 else 0,

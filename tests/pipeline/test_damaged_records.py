@@ -10,6 +10,7 @@ import pytest
 
 from gridcast.audit.lineage import Lineage
 from gridcast.errors import RecordError
+from gridcast.evaluation.fitting_result import FittingResult
 from gridcast.evaluation.records import Evaluation
 from gridcast.features.windows import FeaturesMade
 from gridcast.readings.records import DataReport, Ingestion, Snapshot
@@ -49,6 +50,7 @@ CACHES: dict[str, type[StoredRecord]] = {
     "data/keys/*.json": KnownRegion,
     "data/newest/*.json": KnownRegion,
     "features/*.json": Features,
+    "jobs/linear*-*/result.json": FittingResult,
     "jobs/*/result.json": TrainingResult,
     "jobs/*/mlflow.json": TrackedNote,
 }

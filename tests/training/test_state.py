@@ -29,6 +29,7 @@ from torch import Tensor
 from gridcast.config import Cell
 from gridcast.errors import NotFiniteError, StateRefusedError
 from gridcast.features.windows import Steps
+from gridcast.kernels.cpu_kernels import CellKernels
 from gridcast.kernels.cuda_graph import Recorded
 from gridcast.kernels.engine import engine_of
 from gridcast.training.data import TrainingData
@@ -380,8 +381,17 @@ SCRATCH = (
     "._whole", "._cut", ".panels", ".operand", "._bias_4V", "._own_GVD", "._bias_X",
     "._order",
 )  # fmt: skip
-TIMES = ("_seconds", "._begun", "._resumed", "._told", "seconds_left", "steps_per_second")
-CONSTANT = (BaseModel, TrainingData, Steps, Recorded, ReferenceType, torch.device, torch.dtype)
+TIMES = ("_seconds", "._begun", "._resumed", "._last_report", "seconds_left", "steps_per_second")
+CONSTANT = (
+    BaseModel,
+    TrainingData,
+    CellKernels,
+    Steps,
+    Recorded,
+    ReferenceType,
+    torch.device,
+    torch.dtype,
+)
 CALLED = (FunctionType, MethodType, BuiltinFunctionType, type)
 
 
