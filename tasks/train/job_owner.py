@@ -16,10 +16,8 @@ from tasks.machine.devices import leading_devices
 from tasks.machine.owned_process import Work, require_going, run_owned, stop_reason
 from tasks.runs.keys import has_sha256
 from tasks.runs.locks import held as lock_held
-from tasks.runs.places import relative_paths
-from tasks.runs.record_files import cached_record
-from tasks.runs.storage import write_json
-from tasks.train.records import Done, Job
+from tasks.runs.record_files import cached_record, write_record
+from tasks.train.records import Done, FeaturesFile, Job, Specification
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -139,11 +137,9 @@ def places_of(run: Run, devices: tuple[str, ...] | None = None) -> Places:
 def _prepare(run: Run, features: Features, job: Job) -> None:
     """The folder as its process wants it: the job's specification, and no result of before."""
     job.file("result.json").unlink(missing_ok=True)
-    specification = job.model_dump(mode="json") | {
-        "features": features.model_dump(mode="json"),
-        "config": run.config.model_dump(mode="json"),
-    }
-    write_json(job.file("job.json"), relative_paths(specification, run.artifacts))
+    file = FeaturesFile.of(features)
+    specification = Specification(job=job, features=file, config=run.config)
+    write_record(job.file("job.json"), specification, artifacts=run.artifacts)
 
 
 def _work(run: Run, jobs: Sequence[Job]) -> Work:

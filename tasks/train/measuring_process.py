@@ -9,19 +9,16 @@ ends when its owner is gone.
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from gridcast.config import Config
 from gridcast.errors import GridcastError, NotFiniteError
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.splits import TEST, TRAIN, VALIDATION
@@ -33,7 +30,9 @@ from gridcast.training.requirements import Measurement, held_bytes
 from gridcast.training.stack import max_seeds_per_pass
 from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256
+from tasks.runs.record_files import read_record
 from tasks.runs.storage import write_json
+from tasks.train.records import FeaturesFile, MeasuringSpecification
 from tasks.train.training_process import (
     peak_memory_bytes,
     read_training_data,
@@ -42,33 +41,12 @@ from tasks.train.training_process import (
 )
 
 if TYPE_CHECKING:
-    from gridcast.config import Cell
     from gridcast.training.data import TrainingData
     from gridcast.training.loop import TrainedModel
 
 # The first steps load libraries and compile kernels; a second look goes on for about so long.
 _FIRST_STEPS, _MOST_STEPS, _SECONDS = 4, 200, 2.0
 _REGION = "MEASURED"
-
-
-@dataclass(frozen=True, slots=True)
-class Specification:
-    """What is to be measured; ``num_tiles`` is how many windows score a part, by part."""
-
-    config: Config
-    cell: Cell
-    num_seeds: int
-    device: str
-    threads: int
-    num_features: int
-    num_tiles: dict[int, int]
-
-    @classmethod
-    def read(cls, content: dict[str, Any]) -> Specification:
-        """From JSON."""
-        config = Config.model_validate(content["config"])
-        num_tiles = {int(part): num for part, num in content["num_tiles"].items()}
-        return cls(**{**content, "config": config, "num_tiles": num_tiles})
 
 
 class Timing(NamedTuple):
@@ -82,9 +60,9 @@ def main(folder: Path) -> int:
     """Measure what is asked for in ``folder``; 0, or 1 after an ``error`` line."""
     begun = time.time()
     end_with_owner()
-    content = json.loads((folder / "specification.json").read_bytes())
     try:
-        measured = measure(Specification.read(content), folder, start_seconds=begun - _born_at())
+        wanted = read_record(folder / "specification.json", MeasuringSpecification)
+        measured = measure(wanted, folder, start_seconds=begun - _born_at())
     except (GridcastError, torch.OutOfMemoryError, MemoryError) as error:
         send_event("error", reason=str(error) or type(error).__name__)
         return 1
@@ -92,7 +70,7 @@ def main(folder: Path) -> int:
     return 0
 
 
-def measure(wanted: Specification, folder: Path, *, start_seconds: float) -> Measurement:
+def measure(wanted: MeasuringSpecification, folder: Path, *, start_seconds: float) -> Measurement:
     """Train and score on random numbers, which lie in ``folder``; what that took."""
     device, config = torch.device(wanted.device), wanted.config
     torch.set_num_threads(wanted.threads)
@@ -123,7 +101,7 @@ def measure(wanted: Specification, folder: Path, *, start_seconds: float) -> Mea
     )
 
 
-def _time_steps(wanted: Specification, data: TrainingData) -> tuple[TrainedModel, Timing]:
+def _time_steps(wanted: MeasuringSpecification, data: TrainingData) -> tuple[TrainedModel, Timing]:
     """A training, the seconds of one of its steps, and what the first ones took longer.
 
     Of two trainings the difference, so that what each begins with falls out. Before them one that
@@ -148,7 +126,7 @@ def _time_steps(wanted: Specification, data: TrainingData) -> tuple[TrainedModel
 
 
 def _train(
-    wanted: Specification, data: TrainingData, engine: Engine, num_steps: int
+    wanted: MeasuringSpecification, data: TrainingData, engine: Engine, num_steps: int
 ) -> TrainedModel:
     """One pass that is stopped early, of as many seeds as will share it; the first one's model."""
     config = wanted.config
@@ -174,7 +152,9 @@ def _forget_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _random_data(wanted: Specification, folder: Path, device: torch.device) -> TrainingData:
+def _random_data(
+    wanted: MeasuringSpecification, folder: Path, device: torch.device
+) -> TrainingData:
     """Steps for all the batches, and to score as many windows at once as will be."""
     windows, rng = wanted.config.windows, np.random.default_rng(0)
     reach = windows.lookback - windows.warmup
@@ -204,13 +184,13 @@ def _random_data(wanted: Specification, folder: Path, device: torch.device) -> T
     )
     path = folder / "features.parquet"
     frame.to_parquet(path, compression="zstd", index=False)
-    features = {
-        "path": str(path),
-        "file_sha256": file_sha256(path),
-        "feature_names": names,
-        "scales": {_REGION: (0.0, 1.0)},
-    }
-    return read_training_data({"features": features}, device)
+    features = FeaturesFile(
+        path=str(path),
+        file_sha256=file_sha256(path),
+        feature_names=names,
+        scales={_REGION: (0.0, 1.0)},
+    )
+    return read_training_data(features, device)
 
 
 def resident_bytes() -> int:

@@ -58,7 +58,7 @@ class Search:
     def jobs(self) -> list[TrainedJob]:
         """The jobs of trials that have ended."""
         results = sorted((self.run.artifacts / "jobs").glob("*/result.json"))
-        jobs = {path: read_json(path.with_name("job.json")) for path in results}
+        jobs = {path: read_json(path.with_name("job.json"))["job"] for path in results}
         return [
             TrainedJob.model_validate(
                 read_json(path)
