@@ -7,9 +7,9 @@ PyTorch is always a way that works. Ours are taken where they apply and are not 
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from gridcast.record import Record
+from gridcast.engine import ASKED_FOR, LIBRARY, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,37 +18,11 @@ if TYPE_CHECKING:
 
     from gridcast.config import Cell, Config
 
-Kernels = Literal["gpu-kernels", "cpu-loops", "pytorch"]
 # The losses whose gradient the loops for a CPU know, and whether it is that of L1 (``score``). On a
 # GPU the loss is PyTorch's in any case.
 LOSSES_OF_LOOPS = {"l1": True, "mse": False}
 _PRECISIONS_OF_LOOPS = frozenset({"auto", "fp32", "tf32"})  # of 32 bits: a CPU has no TF32
 _MOST_WORDS = 200  # letters of a reason
-
-
-class Engine(Record):
-    """What runs a training: its layers (with what lies between them), and Adam's update.
-
-    ``cpu-loops`` are the whole step. ``reason`` says, to people, why it is this one.
-    """
-
-    layers: Kernels
-    adam: Kernels
-    reason: str
-
-    @property
-    def is_pytorch(self) -> bool:
-        """Whether PyTorch's layers run the network, one forecaster at a time."""
-        return self.layers == "pytorch"
-
-    @property
-    def is_fallback(self) -> bool:
-        """Whether that is so without having been asked for."""
-        return self.is_pytorch and self.reason != _ASKED_FOR
-
-
-_ASKED_FOR = "training.recurrence=library"
-LIBRARY = Engine(layers="pytorch", adam="pytorch", reason=_ASKED_FOR)
 
 
 def engine_of(
@@ -77,7 +51,7 @@ def why_no_loops(config: Config) -> str:
     """
     training = config.training
     if training.recurrence == "library":
-        return _ASKED_FOR
+        return ASKED_FOR
     if training.precision not in _PRECISIONS_OF_LOOPS:
         return f"training.precision={training.precision}: on a CPU our loops have 32 bits alone"
     if training.loss not in LOSSES_OF_LOOPS:

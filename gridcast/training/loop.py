@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gridcast.engine import Engine
 from gridcast.errors import NotFiniteError
 from gridcast.features.splits import VALIDATION
 from gridcast.features.windows import count_phases, cut_pass, plan_passes, train_starts
-from gridcast.kernels.engine import Engine, engine_of
+from gridcast.kernels.engine import engine_of
 from gridcast.training.clock import Clock, Progress
 from gridcast.training.counts import sized_config
 from gridcast.training.gradients import BatchGradient

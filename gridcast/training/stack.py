@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gridcast.config import Cell, Config
-    from gridcast.kernels.engine import Engine
+    from gridcast.engine import Engine
     from gridcast.training.data import TrainingData
 
 _MAX_SEEDS = 16  # of one pass: the memory of its states grows with them

@@ -19,10 +19,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from gridcast.engine import Engine
 from gridcast.errors import GridcastError, NotFiniteError
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.splits import TEST, TRAIN, VALIDATION
-from gridcast.kernels.engine import Engine, engine_of
+from gridcast.kernels.engine import engine_of
 from gridcast.training.counts import count_data
 from gridcast.training.loop import train_models
 from gridcast.training.prediction import score, tiles_at_once

@@ -9,9 +9,9 @@ from pydantic import AliasChoices, ConfigDict, Field, SerializeAsAny
 from typing_extensions import TypedDict
 
 from gridcast.config import Cell, Config, Fitted
+from gridcast.engine import Engine
 from gridcast.evaluation.fitting_result import FittingResult
 from gridcast.features.windows import WindowsRecord
-from gridcast.kernels.engine import Engine
 from gridcast.record import Record, StoredRecord
 
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from gridcast.engine import LIBRARY, Engine
 from gridcast.kernels import nvrtc
 from gridcast.kernels.cpu_kernels import KERNELS_OF_CELL
-from gridcast.kernels.engine import LIBRARY, LOSSES_OF_LOOPS, Engine, engine_of, why_no_loops
+from gridcast.kernels.engine import LOSSES_OF_LOOPS, engine_of, why_no_loops
 from gridcast.training import gradients
 from gridcast.training.cpu_gradients import CompiledGradient
 from gridcast.training.forecaster import weights_sha256
