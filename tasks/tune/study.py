@@ -225,7 +225,7 @@ class Study:
 def settings_line(values: dict[str, Any]) -> str:
     """Values of settings in one line.
 
-    >>> told({"model.hidden_size": 32, "training.learning_rate": 0.00123456})
+    >>> settings_line({"model.hidden_size": 32, "training.learning_rate": 0.00123456})
     'model.hidden_size 32, training.learning_rate 0.001235'
     """
     return ", ".join(f"{setting} {shown(value)}" for setting, value in values.items())

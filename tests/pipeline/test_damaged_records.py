@@ -10,7 +10,6 @@ import pytest
 
 from gridcast.audit.lineage import Lineage
 from gridcast.errors import RecordError
-from gridcast.evaluation.fitting_result import FittingResult
 from gridcast.evaluation.records import Evaluation
 from gridcast.features.windows import FeaturesMade
 from gridcast.readings.records import DataReport, Ingestion, Snapshot
@@ -23,7 +22,7 @@ from tasks.ingest.snapshots import Pointer
 from tasks.runs.record_files import read_record
 from tasks.track.log_models import TrackedNote
 from tasks.train.build_features import TablesInUse
-from tasks.train.records import BaselineJob, Features, NetworkJob, Specification, TrainingResult
+from tasks.train.records import Features, NetworkJob, Specification, TrainingResult
 from tests.builders.pipelines import (
     SMALL_MODEL,
     copy_artifacts,
@@ -50,14 +49,12 @@ CACHES: dict[str, type[StoredRecord]] = {
     "data/keys/*.json": KnownRegion,
     "data/newest/*.json": KnownRegion,
     "features/*.json": Features,
-    "jobs/linear*-*/result.json": FittingResult,
     "jobs/*/result.json": TrainingResult,
     "jobs/*/mlflow.json": TrackedNote,
 }
 KINDS: dict[str, type[StoredRecord]] = {
     **{f"runs/*/{each.kind}.json": each for each in RUN_KINDS},
     **CACHES,
-    "jobs/linear*-*/job.json": Specification[BaselineJob],
     "jobs/*/job.json": Specification[NetworkJob],
     "runs/*/features_in_use.json": TablesInUse,
     "runs/*/timings/*.json": StageTime,
