@@ -146,10 +146,8 @@ def read_page(body: bytes, *, region: str) -> Page:
 def message_of(answer: object) -> str:
     """What an answer that is an error says of itself: its code and message, in one short line.
 
-    >>> message_of(
-    ...     {"error": {"code": "API_KEY_INVALID", "message": "An invalid api_key was supplied."}}
-    ... )
-    'API_KEY_INVALID: An invalid api_key was supplied.'
+    >>> message_of({"error": {"code": "API_KEY_INVALID", "message": "An invalid api_key."}})
+    'API_KEY_INVALID: An invalid api_key.'
     """
     error = answer.get("error") if isinstance(answer, dict) else None
     if isinstance(error, dict):

@@ -4,7 +4,8 @@ What runs in it is a module of ours that is given a folder: ``python -m <module>
 prints one JSON object a line (``event``, and the event's facts), the last of them ``error`` with a
 ``reason`` if it fails, and ends when its standard input closes: then its owner is gone. Both sides
 stand here: `run_owned` is the owner's, `send_event`, `end_with_owner` and `exit_process` are the
-process's. Who wants it ended leaves a file, `stop`, at which its owner looks, in whatever thread or machine it is.
+process's. Who wants it ended leaves a file, `stop`, at which its owner looks, in whatever thread or
+machine it is.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": 
 class Work:
     """What a process is to do, and within what bounds; ``limit_setting`` is the key of the limit.
 
-    ``name`` is what people call it, ``threads`` are those of its numerical libraries, ``other_folders``
-    more that it is given. One of the files ``stops``, once it is there, ends it.
+    ``name`` is what people call it, ``threads`` are those of its numerical libraries,
+    ``other_folders`` more that it is given. One of the files ``stops``, once it is there, ends it.
     """
 
     name: str

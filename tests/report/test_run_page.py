@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from gridcast.evaluation.contestants import Contestant
 from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, Scores
 from gridcast.report import article
-from gridcast.report.drawing import sheet
+from gridcast.report.drawing import new_figure
 from gridcast.report.facts import ModelFacts, OtherFacts, RegionFacts, RunFacts
 from gridcast.report.figures import (
     draw_error_by_lead,
@@ -196,7 +196,7 @@ def test_every_picture_says_what_is_to_be_seen() -> None:
 
 
 def test_a_picture_of_very_many_lines_is_a_png_and_any_other_an_svg() -> None:
-    few, many = sheet(2.0), sheet(2.0)
+    few, many = new_figure(2.0), new_figure(2.0)
     few.subplots().plot([0.0, 1.0])
     many.subplots().plot(np.random.default_rng(0).random((100, 500)))
     _, page = make_page(figures={"Few": few, "Many": many})
