@@ -57,6 +57,7 @@ from gridcast.features.windows import train_starts
 from gridcast.kernels.engine import engine_of
 from gridcast.networks.forecaster import RecurrentForecaster
 from gridcast.training.data import TrainingData, training_data
+from gridcast.training.loop import gradient_of
 from gridcast.training.stack import ForecasterStack
 from gridcast.training.step import TrainingStep
 from tasks.train.training_process import peak_memory_bytes, set_fp32_precision
@@ -258,7 +259,8 @@ def _contest(options: argparse.Namespace) -> Json:
 def _ours(data: TrainingData, config: Config, cell: Cell, num_steps: int) -> Trainer:
     engine = engine_of(config, data.x_TF.device, cells=[cell])
     stack = ForecasterStack(data, config, cell=cell, seeds=[0], engine=engine)
-    update, batches = TrainingStep(stack, data, config, num_steps), batches_of(data, config)
+    update = TrainingStep(stack, gradient_of(stack, data, config), config, num_steps)
+    batches = batches_of(data, config)
     update.begin_pass()
     # The series on the device, the index of all windows, and the pass's order of it, twice.
     index = train_starts(data.steps, config.windows).nbytes

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -38,8 +38,9 @@ def main() -> None:
     """Train, score, print."""
     arguments = _arguments()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
     overrides = tuple(arguments.settings)
-    config = Config.load(arguments.profile, overrides=overrides, device_type=device.type)
+    config = Config.load(arguments.profile, overrides=overrides, device_type=kind)
     config = resolve_precision(config, device.type)
     set_fp32_precision(device, config.training.precision)
     if arguments.threads:

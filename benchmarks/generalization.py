@@ -105,8 +105,8 @@ class DataSet:
 
     def config(self) -> Config:
         """The base profile, with zone and holidays."""
-        told = (f"ingestion.timezone={self.timezone}", f"features.holidays={self.holidays}")
-        return resolve_precision(Config.load("base", overrides=told, device_type="cpu"), "cpu")
+        overrides = (f"ingestion.timezone={self.timezone}", f"features.holidays={self.holidays}")
+        return resolve_precision(Config.load("base", overrides=overrides, device_type="cpu"), "cpu")
 
     def features(self, folder: Path, config: Config) -> FeatureTable:
         """The table of features, as the pipeline makes it."""

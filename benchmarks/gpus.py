@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.jobs import Json, num_cores, train, write_job, write_table
 from gridcast.config import Config
-from tasks.machine.devices import dealt
+from tasks.machine.devices import spread_over_devices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,9 @@ def _row(
     """All jobs on these devices: from the start of the first to the end of the last."""
     num_seeds = options.jobs // len(config.model.cells)
     seeds_and_cells = product(range(num_seeds), config.model.cells)
-    placed = dealt(num_seeds, len(config.model.cells), devices)  # as a run deals them out
+    placed = spread_over_devices(
+        num_seeds, len(config.model.cells), devices
+    )  # as a run deals them out
     jobs: dict[str, list[Path]] = {device: [] for device in devices}
     for (seed, cell), device in zip(seeds_and_cells, placed, strict=True):
         job = write_job(

@@ -24,8 +24,9 @@ sys.path.insert(0, str(ROOT))
 from gridcast.readings.synthetic import synthesize_readings, synthetic_regions  # noqa: E402
 from tasks.machine.owned_process import numerical_environment  # noqa: E402
 from tasks.runs.keys import file_sha256  # noqa: E402
-from tasks.runs.storage import write_json  # noqa: E402
+from tasks.runs.record_files import write_record  # noqa: E402
 from tasks.train.feature_table import write_features  # noqa: E402
+from tasks.train.records import FeaturesFile, NetworkJob, Specification  # noqa: E402
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,21 +73,20 @@ def write_job(
     threads: int,
 ) -> Path:
     """A job that ``tasks.train.training_process`` can train; its folder."""
-    job = {"name": f"{cell}-seed{seed}", "cell": cell, "seed": seed, "device": device}
-    more = {
-        "scored": ["validation", "test"],
-        "threads": threads,
-        "features": features,
-        "config": config.model_dump(mode="json"),
-    }
-    write_json(folder / "job.json", {**job, **more})
+    job = NetworkJob(
+        name=f"{cell}-seed{seed}", cell=cell, seed=seed, device=device, threads=threads,
+        limit_seconds=config.training.time_limit_seconds, key="", folder=str(folder), parts={},
+    )  # fmt: skip
+    file = FeaturesFile(**{name: features[name] for name in FeaturesFile.model_fields})
+    folder.mkdir(parents=True, exist_ok=True)
+    write_record(folder / "job.json", Specification(job=job, features=file, config=config))
     return folder
 
 
 def start(folders: Sequence[Path]) -> subprocess.Popen[bytes]:
     """The training process of some jobs of a device; its standard input has to stay open."""
     folder = folders[0]
-    threads = json.loads((folder / "job.json").read_bytes())["threads"]
+    threads = json.loads((folder / "job.json").read_bytes())["job"]["threads"]
     environment = numerical_environment(threads)  # as a run starts it
     with (folder / "log.txt").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - our own module

@@ -58,6 +58,7 @@ from gridcast.features.splits import VALIDATION
 from gridcast.features.windows import train_starts
 from gridcast.kernels.engine import engine_of
 from gridcast.training.data import TrainingData, training_data
+from gridcast.training.loop import gradient_of
 from gridcast.training.stack import ForecasterStack
 from gridcast.training.step import TrainingStep
 from tasks.machine.owned_process import numerical_environment
@@ -454,7 +455,7 @@ def train_ours(task: Json) -> Json:
     data = _read_data(Path(task["data"]).parent, device)
     engine = engine_of(config, device, cells=[task["cell"]])
     stack = ForecasterStack(data, config, cell=task["cell"], seeds=[0], engine=engine)
-    update = TrainingStep(stack, data, config, num_steps)
+    update = TrainingStep(stack, gradient_of(stack, data, config), config, num_steps)
     update.begin_pass()
     batches = batches_of(data, config)
     clock = Clock(device, warm_steps=task["warm_steps"], steps=task["steps"])

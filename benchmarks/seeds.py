@@ -31,7 +31,7 @@ from gridcast.config import Cell, Config
 from gridcast.features.splits import VALIDATION
 from gridcast.kernels.engine import engine_of
 from gridcast.training.data import TrainingData
-from gridcast.training.loop import TrainedModel, Training, run_together
+from gridcast.training.loop import TrainedModel, Training, run_interleaved
 from gridcast.training.prediction import score
 from tasks.train.training_process import peak_memory_bytes
 
@@ -118,7 +118,7 @@ def _train(
     training = Training(
         data, config=config, cell=cell, seeds=seeds, engine=engine, on_progress=lambda *_: None
     )
-    run_together([training])
+    run_interleaved([training])
     return [each for each in training.outcomes.values() if isinstance(each, TrainedModel)]
 
 

@@ -5,7 +5,7 @@
 ``benchmarks/results/side-by-side-<device>.json``. The data are those of ``GRIDCAST_DATA``, or of
 ``data/``. Without a GPU nothing is run.
 
-Two streams is how a run trains both (``gridcast.training.loop.run_together``).
+Two streams is how a run trains both (``gridcast.training.loop.run_interleaved``).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks.regions import batches_of, on_device, read_features
 from gridcast.config import Cell, Config
 from gridcast.kernels.engine import engine_of
 from gridcast.training.data import TrainingData
+from gridcast.training.loop import gradient_of
 from gridcast.training.stack import ForecasterStack
 from gridcast.training.step import TrainingStep
 from tasks.train.training_process import set_fp32_precision
@@ -109,7 +110,7 @@ def _step(data: TrainingData, config: Config, cell: Cell) -> Callable[[], object
     with torch.cuda.stream(stream):
         engine = engine_of(config, data.x_TF.device, cells=[cell])
         stack = ForecasterStack(data, config, cell=cell, seeds=[0], engine=engine)
-        update = TrainingStep(stack, data, config, num_steps=10**6)
+        update = TrainingStep(stack, gradient_of(stack, data, config), config, num_steps=10**6)
         update.begin_pass()
         batches = batches_of(data, config)
 

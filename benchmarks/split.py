@@ -23,6 +23,7 @@ from benchmarks.regions import batches_of, on_device, read_features
 from benchmarks.turns import Clock
 from gridcast.config import Cell, Config
 from gridcast.kernels.engine import engine_of
+from gridcast.training.loop import gradient_of
 from gridcast.training.stack import ForecasterStack
 from gridcast.training.step import TrainingStep
 
@@ -71,14 +72,19 @@ def _config(options: argparse.Namespace, batch_size: int, precision: str) -> Con
 
 def _measure(replicas: Sequence[TrainingData], config: Config, cell: Cell, num_steps: int) -> Json:
     """Steps of a training, one after the other, after some that load libraries and record them."""
-    data, *others = replicas
+    data = replicas[0]
     engine = engine_of(config, data.x_TF.device, cells=[cell])
-    stack, *beside = (
+    stacks = [
         ForecasterStack(each, config, cell=cell, seeds=[0], engine=engine, share=share)
         for share, each in enumerate(replicas)
-    )
+    ]
+    gradients = [
+        gradient_of(stack, each, config, share=share, num_shares=len(replicas))
+        for share, (stack, each) in enumerate(zip(stacks, replicas, strict=True))
+    ]
+    (stack, gradient), *others = zip(stacks, gradients, strict=True)
     total = _FIRST_STEPS + num_steps
-    step = TrainingStep(stack, data, config, total, list(zip(beside, others, strict=True)))
+    step = TrainingStep(stack, gradient, config, total, others)
     # The first device ends a step last: it adds up what the others send.
     batches = batches_of(data, config)
     clock = Clock(data.x_TF.device, warm_steps=_FIRST_STEPS, steps=num_steps)

@@ -230,10 +230,10 @@ def precision_table(groups: Groups) -> str:
             continue
         others = groups.get((cell, full, settings), [])
         between = paired(_by_seed(runs, "smape"), _by_seed(others, "smape"))
-        says = "no difference shown"
+        verdict = "no difference shown"
         if between is not None and between.shows_a_difference:
-            says = f"{precision} is {'worse' if between.middle > 0 else 'better'}"
-        rows.append([f"{_name(*key)} − {full}", *_difference_cells(between, runs, others, says)])
+            verdict = f"{precision} is {'worse' if between.middle > 0 else 'better'}"
+        rows.append([f"{_name(*key)} − {full}", *_difference_cells(between, runs, others, verdict)])
     if not any(precision == WHOLE for _, precision, _ in groups):
         rows.append([WHOLE, "0", *[NOT_MEASURED] * 4])
     return table(_DIFFERENCE_HEAD, rows)
@@ -244,9 +244,9 @@ def cells_table(groups: Groups) -> str:
     rows = []
     for precision, settings, gru, lstm in _pairs_of_cells(groups):
         between = paired(_by_seed(gru, "smape"), _by_seed(lstm, "smape"))
-        says = _says(between)
+        verdict = _verdict(between)
         label = f"GRU − LSTM, {precision}{_with(settings)}"
-        rows.append([label, *_difference_cells(between, gru, lstm, says)])
+        rows.append([label, *_difference_cells(between, gru, lstm, verdict)])
     difference = article.FACTOR * (article.PRINTED_SMAPE["gru"] - article.PRINTED_SMAPE["lstm"])
     ratio = article.TRAIN_SECONDS["gru"] / article.TRAIN_SECONDS["lstm"]
     rows.append(
@@ -398,7 +398,7 @@ def _error_cells(errors: Sequence[float]) -> list[str]:
 
 
 def _difference_cells(
-    between: Interval | None, first: Sequence[Json], second: Sequence[Json], says: str
+    between: Interval | None, first: Sequence[Json], second: Sequence[Json], verdict: str
 ) -> list[str]:
     if between is None:
         return ["0", *[NOT_MEASURED] * 4]
@@ -406,10 +406,10 @@ def _difference_cells(
     if between.num_pairs == 1:
         return ["1", _signed(between.middle), NOTHING, ratio, "one run tells nothing"]
     middle = f"{_signed(between.middle)} ± {between.deviation:.3f}"
-    return [str(between.num_pairs), middle, _span(between), ratio, says]
+    return [str(between.num_pairs), middle, _span(between), ratio, verdict]
 
 
-def _says(between: Interval | None) -> str:
+def _verdict(between: Interval | None) -> str:
     if between is None or not between.shows_a_difference:
         return "no difference shown"
     return f"the {'GRU' if between.middle < 0 else 'LSTM'} is better"

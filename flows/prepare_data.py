@@ -58,7 +58,7 @@ def prepare_data(
         }
         wait(list(futures.values()))
         results = Results.of({name: each.state for name, each in futures.items()})
-        for error in results.but(Published, RegionRefusedError).values():
+        for error in results.not_of(Published, RegionRefusedError).values():
             raise error
         published = [*known.published, *results.all_of(Published)]
         refused = results.all_of(RegionRefusedError)

@@ -25,8 +25,8 @@ from tasks.train.jobs import (
     outcomes_of,
     record_jobs,
     share_devices,
+    train_group,
     train_model,
-    train_together,
 )
 from tasks.train.plan_jobs import plan_baselines, plan_jobs
 from tasks.train.records import Features, FittedBaseline, TrainedJob
@@ -92,18 +92,18 @@ def _train_all(
     """All models and baselines side by side: what was trained, what was fitted, what failed."""
     jobs = plan_jobs(run, features)
     prepared = prepare_tracking.submit(run)
-    baselines = plan_baselines(run, features, num_beside=len(jobs))
+    baselines = plan_baselines(run, features, num_concurrent=len(jobs))
     futures: dict[str, PrefectFuture[Any]] = {
         job.name: fit_baseline.submit(run, features, job) for job in baselines
     }
-    shared = [train_together.submit(run, features, group) for group in share_devices(run, jobs)]
+    shared = [train_group.submit(run, features, group) for group in share_devices(run, jobs)]
     tried = outcomes_of(shared)
     futures |= {job.name: train_model.submit(run, features, job, tried) for job in jobs}
     waited: list[PrefectFuture[Any]] = [prepared, *futures.values()]
     wait(waited)
     results = Results.of({name: each.state for name, each in futures.items()})
     trained, fitted = results.all_of(TrainedJob), results.all_of(FittedBaseline)
-    failed = {n: str(each) for n, each in results.but(TrainedJob, FittedBaseline).items()}
+    failed = {n: str(each) for n, each in results.not_of(TrainedJob, FittedBaseline).items()}
     record_jobs(run, failed)
     return trained, fitted, failed
 

@@ -31,7 +31,7 @@ from tasks.tune.trials import (
 
 Trying = dict[Trial, tuple[Features, list[PrefectFuture[TrainedJob]]]]
 
-_HEAR_EVERY_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 # A thread only waits for its job's process; each job has its own.
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=64))
 
@@ -109,8 +109,8 @@ def _first_ended(
 ) -> Trial:
     """Wait for the end of all jobs of one trial; meanwhile the study hears how trials do."""
     while True:
-        study.hear()
+        study.read_progress()
         with suppress(Empty):
-            trial = left.pop(ended.get(timeout=_HEAR_EVERY_SECONDS))
+            trial = left.pop(ended.get(timeout=_POLL_SECONDS))
             if trial not in left.values():
                 return trial

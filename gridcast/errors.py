@@ -230,8 +230,8 @@ class MeasuringError(GridcastError):
 class BrokenChainError(GridcastError):
     """A link between the CSVs and a model is not what the run left."""
 
-    def __init__(self, link: str, told: str) -> None:
-        super().__init__(f"ERROR {link}: {told}")
+    def __init__(self, link: str, found: str) -> None:
+        super().__init__(f"ERROR {link}: {found}")
 
 
 class LeakFoundError(GridcastError):

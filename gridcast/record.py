@@ -19,7 +19,8 @@ class StoredRecord(Record):
     ``schema_version`` rises where a reader of the version before would be misled: a field gone, of
     another meaning, or one that may not be passed over. A field more, with a default, is no new
     version: `tasks.runs.record_files` passes over fields that it does not know, and fills in those
-    that an older version did not write. A file that names no version is of version 1.
+    that an older version did not write. A field that was renamed is read under its older name
+    too, by ``AliasChoices``, and is a new version. A file that names no version is of version 1.
     """
 
     advice: ClassVar[str] = "delete it, and run the same command again"  # what to do with a bad one

@@ -49,7 +49,7 @@ def fetch_archive(
 
         limits = _archive_limits(profile, settings)
         folder = to or Path("data") / path.name.split(".")[0]
-        _tell_unpacked(unpack_archive(path, folder, limits=limits).regional, folder)
+        _show_unpacked(unpack_archive(path, folder, limits=limits).regional, folder)
 
     raise typer.Exit(exit_code_of(unpack))
 
@@ -76,7 +76,7 @@ def fetch_kaggle(
 
         limits = _archive_limits(profile, settings)
         folder = to or Path("data") / "pjm"
-        _tell_unpacked(fetch_kaggle(dataset, folder, limits=limits).regional, folder)
+        _show_unpacked(fetch_kaggle(dataset, folder, limits=limits).regional, folder)
 
     raise typer.Exit(exit_code_of(download))
 
@@ -157,6 +157,6 @@ def _archive_limits(profile: str, settings: list[str] | None) -> ArchivesConfig:
     return Config.load(profile, overrides=tuple(settings or ())).archives
 
 
-def _tell_unpacked(regions: list[str], folder: Path) -> None:
+def _show_unpacked(regions: list[str], folder: Path) -> None:
     typer.echo(f"Took {len(regions)} regions: {', '.join(regions)}")
     typer.echo(f"Use them: gridcast run --data {folder}")

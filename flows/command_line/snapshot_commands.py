@@ -67,9 +67,9 @@ def use(name: Name, artifacts: Artifacts = DEFAULT_ARTIFACTS) -> None:
     """Go back: let `gridcast train` read this snapshot, until the next ingestion."""
 
     def work() -> None:
-        from tasks.show.show_snapshots import go_back
+        from tasks.show.show_snapshots import use_and_show
 
-        go_back(artifacts.absolute(), name)
+        use_and_show(artifacts.absolute(), name)
 
     raise typer.Exit(exit_code_of(work))
 

@@ -74,9 +74,9 @@ def read_space(tree: Mapping[str, Any], sections: Mapping[str, Section]) -> Spac
             raise setting_fault(name, name, f"one of the sections {', '.join(sections)}")
         if not isinstance(searches, dict | None):
             raise setting_fault(name, searches, "settings with what they may be (a YAML mapping)")
-        for key, told in (searches or {}).items():
-            if told is not None:
-                space[f"{name}.{key}"] = _read_search(name, key, told, sections[name])
+        for key, given in (searches or {}).items():
+            if given is not None:
+                space[f"{name}.{key}"] = _read_search(name, key, given, sections[name])
     return space
 
 
@@ -87,30 +87,30 @@ def setting_fault(key: str, found: object, expected: str) -> PydanticCustomError
     )
 
 
-def _read_search(name: str, key: str, told: object, section: Section) -> Search:
+def _read_search(name: str, key: str, given: object, section: Section) -> Search:
     known = [each for each in section.keyed_fields() if each not in _FIXED.get(name, ())]
     setting = f"{name}.{key}"
     if key not in known:
         raise setting_fault(setting, key, f"a setting that is searched: {', '.join(known)}")
-    if isinstance(told, list | tuple) and told:
-        return Choices(tuple(_checked(setting, each, section) for each in told))
-    if isinstance(told, dict) and {"low", "high"} <= told.keys() <= _RANGE_KEYS:
-        return _read_range(setting, told, section)
-    raise setting_fault(setting, told, _A_SEARCH)
+    if isinstance(given, list | tuple) and given:
+        return Choices(tuple(_checked(setting, each, section) for each in given))
+    if isinstance(given, dict) and {"low", "high"} <= given.keys() <= _RANGE_KEYS:
+        return _read_range(setting, given, section)
+    raise setting_fault(setting, given, _A_SEARCH)
 
 
-def _read_range(setting: str, told: dict[str, Any], section: Section) -> Range:
+def _read_range(setting: str, given: dict[str, Any], section: Section) -> Range:
     kinds = _kinds_of(section, setting)
     if not kinds & {int, float}:
-        raise setting_fault(setting, told, "a list of choices: it is no number")
-    low, high = (_checked(setting, told[end], section) for end in ("low", "high"))
-    log = told.get("log", False)
+        raise setting_fault(setting, given, "a list of choices: it is no number")
+    low, high = (_checked(setting, given[end], section) for end in ("low", "high"))
+    log = given.get("log", False)
     if not isinstance(log, bool):
-        raise setting_fault(setting, told, "log true or false")
+        raise setting_fault(setting, given, "log true or false")
     if low is None or high is None or not low < high:
-        raise setting_fault(setting, told, "low below high")
+        raise setting_fault(setting, given, "low below high")
     if log and low <= 0:
-        raise setting_fault(setting, told, "low above 0 where log is true")
+        raise setting_fault(setting, given, "low above 0 where log is true")
     return Range(low, high, log=log, whole=float not in kinds)
 
 

@@ -215,12 +215,12 @@ def fit_linear(frame: pd.DataFrame, *, with_neighbours: bool) -> LinearForecasts
         labels = _Labels.of(frame.iloc[rows])
         change_T = labels.changes(labels.own_TF)
         if grid is not None and labels.train_T.any():
-            _tell_by_neighbours(change_T, labels, grid, grid.hour_T[rows], region)
+            _forecast_by_neighbours(change_T, labels, grid, grid.hour_T[rows], region)
         scaled_T[rows] = labels.last_T + change_T
     return LinearForecasts(scaled_T)
 
 
-def _tell_by_neighbours(
+def _forecast_by_neighbours(
     change_T: np.ndarray, labels: _Labels, grid: Grid, hour_T: np.ndarray, region: int
 ) -> None:
     """Forecast anew, in place, where all neighbours' changes are known."""
@@ -229,8 +229,8 @@ def _tell_by_neighbours(
         return
     theirs_TF = neighbour_inputs(grid.change_GR, hour_T, neighbours)
     known_T = ~np.isnan(theirs_TF).any(1)
-    told_T = labels.changes(np.concatenate([labels.own_TF, theirs_TF], axis=1), known_T)
-    np.copyto(change_T, told_T, where=known_T)
+    by_neighbours_T = labels.changes(np.concatenate([labels.own_TF, theirs_TF], axis=1), known_T)
+    np.copyto(change_T, by_neighbours_T, where=known_T)
 
 
 class _Labels(NamedTuple):

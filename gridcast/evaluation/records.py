@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import AliasChoices, Field
+
 from gridcast.evaluation.contestants import Contestant
 from gridcast.record import Record, RunRecord
 
@@ -26,7 +28,9 @@ class ModelRecord(Record):
     mase: float
     validation_smape: float | None
     train_seconds: float
-    num_together: int = 1  # seeds that shared this time: those of a pass
+    seeds_per_pass: int = Field(  # that shared this time
+        default=1, validation_alias=AliasChoices("seeds_per_pass", "num_together")
+    )
     pass_seconds: list[float]
     evaluation_seconds: float
     peak_memory_bytes: int
@@ -35,17 +39,17 @@ class ModelRecord(Record):
     cached: bool
 
 
-def seconds_together(models: Sequence[ModelRecord]) -> float:
+def total_train_seconds(models: Sequence[ModelRecord]) -> float:
     """What models took (s), the time of a pass that several of them shared counted once.
 
-    >>> alone = ModelRecord.model_construct(cell="gru", train_seconds=10.0, num_together=1)
-    >>> shared = ModelRecord.model_construct(cell="lstm", train_seconds=12.0, num_together=4)
-    >>> seconds_together([alone, alone, shared]), seconds_together([shared] * 4)
+    >>> alone = ModelRecord.model_construct(cell="gru", train_seconds=10.0, seeds_per_pass=1)
+    >>> shared = ModelRecord.model_construct(cell="lstm", train_seconds=12.0, seeds_per_pass=4)
+    >>> total_train_seconds([alone, alone, shared]), total_train_seconds([shared] * 4)
     (32.0, 12.0)
     """
     num_of_cell = Counter(each.cell for each in models)
     return sum(
-        each.train_seconds / min(each.num_together, num_of_cell[each.cell]) for each in models
+        each.train_seconds / min(each.seeds_per_pass, num_of_cell[each.cell]) for each in models
     )
 
 
@@ -90,6 +94,7 @@ class Evaluation(RunRecord):
 
     kind: ClassVar[str] = "evaluation"
 
+    schema_version: int = Field(default=2, ge=1)  # 1 called `seeds_per_pass` `num_together`
     forecasts_path: str
     scores_paths: dict[str, str]
     num_test_labels: int

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gridcast.features.windows import Ints
 
 METRICS = ("smape", "mae", "rmse", "mase")
-MOST_TOLD = 24  # regions
+MAX_SHOWN_REGIONS = 24  # regions
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,14 +250,14 @@ def overall_scores(scores: Scores, contestant: str) -> dict[str, float]:
     return {name: float(own[name]) for name in METRICS}
 
 
-def told_regions(errors: Mapping[str, float]) -> list[str]:
+def shown_regions(errors: Mapping[str, float]) -> list[str]:
     """The regions that pages and pictures name, in order: all, or those of both ends.
 
-    Of more than ``MOST_TOLD`` the largest and the smallest of ``errors``, half of each: what lies
-    between is told by its distribution.
+    Of more than ``MAX_SHOWN_REGIONS`` the largest and the smallest of ``errors``, half of each:
+    what lies between is told by its distribution.
     """
-    if len(errors) <= MOST_TOLD:
+    if len(errors) <= MAX_SHOWN_REGIONS:
         return sorted(errors)
     by_error = sorted(errors, key=lambda region: (errors[region], region))
-    half = MOST_TOLD // 2
+    half = MAX_SHOWN_REGIONS // 2
     return sorted([*by_error[:half], *by_error[-half:]])

@@ -21,7 +21,7 @@ from gridcast.kernels.nvrtc import Kernel, compiled
 
 if TYPE_CHECKING:
     from gridcast.config import TrainingConfig
-    from gridcast.kernels.engine import Kernels
+    from gridcast.engine import Kernels
 
 # PyTorch's defaults.
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8

@@ -24,6 +24,8 @@ terms, columns.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final, NamedTuple
+
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
@@ -40,6 +42,11 @@ from gridcast.kernels.numba_private import (
     tile_of_row,
     tile_of_rows,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gridcast.config import Cell
 
 Array = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -264,9 +271,9 @@ def gru_backward(
     gradients begin as zeros; of the rest nothing that was in it matters.
     """
     num_panels, num_steps = grad_PLBC.shape[:2]
-    num_together = grad_4PTBC.shape[2]
-    for end in range(num_steps, 0, -num_together):
-        first = max(0, end - num_together)
+    steps_per_sum = grad_4PTBC.shape[2]
+    for end in range(num_steps, 0, -steps_per_sum):
+        first = max(0, end - steps_per_sum)
         for step in range(end - 1, first - 1, -1):
             place = step - first
             for panel in range(num_panels):
@@ -358,9 +365,9 @@ def lstm_backward(
 ) -> None:  # fmt: skip
     """As ``gru_backward``."""
     num_panels, num_steps = grad_PLBC.shape[:2]
-    num_together = grad_4PTBC.shape[2]
-    for end in range(num_steps, 0, -num_together):
-        first = max(0, end - num_together)
+    steps_per_sum = grad_4PTBC.shape[2]
+    for end in range(num_steps, 0, -steps_per_sum):
+        first = max(0, end - steps_per_sum)
         for step in range(end - 1, first - 1, -1):
             place = step - first
             for panel in range(num_panels):
@@ -376,6 +383,21 @@ def lstm_backward(
         _add_to_weights(
             grad_w_ih_GQPFC, grad_w_hh_GPPCC, grad_4PTBC, x_QKBF, hidden_PKBC, first, end
         )
+
+
+class CellKernels(NamedTuple):
+    """The equations of a cell: a layer of it over all its steps, there and back."""
+
+    forward: Callable[..., None]
+    backward: Callable[..., None]
+    num_gates: int
+    num_states: int
+
+
+KERNELS_OF_CELL: Final[dict[Cell, CellKernels]] = {
+    "gru": CellKernels(gru_forward, gru_backward, num_gates=3, num_states=1),
+    "lstm": CellKernels(lstm_forward, lstm_backward, num_gates=4, num_states=2),
+}
 
 
 @compiled()

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from gridcast.kernels import cpu_kernels
 from gridcast.kernels.cpu_kernels import PANEL, SUMMED, Array
 from gridcast.kernels.numba_private import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gridcast.kernels.cpu_kernels import CellKernels
+
 T = TypeVar("T")
 U = TypeVar("U")
-_LSTM_GATES = 4
 _OWN = "by what is the same in all steps"
 # Windows of a part, a multiple of that: what the kernels' tiles hold.
 _WINDOWS = 4
@@ -67,12 +67,16 @@ class Passed(NamedTuple):
 class Layer:
     """Layer ``number`` of a network whose ``weights`` have PyTorch's names and shapes.
 
+    ``kernels`` are those of its cell.
+
     The last ``num_own`` of its features stay the same in all steps of a window: to the gates they
     are a bias of the window, and cost next to nothing.
     """
 
-    def __init__(self, weights: Mapping[str, Array], number: int, *, num_own: int = 0) -> None:
-        self._number = number
+    def __init__(
+        self, kernels: CellKernels, weights: Mapping[str, Array], number: int, *, num_own: int = 0
+    ) -> None:
+        self._kernels, self._number = kernels, number
         self._names = [
             f"recurrent.{each}_l{number}"
             for each in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -80,9 +84,8 @@ class Layer:
         w_ih, w_hh, self._bias_ih, self._bias_hh = (weights[name] for name in self._names)
         self.units = w_hh.shape[1]
         self.num_panels, self.of_panel = panels_of(self.units)
-        self._num_gates = len(w_hh) // self.units
-        self._is_lstm = self._num_gates == _LSTM_GATES
-        self.num_states = 1 + self._is_lstm
+        self._num_gates, self.num_states = kernels.num_gates, kernels.num_states
+        self._is_lstm = kernels.num_states > 1
         num_features = w_ih.shape[1] - num_own
         w_ih_GUF, w_hh_GUU = (
             each.reshape(self._num_gates, self.units, -1) for each in (w_ih, w_hh)
@@ -104,12 +107,12 @@ class Layer:
             **({_OWN: self._own_GVD.shape} if num_own else {}),
         }
 
-    def take_weights(self) -> None:
+    def pack_weights(self) -> None:
         """Go on with the weights as they are now."""
         for each in (self._ih, self._hh, self._back_hh):
-            each.take()
+            each.pack()
         if self._number:  # nobody asks for a gradient by the first one's features
-            self._back_ih.take()
+            self._back_ih.pack()
         units = self.units
         self._own_GVD[:, :units] = self._own_GUD
         bias_ih_GU, bias_hh_GU = (
@@ -141,8 +144,8 @@ class Layer:
         ]
         for state_PKBC, before_PBC in zip(states, begin, strict=True):
             state_PKBC[:, 0] = before_PBC
-        kernel = cpu_kernels.lstm_forward if self._is_lstm else cpu_kernels.gru_forward
-        kernel(x_QKBF, self._ih.panels, self._hh.panels, bias_P4BC, gates_PL4BC, *states)
+        weights = self._ih.panels, self._hh.panels
+        self._kernels.forward(x_QKBF, *weights, bias_P4BC, gates_PL4BC, *states)
         return Passed(x_QKBF, own_BD, gates_PL4BC, states)
 
     def backward(
@@ -167,13 +170,12 @@ class Layer:
         ]
         for each_PBC in grad_states:
             each_PBC[:] = 0
-        together = max(1, SUMMED // num_windows), num_windows
-        kernel = cpu_kernels.lstm_backward if self._is_lstm else cpu_kernels.gru_backward
-        kernel(
+        summed = max(1, SUMMED // num_windows), num_windows
+        self._kernels.backward(
             grad_PLBC, passed.x_QKBF, self._back_ih.panels, self._back_hh.panels,
             passed.gates_PL4BC, *passed.states,
             grad_x_QLBX, *(sums[name] for name in self._names[:2]), grad_bias_P4BC, *grad_states,
-            memory("gradients of gates", 4, self.num_panels, *together, self.of_panel),
+            memory("gradients of gates", 4, self.num_panels, *summed, self.of_panel),
         )  # fmt: skip
         sums[self._names[2]][:] += grad_bias_P4BC.sum(2)
         if passed.own_BD is None:
@@ -189,8 +191,8 @@ class Layer:
         w_ih, w_hh, bias_ih, bias_hh = (grads[name] for name in self._names)
         w_ih_GUF, w_hh_GUU = (each.reshape(-1, units, each.shape[1]) for each in (w_ih, w_hh))
         in_ih_GFU, in_hh_GUU = (
-            self._ih.taken_out(sums[self._names[0]]),
-            self._hh.taken_out(sums[self._names[1]]),
+            self._ih.unpacked(sums[self._names[0]]),
+            self._hh.unpacked(sums[self._names[1]]),
         )
         w_ih_GUF[..., :num_features] = in_ih_GFU.transpose(0, 2, 1)
         w_hh_GUU[:] = in_hh_GUU.transpose(0, 2, 1)
@@ -215,13 +217,13 @@ class Panels:
         self.shape = self._cut.shape
         self.panels = np.ascontiguousarray(self._cut)
 
-    def take(self) -> None:
+    def pack(self) -> None:
         """Go on with the weights as they are now; what panels are filled up with stays zero."""
         self._whole[:, : self._num_rows, : self._num_columns] = self._weights_GIJ
         if not self._is_one:  # else they are the same memory
             self.panels[:] = self._cut
 
-    def taken_out(self, panels: Array) -> Array:
+    def unpacked(self, panels: Array) -> Array:
         """From panels like these, ``(G, I, J)``."""
         matrix = panels.swapaxes(2, 3).reshape(self._whole.shape)
         return matrix[:, : self._num_rows, : self._num_columns]

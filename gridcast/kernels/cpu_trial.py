@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gridcast.config import Cell
     from gridcast.kernels.cpu_kernels import Array
 
-_GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
 _SWITCHES = True, False, True  # a change is forecast, the head has no ReLU, the loss is L1
 _STEPS, _WINDOWS, _FEATURES, _UNITS = 3, 2, 2, 2
 
@@ -38,8 +37,9 @@ def try_loops(cell: Cell) -> None:
     series = _random(rng, _STEPS + _WINDOWS, _FEATURES)
     starts_B = np.arange(_WINDOWS)
     cpu_kernels.gather(series, starts_B, x_QKBF[0])
-    layer = Layer(_weights(rng, _GATES[cell] * _UNITS), 0)
-    layer.take_weights()
+    kernels = cpu_kernels.KERNELS_OF_CELL[cell]
+    layer = Layer(kernels, _weights(rng, kernels.num_gates * _UNITS), 0)
+    layer.pack_weights()
     shape = layer.num_panels, _WINDOWS, layer.of_panel
     begin = [np.zeros(shape, np.float32) for _ in range(layer.num_states)]
     passed = layer.forward(x_QKBF, None, begin, memory)

@@ -7,9 +7,9 @@ PyTorch is always a way that works. Ours are taken where they apply and are not 
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from gridcast.record import Record
+from gridcast.engine import ASKED_FOR, BY_LEAD, LIBRARY, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,38 +18,11 @@ if TYPE_CHECKING:
 
     from gridcast.config import Cell, Config
 
-Kernels = Literal["gpu-kernels", "cpu-loops", "pytorch"]
 # The losses whose gradient the loops for a CPU know, and whether it is that of L1 (``score``). On a
 # GPU the loss is PyTorch's in any case.
 LOSSES_OF_LOOPS = {"l1": True, "mse": False}
 _PRECISIONS_OF_LOOPS = frozenset({"auto", "fp32", "tf32"})  # of 32 bits: a CPU has no TF32
 _MOST_WORDS = 200  # letters of a reason
-
-
-class Engine(Record):
-    """What runs a training: its layers (with what lies between them), and Adam's update.
-
-    ``cpu-loops`` are the whole step. ``reason`` says, to people, why it is this one.
-    """
-
-    layers: Kernels
-    adam: Kernels
-    reason: str
-
-    @property
-    def is_pytorch(self) -> bool:
-        """Whether PyTorch's layers run the network, one forecaster at a time."""
-        return self.layers == "pytorch"
-
-    @property
-    def is_fallback(self) -> bool:
-        """Whether that is so without having been asked for."""
-        return self.is_pytorch and self.reason not in {_ASKED_FOR, _BY_LEAD}
-
-
-_ASKED_FOR = "training.recurrence=library"
-_BY_LEAD = "model.head=by_lead, which PyTorch's layers run"
-LIBRARY = Engine(layers="pytorch", adam="pytorch", reason=_ASKED_FOR)
 
 
 def engine_of(
@@ -78,7 +51,7 @@ def why_no_loops(config: Config) -> str:
     """
     training = config.training
     if training.recurrence == "library":
-        return _ASKED_FOR
+        return ASKED_FOR
     if reason := _why_no_layers(config):
         return reason
     if training.precision not in _PRECISIONS_OF_LOOPS:
@@ -90,7 +63,7 @@ def why_no_loops(config: Config) -> str:
 
 def _why_no_layers(config: Config) -> str:
     """Why ours are not for this network, wherever it runs."""
-    return _BY_LEAD if config.model.head == "by_lead" else ""
+    return BY_LEAD if config.model.head == "by_lead" else ""
 
 
 def _why_loops_fail(cells: Iterable[Cell]) -> str:

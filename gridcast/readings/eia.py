@@ -137,17 +137,17 @@ def read_page(body: bytes, *, region: str) -> Page:
             else:
                 readings[hour] = load
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        found = f"{told(answer) or 'another answer'} ({type(error).__name__}: {error})"
+        found = f"{message_of(answer) or 'another answer'} ({type(error).__name__}: {error})"
         raise FetchError(where, found=found[:300], expected=_MEANT) from None
     warnings = tuple(str(each)[:300] for each in response.get("warnings") or ())
     return Page(total, len(rows), readings, dropped, warnings)
 
 
-def told(answer: object) -> str:
+def message_of(answer: object) -> str:
     """What an answer that is an error says of itself: its code and message, in one short line.
 
-    >>> told({"error": {"code": "API_KEY_INVALID", "message": "An invalid api_key was supplied."}})
-    'API_KEY_INVALID: An invalid api_key was supplied.'
+    >>> message_of({"error": {"code": "API_KEY_INVALID", "message": "An invalid api_key."}})
+    'API_KEY_INVALID: An invalid api_key.'
     """
     error = answer.get("error") if isinstance(answer, dict) else None
     if isinstance(error, dict):

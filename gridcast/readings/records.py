@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from gridcast.config import Labels
 from gridcast.errors import Fault
@@ -33,7 +33,7 @@ class DataRecord(Record):
 class RegionRecord(Record):
     """One region's file after ingestion. Where it was refused, ``reason`` names file and line.
 
-    ``set_aside`` is the file of flagged readings and refused rows, below the artifacts folder;
+    ``quarantined`` is the file of flagged readings and refused rows, below the artifacts folder;
     empty if there are none. Of an unchanged region it is that of the run which read it.
     """
 
@@ -43,7 +43,7 @@ class RegionRecord(Record):
     flagged: int
     status: Literal["published", "refused"]
     reason: str = ""
-    set_aside: str = ""
+    quarantined: str = Field(default="", validation_alias=AliasChoices("quarantined", "set_aside"))
     cached: bool = False
     path: str = ""
     file_sha256: str = ""
@@ -63,6 +63,7 @@ class Snapshot(StoredRecord):
 
     advice: ClassVar[str] = "delete it, and ingest again"
 
+    schema_version: int = Field(default=2, ge=1)  # 1 called `quarantined` of a region `set_aside`
     id: str
     dataset: str
     parent: str | None
@@ -79,6 +80,7 @@ class Ingestion(RunRecord):
 
     kind: ClassVar[str] = "ingestion"
 
+    schema_version: int = Field(default=2, ge=1)  # 1 called `quarantined` of a region `set_aside`
     dataset: str
     data: DataRecord
     regions: dict[str, RegionRecord]

@@ -258,7 +258,7 @@ def _healthy_load_mw(region: str, timestamps: pd.DatetimeIndex, seed: int) -> np
     weather = traits.weather * (_response(_temperature_c(region, timestamps, seed)) - MEAN_RESPONSE)
     noise = WHITE_NOISE * _newest_first(_generator(seed, region, "noise"), len(hour))
     load_mw: np.ndarray = traits.mean_mw * (1 + rhythm + weather) * (1 + noise)
-    _let_autumn_nights_fall(load_mw, local)
+    _sort_autumn_nights(load_mw, local)
     return load_mw
 
 
@@ -299,7 +299,7 @@ def _anomaly(seed: int, region: str | None, num_hours: int) -> np.ndarray:
     return np.convolve(shocks, kernel / np.linalg.norm(kernel), mode="valid")
 
 
-def _let_autumn_nights_fall(load_mw: np.ndarray, local: pd.DatetimeIndex) -> None:
+def _sort_autumn_nights(load_mw: np.ndarray, local: pd.DatetimeIndex) -> None:
     """Order the hours beginning 00:00, 01:00, 01:00 and 02:00 of the autumn change, in place.
 
     Their labels do not tell the two middle ones apart; a reader can do so only by continuity, and

@@ -33,13 +33,13 @@ def format_percent(value: float) -> str:
     return f"{value:.3f} %" if np.isfinite(value) else "–"
 
 
-def sheet(height_inches: float) -> Figure:
+def new_figure(height_inches: float) -> Figure:
     """An empty figure of a page's width."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     return Figure(figsize=(WIDTH_INCHES, height_inches), layout=layout, facecolor=PAPER)
 
 
-def dress(
+def style_axes(
     axes: Axes, *, title: str = "", x_label: str = "", y_label: str = "", grid: bool = False
 ) -> None:
     """Title, labels and frame of a plot, as all have them."""

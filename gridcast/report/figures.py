@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from gridcast.evaluation.contestants import Contestant, of_kind
 from gridcast.evaluation.metrics import relative_errors
-from gridcast.evaluation.scores import MOST_TOLD, Scores
+from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, Scores
 from gridcast.report import article
 from gridcast.report.drawing import (
     CELL_COLOURS,
@@ -35,9 +35,9 @@ from gridcast.report.drawing import (
     PAPER,
     TEXT_SIZE,
     cell_colour,
-    dress,
     format_percent,
-    sheet,
+    new_figure,
+    style_axes,
 )
 
 _MEAN_PLACE = -0.3  # below the regions, which stand at 1, 2, ...
@@ -52,19 +52,19 @@ def draw_error_heat_map(forecasts: pd.DataFrame, model: Contestant) -> Figure:
     errors, horizon = errors_by_hour(rows), int(rows["lead"].max())
     overall = _smape_by(rows, ["region"]).sort_values(ascending=False)
     errors, overall, mean = *_ends_and_mean(errors, overall), float(overall.mean())
-    figure = sheet(1.7 + 0.32 * len(errors))
+    figure = new_figure(1.7 + 0.32 * len(errors))
     axes = figure.subplots()
     colours = mpl.colormaps[ERROR_COLOUR_MAP].with_extremes(bad=FAINT)
     image = axes.imshow(np.ma.masked_invalid(errors.to_numpy()), cmap=colours, aspect="auto")
     leads = f", of leads 1 to {horizon}" if horizon > 1 else ""
     title = f"{model.label}: error by hour of day{leads}"
-    dress(axes, title=title, x_label="Local hour of day")
+    style_axes(axes, title=title, x_label="Local hour of day")
     axes.set_xticks(range(24), [f"{hour:02d}" for hour in range(24)])
     labels = [f"{region}  {format_percent(overall[region])}" for region in errors.index]
     axes.set_yticks(range(len(errors)), labels)
     bar = figure.colorbar(image, ax=axes, pad=0.015)
     bar.ax.axhline(mean, color=INK, linewidth=2)
-    dress(bar.ax, y_label=f"sMAPE (%); line: mean of the regions, {mean:.3f}")
+    style_axes(bar.ax, y_label=f"sMAPE (%); line: mean of the regions, {mean:.3f}")
     figure.set_label(_heat_map_sentence(errors, model, overall))
     return figure
 
@@ -72,7 +72,7 @@ def draw_error_heat_map(forecasts: pd.DataFrame, model: Contestant) -> Figure:
 def draw_error_by_lead(scores: Scores, contestants: Sequence[Contestant]) -> Figure:
     """The sMAPE of every contestant by lead, the mean over the regions."""
     table = lead_table(scores)
-    figure = sheet(4.6)
+    figure = new_figure(4.6)
     axes = figure.subplots()
     for family in _families(contestants):
         for number, name in enumerate(family.names):
@@ -82,7 +82,9 @@ def draw_error_by_lead(scores: Scores, contestants: Sequence[Contestant]) -> Fig
                 linestyle="--" if family.marker in NAIVE_MARKERS else "-",
                 label=None if number else family.legend,
             )  # fmt: skip
-    dress(axes, title="Error by lead: lower is better", x_label="Lead (hours ahead)", grid=True)
+    style_axes(
+        axes, title="Error by lead: lower is better", x_label="Lead (hours ahead)", grid=True
+    )
     axes.set_ylabel("sMAPE (%), mean of the regions", fontsize=TEXT_SIZE, color=INK)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -105,10 +107,10 @@ def draw_scores(
     """The sMAPE of every contestant by region; ``show_article`` where the labels are its own."""
     table, overall = smape_table(scores), overall_smape(scores)
     regions = sorted(table.index, reverse=True)
-    if len(regions) > MOST_TOLD:
+    if len(regions) > MAX_SHOWN_REGIONS:
         return _draw_distribution(scores, contestants, show_article=show_article)
     places = np.arange(1.0, len(regions) + 1)
-    figure = sheet(1.9 + 0.33 * (len(regions) + 1))
+    figure = new_figure(1.9 + 0.33 * (len(regions) + 1))
     axes = figure.subplots()
     for family in _families(contestants):
         regional = table.loc[regions, family.names].to_numpy()
@@ -118,7 +120,7 @@ def draw_scores(
             s=family.size, color=family.colour, marker=family.marker, label=family.legend,
             edgecolors=PAPER, linewidths=0.6, zorder=3 if family.marker in NAIVE_MARKERS else 4,
         )  # fmt: skip
-    dress(axes, title="Error by region: further left is better", grid=True)
+    style_axes(axes, title="Error by region: further left is better", grid=True)
     _scale_errors(axes, table)
     axes.set_yticks([*places, _MEAN_PLACE], [*regions, f"mean of {len(regions)}"])
     axes.axhspan(-1.0, 0.35, color=FAINT, alpha=0.45, linewidth=0)
@@ -134,7 +136,7 @@ def _draw_distribution(
     scores: Scores, contestants: Sequence[Contestant], *, show_article: bool
 ) -> Figure:
     """Of very many regions: in which share of them each contestant's sMAPE is at most so large."""
-    figure, table = sheet(5.2), smape_table(scores)
+    figure, table = new_figure(5.2), smape_table(scores)
     axes = figure.subplots()
     for family in _families(contestants):
         for number, name in enumerate(family.names):
@@ -146,7 +148,7 @@ def _draw_distribution(
                 linewidth=1.8 if is_model else 1.2, linestyle="-" if is_model else "--",
                 label=None if number else family.legend,
             )  # fmt: skip
-    dress(axes, title=f"Error in {len(table):,} regions: further left is better", grid=True)
+    style_axes(axes, title=f"Error in {len(table):,} regions: further left is better", grid=True)
     _scale_errors(axes, table)
     axes.set_ylabel("share of the regions below", fontsize=TEXT_SIZE, color=INK)
     axes.set_ylim(0, 1)
@@ -168,9 +170,9 @@ def _ends_and_mean(
     errors: pd.DataFrame, overall: pd.Series[float]
 ) -> tuple[pd.DataFrame, pd.Series[float]]:
     """Rows in order of ``overall``; of very many the ends, and a row of the mean of all."""
-    if len(overall) <= MOST_TOLD:
+    if len(overall) <= MAX_SHOWN_REGIONS:
         return errors.loc[overall.index], overall
-    half = MOST_TOLD // 2
+    half = MAX_SHOWN_REGIONS // 2
     name = f"mean of {len(overall):,}"
     mean = errors.mean().rename(name).to_frame().T
     first, last = overall.head(half), overall.tail(half)
@@ -241,8 +243,8 @@ def _families(contestants: Sequence[Contestant]) -> Iterator[_Family]:
         yield _Family([each.name], grey, NAIVE_MARKERS[number % len(NAIVE_MARKERS)], each.label)
 
 
-def _family(own: list[Contestant], colour: str, marker: str, together: str) -> _Family:
-    legend = own[0].label if len(own) == 1 else f"{together}, {len(own)} seeds"
+def _family(own: list[Contestant], colour: str, marker: str, of_all: str) -> _Family:
+    legend = own[0].label if len(own) == 1 else f"{of_all}, {len(own)} seeds"
     return _Family([each.name for each in own], colour, marker, legend)
 
 

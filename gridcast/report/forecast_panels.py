@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from gridcast.evaluation.contestants import Contestant
 from gridcast.evaluation.metrics import smape
-from gridcast.report.drawing import INK, TICK_SIZE, cell_colour, dress, format_percent, sheet
+from gridcast.report.drawing import (
+    INK,
+    TICK_SIZE,
+    cell_colour,
+    format_percent,
+    new_figure,
+    style_axes,
+)
 
 _DAY, _TIME = "%d %b", "%H:%M"
 DATE_FORMATS: Final = {  # for a step of years, months, days, hours, minutes, seconds
@@ -52,7 +59,7 @@ def draw_panels(forecasts: pd.DataFrame, models: Sequence[Contestant]) -> Figure
     Further than one step ahead they show whole forecasts, one beginning where another has ended:
     each is what was said at one time, which a line of one lead never was.
     """
-    figure = sheet(6.6)
+    figure = new_figure(6.6)
     regions = sorted(map(str, forecasts["region"].unique()))
     seen = []
     for axes, panel in zip(figure.subplots(2, 2).flat, ARTICLE_PANELS, strict=True):
@@ -103,7 +110,7 @@ def _draw_panel(
     which = _which(paths, first=panel.first)
     days = f"{rows['timestamp'].iloc[0]:%d %b} to {rows['timestamp'].iloc[-1]:%d %b %Y}"
     x_label = f"{which}, {days} (UTC)"
-    dress(axes, title=title, x_label=x_label, y_label="Load (MW)", grid=True)
+    style_axes(axes, title=title, x_label=x_label, y_label="Load (MW)", grid=True)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_major_locator(locator := AutoDateLocator(tz=dt.UTC, minticks=4, maxticks=9))  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(

@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gridcast.evaluation.contestants import ContestantKind, of_kind
-from gridcast.evaluation.scores import METRICS, MOST_TOLD, Scores, told_regions
+from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, METRICS, Scores, shown_regions
 from gridcast.report import article
 from gridcast.report.drawing import format_percent
 from gridcast.report.facts import ModelFacts, RegionFacts, RunFacts
@@ -30,8 +30,8 @@ SMALL_SVG: Final = 200_000  # bytes; a PNG is hardly smaller, and takes as long 
 CSS_PIXELS_PER_INCH: Final = 96
 _QUANTILES: Final = {"best": 0.0, "best 5 %": 0.05, "best quarter": 0.25, "median": 0.5,
                      "worst quarter": 0.75, "worst 5 %": 0.95, "worst": 1.0}  # fmt: skip
-_MOST_LEADS: Final = 24  # in a table
-_TOLD_LEADS: Final = (1, 2, 3, 6, 12, *range(24, 169, 12))
+_MAX_LEADS: Final = 24  # in a table
+_SHOWN_LEADS: Final = (1, 2, 3, 6, 12, *range(24, 169, 12))
 
 
 class ScoreCell(NamedTuple):
@@ -79,7 +79,7 @@ def run_report_html(
         lead_rows=lead_rows(scores, summary),
         quantile_rows=_quantile_rows(scores),
         num_regions=scores.by_region["region"].nunique(),
-        told_data=_told_data(summary.regions),
+        most_troubled=_most_troubled(summary.regions),
         errors=overall[list(METRICS)].to_dict(orient="index"),
         longest_seconds=max(summary.timings.values(), default=0.0),
     )
@@ -150,7 +150,7 @@ def _article_rows(scores: Scores, summary: RunFacts) -> list[article.ArticleRow]
 def score_rows(scores: Scores, summary: RunFacts) -> list[tuple[str, list[ScoreCell]]]:
     """Region and its errors in the order of the contestants."""
     table = smape_table(scores)
-    return [(region, _cells(table.T[region], summary)) for region in _told(table)]
+    return [(region, _cells(table.T[region], summary)) for region in _shown_regions(table)]
 
 
 def mean_cells(scores: Scores, summary: RunFacts) -> list[ScoreCell]:
@@ -167,8 +167,8 @@ def lead_rows(scores: Scores, summary: RunFacts) -> list[tuple[int, list[ScoreCe
     leads = [int(lead) for lead in table.index]
     if leads in ([], [1]):
         return []
-    if len(leads) > _MOST_LEADS:
-        leads = [lead for lead in leads if lead in _TOLD_LEADS or lead == leads[-1]]
+    if len(leads) > _MAX_LEADS:
+        leads = [lead for lead in leads if lead in _SHOWN_LEADS or lead == leads[-1]]
     return [(lead, _cells(table.T[lead], summary)) for lead in leads]
 
 
@@ -183,29 +183,29 @@ def _cells(errors_of: pd.Series[float], summary: RunFacts) -> list[ScoreCell]:
     ]
 
 
-def _told(regional: pd.DataFrame) -> list[str]:
+def _shown_regions(regional: pd.DataFrame) -> list[str]:
     """All regions, or of very many the ends by the first contestant's error."""
     first = regional.iloc[:, 0].fillna(float("inf"))
-    return told_regions({str(region): float(error) for region, error in first.items()})
+    return shown_regions({str(region): float(error) for region, error in first.items()})
 
 
 def _quantile_rows(scores: Scores) -> list[tuple[str, list[float]]]:
     """How each contestant's sMAPE is distributed over the regions; empty if all are named."""
     regional = smape_table(scores)
-    if len(regional) <= MOST_TOLD:
+    if len(regional) <= MAX_SHOWN_REGIONS:
         return []
     return [(name, regional.quantile(share).tolist()) for name, share in _QUANTILES.items()]
 
 
-def _told_data(regions: Sequence[RegionFacts]) -> list[RegionFacts]:
+def _most_troubled(regions: Sequence[RegionFacts]) -> list[RegionFacts]:
     """All regions, or of very many those set aside and with the most missing and flagged hours."""
-    if len(regions) <= MOST_TOLD:
+    if len(regions) <= MAX_SHOWN_REGIONS:
         return list(regions)
 
     def trouble(each: RegionFacts) -> tuple[bool, int]:
         return each.status == "used", -(each.num_missing_hours or 0) - (each.num_flagged or 0)
 
-    return sorted(regions, key=trouble)[:MOST_TOLD]
+    return sorted(regions, key=trouble)[:MAX_SHOWN_REGIONS]
 
 
 def _errors_by_cell(
@@ -234,13 +234,13 @@ def _errors_of_others(scores: Scores, summary: RunFacts) -> pd.Series[float]:
     """Overall sMAPE of the means and the fitted baselines, by what the verdict calls them."""
     errors, means = overall_smape(scores), of_kind(summary.contestants, "mean")
     of_seeds = [each.name for each in means if each.seed is not None]
-    told = {"their mean": float(errors[of_seeds].mean())} if of_seeds else {}
+    errors_of = {"their mean": float(errors[of_seeds].mean())} if of_seeds else {}
     for mean in means:
-        told |= {"all together": float(errors[mean.name])} if mean.seed is None else {}
-    told |= {
+        errors_of |= {"all together": float(errors[mean.name])} if mean.seed is None else {}
+    errors_of |= {
         each.label: float(errors[each.name]) for each in of_kind(summary.contestants, "fitted")
     }
-    return pd.Series(told, dtype="float64")
+    return pd.Series(errors_of, dtype="float64")
 
 
 def _leader_clause(regional: pd.DataFrame, overall: pd.Series[float]) -> str:

@@ -15,9 +15,9 @@ from gridcast.report.drawing import (
     PAPER,
     TEXT_SIZE,
     TICK_SIZE,
-    dress,
     format_percent,
-    sheet,
+    new_figure,
+    style_axes,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def draw_study(trials: Sequence[TrialRecord], space: Space, *, study: str) -> Fi
     trained = [each for each in shown if each.state == "trained"]
     best = min(trained, key=lambda each: (each.validation_smape, each.number))
     num_rows = ceil(len(space) / _COLUMNS)
-    figure = sheet(_HISTORY_INCHES + _ROW_INCHES * num_rows)
+    figure = new_figure(_HISTORY_INCHES + _ROW_INCHES * num_rows)
     heights = [_HISTORY_INCHES, *[_ROW_INCHES] * num_rows]
     grid = figure.add_gridspec(1 + num_rows, _COLUMNS, height_ratios=heights)
     history = figure.add_subplot(grid[0, :])
@@ -74,7 +74,7 @@ def _draw_history(
               linewidth=1.2, label="best so far")  # fmt: skip
     value = format_percent(best.validation_smape or 0.0)
     title = f"Best: trial {best.number}, validation sMAPE {value}"
-    dress(axes, title=title, x_label="Trial", y_label="Validation sMAPE (%)", grid=True)
+    style_axes(axes, title=title, x_label="Trial", y_label="Validation sMAPE (%)", grid=True)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(shown[0].number - 0.5, shown[-1].number + 0.5)
 
@@ -95,7 +95,7 @@ def _draw_setting(
         _scatter(axes, places, shown, best)
         axes.set_xticks(range(len(search.values)), [_short(value) for value in search.values])
         axes.set_xlim(-0.5, len(search.values) - 0.5)
-    dress(axes, title=setting, grid=True)
+    style_axes(axes, title=setting, grid=True)
     axes.tick_params(labelleft=axes.get_subplotspec().is_first_col())  # type: ignore[union-attr]
 
 

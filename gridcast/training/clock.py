@@ -50,14 +50,14 @@ class Clock:
         self.step, self.num_steps = 0, num_steps
         self.histories: list[list[Progress]] = [[] for _ in seeds]
         self.train_seconds = 0.0
-        self._num_passes, self._seeds, self._tell = num_passes, seeds, on_progress
-        self._begun = self._resumed = self._told = time.perf_counter()
+        self._num_passes, self._seeds, self._on_progress = num_passes, seeds, on_progress
+        self._begun = self._resumed = self._last_report = time.perf_counter()
         self._pass_seconds = 0.0
         self._losses: list[Tensor] = []
 
     def start(self) -> None:
         """Time runs from now on: a training may wait for others before it begins."""
-        self._begun = self._resumed = self._told = time.perf_counter()
+        self._begun = self._resumed = self._last_report = time.perf_counter()
 
     def now(self) -> tuple[float, float]:
         """Seconds of this pass so far, and since the training began."""
@@ -76,7 +76,7 @@ class Clock:
         self.step, self.train_seconds = step, record.train_seconds
         self.histories = [list(history) for history in record.histories]
         self._resumed, self._begun = now - record.pass_seconds, now - record.elapsed_seconds
-        self._told = now
+        self._last_report = now
         self._losses = list(loss_BS.unbind())
 
     def tick(self, pass_number: int, loss_S: Tensor) -> None:
@@ -84,11 +84,11 @@ class Clock:
         self.step += 1
         self._losses.append(loss_S)
         now = time.perf_counter()
-        if now - self._told >= _REPORT_EVERY_SECONDS:
-            self._told = now
+        if now - self._last_report >= _REPORT_EVERY_SECONDS:
+            self._last_report = now
             self._pass_seconds = now - self._resumed
             for seed, loss in zip(self._seeds, loss_S.tolist(), strict=True):
-                self._tell(seed, self._progress(pass_number, loss, now))
+                self._on_progress(seed, self._progress(pass_number, loss, now))
 
     def wait(self, seconds: float) -> None:
         """Leave out so many seconds, in which another training had the device."""
@@ -106,7 +106,7 @@ class Clock:
         self, pass_number: int, loss_S: Sequence[float], validation_S: Sequence[float | None]
     ) -> None:
         """The pass is over: each seed's mean loss and validation error (percent)."""
-        self._resumed = self._told = time.perf_counter()
+        self._resumed = self._last_report = time.perf_counter()
         finished = [
             (number, self._progress(pass_number, loss, self._resumed, validation))
             for number, (loss, validation) in enumerate(zip(loss_S, validation_S, strict=True))
@@ -115,7 +115,7 @@ class Clock:
         for number, progress in finished:
             self.histories[number].append(progress)
         for number, progress in finished:  # who is told may take the training's state
-            self._tell(self._seeds[number], progress)
+            self._on_progress(self._seeds[number], progress)
 
     def _progress(
         self, pass_number: int, loss: float, now: float, validation_smape: float | None = None

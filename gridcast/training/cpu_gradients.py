@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gridcast.config import Config
+    from gridcast.kernels.cpu_kernels import CellKernels
     from gridcast.training.data import TrainingData
     from gridcast.training.stack import ForecasterStack
 
@@ -56,8 +57,8 @@ class _Part(NamedTuple):
 class CompiledGradient:
     """``BatchGradient`` of a stack of one forecaster on a CPU; see there.
 
-    Its threads use NumPy and no PyTorch, which would start more of them from each. What dropout
-    drops does not depend on their number.
+    ``kernels`` are the equations of its cell. Its threads use NumPy and no PyTorch, which would
+    start more of them from each. What dropout drops does not depend on their number.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class CompiledGradient:
         data: TrainingData,
         config: Config,
         *,
+        kernels: CellKernels,
         share: int = 0,
         num_shares: int = 1,
     ) -> None:
@@ -79,7 +81,9 @@ class CompiledGradient:
         self._grad_P = np.empty(sum(map(prod, shapes.values())), np.float32)
         self._grads = _cut(self._grad_P, shapes)
         self._layers = [
-            Layer(self._weights, number, num_own=0 if number else config.model.region_units)
+            Layer(
+                kernels, self._weights, number, num_own=0 if number else config.model.region_units
+            )
             for number in range(config.model.num_layers)
         ]
         panels, of_panel = self._layers[0].num_panels, self._layers[0].of_panel
@@ -99,7 +103,7 @@ class CompiledGradient:
             [np.zeros(shape, np.float32) for _ in range(layer.num_states)] for layer in self._layers
         ]
         self._memory = [Memory() for _ in range(torch.get_num_threads())]
-        self._chance = np.random.default_rng(stack.chances[0])
+        self._rng = np.random.default_rng(stack.dropout_seeds[0])
 
     def begin_pass(self) -> None:
         """Forget the hidden state that ``training.carry_hidden`` carries."""
@@ -112,14 +116,14 @@ class CompiledGradient:
 
         The latter is JSON, in bytes, and a copy.
         """
-        chance = bytearray(json.dumps(self._chance.bit_generator.state).encode())
-        return {**self._carried(), "chance": torch.frombuffer(chance, dtype=torch.uint8)}
+        state = bytearray(json.dumps(self._rng.bit_generator.state).encode())
+        return {**self._carried(), "rng": torch.frombuffer(state, dtype=torch.uint8)}
 
     def put_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from there (see ``state_tensors``)."""
         carried = self._carried()
-        copy_into(carried, {name: each for name, each in tensors.items() if name != "chance"})
-        self._chance.bit_generator.state = json.loads(tensors["chance"].numpy().tobytes())
+        copy_into(carried, {name: each for name, each in tensors.items() if name != "rng"})
+        self._rng.bit_generator.state = json.loads(tensors["rng"].numpy().tobytes())
 
     def _carried(self) -> dict[str, Tensor]:
         if not self._config.training.carry_hidden:
@@ -138,9 +142,9 @@ class CompiledGradient:
         if self._num_shares > 1:
             starts_B = np.array_split(whole_B, self._num_shares)[self._share]
         for layer in self._layers:
-            layer.take_weights()
-        self._head.take()
-        self._turned_head.take()
+            layer.pack_weights()
+        self._head.pack()
+        self._turned_head.pack()
         self._bias_X[: self._config.windows.horizon] = self._weights["head.bias"]
         parts = self._parts(starts_B)
         losses, sums = zip(*on_threads(self._run, parts, self._memory), strict=True)
@@ -177,7 +181,7 @@ class CompiledGradient:
         layer, steps = self._layers[0], self._config.windows.lookback + 1
         shape = layer.num_panels, steps, num_windows, layer.of_panel
         share = self._config.model.dropout
-        is_kept = self._chance.random(shape, np.float32) >= share
+        is_kept = self._rng.random(shape, np.float32) >= share
         return is_kept * np.float32(1 / (1 - share))
 
     def _run(self, parts: Sequence[_Part], memory: Memory) -> tuple[float, Array]:
@@ -243,7 +247,7 @@ class CompiledGradient:
 
     def _fill(self, sums: Mapping[str, Array]) -> None:
         """Bring the gradients into the order of the parameters."""
-        self._grads["head.weight"][:] = self._head.taken_out(sums["head.weight"])[0]
+        self._grads["head.weight"][:] = self._head.unpacked(sums["head.weight"])[0]
         self._grads["head.bias"][:] = sums["head.bias"]
         if self._config.model.region_units:
             self._grads["region_RD"][:] = sums["region_RD"]

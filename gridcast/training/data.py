@@ -61,7 +61,7 @@ class TrainingData:
         """How many regions there are."""
         return len(self.first_step_R)
 
-    def on(self, device: torch.device) -> TrainingData:
+    def to(self, device: torch.device) -> TrainingData:
         """The same on another device."""
         names = ("x_TF", "target_T", "is_train_T", "first_step_R")
         tensors = {name: getattr(self, name).to(device) for name in names}

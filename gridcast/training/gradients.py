@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from gridcast.config import Config
     from gridcast.networks.forecaster import State
-    from gridcast.training.cpu_gradients import CompiledGradient
     from gridcast.training.data import TrainingData
     from gridcast.training.stack import ForecasterStack
 
@@ -122,26 +121,6 @@ class BatchGradient:
             return
         for kept, new in zip(self._state, state, strict=True):
             kept.copy_(new.detach())
-
-
-def gradient_of(
-    stack: ForecasterStack,
-    data: TrainingData,
-    config: Config,
-    *,
-    share: int = 0,
-    num_shares: int = 1,
-) -> BatchGradient | CompiledGradient:
-    """What derives the losses of a stack, by its engine: see ``BatchGradient``."""
-    if stack.engine.layers == "cpu-loops":
-        from gridcast.training.cpu_gradients import CompiledGradient
-
-        return CompiledGradient(stack, data, config, share=share, num_shares=num_shares)
-    if config.model.head == "by_lead":
-        from gridcast.training.lead_windows import LeadGradient
-
-        return LeadGradient(stack, data, config, share=share, num_shares=num_shares)
-    return BatchGradient(stack, data, config, share=share, num_shares=num_shares)
 
 
 def fill_up(starts_SB: Tensor, num_windows: int) -> Tensor:

@@ -16,14 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gridcast.engine import Engine
 from gridcast.errors import NotFiniteError
 from gridcast.features.splits import VALIDATION
 from gridcast.features.windows import count_phases, cut_pass, plan_passes, train_starts
-from gridcast.kernels.engine import Engine, engine_of
+from gridcast.kernels.engine import engine_of
 from gridcast.training.clock import Clock, Progress
 from gridcast.training.counts import sized_config
+from gridcast.training.gradients import BatchGradient
+from gridcast.training.lead_windows import LeadGradient
 from gridcast.training.prediction import plan_scoring, score_planned
-from gridcast.training.stack import ForecasterStack
+from gridcast.training.stack import ForecasterStack, draws_at_random, max_seeds_per_pass, stacks_of
 from gridcast.training.state import StateRecord, TrainingState, copied, errors_of, failures_of
 from gridcast.training.step import TrainingStep
 
@@ -32,17 +35,17 @@ if TYPE_CHECKING:
 
     from gridcast.config import Cell, Config
     from gridcast.networks.building import Forecaster
+    from gridcast.training.cpu_gradients import CompiledGradient
     from gridcast.training.data import TrainingData
 
-_SIDE_BY_SIDE = 2  # trainings on one GPU: more gain nothing
-_MOST_SEEDS = 16  # of one pass: the memory of its states grows with them
+_MAX_INTERLEAVED = 2  # trainings on one GPU: more gain nothing
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
     """A fitted forecaster and what fitting it cost (s; the passes alone).
 
-    ``num_together`` forecasters shared that time: the seeds of its stack. ``engine`` ran it.
+    ``seeds_per_pass`` forecasters shared that time: the seeds of its stack. ``engine`` ran it.
     """
 
     forecaster: Forecaster
@@ -51,7 +54,7 @@ class TrainedModel:
     train_seconds: float
     num_steps: int
     engine: Engine
-    num_together: int = 1
+    seeds_per_pass: int = 1
 
 
 def train_model(
@@ -78,7 +81,7 @@ def train_model(
         engine=engine_of(config, data.x_TF.device, cells=[cell]),
         on_progress=lambda _, progress: on_progress(progress),
     )
-    run_together([training])
+    run_interleaved([training])
     outcome = training.outcomes[seed]
     if isinstance(outcome, NotFiniteError):
         raise outcome
@@ -92,26 +95,22 @@ def train_models(
     models: Sequence[tuple[Cell, int]],
     engine: Engine,
     on_progress: Callable[[Cell, int, Progress], None],
-    beside: Sequence[torch.device] = (),
+    replica_devices: Sequence[torch.device] = (),
 ) -> dict[tuple[Cell, int], TrainedModel | NotFiniteError]:
     """Fit several forecasters (cell, seed) on one device, as many at a time as pays.
 
     With our GPU kernels the seeds of a cell share one pass, and the cells run side by side. Without
-    them each is trained by itself, two side by side where the library's dropout, which draws from
-    PyTorch's own generator, is not used. Whatever the company, each comes out as it does alone (to
-    rounding, with our kernels). Devices ``beside`` share each batch with that of the data; cells
-    are then trained one after the other.
+    them each is trained by itself, two side by side where none draws from PyTorch's own generator.
+    Whatever the company, each comes out as it does alone (to rounding, with our kernels).
+    ``replica_devices`` share each batch with that of the data; cells then come one after the other.
 
     Raises:
         UsageError: the training part is too short for a batch in each pass.
     """
-    is_fused = engine.layers == "gpu-kernels"
-    draws = config.model.num_layers > 1 and config.model.dropout > 0
-    draws |= config.model.neighbour_units > 0 and config.model.neighbour_dropout > 0
-    has_own_chance = is_fused or not draws
-    can_share = data.x_TF.device.type == "cuda" and has_own_chance and not beside
-    at_once = _SIDE_BY_SIDE if can_share else 1
-    replicas = [data.on(device) for device in beside]
+    has_own_generator = engine.layers == "gpu-kernels" or not draws_at_random(config.model)
+    can_share = data.x_TF.device.type == "cuda" and has_own_generator and not replica_devices
+    at_once = _MAX_INTERLEAVED if can_share else 1
+    replicas = [data.to(device) for device in replica_devices]
     waiting = [
         Training(
             data,
@@ -120,39 +119,16 @@ def train_models(
             seeds=seeds,
             engine=engine,
             on_progress=partial(on_progress, cell),
-            beside=replicas,
+            replicas=replicas,
         )
-        for cell, seeds in _stacks(models, most=most_seeds_of_a_pass(engine))
+        for cell, seeds in stacks_of(models, most=max_seeds_per_pass(engine))
     ]
-    outcomes = {}
     for first in range(0, len(waiting), at_once):
-        run_together(waiting[first : first + at_once])
-    for training in waiting:
-        for seed, outcome in training.outcomes.items():
-            outcomes[training.cell, seed] = outcome
-    return outcomes
+        run_interleaved(waiting[first : first + at_once])
+    return {(each.cell, seed): end for each in waiting for seed, end in each.outcomes.items()}
 
 
-def most_seeds_of_a_pass(engine: Engine) -> int:
-    """How many seeds of a cell are trained in one pass, at most."""
-    return _MOST_SEEDS if engine.layers == "gpu-kernels" else 1
-
-
-def _stacks(models: Sequence[tuple[Cell, int]], *, most: int) -> list[tuple[Cell, list[int]]]:
-    """Each cell's seeds, ``most`` at a time; the first of each cell, then the second, and so on."""
-    seeds_of: dict[Cell, list[int]] = {}
-    for cell, seed in models:
-        seeds_of.setdefault(cell, []).append(seed)
-    longest = max(len(seeds) for seeds in seeds_of.values())
-    return [
-        (cell, seeds[first : first + most])
-        for first in range(0, longest, most)
-        for cell, seeds in seeds_of.items()
-        if first < len(seeds)
-    ]
-
-
-def run_together(trainings: Sequence[Training]) -> None:
+def run_interleaved(trainings: Sequence[Training]) -> None:
     """Run trainings side by side, a step of each in turn; on a GPU each has a stream of its own."""
     running = [
         (each, each.steps(), _stream_for(each.device, place))
@@ -188,10 +164,33 @@ def _stream(device: torch.device, place: int) -> torch.cuda.Stream:  # noqa: ARG
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
+def gradient_of(
+    stack: ForecasterStack,
+    data: TrainingData,
+    config: Config,
+    *,
+    share: int = 0,
+    num_shares: int = 1,
+) -> BatchGradient | CompiledGradient:
+    """What derives a stack's losses: on a CPU compiled loops, its cell's equations, else PyTorch.
+
+    Of ``num_shares`` devices that share a batch it is that of the ``share``-th.
+    """
+    if stack.engine.layers != "cpu-loops":
+        kind = LeadGradient if config.model.head == "by_lead" else BatchGradient
+        return kind(stack, data, config, share=share, num_shares=num_shares)
+    from gridcast.kernels.cpu_kernels import KERNELS_OF_CELL
+    from gridcast.training.cpu_gradients import CompiledGradient
+
+    return CompiledGradient(
+        stack, data, config, kernels=KERNELS_OF_CELL[stack.cell], share=share, num_shares=num_shares
+    )
+
+
 class Training:
     """The training of one cell with one or more seeds, all in one pass.
 
-    ``beside`` is the data on further devices, which share each batch with that of ``data``.
+    ``replicas`` are the data on further devices, which share each batch with that of ``data``.
 
     ``outcomes`` has each seed's model, or why there is none: a loss that is not finite ends the
     training of its seed alone.
@@ -210,7 +209,7 @@ class Training:
         seeds: Sequence[int],
         engine: Engine,
         on_progress: Callable[[int, Progress], None],
-        beside: Sequence[TrainingData] = (),
+        replicas: Sequence[TrainingData] = (),
     ) -> None:
         self.outcomes: dict[int, TrainedModel | NotFiniteError] = {}
         self.device = data.x_TF.device
@@ -219,7 +218,7 @@ class Training:
         self._starts_N = train_starts(data.steps, config.windows)
         config = sized_config(config, num_windows=len(self._starts_N))
         self._data, self._config, self._seeds = data, config, tuple(seeds)
-        self._beside = tuple(beside)
+        self._replicas = tuple(replicas)
         self._validation = plan_scoring(data, VALIDATION, config)
         self._passes = plan_passes(
             count_phases(self._starts_N, config.windows), config.windows, config.training
@@ -273,10 +272,9 @@ class Training:
         return self._update
 
     def _build(self) -> TrainingStep:
-        data, config = self._data, self._config
-        stack = self._stack(data)
-        others = [(self._stack(each, share), each) for share, each in enumerate(self._beside, 1)]
-        return TrainingStep(stack, data, config, self._clock.num_steps, others)
+        shares = enumerate((self._data, *self._replicas))
+        (stack, gradient), *replicas = [self._share(data, share) for share, data in shares]
+        return TrainingStep(stack, gradient, self._config, self._clock.num_steps, replicas)
 
     def _is_over(self) -> bool:
         has_steps = self._clock.step < self._clock.num_steps
@@ -349,10 +347,15 @@ class Training:
         self._pass_number, self._batch = record.pass_number, record.batch
         update.wait()
 
-    def _stack(self, data: TrainingData, share: int = 0) -> ForecasterStack:
-        return ForecasterStack(
-            data, self._config, cell=self.cell, seeds=self._seeds, engine=self._engine, share=share
+    def _share(
+        self, data: TrainingData, share: int
+    ) -> tuple[ForecasterStack, BatchGradient | CompiledGradient]:
+        """What one device has of the training: the weights, and what derives their losses."""
+        config, num_shares = self._config, 1 + len(self._replicas)
+        stack = ForecasterStack(
+            data, config, cell=self.cell, seeds=self._seeds, engine=self._engine, share=share
         )
+        return stack, gradient_of(stack, data, config, share=share, num_shares=num_shares)
 
     def wait(self, seconds: float) -> None:
         """Leave out of its time what another training's validation took while this one waited."""

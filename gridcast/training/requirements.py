@@ -48,11 +48,11 @@ class Measurement(Record):
     ``idle_bytes`` is the process with its libraries between two steps, without the data (0 on a
     GPU), ``step_bytes`` what one step adds at most (on a GPU with weights and optimizer), and
     ``device_bytes`` all that the device has. ``first_seconds`` is what the first steps of a process
-    took longer than later ones: on a GPU, compiling the kernels. A step is one of ``num_together``
+    took longer than later ones: on a GPU, compiling the kernels. A step is of ``seeds_per_pass``
     seeds, which shared a pass as they will in a run; ``tile_seconds`` are of one of them.
     """
 
-    num_together: int
+    seeds_per_pass: int
     idle_bytes: int
     step_bytes: int
     device_bytes: int
@@ -65,7 +65,7 @@ class Measurement(Record):
 class JobPlan(Record):
     """What one job will take: steps, bytes, seconds.
 
-    The ``num_together`` seeds of a cell that share a pass have its peak and its ``train_seconds``
+    The ``seeds_per_pass`` seeds of a cell that share a pass have its peak and its ``train_seconds``
     once. ``shared_bytes`` is the part of the peak that all jobs of one process have once, and
     ``start_seconds`` are such a part of ``seconds``.
     """
@@ -74,7 +74,7 @@ class JobPlan(Record):
     cell: str
     seed: int
     device: str
-    num_together: int
+    seeds_per_pass: int
     num_steps: int
     data_bytes: int
     peak_memory_bytes: int
@@ -180,7 +180,7 @@ def plan_job(
         cell=cell,
         seed=seed,
         device=device,
-        num_together=measured.num_together,
+        seeds_per_pass=measured.seeds_per_pass,
         num_steps=num_steps,
         data_bytes=data_bytes(counts.num_steps, num_features=num_features),
         peak_memory_bytes=peak_memory_bytes(
@@ -293,11 +293,11 @@ def _device_plan(jobs: Sequence[JobPlan], *, at_once: int, has: int) -> DevicePl
 
 
 def _one_of_each_stack(jobs: Sequence[JobPlan]) -> list[JobPlan]:
-    """The first of each ``num_together`` seeds of a cell, which share a pass."""
+    """The first of each ``seeds_per_pass`` seeds of a cell, which share a pass."""
     num_of: Counter[str] = Counter()
     first = []
     for job in jobs:
-        if num_of[job.cell] % job.num_together == 0:
+        if num_of[job.cell] % job.seeds_per_pass == 0:
             first.append(job)
         num_of[job.cell] += 1
     return first

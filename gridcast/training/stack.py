@@ -25,13 +25,33 @@ from gridcast.networks.forecaster import add_last_load, with_region
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gridcast.config import Cell, Config
-    from gridcast.kernels.engine import Engine
+    from gridcast.config import Cell, Config, ModelConfig
+    from gridcast.engine import Engine
     from gridcast.networks.building import Forecaster
     from gridcast.networks.forecaster import RecurrentForecaster, State
     from gridcast.training.data import TrainingData
 
+_MAX_SEEDS = 16  # of one pass: the memory of its states grows with them
 _NEXT_SHARE = 1 << 32  # from the random numbers of one device's share of a batch to the next one's
+
+
+def max_seeds_per_pass(engine: Engine) -> int:
+    """How many seeds of a cell are trained in one pass, at most."""
+    return _MAX_SEEDS if engine.layers == "gpu-kernels" else 1
+
+
+def stacks_of(models: Sequence[tuple[Cell, int]], *, most: int) -> list[tuple[Cell, list[int]]]:
+    """Each cell's seeds, ``most`` at a time; the first of each cell, then the second, and so on."""
+    seeds_of: dict[Cell, list[int]] = {}
+    for cell, seed in models:
+        seeds_of.setdefault(cell, []).append(seed)
+    longest = max(len(seeds) for seeds in seeds_of.values())
+    return [
+        (cell, seeds[first : first + most])
+        for first in range(0, longest, most)
+        for cell, seeds in seeds_of.items()
+        if first < len(seeds)
+    ]
 
 
 class ForecasterStack:
@@ -50,7 +70,7 @@ class ForecasterStack:
         engine: Engine,
         share: int = 0,
     ) -> None:
-        self.engine = engine
+        self.engine, self.cell = engine, cell
         self._config, self._device = config, data.x_TF.device
         rows = []
         for seed in seeds:
@@ -67,11 +87,13 @@ class ForecasterStack:
         self._served = [self._view_of(row_P) for row_P in self._served_SP]
         # The type in which our kernels for a GPU multiply; None where they do not run.
         self.fused = HALF[config.training.precision] if engine.layers == "gpu-kernels" else None
-        self.chances = [seed + share * _NEXT_SHARE for seed in seeds]  # seeds of dropout
-        self.drop = Dropout(config.model.dropout, self.chances, self._device)  # of our GPU kernels
+        self.dropout_seeds = [seed + share * _NEXT_SHARE for seed in seeds]  # seeds of dropout
+        self.drop = Dropout(
+            config.model.dropout, self.dropout_seeds, self._device
+        )  # of our GPU kernels
         if share and self._device.type == "cuda":  # PyTorch's layers draw from the device's own
             with torch.cuda.device(self._device):
-                torch.cuda.manual_seed(self.chances[0])
+                torch.cuda.manual_seed(self.dropout_seeds[0])
         alone = dict[str, Tensor](self._views[0].named_parameters())
         self._leaves = alone if self.fused is None else self._stacked_leaves()
         if self.fused is None and len(seeds) > 1:
@@ -153,3 +175,9 @@ class ForecasterStack:
             leaves[name] = columns.view(-1, *parameter.shape).requires_grad_()
             first += parameter.numel()
         return leaves
+
+
+def draws_at_random(model: ModelConfig) -> bool:
+    """Whether a training step of PyTorch's layers draws from PyTorch's own generator."""
+    hides_regions = model.neighbour_units > 0 and model.neighbour_dropout > 0
+    return hides_regions or (model.num_layers > 1 and model.dropout > 0)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gridcast.kernels.adam import StackedAdam
 from gridcast.kernels.cuda_graph import Recorded
-from gridcast.training.gradients import fill_up, gradient_of
+from gridcast.training.gradients import fill_up
 from gridcast.training.state import (
     check_names,
     copy_into,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from gridcast.config import Config, TrainingConfig
     from gridcast.training.cpu_gradients import CompiledGradient
-    from gridcast.training.data import TrainingData
     from gridcast.training.gradients import BatchGradient
     from gridcast.training.stack import ForecasterStack
 
@@ -41,20 +40,21 @@ if TYPE_CHECKING:
 class TrainingStep:
     """Updates a stack on one batch after another; ``__call__`` gives the batch's losses.
 
-    ``beside`` has a copy of the stack and of the data on each further device that shares the
-    batches. ``num_done`` counts the steps, and is the place in the schedule.
+    ``gradient`` derives its losses; ``replicas`` has a copy of the stack, and what derives its
+    losses, on each further device that shares the batches. ``num_done`` counts the steps, and
+    is the place in the schedule.
     """
 
     def __init__(
         self,
         stack: ForecasterStack,
-        data: TrainingData,
+        gradient: BatchGradient | CompiledGradient,
         config: Config,
         num_steps: int,
-        beside: Sequence[tuple[ForecasterStack, TrainingData]] = (),
+        replicas: Sequence[tuple[ForecasterStack, BatchGradient | CompiledGradient]] = (),
     ) -> None:
         self.stack, self.num_done = stack, 0
-        self._config, self._device = config, data.x_TF.device
+        self._config, self._device = config, stack.weights_SP.device
         training = config.training
         self._schedule = torch.tensor(
             [learning_rates(training, num_steps), averaging_shares(training, num_steps)],
@@ -66,19 +66,16 @@ class TrainingStep:
         self._on_its_threads = _pytorch_on_one_thread if has_loops else nullcontext
         self._adam = StackedAdam(stack.weights_SP, training, kernels=stack.engine.adam)
         self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=self._device)
-        num_shares = 1 + len(beside)
-        self._gradient = gradient_of(stack, data, config, num_shares=num_shares)
-        self._others = [
-            _Other(each, its_data, gradient_of(each, its_data, config, share=share,
-                                               num_shares=num_shares))
-            for share, (each, its_data) in enumerate(beside, start=1)
-        ]  # fmt: skip
-        self._hand_on()
+        self._gradient = gradient
+        self._others = [_Other(*replica) for replica in replicas]
+        self._send_weights()
         # The gradients of all devices, the losses in a last column.
         self._sum_SQ = stack.weights_SP.new_zeros(
             len(stack.weights_SP), stack.weights_SP.shape[1] + 1
         )
-        self._update = Recorded(self._own_sum if beside else self._whole_step, self._device)
+        self._update = Recorded(
+            self._share_of_gradient if replicas else self._whole_step, self._device
+        )
         self._apply = Recorded(self._apply_sum, self._device)
 
     def begin_pass(self) -> None:
@@ -107,7 +104,7 @@ class TrainingStep:
         for share, gradient in enumerate(self._gradients()):
             gradient.put_tensors(of_part(f"gradient.{share}", tensors))
         put_generators(of_part("generator", tensors), self._devices())
-        self._hand_on()
+        self._send_weights()
         self.num_done = num_done
 
     def wait(self) -> None:
@@ -131,10 +128,10 @@ class TrainingStep:
     def _devices(self) -> list[torch.device]:
         return [self._device, *(other.device for other in self._others)]
 
-    def _hand_on(self) -> None:
+    def _send_weights(self) -> None:
         """Let the other devices go on with the weights as they are now."""
         for other in self._others:
-            other.take(self.stack.weights_SP, self._adam.loss_scale.scale_S)
+            other.load(self.stack.weights_SP, self._adam.loss_scale.scale_S)
 
     def __call__(self, starts_SB: Tensor) -> Tensor:
         """One update on the windows that start there; their losses, without waiting for the device.
@@ -160,7 +157,7 @@ class TrainingStep:
         for other in self._others:
             self._sum_SQ += other.sum_SQ.to(self._device, non_blocking=True)
         self._apply()
-        self._hand_on()
+        self._send_weights()
         return self._sum_SQ[:, -1].clone()
 
     def _whole_step(self) -> Tensor:
@@ -169,7 +166,7 @@ class TrainingStep:
         self._change_weights(grad_SP)
         return loss_S
 
-    def _own_sum(self) -> Tensor:
+    def _share_of_gradient(self) -> Tensor:
         """The gradient of this device's windows, the losses in a last column."""
         return _with_losses(*self._gradient(self._starts_SB, self._adam.loss_scale.scale_S))
 
@@ -186,18 +183,13 @@ class TrainingStep:
 class _Other:
     """A further device that takes its share of each batch."""
 
-    def __init__(
-        self,
-        stack: ForecasterStack,
-        data: TrainingData,
-        gradient: BatchGradient | CompiledGradient,
-    ) -> None:
-        self.device = device = data.x_TF.device
+    def __init__(self, stack: ForecasterStack, gradient: BatchGradient | CompiledGradient) -> None:
+        self.device = device = stack.weights_SP.device
         self.gradient, self.sum_SQ = gradient, torch.zeros(0, device=device)
         self.stack = stack
         self._scale_S = torch.ones(len(stack.weights_SP), device=device)
         self._starts_SB = torch.zeros((0, 0), dtype=torch.int64, device=device)
-        self._run = Recorded(self._own_sum, device)
+        self._run = Recorded(self._share_of_gradient, device)
 
     def run(self, starts_SB: Tensor) -> None:
         """Its part of the gradient of the batch, without waiting for it."""
@@ -208,12 +200,12 @@ class _Other:
         self.sum_SQ = self._run()
 
     @torch.no_grad()
-    def take(self, weights_SP: Tensor, scale_S: Tensor) -> None:
+    def load(self, weights_SP: Tensor, scale_S: Tensor) -> None:
         """Go on from there."""
         self.stack.weights_SP.copy_(weights_SP, non_blocking=True)
         self._scale_S.copy_(scale_S, non_blocking=True)
 
-    def _own_sum(self) -> Tensor:
+    def _share_of_gradient(self) -> Tensor:
         return _with_losses(*self.gradient(self._starts_SB, self._scale_S))
 
 

@@ -145,7 +145,9 @@ def _hours(readings: Readings) -> str:
 def _check(
     name: str, done: str, compared: str, leak: object, *, is_control: bool = False
 ) -> LeakCheck:
-    told = str(leak) if leak else ""
-    check = LeakCheck(name=name, done=done, compared=compared, leak=told, is_control=is_control)
-    _log.info("%s: %s", name, told or "nothing has moved")
+    leak_text = str(leak) if leak else ""
+    check = LeakCheck(
+        name=name, done=done, compared=compared, leak=leak_text, is_control=is_control
+    )
+    _log.info("%s: %s", name, leak_text or "nothing has moved")
     return check

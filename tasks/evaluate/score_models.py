@@ -19,7 +19,7 @@ from gridcast.evaluation.records import (
     Evaluation,
     MeanRecord,
     ModelRecord,
-    seconds_together,
+    total_train_seconds,
 )
 from gridcast.evaluation.scores import Scores, overall_scores, smape_by_region
 from tasks.evaluate.evaluation_tables import write_forecast_table, write_scores
@@ -127,7 +127,7 @@ def _model_record(trained: TrainedJob, scores: Scores) -> ModelRecord:
         mase=overall["mase"],
         validation_smape=trained.history[-1]["validation_smape"],
         train_seconds=trained.train_seconds,
-        num_together=trained.num_together,
+        seeds_per_pass=trained.seeds_per_pass,
         pass_seconds=_pass_seconds(trained),
         evaluation_seconds=trained.evaluation_seconds,
         peak_memory_bytes=trained.peak_memory_bytes,
@@ -153,7 +153,7 @@ def _mean_records(models: dict[str, ModelRecord], comparison: Comparison) -> dic
             **overall_scores(comparison.scores, mean.name),
             smape_by_region=smape_by_region(comparison.scores, mean.name),
             validation_smape=comparison.validation_smape.get(mean.name),
-            train_seconds=seconds_together(own),
+            train_seconds=total_train_seconds(own),
         )
     return records
 

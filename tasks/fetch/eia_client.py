@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from gridcast.errors import FetchError, UsageError
-from gridcast.readings.eia import HOUR, ROUTE, Page, Readings, query, read_page, told
+from gridcast.readings.eia import HOUR, ROUTE, Page, Readings, message_of, query, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,7 +173,7 @@ def eia_client(key: str, config: EiaConfig) -> Iterator[EiaClient]:
 
 def _failure_of(response: httpx.Response, body: bytes, *, where: str) -> Exception:
     """What an answer other than 200 comes to; never with the request's headers in it."""
-    reason = f"{response.status_code} {_told(body)}".strip()
+    reason = f"{response.status_code} {_message_of(body)}".strip()
     if response.status_code == _TOO_MANY or "OVER_RATE_LIMIT" in reason:
         return _PassingError(reason, _retry_after(response))
     if response.status_code >= _FIRST_SERVER_ERROR:
@@ -187,9 +187,9 @@ def _failure_of(response: httpx.Response, body: bytes, *, where: str) -> Excepti
     return FetchError(where, found=reason, expected="200 and data")
 
 
-def _told(body: bytes) -> str:
+def _message_of(body: bytes) -> str:
     try:
-        return told(json.loads(body))
+        return message_of(json.loads(body))
     except ValueError:
         return ""
 

@@ -8,7 +8,7 @@ from gridcast.errors import FetchError, UsageError
 from tasks.fetch.kaggle_private import limit_waiting
 from tasks.fetch.marker import Origin, now
 from tasks.fetch.unpacking import require_empty, unpack_archive
-from tasks.runs.storage import temporary_beside
+from tasks.runs.storage import temporary_sibling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def fetch_kaggle(dataset: str, folder: Path, *, limits: ArchivesConfig) -> Unpac
     """
     require_empty(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_beside(folder.with_name(f"{folder.name}.download")) as archive:
+    with temporary_sibling(folder.with_name(f"{folder.name}.download")) as archive:
         name = _download(dataset, archive, most_bytes=limits.max_bytes)
         origin = Origin(source="kaggle", name=name, fetched_at=now())
         return unpack_archive(archive, folder, limits=limits, origin=origin)

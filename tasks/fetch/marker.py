@@ -82,8 +82,8 @@ def read_origin(folder: Path) -> Origin:
 
 def write_origin(folder: Path, origin: Origin) -> None:
     """Publish the folder's marker."""
-    told = origin.model_dump(mode="json", exclude_defaults=True)
-    write_json(folder / MARKER, {"schema_version": origin.schema_version, **told})
+    fields = origin.model_dump(mode="json", exclude_defaults=True)
+    write_json(folder / MARKER, {"schema_version": origin.schema_version, **fields})
 
 
 def regional_names(folder: Path) -> list[str]:

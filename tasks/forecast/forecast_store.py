@@ -21,7 +21,9 @@ _RUN_BY_A_SPREADSHEET = ("=", "+", "-", "@", "\t", "\r")
 _FORM = "%Y-%m-%dT%H%MZ"
 
 
-def keep(artifacts: Path, dataset: str, rows: pd.DataFrame, *, issue_time: pd.Timestamp) -> Path:
+def store_rows(
+    artifacts: Path, dataset: str, rows: pd.DataFrame, *, issue_time: pd.Timestamp
+) -> Path:
     """Put the rows of one issue time into the store, in the place of what was there."""
     path = artifacts / STORE / dataset / f"{issue_time.strftime(_FORM)}.parquet"
     with held(artifacts, f"forecasts-{dataset}"), publishing(path) as temporary:
@@ -50,7 +52,9 @@ def export(rows: pd.DataFrame, path: Path) -> None:
         if path.suffix == ".parquet":
             rows.to_parquet(temporary, index=False)
         else:
-            neutralised(rows).to_csv(temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+            safe_for_spreadsheets(rows).to_csv(
+                temporary, index=False, date_format="%Y-%m-%dT%H:%M:%SZ"
+            )
 
 
 def require_known_form(path: Path) -> None:
@@ -65,7 +69,7 @@ def require_known_form(path: Path) -> None:
         )
 
 
-def neutralised(rows: pd.DataFrame) -> pd.DataFrame:
+def safe_for_spreadsheets(rows: pd.DataFrame) -> pd.DataFrame:
     """The same with texts that a spreadsheet takes for texts, whatever they begin with."""
     safe = rows.copy()
     for name in safe.select_dtypes(include=["object", "string", "category"]).columns:

@@ -21,7 +21,7 @@ from gridcast.forecasting.issue import (
 )
 from tasks.forecast.calibrated import NETWORK, STAND_INS, calibrations_of
 from tasks.forecast.chosen_model import choose_model
-from tasks.forecast.forecast_store import keep
+from tasks.forecast.forecast_store import store_rows
 from tasks.ingest.snapshots import read_current
 from tasks.runs.keys import require_sha256
 
@@ -104,7 +104,7 @@ def issue_forecast(
     rows = _all_rows(model, states, neighbours, made_by, calibrations, issue_time, config)
     rows["model"], rows["model_sha256"] = model.name, model.sha256
     rows["run_id"], rows["snapshot"] = model.run_id, current.snapshot.id
-    stored = keep(artifacts, current.dataset, rows, issue_time=issue_time)
+    stored = store_rows(artifacts, current.dataset, rows, issue_time=issue_time)
     loads = {each.region: each.frame[["timestamp", "load_mw"]] for each in states}
     return Issued(
         rows, issue_time, current.dataset, model.name, model.run_id, stored, missing,
@@ -170,12 +170,12 @@ def _current(artifacts: Path, folder: Path | None) -> Current:
 def _forecaster_of(state: RegionState, calibrations: Mapping[str, Calibration]) -> tuple[str, str]:
     """Who forecasts the region, and why it is not the network (empty: it is)."""
     error = {name: _mean_error(each, state.region) for name, each in calibrations.items()}
-    stand_in = min(STAND_INS, key=lambda name: error[name])
+    fallback = min(STAND_INS, key=lambda name: error[name])
     if state.doubt:
-        return stand_in, state.doubt
-    if error[stand_in] < error[NETWORK]:
-        told = f"{error[stand_in]:.2f} % against {error[NETWORK]:.2f} %"
-        return stand_in, f"on the validation part it is better than the network ({told})"
+        return fallback, state.doubt
+    if error[fallback] < error[NETWORK]:
+        errors_text = f"{error[fallback]:.2f} % against {error[NETWORK]:.2f} %"
+        return fallback, f"on the validation part it is better than the network ({errors_text})"
     return NETWORK, ""
 
 

@@ -13,10 +13,10 @@ from tasks.ingest.reading import read_grown
 from tasks.ingest.records import CaughtUp, Published
 from tasks.ingest.region_store import (
     find_region,
+    log_region,
     read_source,
     remember_region,
     store_of,
-    tell_region,
 )
 from tasks.ingest.region_tables import newest_tables
 from tasks.runs.cached_state import unchanged
@@ -59,7 +59,7 @@ def catch_up(run: Run, sources: Sources) -> CaughtUp:
         passed = [each for each in known if each.region not in refused]
         list(threads.map(lambda each: _remember(run, each, labels), passed))
     for each in passed:
-        tell_region(each.region, each.record)
+        log_region(each.region, each.record)
     names = {each.region for each in passed}
     caught_up = CaughtUp(
         published=tuple(Published(region=each.region, record=each.record) for each in passed),

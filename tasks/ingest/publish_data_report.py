@@ -26,7 +26,7 @@ from tasks.runs.cached_state import unchanged
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import file_sha256, has_sha256, key_of
 from tasks.runs.locks import held
-from tasks.runs.places import kept_path
+from tasks.runs.places import relative_path
 from tasks.runs.record_files import cached_record, write_record
 from tasks.runs.storage import write_bytes
 
@@ -89,7 +89,7 @@ def _write(run: Run, ingestion: Ingestion, page: Path, key: str) -> PageNote:
 
 
 def _kept(run: Run, page: Path) -> str:
-    return kept_path(page, run.artifacts)
+    return relative_path(page, run.artifacts)
 
 
 def _profile(run: Run, region: str, path: str) -> RegionProfile:

@@ -14,7 +14,7 @@ from gridcast.readings.parsing import parse_region
 from gridcast.readings.quality import flag_readings
 from gridcast.readings.quarantine import flagged_rows, refused_rows
 from tasks.ingest.gate.validation import require_expectations
-from tasks.ingest.region_store import find_region, set_aside, store_region
+from tasks.ingest.region_store import find_region, quarantine_rows, store_region
 from tasks.ingest.region_tables import read_whole_table
 from tasks.runs.keys import sha256_of
 
@@ -42,18 +42,18 @@ def read_whole(run: Run, source: Source, *, region: str, file: str, labels: Labe
         RegionRefusedError: with one fault a kind.
     """
     content, rules = source.content, run.config.rules.of(region).flagged
-    aside = []
+    quarantined = []
     try:
         reading = run.config.ingestion.reading(labels)
         load = parse_region(content, region=region, file=file, config=reading)
         load.frame["flag"] = flag_readings(load.frame["load_mw"], rules)
-        aside.append(flagged_rows(content, load.frame, region=region, rules=rules))
+        quarantined.append(flagged_rows(content, load.frame, region=region, rules=rules))
         require_expectations(run, load, file=file)
     except RegionRefusedError as error:
-        aside.append(refused_rows(content, error.rows, region=region))
+        quarantined.append(refused_rows(content, error.rows, region=region))
         raise
     finally:
-        set_aside(run, region, aside)
+        quarantine_rows(run, region, quarantined)
     return store_region(run, load, source)
 
 
@@ -80,7 +80,7 @@ def read_grown(
     if load is None:
         return None
     flagged = flagged_rows(content, load.frame, region=file.region, rules=rules.flagged)
-    set_aside(run, file.region, [flagged])
+    quarantine_rows(run, file.region, [flagged])
     record = store_region(run, load, source)
     added = rows_to_judge(load, record, num_known=len(known), required=rules.required)
     return Grown(record, added)

@@ -18,17 +18,17 @@ from tasks.ingest.reading import read_whole
 from tasks.ingest.records import Published
 from tasks.ingest.region_store import (
     find_region,
+    log_region,
+    quarantine_of,
     read_source,
     remember_region,
-    set_aside_of,
     store_of,
-    tell_region,
 )
-from tasks.ingest.snapshot_changes import tell_changes
+from tasks.ingest.snapshot_changes import report_changes
 from tasks.ingest.snapshots import publish, read_current
 from tasks.runs.cached_state import unchanged
 from tasks.runs.keys import key_of, require_sha256
-from tasks.runs.places import found_path
+from tasks.runs.places import resolved_path
 
 if TYPE_CHECKING:
     from gridcast.config import Labels
@@ -50,11 +50,11 @@ def ingest_region(run: Run, region: str, source: Path, labels: Labels = "local")
     if not run.fresh:
         known = find_region(run, region, source_sha256=read.sha256, labels=labels)
         if known is not None:
-            tell_region(region, known)
+            log_region(region, known)
             return unchanged(Published(region=region, record=known))
     record = read_whole(run, read, region=region, file=str(source), labels=labels)
     remember_region(run, region, record, labels)
-    tell_region(region, record)
+    log_region(region, record)
     return Published(region=region, record=record)
 
 
@@ -70,8 +70,8 @@ def record_ingestion(
     Until the snapshot is published, readers have the one before, whole.
     """
     passed = {each.region: each.record for each in published}
-    set_aside = {error.region: _record_refusal(run, error) for error in refused}
-    for name in sorted(run.config.rules.regions.keys() - passed.keys() - set_aside.keys()):
+    refusals = {error.region: _record_refusal(run, error) for error in refused}
+    for name in sorted(run.config.rules.regions.keys() - passed.keys() - refusals.keys()):
         _log.warning("rules.regions.%s: no such region in %s", name, sources.folder)
     data = DataRecord(
         folder=str(sources.folder),
@@ -86,13 +86,13 @@ def record_ingestion(
         sources.dataset,
         data=data,
         published=passed,
-        refused=set_aside,
+        refused=refusals,
         rules_sha256=key_of(rules=run.config.keyed("ingestion", "rules")),
     )
     ingestion = Ingestion(
         dataset=sources.dataset,
         data=data,
-        regions=dict(sorted({**passed, **set_aside}.items())),
+        regions=dict(sorted({**passed, **refusals}.items())),
         errors=tuple(str(fault) for error in refused for fault in error.faults),
         data_docs=build_docs(run),
         snapshot=publication.snapshot.id if publication else None,
@@ -101,7 +101,7 @@ def record_ingestion(
     rows = [{"region": name, **_shown(record)} for name, record in ingestion.regions.items()]
     create_table_artifact(key="regions", table=rows, description=f"Regions of run {run.run_id}")
     if publication:
-        tell_changes(run, publication)
+        report_changes(run, publication)
     return ingestion
 
 
@@ -148,7 +148,9 @@ def _found(run: Run, ingestion: Ingestion) -> Ingestion:
 
     def found(record: RegionRecord | DataRecord | Ingestion, *names: str) -> dict[str, str]:
         places = {name: getattr(record, name) or "" for name in names}
-        return {name: found_path(place, run.artifacts) for name, place in places.items() if place}
+        return {
+            name: resolved_path(place, run.artifacts) for name, place in places.items() if place
+        }
 
     data = ingestion.data
     regions = {
@@ -177,7 +179,7 @@ def _record_refusal(run: Run, error: RegionRefusedError) -> RegionRecord:
     run.leave(Refusal(region=error.region, faults=error.faults))
     return RegionRecord(
         rows=0, utc_hours=0, missing_hours=0, flagged=0, status="refused", reason=error.reason,
-        set_aside=set_aside_of(run, error.region),
+        quarantined=quarantine_of(run, error.region),
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def store_region(run: Run, load: RegionLoad, source: Source) -> RegionRecord:
         missing_hours=_span_hours(load.frame) - len(load.frame),
         flagged=int((load.frame["flag"] != NO_FLAG).sum()),
         status="published",
-        set_aside=set_aside_of(run, load.region),
+        quarantined=quarantine_of(run, load.region),
         path=str(table.path),
         file_sha256=table.file_sha256,
         content_sha256=load.content_sha256,
@@ -76,7 +76,7 @@ def remember_region(run: Run, region: str, record: RegionRecord, labels: Labels)
     remember_table(store_of(run), region, key, record)
 
 
-def tell_region(region: str, record: RegionRecord) -> None:
+def log_region(region: str, record: RegionRecord) -> None:
     """Tell people what became of a region that passed."""
     if record.cached:
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
@@ -87,22 +87,22 @@ def tell_region(region: str, record: RegionRecord) -> None:
     )  # fmt: skip
 
 
-def set_aside(run: Run, region: str, tables: list[pd.DataFrame]) -> None:
+def quarantine_rows(run: Run, region: str, tables: list[pd.DataFrame]) -> None:
     """Write the rows of a region that are refused or flagged, if there are any."""
     rows = [table for table in tables if len(table)]
     if rows:
-        with publishing(_set_aside_path(run, region)) as temporary:
+        with publishing(_quarantine_path(run, region)) as temporary:
             pd.concat(rows).to_parquet(temporary, index=False, compression="zstd")
 
 
-def set_aside_of(run: Run, region: str) -> str:
+def quarantine_of(run: Run, region: str) -> str:
     """The file of this run's set-aside rows below the artifacts folder; empty if it has none."""
-    path = _set_aside_path(run, region)
+    path = _quarantine_path(run, region)
     return str(path.relative_to(run.artifacts)) if path.is_file() else ""
 
 
-def _set_aside_path(run: Run, region: str) -> Path:
-    return run.folder / "set_aside" / f"{region}.parquet"
+def _quarantine_path(run: Run, region: str) -> Path:
+    return run.folder / "quarantine" / f"{region}.parquet"
 
 
 def _key(run: Run, region: str, source_sha256: str, labels: Labels) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from gridcast.readings.records import RegionRecord
 from gridcast.readings.snapshots import table_sha256
@@ -32,13 +33,14 @@ _DIGITS = 16
 class KnownRegion(StoredRecord):
     """What a source gave, and under which key: its bytes, the rules and the code."""
 
+    schema_version: int = Field(default=2, ge=1)  # 1 called `quarantined` of a region `set_aside`
     key: str
     region: RegionRecord
 
 
 def known_region(path: Path) -> KnownRegion | None:
     """What a file of ``keys`` says; None if nothing that can be taken, and nothing is told."""
-    return cached_record(path, KnownRegion, is_told=False)
+    return cached_record(path, KnownRegion, is_reported=False)
 
 
 def find_table(store: Path, region: str, key: str) -> RegionRecord | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gridcast.ingest")
 
 
-def tell_changes(run: Run, publication: Publication) -> None:
+def report_changes(run: Run, publication: Publication) -> None:
     """Leave what changed since the snapshot before for people and for reports."""
     snapshot, changes = publication
     if changes is None:

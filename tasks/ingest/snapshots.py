@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from pydantic import Field
+
 from gridcast.errors import IntegrityError, RecordError, UsageError
 from gridcast.readings.records import DataRecord, RegionRecord, Snapshot
 from gridcast.readings.snapshots import RegionChange, SnapshotChanges, compare_tables, snapshot_id
@@ -22,7 +24,7 @@ from gridcast.record import Record, StoredRecord
 from tasks.ingest.region_tables import read_table, stored
 from tasks.runs.keys import has_sha256, require_sha256
 from tasks.runs.locks import held
-from tasks.runs.places import found_path
+from tasks.runs.places import resolved_path
 from tasks.runs.record_files import mended_record, read_record, write_record
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Pointer(StoredRecord):
 
     advice: ClassVar[str] = "delete it, and ingest again"
 
+    schema_version: int = Field(default=2, ge=1)  # 1 called `quarantined` of a region `set_aside`
     sequence: int = 0
     snapshot: str
     previous: str | None
@@ -212,10 +215,12 @@ def _mended_pointer(store: Path, dataset: str) -> Pointer | None:
 def _pointer_found(pointer: Pointer, store: Path) -> Pointer:
     """Its paths on this machine."""
     folders = {
-        found_path(folder, store.parent): each.model_copy(update={"data": _found(each.data, store)})
+        resolved_path(folder, store.parent): each.model_copy(
+            update={"data": _found(each.data, store)}
+        )
         for folder, each in pointer.ingestions.items()
     }
-    folder = found_path(pointer.folder, store.parent)
+    folder = resolved_path(pointer.folder, store.parent)
     return pointer.model_copy(update={"folder": folder, "ingestions": folders})
 
 
@@ -236,7 +241,7 @@ def _found(data: DataRecord, store: Path) -> DataRecord:
     """Where the rows came from, on this machine."""
     places = {name: getattr(data, name) for name in ("folder", "files_folder")}
     return data.model_copy(
-        update={name: found_path(place, store.parent) for name, place in places.items()}
+        update={name: resolved_path(place, store.parent) for name, place in places.items()}
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tasks.machine.devices import Devices
 
 _AT_A_TIME_ON_A_GPU = 2  # one job reads, counts and scores while the other has the GPU
-_LOOK_EVERY_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def held_place(places: Places, *, on_full: Callable[[], None]) -> Iterator[str]:
     """
     while (taken := _take(places)) is None:
         on_full()
-        time.sleep(_LOOK_EVERY_SECONDS)
+        time.sleep(_POLL_SECONDS)
     device, lock = taken
     try:
         yield device

@@ -86,7 +86,7 @@ def leading_devices(devices: Devices, *, split_over: int) -> tuple[str, ...]:
     return devices.names[: len(devices.names) - split_over + 1 : split_over]
 
 
-def dealt(num_seeds: int, num_cells: int, devices: Sequence[str]) -> list[str]:
+def spread_over_devices(num_seeds: int, num_cells: int, devices: Sequence[str]) -> list[str]:
     """The device of each job: all cells of the first seed, then of the second, and so on.
 
     Where the seeds come out even, each device has all cells of its seeds. Dealt out by cell, the
@@ -119,7 +119,7 @@ def placed_jobs(config: Config, devices: Devices) -> list[Placed]:
     cells, training = config.model.cells, config.training
     leading = leading_devices(devices, split_over=training.split_over)
     pairs = ((cell, seed) for seed in training.seeds for cell in cells)
-    given = dealt(len(training.seeds), len(cells), leading)
+    given = spread_over_devices(len(training.seeds), len(cells), leading)
     return [Placed(*pair, device) for pair, device in zip(pairs, given, strict=True)]
 
 
@@ -129,7 +129,7 @@ def threads_of_a_job(config: Config, devices: Devices) -> int:
     return config.training.threads or max(1, devices.num_cores // num_jobs)
 
 
-def devices_beside(device: str, *, split_over: int) -> list[str]:
+def devices_sharing(device: str, *, split_over: int) -> list[str]:
     """Those that share each batch with ``device``: the next ones."""
     kind, _, number = device.partition(":")
     return [f"{kind}:{int(number) + more}" for more in range(1, split_over)]

@@ -3,8 +3,9 @@
 What runs in it is a module of ours that is given a folder: ``python -m <module> <folder>``. It
 prints one JSON object a line (``event``, and the event's facts), the last of them ``error`` with a
 ``reason`` if it fails, and ends when its standard input closes: then its owner is gone. Both sides
-stand here: `run_owned` is the owner's, `tell`, `end_with_owner` and `leave` are the process's. Who
-wants it ended leaves a file, `stop`, at which its owner looks, in whatever thread or machine it is.
+stand here: `run_owned` is the owner's, `send_event`, `end_with_owner` and `exit_process` are the
+process's. Who wants it ended leaves a file, `stop`, at which its owner looks, in whatever thread or
+machine it is.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     OnEvent = Callable[[dict[str, Any]], None]
 
 _ROOT = Path(gridcast.__file__).resolve().parent.parent
-_LOOK_EVERY_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 # glibc gives large blocks back to the system as they are freed, and a training step asks for the
 # same ones again: the page faults took half of an LSTM's step (64 windows; a quarter of the
 # article's GRU's). Other C libraries read neither.
@@ -42,8 +43,8 @@ _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": 
 class Work:
     """What a process is to do, and within what bounds; ``limit_setting`` is the key of the limit.
 
-    ``name`` is what people call it, ``threads`` are those of its numerical libraries, ``beside``
-    more folders that it is given. One of the files ``stops``, once it is there, ends it.
+    ``name`` is what people call it, ``threads`` are those of its numerical libraries,
+    ``other_folders`` more that it is given. One of the files ``stops``, once it is there, ends it.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Work:
     threads: int
     limit_seconds: float
     limit_setting: str
-    beside: tuple[Path, ...] = ()
+    other_folders: tuple[Path, ...] = ()
     stops: tuple[Path, ...] = ()
 
     @property
@@ -88,11 +89,11 @@ def require_going(work: Work) -> None:
     Raises:
         TrainingJobError: one of its stop files is there.
     """
-    if reason := told_to_stop(work):
+    if reason := stop_reason(work):
         raise TrainingJobError(work.name, reason=reason, log=work.log)
 
 
-def told_to_stop(work: Work) -> str:
+def stop_reason(work: Work) -> str:
     """Why the work is to end, or nothing."""
     for stop_file in work.stops:
         with contextlib.suppress(FileNotFoundError):
@@ -133,7 +134,7 @@ def numerical_environment(threads: int) -> dict[str, str]:
 @contextmanager
 def _started(work: Work) -> Iterator[subprocess.Popen[str]]:
     """The process, in a session of its own; on the way out nothing of it is left."""
-    command = [sys.executable, "-m", work.module, *map(str, (work.folder, *work.beside))]
+    command = [sys.executable, "-m", work.module, *map(str, (work.folder, *work.other_folders))]
     environment = numerical_environment(work.threads)
     with work.log.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module
@@ -157,11 +158,11 @@ def _watched(process: subprocess.Popen[str], work: Work) -> Iterator[list[str]]:
     deadline = time.monotonic() + work.limit_seconds
 
     def watch() -> None:
-        while not reasons and not is_over.wait(_LOOK_EVERY_SECONDS):
+        while not reasons and not is_over.wait(_POLL_SECONDS):
             if time.monotonic() > deadline:
                 limit = f"{work.limit_seconds:.0f} s ({work.limit_setting})"
                 reasons.append(f"stopped at its limit of {limit}")
-            elif reason := told_to_stop(work):
+            elif reason := stop_reason(work):
                 reasons.append(reason)
         if reasons:
             _kill(process)
@@ -190,7 +191,7 @@ def _relay(lines: Iterable[str], on_event: OnEvent) -> str:
     return error
 
 
-def tell(event: str, **facts: object) -> None:
+def send_event(event: str, **facts: object) -> None:
     """In the process: one line to the owner."""
     sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
     sys.stdout.flush()
@@ -207,7 +208,7 @@ def end_with_owner() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def leave(status: int) -> NoReturn:
+def exit_process(status: int) -> NoReturn:
     """In the process: end it, now that all is written.
 
     The usual way out takes the modules apart, which with PyTorch's lasts a second.

@@ -60,7 +60,7 @@ class ProgressWriter:
             file.write(json.dumps(progress) + "\n")
 
 
-class Told(NamedTuple):
+class JobProgress(NamedTuple):
     """One line of a job's progress; empty where its process has ended."""
 
     job: str
@@ -74,7 +74,7 @@ class ProgressReader:
         self._folder = folder
         self._read: dict[Path, int] = {}  # bytes
 
-    def news(self) -> Iterator[Told]:
+    def news(self) -> Iterator[JobProgress]:
         """New lines, job by job, each job's in order; a line that is half written waits."""
         for path in sorted(self._folder.glob("*.jsonl")):
             with path.open("rb") as file:
@@ -82,7 +82,7 @@ class ProgressReader:
                 whole, end, _ = file.read().rpartition(b"\n")
             self._read[path] = self._read.get(path, 0) + len(whole) + len(end)
             for line in whole.splitlines():
-                yield Told(path.stem, json.loads(line))
+                yield JobProgress(path.stem, json.loads(line))
 
 
 @contextmanager

@@ -36,6 +36,6 @@ class Results(dict[str, Any]):
         """Those of one kind, in order."""
         return [each for each in self.values() if isinstance(each, kind)]
 
-    def but(self, *kinds: type) -> dict[str, Any]:
+    def not_of(self, *kinds: type) -> dict[str, Any]:
         """Those that are of none of these kinds."""
         return {name: each for name, each in self.items() if not isinstance(each, kinds)}

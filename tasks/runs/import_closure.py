@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(gridcast.__file__).resolve().parent.parent
 _PACKAGES: Final = ("gridcast", "tasks", "flows")
 # What a module reads from its own folder: kernels as source, templates of pages.
-_READ_BESIDE: Final = (".cu", ".css", ".jinja")
+_READ_AT_RUN_TIME: Final = (".cu", ".css", ".jinja")
 # Threads that parse at once share one count of depth in CPython 3.11, and end in a SystemError.
 _ONE_PARSES: Final = Lock()
 _IMPORT: Final = re.compile(rb"\bimport\b *(\()?")
@@ -98,7 +98,7 @@ def hash_code(modules: Mapping[str, Path]) -> str:
         f"{package}/{path.name}": path
         for folder, package in folders.items()
         for path in folder.iterdir()
-        if path.suffix in _READ_BESIDE
+        if path.suffix in _READ_AT_RUN_TIME
     }
     return sha256_of("".join(f"{file_sha256(sources[each])} {each}\n" for each in sorted(sources)))
 

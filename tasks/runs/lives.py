@@ -45,7 +45,7 @@ def no_run_alive(artifacts: Path) -> Iterator[None]:
 
 
 @contextmanager
-def declared_dead(folder: Path) -> Iterator[bool]:
+def claimed_dead(folder: Path) -> Iterator[bool]:
     """Whether the run was killed: without a summary, its process gone. Nobody else closes it now.
 
     A folder in which no run was ever opened is none.

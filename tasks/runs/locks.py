@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FOLDER = ".locks"
-_SECONDS_BETWEEN_LOOKS = 0.1
+_POLL_SECONDS = 0.1
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger("gridcast.run")
 
@@ -39,7 +39,7 @@ def held(
         NoSpaceError: the disk is full.
     """
     path = folder / FOLDER / f"{subject}.lock"
-    with told_if_full(path):
+    with full_disk_as_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with held_file(path, subject, is_cancelled=is_cancelled):
         yield
@@ -51,7 +51,7 @@ def held_file(
 ) -> Iterator[None]:
     """Hold the lock at ``path`` alone, as :func:`held` does."""
     lock = FileLock(path)
-    with told_if_full(path):
+    with full_disk_as_error(path):
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -85,7 +85,7 @@ def release(lock: FileLock) -> None:
 
 
 @contextmanager
-def told_if_full(path: Path) -> Iterator[None]:
+def full_disk_as_error(path: Path) -> Iterator[None]:
     """A full disk as an error that says what to do."""
     try:
         yield
@@ -98,6 +98,6 @@ def told_if_full(path: Path) -> Iterator[None]:
 def _wait(lock: FileLock, subject: str, is_cancelled: Callable[[], bool] | None) -> None:
     _log.info("Waiting for %s: another process works on it", subject)
     try:
-        lock.acquire(poll_interval=_SECONDS_BETWEEN_LOOKS, cancel_check=is_cancelled)
+        lock.acquire(poll_interval=_POLL_SECONDS, cancel_check=is_cancelled)
     except Timeout:
         raise WaitEndedError(lock.lock_file) from None

@@ -10,39 +10,44 @@ from pathlib import Path
 from typing import Any
 
 
-def kept_path(path: Path | str, artifacts: Path) -> str:
+def relative_path(path: Path | str, artifacts: Path) -> str:
     """A path for a file: relative to ``artifacts`` if it lies below, else as it is.
 
-    >>> kept_path("/srv/artifacts/runs/1/report.html", Path("/srv/artifacts"))
+    >>> relative_path("/srv/artifacts/runs/1/report.html", Path("/srv/artifacts"))
     'runs/1/report.html'
-    >>> kept_path("/srv/data/pjm", Path("/srv/artifacts"))
+    >>> relative_path("/srv/data/pjm", Path("/srv/artifacts"))
     '/srv/data/pjm'
     """
     path = Path(path)
     return path.relative_to(artifacts).as_posix() if artifacts in path.parents else str(path)
 
 
-def kept(content: Any, artifacts: Path) -> Any:  # noqa: ANN401 - JSON
+def relative_paths(content: Any, artifacts: Path) -> Any:  # noqa: ANN401 - JSON
     """JSON as a file keeps it: each text in it that is a path below ``artifacts``, relative to it.
 
-    >>> kept({"/srv/artifacts/csv": ["/srv/artifacts/a b", "no path", 1]}, Path("/srv/artifacts"))
+    >>> relative_paths(
+    ...     {"/srv/artifacts/csv": ["/srv/artifacts/a b", "no path", 1]}, Path("/srv/artifacts")
+    ... )
     {'csv': ['a b', 'no path', 1]}
     """
     if isinstance(content, dict):
-        return {kept(key, artifacts): kept(value, artifacts) for key, value in content.items()}
+        return {
+            relative_paths(key, artifacts): relative_paths(value, artifacts)
+            for key, value in content.items()
+        }
     if isinstance(content, list | tuple):
-        return [kept(each, artifacts) for each in content]
+        return [relative_paths(each, artifacts) for each in content]
     if isinstance(content, str):
         return content.removeprefix(f"{artifacts}/")
     return content
 
 
-def found_path(written: str, artifacts: Path) -> str:
+def resolved_path(written: str, artifacts: Path) -> str:
     """The path that a file tells, on this machine; empty stays empty.
 
-    >>> found_path("runs/1/report.html", Path("/mnt/copy"))
+    >>> resolved_path("runs/1/report.html", Path("/mnt/copy"))
     '/mnt/copy/runs/1/report.html'
-    >>> found_path("/srv/data/pjm", Path("/mnt/copy"))
+    >>> resolved_path("/srv/data/pjm", Path("/mnt/copy"))
     '/srv/data/pjm'
     """
     return str(artifacts / written) if written else ""

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from gridcast.errors import LeftTwiceError, RecordError
 from gridcast.record import RunRecord, StoredRecord
-from tasks.runs.places import kept
+from tasks.runs.places import relative_paths
 from tasks.runs.storage import write_json
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _log = logging.getLogger("gridcast.records")
 def write_record(path: Path, record: StoredRecord, *, artifacts: Path | None = None) -> None:
     """Publish the record as JSON, whole or not at all; paths below ``artifacts`` relative to it."""
     content = record.model_dump(mode="json")
-    write_json(path, content if artifacts is None else kept(content, artifacts))
+    write_json(path, content if artifacts is None else relative_paths(content, artifacts))
 
 
 @overload
@@ -57,15 +57,15 @@ def read_record(path: Path, kind: type[T], *, may_lack: bool = False) -> T | Non
     return parse_record(content, kind, where=path)
 
 
-def cached_record(path: Path, kind: type[T], *, is_told: bool = True) -> T | None:
+def cached_record(path: Path, kind: type[T], *, is_reported: bool = True) -> T | None:
     """The record in a file that can be made anew; None where there is none that can be taken.
 
-    What is there and can't be taken is told in a warning, unless ``is_told`` says not to.
+    What is there and can't be taken is told in a warning, unless ``is_reported`` says not to.
     """
     try:
         return read_record(path, kind, may_lack=True)
     except RecordError as error:
-        if is_told:
+        if is_reported:
             _log.warning("%s: found %s; it is made anew", path, error.found)
         return None
 
@@ -107,7 +107,7 @@ def parse_record(content: bytes, kind: type[T], *, where: object) -> T:
     try:
         record = kind.model_validate(tree, extra="ignore")
     except ValidationError as error:
-        raise _error(where, kind, _told(error)) from None
+        raise _error(where, kind, _first_fault(error)) from None
     return record.model_copy(update={"schema_version": newest})
 
 
@@ -188,7 +188,7 @@ def _is_flat(tree: object) -> bool:
     return not level
 
 
-def _told(error: ValidationError) -> str:
+def _first_fault(error: ValidationError) -> str:
     """The first fault: which field, and what is wrong with it."""
     fault = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(map(str, fault["loc"])) or "the whole"

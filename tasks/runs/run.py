@@ -40,7 +40,7 @@ from gridcast.summary import (
 from tasks.machine.devices import Devices, resolve
 from tasks.runs.keys import key_of
 from tasks.runs.killed_runs import REASON, crash_flow_runs, interruption_of, own_flow_run
-from tasks.runs.lives import declared_dead, next_number, number_of, opening
+from tasks.runs.lives import claimed_dead, next_number, number_of, opening
 from tasks.runs.locks import held, held_file
 from tasks.runs.record_files import (
     files_of,
@@ -275,7 +275,7 @@ def _close_killed_runs(artifacts: Path) -> None:
     """
     flow_runs = []
     for folder in sorted((artifacts / "runs").glob("*")):
-        with declared_dead(folder) as is_dead:
+        with claimed_dead(folder) as is_dead:
             if is_dead and (opened := _close_killed(folder)) is not None and opened.flow_run_id:
                 flow_runs.append(opened.flow_run_id)
     if flow_runs:
@@ -289,14 +289,14 @@ def _owned(run: Run) -> Iterator[Run]:
     except BaseException as error:
         code = error.exit_code if isinstance(error, GridcastError) else EXIT_PARTIAL
         seconds = time.perf_counter() - begun
-        _close(run, Ending(seconds=seconds, error=_told(error), exit_code=code))
+        _close(run, Ending(seconds=seconds, error=_message_of(error), exit_code=code))
         raise
     summary = _close(run, Ending(seconds=time.perf_counter() - begun))
     if summary.errors:
         raise PartialFailureError(summary.errors, summary=run.summary_path)
 
 
-def _told(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     """The error as the summary tells it; an interruption has no words of its own."""
     interruption = interruption_of(error)
     if interruption is None:

@@ -68,7 +68,7 @@ def start_embedded_prefect(artifacts: Path) -> None:
         return  # and what a server is made of need not be imported
     from prefect.server.api.server import SubprocessASGIServer
 
-    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with held(artifacts, "prefect-database"):
             get_client(sync_client=True)
@@ -76,7 +76,7 @@ def start_embedded_prefect(artifacts: Path) -> None:
         if server is not None:
             _end_with_this_process(server.pid)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_this_process(process_id: int) -> None:

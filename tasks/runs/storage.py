@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridcast.errors import UsageError
 from tasks.runs.keys import file_sha256, sha256_of
-from tasks.runs.locks import held_at_once, told_if_full
+from tasks.runs.locks import full_disk_as_error, held_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def publishing(path: Path) -> Iterator[Path]:
         NoSpaceError: the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with told_if_full(path), temporary_beside(path) as temporary:
+    with full_disk_as_error(path), temporary_sibling(path) as temporary:
         yield temporary
         _sync(temporary)
         temporary.replace(path)
@@ -53,7 +53,7 @@ def publishing_folder(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     for path in folder.parent.glob(f".{glob.escape(folder.name)}.*{TEMPORARY_SUFFIX}"):
         _remove_if_left(path)
-    with temporary_beside(folder) as stage:
+    with temporary_sibling(folder) as stage:
         stage.mkdir()
         yield stage
         for path in (*stage.iterdir(), stage):
@@ -63,7 +63,7 @@ def publishing_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_beside(path: Path) -> Iterator[Path]:
+def temporary_sibling(path: Path) -> Iterator[Path]:
     """A name for what will be ``path``; whatever still has that name at the end is removed.
 
     Its owner holds a lock beside it. A process id would not tell whether its owner lives: ids are

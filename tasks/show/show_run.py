@@ -18,9 +18,9 @@ from rich.table import Table
 from gridcast.audit.records import LeakChecks
 from gridcast.errors import BrokenChainError
 from gridcast.evaluation.records import BaselineRecord, MeanRecord, ModelRecord
-from gridcast.evaluation.scores import told_regions
+from gridcast.evaluation.scores import shown_regions
 from tasks.machine.progress import console
-from tasks.runs.places import found_path
+from tasks.runs.places import resolved_path
 from tasks.runs.record_files import read_record
 from tasks.runs.run import read_summary
 from tasks.show.show_study import show_study
@@ -91,7 +91,7 @@ def _show_places(out: Console, summary: Summary, *, artifacts: Path) -> None:
         "Data": summary.data_report,
         "Data Docs": summary.data_docs,
     }
-    found = {name: found_path(page, artifacts) for name, page in pages.items() if page}
+    found = {name: resolved_path(page, artifacts) for name, page in pages.items() if page}
     for name, place in {"Snapshot": summary.snapshot, **found}.items():
         if place:
             out.print(f"{name + ':':10s} {place}", highlight=False)
@@ -121,12 +121,12 @@ def show_verification(target: str, artifacts: Path) -> None:
 
 def _show_finding(out: Console, finding: Finding) -> None:
     style = {"ok": "green", "broken": "bold red"}.get(finding.state, "yellow")
-    told = finding.found if finding.state == "ok" else str(finding)
+    shown = finding.found if finding.state == "ok" else str(finding)
     row = Table.grid(padding=(0, 2))
     row.add_column(min_width=_WIDTH_OF_NAMES, no_wrap=True)
     row.add_column(width=_WIDTH_OF_STATES)
     row.add_column(overflow="fold")
-    row.add_row(escape(finding.name), f"[{style}]{finding.state}[/]", escape(told))
+    row.add_row(escape(finding.name), f"[{style}]{finding.state}[/]", escape(shown))
     out.print(row, highlight=False)
 
 
@@ -152,14 +152,14 @@ def _scores_table(summary: Summary) -> Table:
     for name in columns:
         table.add_column(re.sub("[-_]", " ", name), justify="right")  # so that it may be wrapped
     errors = next(iter(columns.values())).smape_by_region if columns else {}
-    told = [name for name in summary.regions if name in set(told_regions(errors))]
+    shown = [name for name in summary.regions if name in set(shown_regions(errors))]
     captions = []
-    if len(told) < len(errors):
-        captions.append(f"of {len(errors):,} regions the best and the worst {len(told) // 2}")
+    if len(shown) < len(errors):
+        captions.append(f"of {len(errors):,} regions the best and the worst {len(shown) // 2}")
     if len(columns) < len(_contestants(summary)):
         captions.append("of several seeds the mean error; each by itself below")
     table.caption = "\n".join(captions) or None
-    for region in told:
+    for region in shown:
         values = [each.smape_by_region.get(region) for each in columns.values()]
         if None not in values:
             table.add_row(region, *_marked([value or 0.0 for value in values], is_naive))
@@ -199,12 +199,12 @@ def _columns(summary: Summary) -> dict[str, _Column]:
     contestants = _contestants(summary)
     if len(contestants) <= _MOST_COLUMNS:
         return {name: _Column.of([each]) for name, each in contestants.items()}
-    together: dict[str, list[ModelRecord | MeanRecord | BaselineRecord]] = {}
+    by_family: dict[str, list[ModelRecord | MeanRecord | BaselineRecord]] = {}
     for name, each in contestants.items():
-        together.setdefault(_family(name, each, summary), []).append(each)
+        by_family.setdefault(_family(name, each, summary), []).append(each)
     return {
         f"{name} ({len(own)} seeds)" if len(own) > 1 else name: _Column.of(own)
-        for name, own in together.items()
+        for name, own in by_family.items()
     }
 
 
@@ -242,8 +242,8 @@ def _validation_row(columns: dict[str, _Column], preferred: str) -> list[str]:
     """The errors that a choice may be made by; the smallest is marked."""
     cells = []
     for name, each in columns.items():
-        told = _number(each.validation_smape, 3)
-        cells.append(f"[bold]{told}←[/]" if name == preferred else told)
+        shown = _number(each.validation_smape, 3)
+        cells.append(f"[bold]{shown}←[/]" if name == preferred else shown)
     return cells
 
 
@@ -251,13 +251,13 @@ def _choice(summary: Summary) -> str:
     """Which one the validation part prefers, and what that one then showed in the test part."""
     name = summary.preferred or ""
     chosen = _contestants(summary)[name]
-    told = (
+    shown = (
         f"The validation part prefers {name} (sMAPE {_number(chosen.validation_smape, 3)} %); "
         f"in the test part it has {chosen.smape:.3f} %"
     )
     if name in summary.baselines:
-        told += f"\n{name} is a baseline: on these data no network is better"
-    return told
+        shown += f"\n{name} is a baseline: on these data no network is better"
+    return shown
 
 
 def _models_table(summary: Summary) -> Table:

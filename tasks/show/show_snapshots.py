@@ -140,7 +140,7 @@ def _reading(load_mw: float | None, flag: str | None) -> str:
     return f"{load_mw} MW" + (f" ({flag})" if flag else "")
 
 
-def go_back(artifacts: Path, name: str) -> None:
+def use_and_show(artifacts: Path, name: str) -> None:
     """Give readers an older snapshot."""
     store = _store_of(artifacts)
     snapshot = read_snapshot(store, name)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridcast.evaluation.search import StudyRecord, best_first, shown
-from tasks.runs.places import found_path
+from tasks.runs.places import resolved_path
 from tasks.runs.record_files import read_record
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def show_study(path: Path) -> None:
     if len(trials) > _ROWS:
         out.print(f"and {len(trials) - _ROWS} more trials in {path}", highlight=False)
     artifacts = path.absolute().parents[2]
-    picture, profile = (found_path(each, artifacts) for each in (study.picture, study.profile))
+    picture, profile = (resolved_path(each, artifacts) for each in (study.picture, study.profile))
     out.print(f"{'Picture:':10s} {picture}", highlight=False)
     out.print(f"{'Run it:':10s} gridcast run --profile {profile}", highlight=False)
 

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import TrackingError
 from gridcast.evaluation.records import Evaluation
-from gridcast.evaluation.scores import told_regions
+from gridcast.evaluation.scores import shown_regions
 from gridcast.features.load_scale import TO_MW
 from gridcast.features.neighbours import SIGNALS
 from gridcast.readings.records import Ingestion
@@ -27,7 +27,7 @@ from tasks.runs.keys import file_sha256, key_of, require_sha256
 from tasks.runs.locks import held
 from tasks.runs.record_files import cached_record, write_record
 from tasks.track.mlflow_client import open_client, tracking_uri, written_uri
-from tasks.track.moved_database import bring_here
+from tasks.track.moved_database import relocate_addresses
 from tasks.train.records import Features, TrainedJob
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _uri(run: Run) -> str:
 
 def _client(run: Run) -> MlflowClient:
     (run.artifacts / "mlflow").mkdir(parents=True, exist_ok=True)
-    bring_here(run.artifacts / "mlflow" / "mlflow.db")
+    relocate_addresses(run.artifacts / "mlflow" / "mlflow.db")
     return open_client(_uri(run))
 
 
@@ -278,7 +278,7 @@ def _params(run: Run, trained: TrainedJob) -> list[Any]:
         "seed": trained.job.seed,
         "device": trained.job.device,
         "num_parameters": trained.num_parameters,
-        "num_together": trained.num_together,
+        "seeds_per_pass": trained.seeds_per_pass,
         "engine": trained.engine.layers,
         "weights_sha256": trained.weights_sha256,
     }
@@ -287,7 +287,7 @@ def _params(run: Run, trained: TrainedJob) -> list[Any]:
 
 def _final_metrics(trained: TrainedJob, evaluation: Evaluation) -> dict[str, float]:
     model = evaluation.models[trained.job.name]
-    told = told_regions(model.smape_by_region)
+    shown = shown_regions(model.smape_by_region)
     return {
         "smape": model.smape,
         "mae": model.mae,
@@ -296,7 +296,7 @@ def _final_metrics(trained: TrainedJob, evaluation: Evaluation) -> dict[str, flo
         "train_seconds": trained.train_seconds,
         "evaluation_seconds": trained.evaluation_seconds,
         "peak_memory_bytes": float(trained.peak_memory_bytes),
-        **{f"smape/{region}": model.smape_by_region[region] for region in told},
+        **{f"smape/{region}": model.smape_by_region[region] for region in shown},
         **{
             f"naive/{name}": each.smape
             for name, each in evaluation.baselines.items()

@@ -21,7 +21,7 @@ _OURS = "/mlflow/artifacts"  # ends the address of an experiment that gridcast m
 _SECONDS_FOR_SQLITE = 60
 
 
-def bring_here(database: Path) -> None:
+def relocate_addresses(database: Path) -> None:
     """Lead what lies below another ``mlflow/artifacts`` to the one beside the database.
 
     The caller alone uses it. Addresses of servers and buckets stay as they are.

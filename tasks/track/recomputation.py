@@ -98,8 +98,10 @@ class Recomputation:
             open_client(read_uri(link.facts["uri"], self.artifacts))
             return download(written)
         except (MlflowException, OSError) as error:
-            told = str(error).splitlines()[0]
-            raise UnlikeError(where=written, found=told, expected="the file with MLflow") from error
+            message = str(error).splitlines()[0]
+            raise UnlikeError(
+                where=written, found=message, expected="the file with MLflow"
+            ) from error
 
     # -- files -----------------------------------------------------------------------------------
 
@@ -229,8 +231,8 @@ class Recomputation:
         features = self.lineage.link("features")
         require_same("the key's features", link.parts["features"], features.key)
         require_same("the key's table", link.parts["file"], next(iter(features.files.values())))
-        for fact, told in link.facts.items():  # cell and seed, or the kind of baseline
-            require_same(f"the key's {fact}", str(link.parts[fact]), told)
+        for fact, message in link.facts.items():  # cell and seed, or the kind of baseline
+            require_same(f"the key's {fact}", str(link.parts[fact]), message)
         for section, parts in link.parts["config"].items():
             spec = self._spec(section)
             if spec.get("precision") == "auto":  # what it came to on that machine
@@ -326,15 +328,15 @@ class Recomputation:
         except _OTHER_CODE_RAISES as error:
             if not self._is_other_code:
                 raise
-            told = f"code that cannot compute it again ({type(error).__name__})"
+            message = f"code that cannot compute it again ({type(error).__name__})"
             raise UnlikeError(
-                where=where, found=told, expected="the code of that run", state="other code"
+                where=where, found=message, expected="the code of that run", state="other code"
             ) from error
 
 
 def links_of(path: Path) -> tuple[Link, ...]:
     """The links of some run's lineage; none where it can't be taken, which its own check tells."""
-    lineage = cached_record(path, Lineage, is_told=False)
+    lineage = cached_record(path, Lineage, is_reported=False)
     return lineage.links if lineage else ()
 
 

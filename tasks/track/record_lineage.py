@@ -19,7 +19,7 @@ from tasks.ingest.snapshots import manifest_path
 from tasks.runs.import_closure import all_code_sha256
 from tasks.runs.keys import file_sha256, key_of
 from tasks.runs.locks import held
-from tasks.runs.places import kept_path
+from tasks.runs.places import relative_path
 from tasks.track.mlflow_client import (
     LATEST,
     LINEAGE_TAG,
@@ -297,4 +297,4 @@ def _hashed(run: Run, path: Path) -> dict[str, str]:
 
 def _written(run: Run, path: Path | str) -> str:
     """A path below the artifacts as seen from there, so that the folder may be moved."""
-    return kept_path(path, run.artifacts)
+    return relative_path(path, run.artifacts)

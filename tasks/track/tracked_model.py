@@ -48,10 +48,10 @@ def _ask(link: Link, recomputation: Recomputation) -> tuple[MlflowRun, str]:
     try:
         return open_client(uri).get_run(link.facts["run_id"]), link.facts["uri"]
     except (MlflowException, SQLAlchemyError) as error:
-        told = str(error).splitlines()[0]
+        message = str(error).splitlines()[0]
         expected = f"the MLflow run {link.facts['run_id']}"
         raise UnlikeError(
-            where=link.facts["uri"], found=f"no answer ({told})", expected=expected
+            where=link.facts["uri"], found=f"no answer ({message})", expected=expected
         ) from error
 
 

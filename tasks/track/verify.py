@@ -68,13 +68,13 @@ def verify(
     path, job = _find(target, artifacts)
     findings: list[Finding] = []
 
-    def tell(finding: Finding) -> None:
+    def note(finding: Finding) -> None:
         findings.append(finding)
         on_finding(finding)
 
     is_in_its_run = path.parent.parent == artifacts / "runs"
-    sealed = _read_sealed(path.parent, tell) if is_in_its_run else {}
-    lineage = _read(path, sealed, tell)
+    sealed = _read_sealed(path.parent, note) if is_in_its_run else {}
+    lineage = _read(path, sealed, note)
     if lineage is not None:
         recomputation = Recomputation(artifacts, lineage)
         recomputation.checks["mlflow"] = partial(
@@ -85,7 +85,7 @@ def verify(
         if sealed and not job:
             links.append(_folder_link(path.parent, sealed, lineage))
         for link in links:
-            tell(recomputation.check(link))
+            note(recomputation.check(link))
     return Verdict(run_id=lineage.run_id if lineage else path.parent.name, findings=tuple(findings))
 
 
@@ -133,9 +133,9 @@ def _find_tracked(target: str, artifacts: Path) -> _Target:
         if not path.is_file():
             path = download(f"runs:/{found.info.run_id}/{_FILE}")
     except (MlflowException, OSError) as error:
-        told = str(error).splitlines()[0]
+        message = str(error).splitlines()[0]
         raise UsageError(
-            uri, found=f"no {target} with a lineage ({told})", expected=_FORMS
+            uri, found=f"no {target} with a lineage ({message})", expected=_FORMS
         ) from None
     return _Target(path, f"{tags.get('cell')}-seed{tags.get('seed')}")
 
@@ -164,7 +164,7 @@ def _chain(lineage: Lineage, job: str) -> tuple[Link, ...]:
 # -- the run's own folder ------------------------------------------------------------------------
 
 
-def _read_sealed(folder: Path, tell: Callable[[Finding], None]) -> dict[str, str]:
+def _read_sealed(folder: Path, on_finding: Callable[[Finding], None]) -> dict[str, str]:
     sealed = read_seal(folder)
     if sealed is None:
         is_there = (folder / SEAL).is_file()
@@ -173,11 +173,13 @@ def _read_sealed(folder: Path, tell: Callable[[Finding], None]) -> dict[str, str
             found="a last line that does not fit the others" if is_there else "no file",
             expected="the seal that a run leaves at its end",
         )
-        tell(finding_of("seal", error))
+        on_finding(finding_of("seal", error))
     return sealed or {}
 
 
-def _read(path: Path, sealed: dict[str, str], tell: Callable[[Finding], None]) -> Lineage | None:
+def _read(
+    path: Path, sealed: dict[str, str], on_finding: Callable[[Finding], None]
+) -> Lineage | None:
     """The lineage, if it is the one that the run left."""
     content = path.read_bytes() if path.is_file() else b""
     found = sha256_of(content)
@@ -188,7 +190,7 @@ def _read(path: Path, sealed: dict[str, str], tell: Callable[[Finding], None]) -
         unlike = UnlikeError(where=path, found=error.found, expected="a lineage of this version")
     except UnlikeError as error:
         unlike = error
-    tell(finding_of("lineage", unlike))
+    on_finding(finding_of("lineage", unlike))
     return None
 
 
@@ -214,12 +216,12 @@ def _check_figures(link: Link, *, recomputation: Recomputation) -> str:
         summary = read_record(recomputation.path_of(path), Summary)
     except RecordError as error:
         raise UnlikeError(where=path, found=error.found, expected="a summary") from error
-    told = {
+    records = {
         f"{part}.{name}": record.model_dump(mode="json")
         for part in ("models", "means", "baselines")
         for name, record in getattr(summary, part).items()
     }
-    for place, record in told.items():
+    for place, record in records.items():
         name = place.partition(".")[2]
         where = f"{path}: {place}."
         overall = {key: each for key, each in overall_scores(scores, name).items() if key in record}

@@ -103,15 +103,15 @@ def _keep(run: Run, features: Features) -> Features:
 
 def _number_of(table: Path) -> int:
     """Of a table without a record, 0: whoever wrote it was killed before it could be used."""
-    known = cached_record(table.with_suffix(".json"), Features, is_told=False)
+    known = cached_record(table.with_suffix(".json"), Features, is_reported=False)
     return known.sequence if known else 0
 
 
 def _in_use(run: Run) -> set[str]:
     """The tables that this run reads, and those of all other runs that live."""
     folders = {run.folder, *living_runs(run.artifacts / "runs")}
-    told = (cached_record(folder / _IN_USE, TablesInUse) for folder in folders)
-    return {stem for each in told if each for stem in each.tables}
+    records = (cached_record(folder / _IN_USE, TablesInUse) for folder in folders)
+    return {stem for each in records if each for stem in each.tables}
 
 
 def _leave(run: Run, features: Features, *, of_trial: bool) -> None:

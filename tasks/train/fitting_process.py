@@ -9,20 +9,23 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gridcast.config import Config
 from gridcast.errors import GridcastError
 from gridcast.evaluation.fitted_baselines import fit_baseline, forecast_parts
 from gridcast.evaluation.fitting_result import FittingResult
-from tasks.machine.owned_process import end_with_owner, leave, tell
+from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256, require_sha256
 from tasks.runs.locks import held_file
-from tasks.runs.places import artifacts_of, found_path
-from tasks.runs.record_files import write_record
-from tasks.runs.storage import publishing, read_json
+from tasks.runs.places import artifacts_of, resolved_path
+from tasks.runs.record_files import read_record, write_record
+from tasks.runs.storage import publishing
+from tasks.train.records import BaselineJob, Specification
+
+if TYPE_CHECKING:
+    from tasks.train.records import FeaturesFile
 
 _FORECASTS = "forecasts.parquet"
 
@@ -35,28 +38,26 @@ def main(folder: Path) -> int:
 
 
 def _main(folder: Path) -> int:
-    job = read_json(folder / "job.json")
-    if job is None:
-        tell("error", reason=f"{folder}: found no job, expected one written by gridcast")
-        return 1
     try:
-        result = fit(job, folder)
+        asked = read_record(folder / "job.json", Specification[BaselineJob])
+        result = fit(asked, folder)
     except (GridcastError, MemoryError) as error:
-        tell("error", reason=str(error) or type(error).__name__)
+        send_event("error", reason=str(error) or type(error).__name__)
         return 1
     write_record(folder / "result.json", result)
     return 0
 
 
-def fit(job: dict[str, Any], folder: Path) -> FittingResult:
+def fit(asked: Specification[BaselineJob], folder: Path) -> FittingResult:
     """Features → fitted baseline → its forecasts, and what they cost."""
-    config, features = Config.model_validate(job["config"]), job["features"]
+    job, features = asked.job, asked.features
     frame = _read_table(features, artifacts_of(folder))
     begun = perf_counter()
-    baseline = fit_baseline(job["kind"], frame, threads=job["threads"])
+    baseline = fit_baseline(job.kind, frame, threads=job.threads)
     train_seconds = perf_counter() - begun
     begun = perf_counter()
-    forecasts = forecast_parts(baseline, frame, scales=features["scales"], windows=config.windows)
+    windows = asked.config.windows
+    forecasts = forecast_parts(baseline, frame, scales=features.scales, windows=windows)
     evaluation_seconds = perf_counter() - begun
     with publishing(folder / _FORECASTS) as temporary:
         forecasts.to_parquet(temporary, compression="zstd", index=False)
@@ -67,13 +68,13 @@ def fit(job: dict[str, Any], folder: Path) -> FittingResult:
     )
 
 
-def _read_table(features: dict[str, Any], artifacts: Path) -> pd.DataFrame:
+def _read_table(features: FeaturesFile, artifacts: Path) -> pd.DataFrame:
     """The table of features. Refused if it is not the file that was written."""
-    path = Path(found_path(features["path"], artifacts))
-    require_sha256(path, features["file_sha256"])
+    path = Path(resolved_path(features.path, artifacts))
+    require_sha256(path, features.file_sha256)
     columns = ["region", "timestamp", "local_hour", "part", "is_input", "target"]
-    return pd.read_parquet(path, columns=[*columns, *features["feature_names"]])
+    return pd.read_parquet(path, columns=[*columns, *features.feature_names])
 
 
 if __name__ == "__main__":
-    leave(main(Path(sys.argv[1])))
+    exit_process(main(Path(sys.argv[1])))

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gridcast.errors import TrainingJobError
 from tasks.machine.device_places import Places, held_place, jobs_per_device
 from tasks.machine.devices import leading_devices
-from tasks.machine.owned_process import Work, require_going, run_owned, told_to_stop
+from tasks.machine.owned_process import Work, require_going, run_owned, stop_reason
 from tasks.runs.keys import has_sha256
 from tasks.runs.locks import held as lock_held
-from tasks.runs.places import kept
-from tasks.runs.record_files import cached_record
-from tasks.runs.storage import write_json
-from tasks.train.records import Done, Job
+from tasks.runs.record_files import cached_record, write_record
+from tasks.train.records import Done, FeaturesFile, Job, Specification
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,15 +51,15 @@ def held(run: Run, jobs: Sequence[Job]) -> Iterator[None]:
 
 
 def _is_stopped(work: Work) -> bool:
-    return bool(told_to_stop(work))
+    return bool(stop_reason(work))
 
 
-def found_result(job: Job, kind: type[D], *, is_told: bool = True) -> D | None:
+def found_result(job: Job, kind: type[D], *, is_reported: bool = True) -> D | None:
     """What the job's folder holds, if its files are those that were written.
 
-    A record that can't be taken is told in a warning, unless ``is_told`` says not to.
+    A record that can't be taken is told in a warning, unless ``is_reported`` says not to.
     """
-    result = cached_record(job.file("result.json"), kind.result, is_told=is_told)
+    result = cached_record(job.file("result.json"), kind.result, is_reported=is_reported)
     if result is None:
         return None
     done = kind(**dict(result), job=job, cached=True)
@@ -139,11 +137,9 @@ def places_of(run: Run, devices: tuple[str, ...] | None = None) -> Places:
 def _prepare(run: Run, features: Features, job: Job) -> None:
     """The folder as its process wants it: the job's specification, and no result of before."""
     job.file("result.json").unlink(missing_ok=True)
-    specification = job.model_dump(mode="json") | {
-        "features": features.model_dump(mode="json"),
-        "config": run.config.model_dump(mode="json"),
-    }
-    write_json(job.file("job.json"), kept(specification, run.artifacts))
+    file = FeaturesFile.of(features)
+    specification = Specification(job=job, features=file, config=run.config)
+    write_record(job.file("job.json"), specification, artifacts=run.artifacts)
 
 
 def _work(run: Run, jobs: Sequence[Job]) -> Work:
@@ -152,7 +148,7 @@ def _work(run: Run, jobs: Sequence[Job]) -> Work:
         name=", ".join(job.name for job in jobs),
         module=first.process,
         folder=first.file(""),
-        beside=tuple(job.file("") for job in others),
+        other_folders=tuple(job.file("") for job in others),
         threads=first.threads,
         limit_seconds=sum(job.limit_seconds for job in jobs),
         limit_setting="training.time_limit_seconds",

@@ -1,4 +1,8 @@
-"""Train networks and fit baselines: each job in a process of its own, which its task owns."""
+"""Train networks and fit baselines: each job in a process of its own, which its task owns.
+
+In a network's process runs ``tasks.train.training_process``, in a baseline's
+``tasks.train.fitting_process``; how a process is looked after stands in ``job_owner.py``.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +57,8 @@ def share_devices(run: Run, jobs: list[NetworkJob]) -> list[list[NetworkJob]]:
     return [group for group in groups if len(group) > 1 and group[0].device != "cpu"]
 
 
-@task(name="train-together", cache_policy=NO_CACHE)
-def train_together(run: Run, features: Features, jobs: list[NetworkJob]) -> dict[str, str]:
+@task(name="train-group", cache_policy=NO_CACHE)
+def train_group(run: Run, features: Features, jobs: list[NetworkJob]) -> dict[str, str]:
     """Own one process for all ``jobs`` of a GPU, which share its time better than processes do.
 
     Gives the jobs that came to an end, by name, with the reason of those that failed by themselves
@@ -75,12 +79,12 @@ def train_together(run: Run, features: Features, jobs: list[NetworkJob]) -> dict
 
 def _to_do(run: Run, jobs: list[NetworkJob]) -> list[NetworkJob]:
     return [
-        job for job in jobs if run.fresh or found_result(job, TrainedJob, is_told=False) is None
+        job for job in jobs if run.fresh or found_result(job, TrainedJob, is_reported=False) is None
     ]
 
 
 def outcomes_of(shared: list[PrefectFuture[dict[str, str]]]) -> dict[str, str]:
-    """What all of ``train_together`` gave."""
+    """What all of ``train_group`` gave."""
     return {name: reason for each in shared for name, reason in each.result().items()}
 
 

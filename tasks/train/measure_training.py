@@ -11,7 +11,8 @@ from gridcast.features.table import names_of_features
 from gridcast.training.counts import DataCounts
 from gridcast.training.requirements import Measurement
 from tasks.machine.owned_process import Work, run_owned
-from tasks.runs.storage import write_json
+from tasks.runs.record_files import write_record
+from tasks.train.records import MeasuringSpecification
 
 if TYPE_CHECKING:
     from gridcast.config import Cell, Config
@@ -33,15 +34,15 @@ def measure(
     Raises:
         MeasuringError: it failed, was killed, or ran past its limit.
     """
-    specification = {
-        "config": config.model_dump(mode="json"),
-        "cell": cell,
-        "num_seeds": num_seeds,
-        "device": device,
-        "threads": threads,
-        "num_features": len(names_of_features(config.features)),
-        "num_tiles": counts.num_tiles,
-    }
+    specification = MeasuringSpecification(
+        config=config,
+        cell=cell,
+        num_seeds=num_seeds,
+        device=device,
+        threads=threads,
+        num_features=len(names_of_features(config.features)),
+        num_tiles=counts.num_tiles,
+    )
     with tempfile.TemporaryDirectory(prefix="gridcast-measuring-") as name:
         work = Work(
             name=cell,
@@ -51,7 +52,7 @@ def measure(
             limit_seconds=config.training.measuring_limit_seconds,
             limit_setting="training.measuring_limit_seconds",
         )
-        write_json(work.folder / "specification.json", specification)
+        write_record(work.folder / "specification.json", specification)
         try:
             run_owned(work, on_event=lambda _: None)
             return Measurement.model_validate_json((work.folder / "result.json").read_bytes())

@@ -9,30 +9,31 @@ ends when its owner is gone.
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from gridcast.config import Config
+from gridcast.engine import Engine
 from gridcast.errors import GridcastError, NotFiniteError
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.splits import TEST, TRAIN, VALIDATION
-from gridcast.kernels.engine import Engine, engine_of
+from gridcast.kernels.engine import engine_of
 from gridcast.training.counts import count_data
-from gridcast.training.loop import most_seeds_of_a_pass, train_models
+from gridcast.training.loop import train_models
 from gridcast.training.prediction import score, tiles_at_once
 from gridcast.training.requirements import Measurement, held_bytes
-from tasks.machine.owned_process import end_with_owner, leave, tell
+from gridcast.training.stack import max_seeds_per_pass
+from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256
+from tasks.runs.record_files import read_record
 from tasks.runs.storage import write_json
+from tasks.train.records import FeaturesFile, MeasuringSpecification
 from tasks.train.training_process import (
     peak_memory_bytes,
     read_training_data,
@@ -41,33 +42,12 @@ from tasks.train.training_process import (
 )
 
 if TYPE_CHECKING:
-    from gridcast.config import Cell
     from gridcast.training.data import TrainingData
     from gridcast.training.loop import TrainedModel
 
 # The first steps load libraries and compile kernels; a second look goes on for about so long.
 _FIRST_STEPS, _MOST_STEPS, _SECONDS = 4, 200, 2.0
 _REGION = "MEASURED"
-
-
-@dataclass(frozen=True, slots=True)
-class Specification:
-    """What is to be measured; ``num_tiles`` is how many windows score a part, by part."""
-
-    config: Config
-    cell: Cell
-    num_seeds: int
-    device: str
-    threads: int
-    num_features: int
-    num_tiles: dict[int, int]
-
-    @classmethod
-    def read(cls, content: dict[str, Any]) -> Specification:
-        """From JSON."""
-        config = Config.model_validate(content["config"])
-        num_tiles = {int(part): num for part, num in content["num_tiles"].items()}
-        return cls(**{**content, "config": config, "num_tiles": num_tiles})
 
 
 class Timing(NamedTuple):
@@ -81,17 +61,17 @@ def main(folder: Path) -> int:
     """Measure what is asked for in ``folder``; 0, or 1 after an ``error`` line."""
     begun = time.time()
     end_with_owner()
-    content = json.loads((folder / "specification.json").read_bytes())
     try:
-        measured = measure(Specification.read(content), folder, start_seconds=begun - _born_at())
+        wanted = read_record(folder / "specification.json", MeasuringSpecification)
+        measured = measure(wanted, folder, start_seconds=begun - _born_at())
     except (GridcastError, torch.OutOfMemoryError, MemoryError) as error:
-        tell("error", reason=str(error) or type(error).__name__)
+        send_event("error", reason=str(error) or type(error).__name__)
         return 1
     write_json(folder / "result.json", measured.model_dump(mode="json"))
     return 0
 
 
-def measure(wanted: Specification, folder: Path, *, start_seconds: float) -> Measurement:
+def measure(wanted: MeasuringSpecification, folder: Path, *, start_seconds: float) -> Measurement:
     """Train and score on random numbers, which lie in ``folder``; what that took."""
     device, config = torch.device(wanted.device), wanted.config
     torch.set_num_threads(wanted.threads)
@@ -113,7 +93,7 @@ def measure(wanted: Specification, folder: Path, *, start_seconds: float) -> Mea
     gc.collect()
     idle_bytes = 0 if device_type == "cuda" else max(0, resident_bytes() - held)
     return Measurement(
-        num_together=trained.num_together,
+        seeds_per_pass=trained.seeds_per_pass,
         idle_bytes=idle_bytes,
         step_bytes=max(0, peak_memory_bytes(device) - idle_bytes - held),
         device_bytes=device_bytes(device),
@@ -124,7 +104,7 @@ def measure(wanted: Specification, folder: Path, *, start_seconds: float) -> Mea
     )
 
 
-def _time_steps(wanted: Specification, data: TrainingData) -> tuple[TrainedModel, Timing]:
+def _time_steps(wanted: MeasuringSpecification, data: TrainingData) -> tuple[TrainedModel, Timing]:
     """A training, the seconds of one of its steps, and what the first ones took longer.
 
     Of two trainings the difference, so that what each begins with falls out. Before them one that
@@ -149,15 +129,15 @@ def _time_steps(wanted: Specification, data: TrainingData) -> tuple[TrainedModel
 
 
 def _train(
-    wanted: Specification, data: TrainingData, engine: Engine, num_steps: int
+    wanted: MeasuringSpecification, data: TrainingData, engine: Engine, num_steps: int
 ) -> TrainedModel:
     """One pass that is stopped early, of as many seeds as will share it; the first one's model."""
     config = wanted.config
     training = config.training.model_copy(update={"max_steps": num_steps, "passes": 1})
     windows = config.windows.model_copy(update={"stride": 1})  # as many windows in fewer steps
     config = config.model_copy(update={"training": training, "windows": windows})
-    num_together = min(wanted.num_seeds, most_seeds_of_a_pass(engine))
-    models = [(wanted.cell, seed) for seed in range(num_together)]
+    seeds_per_pass = min(wanted.num_seeds, max_seeds_per_pass(engine))
+    models = [(wanted.cell, seed) for seed in range(seeds_per_pass)]
     outcomes = train_models(
         data, config=config, models=models, engine=engine, on_progress=lambda *_: None
     )
@@ -175,7 +155,9 @@ def _forget_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _random_data(wanted: Specification, folder: Path, device: torch.device) -> TrainingData:
+def _random_data(
+    wanted: MeasuringSpecification, folder: Path, device: torch.device
+) -> TrainingData:
     """Steps for all the batches, and to score as many windows at once as will be."""
     windows, rng = wanted.config.windows, np.random.default_rng(0)
     reach = windows.lookback - windows.warmup
@@ -206,13 +188,13 @@ def _random_data(wanted: Specification, folder: Path, device: torch.device) -> T
     )
     path = folder / "features.parquet"
     frame.to_parquet(path, compression="zstd", index=False)
-    features = {
-        "path": str(path),
-        "file_sha256": file_sha256(path),
-        "feature_names": names,
-        "scales": {_REGION: (0.0, 1.0)},
-    }
-    return read_training_data({"features": features}, device, wanted.config)
+    features = FeaturesFile(
+        path=str(path),
+        file_sha256=file_sha256(path),
+        feature_names=names,
+        scales={_REGION: (0.0, 1.0)},
+    )
+    return read_training_data(features, device, wanted.config.model)
 
 
 def resident_bytes() -> int:
@@ -244,4 +226,4 @@ def _born_at() -> float:
 
 
 if __name__ == "__main__":
-    leave(main(Path(sys.argv[1])))
+    exit_process(main(Path(sys.argv[1])))

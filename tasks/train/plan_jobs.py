@@ -16,7 +16,7 @@ from gridcast.kernels.engine import why_no_loops
 from gridcast.training.counts import estimate_cpu_seconds
 from tasks.machine.devices import (
     Devices,
-    devices_beside,
+    devices_sharing,
     placed_jobs,
     threads_of_a_job,
 )
@@ -59,8 +59,8 @@ def plan_trial(
     """One of ``at_once`` trials: its jobs on one device, which score the validation part alone."""
     found = run.devices
     first = device or found.names[0]
-    beside = devices_beside(first, split_over=run.config.training.split_over)
-    devices = Devices((first, *beside), max(1, found.num_cores // at_once))
+    sharing = devices_sharing(first, split_over=run.config.training.split_over)
+    devices = Devices((first, *sharing), max(1, found.num_cores // at_once))
     return _plan(run, features, devices, scored=("validation",))
 
 
@@ -178,8 +178,8 @@ def kinds_to_fit(config: Config, *, num_windows: int, num_regions: int) -> tuple
 
 
 @task(name="plan-baselines", cache_policy=NO_CACHE)
-def plan_baselines(run: Run, features: Features, *, num_beside: int) -> list[BaselineJob]:
-    """One job a baseline; on a CPU they share the cores with ``num_beside`` jobs of networks.
+def plan_baselines(run: Run, features: Features, *, num_concurrent: int) -> list[BaselineJob]:
+    """One job a baseline; on a CPU they share the cores with ``num_concurrent`` jobs of networks.
 
     Raises:
         ConfigError: one is not installed, or cannot forecast what this profile asks for.
@@ -189,7 +189,7 @@ def plan_baselines(run: Run, features: Features, *, num_beside: int) -> list[Bas
     )
     require_fittable(run.config, profile=run.profile)
     devices = run.devices
-    num_sharing = len(kinds) + (num_beside if devices.device_type == "cpu" else 0)
+    num_sharing = len(kinds) + (num_concurrent if devices.device_type == "cpu" else 0)
     threads = run.config.training.threads or max(1, devices.num_cores // max(1, num_sharing))
     return [_baseline(run, features, kind, threads) for kind in kinds]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field, SerializeAsAny
 from typing_extensions import TypedDict
 
-from gridcast.config import Fitted
+from gridcast.config import Cell, Config, Fitted
+from gridcast.engine import Engine
 from gridcast.evaluation.fitting_result import FittingResult
 from gridcast.features.windows import WindowsRecord
-from gridcast.kernels.engine import Engine
 from gridcast.record import Record, StoredRecord
 
 
@@ -71,7 +71,7 @@ class NetworkJob(Job):
     process: ClassVar[str] = "tasks.train.training_process"
     verb: ClassVar[tuple[str, str]] = ("training", "trained")
 
-    cell: str
+    cell: Cell
     seed: int
     scored: tuple[str, ...] = ("validation", "test")
 
@@ -91,6 +91,52 @@ class BaselineJob(Job):
 
 
 J = TypeVar("J", bound=Job)
+
+
+class FeaturesFile(Record):
+    """Of a table of features what a process reads: see :class:`Features`."""
+
+    path: str
+    file_sha256: str
+    scales: dict[str, tuple[float, float]]
+    feature_names: list[str]
+
+    @classmethod
+    def of(cls, features: Features) -> FeaturesFile:
+        """That of the whole record."""
+        return cls(
+            path=features.path,
+            file_sha256=features.file_sha256,
+            scales=features.scales,
+            feature_names=features.feature_names,
+        )
+
+
+class Specification(StoredRecord, Generic[J]):
+    """What a job's process is asked, ``job.json``: written anew whenever one is started.
+
+    The jobs that one process trains differ in cell, seed and name alone.
+    """
+
+    advice: ClassVar[str] = "run the same command again: it is written anew"
+
+    job: SerializeAsAny[J]
+    features: FeaturesFile
+    config: Config
+
+
+class MeasuringSpecification(StoredRecord):
+    """What is to be measured; ``num_tiles`` is how many windows score a part, by part."""
+
+    advice: ClassVar[str] = "run the same command again: it is written anew"
+
+    config: Config
+    cell: Cell
+    num_seeds: int = Field(ge=1)
+    device: str
+    threads: int = Field(ge=1)
+    num_features: int
+    num_tiles: dict[int, int]
 
 
 class Done(StoredRecord, Generic[J]):
@@ -132,18 +178,21 @@ class PassEnd(TypedDict):
 class TrainingResult(StoredRecord):
     """What a training process measured (s, bytes), and the SHA-256 of each of its files.
 
-    ``num_together`` jobs shared the training's time: seeds of one pass. ``engine`` says which
+    ``seeds_per_pass`` jobs shared the training's time: seeds of one pass. ``engine`` says which
     kernels ran it, and why.
     """
 
     advice: ClassVar[str] = "delete the folder to train it again"
 
+    schema_version: int = Field(default=2, ge=1)  # 1 called `seeds_per_pass` `num_together`
     num_parameters: int
     weights_sha256: str
     train_seconds: float
     evaluation_seconds: float
     num_steps: int
-    num_together: int = Field(default=1, ge=1)
+    seeds_per_pass: int = Field(
+        default=1, ge=1, validation_alias=AliasChoices("seeds_per_pass", "num_together")
+    )
     engine: Engine
     peak_memory_bytes: int
     data_bytes: int

@@ -15,14 +15,13 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from gridcast.config import Config
 from gridcast.errors import GridcastError
 from gridcast.features.splits import PARTS, TEST
 from gridcast.kernels.engine import engine_of, why_no_loops
@@ -30,21 +29,21 @@ from gridcast.networks.forecaster import weights_sha256
 from gridcast.training.data import TrainingData, collect_training_data
 from gridcast.training.loop import TrainedModel, train_models
 from gridcast.training.prediction import plan_scoring, score_planned
-from tasks.machine.devices import devices_beside
-from tasks.machine.owned_process import end_with_owner, leave, tell
+from tasks.machine.devices import devices_sharing
+from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256, require_sha256
 from tasks.runs.locks import held_file
-from tasks.runs.places import artifacts_of, found_path
-from tasks.runs.record_files import write_record
-from tasks.runs.storage import publishing, read_json
+from tasks.runs.places import artifacts_of, resolved_path
+from tasks.runs.record_files import read_record, write_record
+from tasks.runs.storage import publishing
 from tasks.train.model_file import export_model, importing_export
-from tasks.train.records import TrainingResult
+from tasks.train.records import NetworkJob, Specification, TrainingResult
 
 if TYPE_CHECKING:
-    from gridcast.config import Cell
+    from gridcast.config import Cell, Config, ModelConfig
     from gridcast.training.clock import Progress
     from gridcast.training.prediction import Scored, ScoringPlan
-    from tasks.train.records import PassEnd
+    from tasks.train.records import FeaturesFile, PassEnd
 
 JOB, RESULT, MODEL, FORECASTS = "job.json", "result.json", "model.pt2", "forecasts.parquet"
 PROCESS_LOCK = "process.lock"
@@ -63,65 +62,63 @@ def main(folders: list[Path]) -> int:
 
 
 def _main(folders: list[Path]) -> int:
-    jobs = [read_json(folder / JOB) for folder in folders]
-    known = [job for job in jobs if job is not None]
-    if len(known) < len(folders):
-        where = folders[jobs.index(None)] / JOB
-        return _fail(f"ERROR {where}: found no job, expected one written by gridcast")
     try:
-        failed = run_jobs(known, folders)
+        asked = [read_record(folder / JOB, Specification[NetworkJob]) for folder in folders]
+        failed = run_jobs(asked, folders)
     except (GridcastError, torch.OutOfMemoryError, MemoryError) as error:
         return _fail(str(error) or type(error).__name__)
     if len(folders) == len(failed) == 1:
         return _fail(*failed.values())
     for name, reason in failed.items():
-        tell("failed", job=name, reason=reason)
+        send_event("failed", job=name, reason=reason)
     return 0
 
 
-def run_jobs(jobs: list[dict[str, Any]], folders: list[Path]) -> dict[str, str]:
+def run_jobs(asked: list[Specification[NetworkJob]], folders: list[Path]) -> dict[str, str]:
     """Features → trained models → the result of each; which jobs failed, and why.
 
     The jobs differ in cell and seed alone.
     """
-    job, device = jobs[0], torch.device(jobs[0]["device"])
-    torch.set_num_threads(job["threads"])
-    set_fp32_precision(device, job["config"]["training"]["precision"])
+    jobs, config = [each.job for each in asked], asked[0].config
+    job, device = jobs[0], torch.device(jobs[0].device)
+    torch.set_num_threads(job.threads)
+    set_fp32_precision(device, config.training.precision)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    config = Config.model_validate(job["config"])
     begun = time.perf_counter()
-    data = read_training_data(job, device, config, artifacts=artifacts_of(folders[0]))
-    tell("loaded", seconds=time.perf_counter() - begun)
-    names = {(each["cell"], each["seed"]): each["name"] for each in jobs}
+    data = read_training_data(
+        asked[0].features, device, config.model, artifacts=artifacts_of(folders[0])
+    )
+    send_event("loaded", seconds=time.perf_counter() - begun)
+    names = {(each.cell, each.seed): each.name for each in jobs}
     engine = engine_of(config, device, cells={cell for cell, _ in names})
     if engine.is_fallback and (device.type != "cpu" or not why_no_loops(config)):
-        tell("fallback", reason=engine.reason)  # else the owner has read it from the settings
-    exports = PARTS[TEST] in job["scored"]
+        send_event("fallback", reason=engine.reason)  # else the owner has read it from the settings
+    exports = PARTS[TEST] in job.scored
 
-    def say(cell: Cell, seed: int, progress: Progress) -> None:
-        tell("progress", job=names[cell, seed], **asdict(progress))
+    def on_progress(cell: Cell, seed: int, progress: Progress) -> None:
+        send_event("progress", job=names[cell, seed], **asdict(progress))
         if device.type == "cuda" and exports:
             importing_export()  # while the GPU trains, Python has little to do
 
-    others = devices_beside(job["device"], split_over=config.training.split_over)
+    others = devices_sharing(job.device, split_over=config.training.split_over)
     outcomes = train_models(
-        data, config=config, models=list(names), engine=engine, on_progress=say,
-        beside=[torch.device(other) for other in others],
+        data, config=config, models=list(names), engine=engine, on_progress=on_progress,
+        replica_devices=[torch.device(other) for other in others],
     )  # fmt: skip
-    plans = {part: plan_scoring(data, part, config) for part in map(PARTS.index, job["scored"])}
+    plans = {part: plan_scoring(data, part, config) for part in map(PARTS.index, job.scored)}
     failed = {}
     for each, folder in zip(jobs, folders, strict=True):
-        outcome = outcomes[each["cell"], each["seed"]]
+        outcome = outcomes[each.cell, each.seed]
         if isinstance(outcome, TrainedModel):
             write_record(folder / RESULT, finish(each, folder, outcome, data, config, plans))
         else:
-            failed[each["name"]] = str(outcome)
+            failed[each.name] = str(outcome)
     return failed
 
 
 def finish(
-    job: dict[str, Any],
+    job: NetworkJob,
     folder: Path,
     trained: TrainedModel,
     data: TrainingData,
@@ -134,7 +131,7 @@ def finish(
         part: score_planned(trained.forecaster, data, plan, config) for part, plan in plans.items()
     }
     evaluation_seconds = time.perf_counter() - begun
-    tell("scored", job=job["name"], seconds=evaluation_seconds)
+    send_event("scored", job=job.name, seconds=evaluation_seconds)
     write_forecasts(folder / FORECASTS, scored)
     peak = peak_memory_bytes(data.x_TF.device)
     files = [FORECASTS]
@@ -150,7 +147,7 @@ def finish(
         train_seconds=trained.train_seconds,
         evaluation_seconds=evaluation_seconds,
         num_steps=trained.num_steps,
-        num_together=trained.num_together,
+        seeds_per_pass=trained.seeds_per_pass,
         engine=trained.engine,
         peak_memory_bytes=peak,
         data_bytes=data.num_bytes,
@@ -160,20 +157,22 @@ def finish(
 
 
 def read_training_data(
-    job: dict[str, Any], device: torch.device, config: Config, *, artifacts: Path = Path()
+    features: FeaturesFile, device: torch.device, model: ModelConfig, *, artifacts: Path = Path()
 ) -> TrainingData:
-    """The table of features on the device. Refused if it is not the file that was written."""
-    features = job["features"]
-    path = Path(found_path(features["path"], artifacts))
-    require_sha256(path, features["file_sha256"])
+    """The table of features on the device, as ``model`` needs it.
+
+    Refused if it is not the file that was written.
+    """
+    path = Path(resolved_path(features.path, artifacts))
+    require_sha256(path, features.file_sha256)
     columns = ["region", "timestamp", "part", "is_input", "target", "load_mw"]
-    columns += features["feature_names"]
+    columns += features.feature_names
     file = pq.ParquetFile(path, pre_buffer=False)
     pieces = (
         file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
     )
     data = collect_training_data(
-        pieces, features["scales"], device, num_steps=file.metadata.num_rows, model=config.model
+        pieces, features.scales, device, num_steps=file.metadata.num_rows, model=model
     )
     pa.default_memory_pool().release_unused()  # else the process keeps it to its end
     return data
@@ -221,9 +220,9 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def _fail(reason: str) -> int:
-    tell("error", reason=reason)
+    send_event("error", reason=reason)
     return 1
 
 
 if __name__ == "__main__":
-    leave(main([Path(folder) for folder in sys.argv[1:]]))
+    exit_process(main([Path(folder) for folder in sys.argv[1:]]))

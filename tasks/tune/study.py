@@ -120,7 +120,7 @@ class Study:
         trial = self._ask()
         if trial is not None:
             self._running[trial] = _Running("", (), Course(0))
-            _log.info("Trial %d: %s", trial.number, told(trial.settings))
+            _log.info("Trial %d: %s", trial.number, settings_line(trial.settings))
         return trial
 
     def begin(self, trial: Trial, features: Features, jobs: list[NetworkJob]) -> list[NetworkJob]:
@@ -131,14 +131,14 @@ class Study:
         self._running[trial] = _Running(features.path, tuple(named), Course(len(named)))
         return named
 
-    def hear(self) -> None:
+    def read_progress(self) -> None:
         """Read what the jobs of trials told since, and end the trials that are worse than most."""
         trial_of = {job.name: trial for trial, each in self._running.items() for job in each.jobs}
         for job, progress in self._reader.news():
             if job in trial_of and progress.get("validation_smape") is not None:
-                self._hear(trial_of[job], job, progress)
+                self._judge(trial_of[job], job, progress)
 
-    def _hear(self, trial: Trial, job: str, progress: dict[str, Any]) -> None:
+    def _judge(self, trial: Trial, job: str, progress: dict[str, Any]) -> None:
         share, smape = progress["step"] / progress["num_steps"], progress["validation_smape"]
         point = self._running[trial].course.add(job, share=share, smape=smape)
         if point is not None:
@@ -222,10 +222,10 @@ class Study:
         return sum(each.counts for each in self.records())
 
 
-def told(values: dict[str, Any]) -> str:
+def settings_line(values: dict[str, Any]) -> str:
     """Values of settings in one line.
 
-    >>> told({"model.hidden_size": 32, "training.learning_rate": 0.00123456})
+    >>> settings_line({"model.hidden_size": 32, "training.learning_rate": 0.00123456})
     'model.hidden_size 32, training.learning_rate 0.001235'
     """
     return ", ".join(f"{setting} {shown(value)}" for setting, value in values.items())
@@ -260,7 +260,7 @@ def opened(run: Run, name: str, devices: Devices) -> Iterator[Study]:
             study_name=name, storage=storage, direction="minimize", load_if_exists=True
         )
         _close_stale(handle)
-        _begin_with_what_is(handle, run.config)
+        _enqueue_current_settings(handle, run.config)
         # A sampler of the same seed would begin with the values that it began with before.
         seed = tuning.seed + len(handle.get_trials(deepcopy=False))
         handle.sampler = optuna.samplers.TPESampler(
@@ -282,7 +282,7 @@ def _close_stale(handle: optuna.Study) -> None:
             handle.enqueue_trial(trial.params)
 
 
-def _begin_with_what_is(handle: optuna.Study, config: Config) -> None:
+def _enqueue_current_settings(handle: optuna.Study, config: Config) -> None:
     """A new study tries the settings as they are first, where its space has them."""
     space, values = config.read_space(), _values_now(config)
     if not handle.get_trials(deepcopy=False) and all(

@@ -88,7 +88,7 @@ def open_study(run: Run, ingestion: Ingestion, jobs: list[NetworkJob]) -> Iterat
     parts = _parts(run, jobs)
     name = f"{ingestion.dataset}-{key_of(**parts)[:12]}"
     with held(run.artifacts, f"study-{name}"), opened(run, name, devices) as study:
-        _tell_if_new(run, name, ingestion.dataset, parts)
+        _log_if_new(run, name, ingestion.dataset, parts)
         counted = sum(each.counts for each in study.records())
         _log.info("Study %s: %d of %d trials so far", name, counted, run.config.tuning.trials)
         yield study
@@ -162,7 +162,7 @@ def _parts(run: Run, jobs: list[NetworkJob]) -> dict[str, Any]:
     }
 
 
-def _tell_if_new(run: Run, name: str, dataset: str, parts: dict[str, Any]) -> None:
+def _log_if_new(run: Run, name: str, dataset: str, parts: dict[str, Any]) -> None:
     """Say that a study begins, and in what it differs from the newest one of the same data set."""
     path = folder_of(run, name) / _COMMON
     if path.is_file():

@@ -162,10 +162,10 @@ def test_a_flag_that_looks_ahead_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_control_passes_only_where_it_finds_its_leak() -> None:
     leak = str(Leak("scale", "AEP", "all hours", "offset_mw", "0", "1"))
     assert leak == "scale of AEP, all hours, offset_mw: found 0, expected 1"
-    for told, is_control, is_passed in (
+    for leak_text, is_control, is_passed in (
         ("", False, True), (leak, False, False), ("", True, False), (leak, True, True),
     ):  # fmt: skip
-        check = LeakCheck(name="n", done="d", compared="c", leak=told, is_control=is_control)
+        check = LeakCheck(name="n", done="d", compared="c", leak=leak_text, is_control=is_control)
         assert check.is_passed == is_passed
 
 

@@ -168,11 +168,11 @@ class TestRun:
             assert unlike(verdict) == []
             assert verdict.broken is None
             assert verdict.run_id == run_id
-        told = {each.name: each.found for each in verdict.findings}
-        assert "read from the CSV again" in told["region AEP"]
-        assert "built from the regions again" in told["features"]
-        assert "computed from the forecasts again" in told["scores"]
-        assert "sMAPE computed again" in told["summary"]
+        findings = {each.name: each.found for each in verdict.findings}
+        assert "read from the CSV again" in findings["region AEP"]
+        assert "built from the regions again" in findings["features"]
+        assert "computed from the forecasts again" in findings["scores"]
+        assert "sMAPE computed again" in findings["summary"]
 
     def test_links_go_from_the_csvs_to_mlflow_and_only_name_links_before_them(self) -> None:
         run_id, artifacts = moved_run()

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from tasks.machine.owned_process import end_with_owner, leave, tell
+from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 
 LONG_SECONDS = 3600.0
 
@@ -21,7 +21,7 @@ def main(folder: Path) -> int:
     end_with_owner()
     (folder / "pid.new").write_text(str(os.getpid()), encoding="utf-8")
     (folder / "pid.new").rename(folder / "pid")
-    tell("begun")
+    send_event("begun")
     match (folder / "does").read_text(encoding="utf-8"):
         case "hang":  # as in a driver's call: it hears SIGKILL alone
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -30,7 +30,7 @@ def main(folder: Path) -> int:
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "fail":
-            tell("error", reason="ERROR here: found this, expected that")
+            send_event("error", reason="ERROR here: found this, expected that")
             return 1
         case "close":  # its output, and does not end
             os.close(1)
@@ -39,4 +39,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    leave(main(Path(sys.argv[1])))
+    exit_process(main(Path(sys.argv[1])))

@@ -56,8 +56,8 @@ def _check_faults(error: RegionRefusedError, content: bytes) -> None:
         _check_fault(fault, lines)
     raw = [lines[fault.line - 1].removesuffix(b"\r") for fault in error.rows]
     expected = [text[:MOST_BYTES].decode("utf-8", errors="backslashreplace") for text in raw]
-    aside = raw_lines(content, [fault.line for fault in error.rows])
-    assert aside == expected, "another text than the file's is set aside"
+    quarantined = raw_lines(content, [fault.line for fault in error.rows])
+    assert quarantined == expected, "another text than the file's is set aside"
 
 
 def _check_fault(fault: Fault, lines: list[bytes]) -> None:

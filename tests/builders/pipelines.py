@@ -276,15 +276,15 @@ def first_run() -> PipelineRun:
 
     The tests of other processes read them at the same time: work on a copy.
     """
-    artifacts, told = shared_folder() / "artifacts", shared_folder() / "first-run.json"
+    artifacts, result_file = shared_folder() / "artifacts", shared_folder() / "first-run.json"
     with FileLock(shared_folder() / "first-run.lock"):
-        if not told.is_file():
+        if not result_file.is_file():
             _compile_kernels()
             run = run_flow("run", small_data(), artifacts, *settings(*SMALL_MODEL))
             shutil.copytree(artifacts, _untouched(), symlinks=True)
             content = {"folder": run.folder, "result": vars(run.result)}
-            told.write_text(json.dumps(content, default=str), encoding="utf-8")
-    found = read_json(told)
+            result_file.write_text(json.dumps(content, default=str), encoding="utf-8")
+    found = read_json(result_file)
     result = subprocess.CompletedProcess[str](**found["result"])
     return PipelineRun(small_data(), artifacts, result, Path(found["folder"]))
 

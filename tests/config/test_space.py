@@ -128,7 +128,7 @@ def test_a_profile_of_what_was_found_loads_as_what_was_found_on_any_device(
 
 def test_a_course_tells_the_mean_once_all_jobs_have_come_to_a_tenth() -> None:
     course = Course(num_jobs=2)
-    told = [
+    given = [
         course.add("gru", share=1 / 3, smape=3.0),
         course.add("gru", share=2 / 3, smape=2.0),
         course.add("lstm", share=1 / 3, smape=5.0),
@@ -136,7 +136,7 @@ def test_a_course_tells_the_mean_once_all_jobs_have_come_to_a_tenth() -> None:
         course.add("gru", share=1.0, smape=1.0),
         course.add("lstm", share=1.0, smape=2.0),
     ]
-    assert told == [None, None, (3, 4.0), (6, 3.0), None, (10, 1.5)]
+    assert given == [None, None, (3, 4.0), (6, 3.0), None, (10, 1.5)]
 
 
 def test_the_mean_forecasts_error_is_that_of_the_mean_by_region() -> None:

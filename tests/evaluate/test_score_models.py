@@ -67,10 +67,10 @@ def test_whom_the_record_prefers_and_what_it_is_held_against_come_from_the_valid
         comparison, [], fitted("linear", "histogram_boosting"), forecasts_path="f", scores_paths={}
     )
     assert found.preferred == "linear"
-    told = {name: each.validation_smape for name, each in found.baselines.items()}
-    assert told["linear"] == pytest.approx(100 * 0.001 / 1.0005)
-    assert told["histogram_boosting"] == pytest.approx(100 * 0.2 / 1.1)
-    assert min(told, key=lambda name: told[name] or 0.0) == found.preferred
+    errors = {name: each.validation_smape for name, each in found.baselines.items()}
+    assert errors["linear"] == pytest.approx(100 * 0.001 / 1.0005)
+    assert errors["histogram_boosting"] == pytest.approx(100 * 0.2 / 1.1)
+    assert min(errors, key=lambda name: errors[name] or 0.0) == found.preferred
 
 
 def test_each_baseline_has_its_kind_its_seconds_and_its_regions() -> None:

@@ -35,14 +35,14 @@ def make_frame(*regions: str, missing_from: int | None = None) -> pd.DataFrame:
 
     With ``missing_from`` the last region has no reading from that hour on.
     """
-    config, chance = make_config(), np.random.default_rng(3)
-    shock = chance.standard_normal(NUM_HOURS + 1).cumsum() * 60
+    config, rng = make_config(), np.random.default_rng(3)
+    shock = rng.standard_normal(NUM_HOURS + 1).cumsum() * 60
     shock -= pd.Series(shock).rolling(48, min_periods=1).mean().to_numpy()
     day = 500 * np.sin(2 * np.pi * np.arange(NUM_HOURS) / 24)
     loads = {}
     for number, region in enumerate(regions):
         own = shock[:-1] if number == 0 else shock[1:]
-        noise = chance.standard_normal(NUM_HOURS) * 5
+        noise = rng.standard_normal(NUM_HOURS) * 5
         load = (10_000 + day + own + noise).round(1)
         is_cut = missing_from is not None and region == regions[-1]
         loads[region] = load[:missing_from] if is_cut else load
@@ -76,9 +76,9 @@ def least_by_linear_program(x_NF: np.ndarray, y_N: np.ndarray) -> float:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_fit_comes_to_the_least_absolute_error_of_a_linear_program(seed: int) -> None:
-    chance = np.random.default_rng(seed)
-    x_NF = chance.standard_normal((150, 4)) * [1.0, 50.0, 0.01, 1.0] + [0.0, 900.0, 0.0, 3.0]
-    y_N = x_NF @ [1.0, 0.1, -40.0, 0.0] + 7.0 + chance.standard_t(2, 150)
+    rng = np.random.default_rng(seed)
+    x_NF = rng.standard_normal((150, 4)) * [1.0, 50.0, 0.01, 1.0] + [0.0, 900.0, 0.0, 3.0]
+    y_N = x_NF @ [1.0, 0.1, -40.0, 0.0] + 7.0 + rng.standard_t(2, 150)
     model = fit_least_absolute(x_NF, y_N, ridge=1e-6, iterations=200, enough=1e-7)
     found = np.abs(y_N - model.predict(x_NF)).mean()
     least = least_by_linear_program(x_NF, y_N)
@@ -97,9 +97,9 @@ def test_a_label_that_is_far_off_does_not_bend_the_fit() -> None:
 
 
 def test_inputs_that_say_the_same_nothing_or_more_than_there_are_labels_do_no_harm() -> None:
-    chance = np.random.default_rng(0)
-    own = chance.standard_normal((60, 1))
-    x_NF = np.concatenate([own, own, np.ones((60, 1)), chance.standard_normal((60, 80))], axis=1)
+    rng = np.random.default_rng(0)
+    own = rng.standard_normal((60, 1))
+    x_NF = np.concatenate([own, own, np.ones((60, 1)), rng.standard_normal((60, 80))], axis=1)
     model = fit_least_absolute(x_NF, 3 * own[:, 0])
     assert np.isfinite(model.weight_F).all()
     assert model.weight_F[2] == 0
@@ -207,8 +207,8 @@ def test_of_many_neighbours_those_are_taken_that_tell_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(linear_baselines, "MOST_NEIGHBOURS", 2)
-    chance, hours = np.random.default_rng(1), np.arange(200, 3000)
-    change_GR = chance.standard_normal((3000, 5))
+    rng, hours = np.random.default_rng(1), np.arange(200, 3000)
+    change_GR = rng.standard_normal((3000, 5))
     change_GR[1:, 0] += change_GR[:-1, 2] + 0.5 * change_GR[:-1, 4]
     assert choose_neighbours(change_GR, hours, 0) == [2, 4]
 

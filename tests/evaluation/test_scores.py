@@ -81,9 +81,9 @@ def test_scores_by_lead_and_hour_are_those_of_a_plain_loop(table_name: str, key:
             rows = own[own[key] == code]
             regions = [each for _, each in rows.groupby("region", observed=True)]
             expected = np.mean([by_hand(each, table) for each in regions], axis=0)
-            told = found.loc[(name, code)]
-            assert told[list(METRICS)].to_numpy(float) == pytest.approx(expected)
-            assert told["num_labels"] == len(rows)
+            row = found.loc[(name, code)]
+            assert row[list(METRICS)].to_numpy(float) == pytest.approx(expected)
+            assert row["num_labels"] == len(rows)
 
 
 def test_one_hour_ahead_the_scores_by_lead_are_the_overall_ones() -> None:

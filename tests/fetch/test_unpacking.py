@@ -22,7 +22,7 @@ from gridcast.errors import EXIT_USAGE, ArchiveRefusedError, UsageError
 from gridcast.readings.archive_members import MARKER, Member, plan_unpacking
 from tasks.fetch.marker import Origin, read_origin, write_origin
 from tasks.fetch.unpacking import _copy, check_archive, is_archive, unpack_archive
-from tasks.runs.storage import temporary_beside
+from tasks.runs.storage import temporary_sibling
 from tests.builders.archives import add, make_archive
 from tests.builders.values import make_config, make_csv
 
@@ -100,7 +100,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_works_on_is
     dead.mkdir()
     (dead / "AEP_hourly.csv").write_bytes(b"half")
     archive = make_archive(tmp_path / "x.zip", {"AEP_hourly.csv": CSV})
-    with temporary_beside(tmp_path / "to") as living:
+    with temporary_sibling(tmp_path / "to") as living:
         living.mkdir()
         unpack_archive(archive, tmp_path / "to", limits=LIMITS)
         assert not dead.exists()

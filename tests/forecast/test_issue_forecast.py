@@ -12,7 +12,7 @@ import pytest
 from gridcast.config import Config
 from gridcast.errors import ForecastDoubtError, IntegrityError, UsageError
 from tasks.forecast.calibrated import NETWORK
-from tasks.forecast.forecast_store import export, neutralised, read_issued
+from tasks.forecast.forecast_store import export, read_issued, safe_for_spreadsheets
 from tasks.forecast.issue_forecast import Issued, end_of_data, issue_forecast
 from tasks.show.show_forecast import instant_of, sparkline
 from tests.builders.pipelines import (
@@ -181,7 +181,7 @@ def test_a_text_that_a_spreadsheet_would_run_is_neutralised(tmp_path: Path) -> N
     export(rows, tmp_path / "x.csv")
     lines = (tmp_path / "x.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert lines == ["'=HYPERLINK(1),-1.0", "'+1,-1.0", "'-1,-1.0", "'@x,-1.0", "AEP,-1.0"]
-    assert neutralised(rows)["load_mw"].tolist() == [-1.0] * 5
+    assert safe_for_spreadsheets(rows)["load_mw"].tolist() == [-1.0] * 5
     with pytest.raises(UsageError, match=r"found the ending '.txt'"):
         export(rows, tmp_path / "x.txt")
 

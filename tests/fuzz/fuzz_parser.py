@@ -51,13 +51,13 @@ def main() -> None:
 
 def change(content: bytes, max_size: int, seed: int) -> bytes:
     """Move, repeat, drop or rewrite a row half of the time; else what libFuzzer does to bytes."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - no secret
     lines = content.split(b"\n")
-    if chance.random() < 0.5 or len(lines) < 3:  # a header, a row, an end
+    if rng.random() < 0.5 or len(lines) < 3:  # a header, a row, an end
         changed: bytes = atheris.Mutate(content, max_size)
         return changed
-    row, other = (chance.randrange(1, len(lines) - 1) for _ in range(2))
-    match chance.randrange(5):
+    row, other = (rng.randrange(1, len(lines) - 1) for _ in range(2))
+    match rng.randrange(5):
         case 0:
             lines[row], lines[other] = lines[other], lines[row]
         case 1:
@@ -66,10 +66,10 @@ def change(content: bytes, max_size: int, seed: int) -> bytes:
             del lines[row]
         case 3:
             cells = lines[row].split(b",")
-            cells[chance.randrange(len(cells))] = chance.choice(_WORDS).encode()
+            cells[rng.randrange(len(cells))] = rng.choice(_WORDS).encode()
             lines[row] = b",".join(cells)
         case _:
-            first = chance.choice(("2014-11-02 04:00", "2017-03-12 05:00", "2044-11-06 04:00"))
+            first = rng.choice(("2014-11-02 04:00", "2017-03-12 05:00", "2044-11-06 04:00"))
             lines[row:row] = [",".join(cells).encode() for cells in make_rows(3, first=first)]
     return b"\n".join(lines)[:max_size]
 

@@ -79,7 +79,7 @@ def is_refused_as_a_whole(load: RegionLoad, docs: DataDocs) -> bool:
     return False
 
 
-def refused_together(loads: list[RegionLoad], docs: DataDocs) -> set[str]:
+def refused_as_added(loads: list[RegionLoad], docs: DataDocs) -> set[str]:
     from tasks.ingest.gate.added_rows import refused_regions
 
     added = [
@@ -155,14 +155,14 @@ def test_what_a_validation_of_the_region_refuses_that_of_what_was_added_refuses_
     changed = RegionLoad(region, CHANGES[change](load.frame), load.content_sha256)
     is_refused = is_refused_as_a_whole(changed, docs)
     assert is_refused == (change not in FINE)
-    refused = refused_together([make_region("COMED"), changed, make_region("DOM")], docs)
+    refused = refused_as_added([make_region("COMED"), changed, make_region("DOM")], docs)
     assert (region in refused) == is_refused
 
 
 def test_a_region_that_fails_takes_no_other_along(docs: DataDocs) -> None:
     loads = [make_region(region) for region in ("AEP", "DEOK", "DOM")]
     loads[1] = RegionLoad("DEOK", put("load_mw", -1.0)(loads[1].frame), "")
-    assert refused_together(loads, docs) == {"DEOK"}
+    assert refused_as_added(loads, docs) == {"DEOK"}
 
 
 def test_every_required_rule_is_asked_of_what_was_added() -> None:

@@ -417,10 +417,10 @@ def test_every_required_rule_is_an_expectation_that_names_the_key_which_sets_it(
     for region, key in ("AEP", "default"), ("DEOK", "regions.DEOK"):
         asked = region_suite(region, rules).expectations
         for rule in OWN_RULES:
-            told = f"(rules.{key}.required.{rule})"
-            (one,) = (each for each in asked if told in str(each.description))
+            key_text = f"(rules.{key}.required.{rule})"
+            (one,) = (each for each in asked if key_text in str(each.description))
             assert one.meta is not None
-            assert told in one.meta["expected"]
+            assert key_text in one.meta["expected"]
 
 
 def test_the_pages_show_a_rule_of_one_region_on_that_regions_page_alone(tmp_path: Path) -> None:

@@ -216,7 +216,8 @@ def test_a_damaged_pointer_is_named_to_readers_and_made_anew_by_the_next_publica
 def test_what_a_newer_version_points_at_is_not_published_over(tmp_path: Path) -> None:
     publish_loads(tmp_path, AEP=A)
     pointer = tmp_path / "load.json"
-    newer = pointer.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 2')
+    newer = pointer.read_bytes().replace(b'"schema_version": 2', b'"schema_version": 3')
+    assert newer != pointer.read_bytes()
     pointer.write_bytes(newer)
     with pytest.raises(RecordError, match="a newer gridcast wrote"):
         publish_loads(tmp_path, AEP=B)

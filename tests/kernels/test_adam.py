@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from gridcast.engine import Kernels
 from gridcast.kernels.adam import LossScale, StackedAdam
-from gridcast.kernels.engine import Kernels
 from tests.builders.values import make_config
 
 

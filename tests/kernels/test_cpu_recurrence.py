@@ -16,7 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gridcast.kernels.cpu_kernels import add_product, set_product, take_sigmoid, take_tanh
+from gridcast.kernels.cpu_kernels import (
+    KERNELS_OF_CELL,
+    add_product,
+    set_product,
+    take_sigmoid,
+    take_tanh,
+)
 from gridcast.kernels.cpu_recurrence import Layer, Memory, cut_evenly, filled
 from gridcast.kernels.numba_private import LANES
 
@@ -61,6 +67,7 @@ def by_us(
     own = None if own_BD is None else own_BD.numpy()
     layers = [
         Layer(
+            KERNELS_OF_CELL["lstm" if isinstance(network, nn.LSTM) else "gru"],
             weights,
             number,
             num_own=own.shape[1] if own is not None and number == 0 else 0,
@@ -71,7 +78,7 @@ def by_us(
     inputs = np.full((1, x_BLF.shape[1] + 1, batch, x_BLF.shape[2]), np.nan, np.float32)
     inputs[0, 1:] = x_BLF.numpy().transpose(1, 0, 2)
     for number, layer in enumerate(layers):
-        layer.take_weights()
+        layer.pack_weights()
         shape = layer.num_panels, batch, layer.of_panel
         before = [np.zeros(shape, np.float32) for _ in range(layer.num_states)]
         for each_PBC, state in zip(before, () if begin is None else states_of(begin), strict=False):
@@ -204,9 +211,9 @@ def test_a_window_comes_out_the_same_in_any_company(
 ) -> None:
     torch.manual_seed(0)
     network, x_BLF = kind(45, units, batch_first=True), torch.randn(11, 30, 45)
-    together = by_us(network, x_BLF, None)[0]
+    whole = by_us(network, x_BLF, None)[0]
     for some in (slice(0, 1), slice(3, 10), slice(10, 11)):
-        assert torch.equal(by_us(network, x_BLF[some], None)[0], together[some])
+        assert torch.equal(by_us(network, x_BLF[some], None)[0], whole[some])
 
 
 def test_memory_is_as_asked_for_and_is_not_asked_for_twice() -> None:

@@ -60,9 +60,9 @@ def test_a_network_draws_what_it_draws_alone_and_other_numbers_at_each_step_and_
         both.next_step()
         alone.next_step()
         for layer in range(2):
-            together = dropped(both, 2, layer)
-            assert torch.equal(together[1], dropped(alone, 1, layer)[0])
-            masks += [together[0] != 0, together[1] != 0]
+            both_dropped = dropped(both, 2, layer)
+            assert torch.equal(both_dropped[1], dropped(alone, 1, layer)[0])
+            masks += [both_dropped[0] != 0, both_dropped[1] != 0]
     for number, mask in enumerate(masks):
         for other in masks[:number]:
             assert float((mask == other).float().mean()) == pytest.approx(0.5, abs=0.01)

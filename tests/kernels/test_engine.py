@@ -12,12 +12,15 @@ import pytest
 import torch
 from torch import nn
 
+from gridcast.engine import LIBRARY, Engine
 from gridcast.kernels import nvrtc
-from gridcast.kernels.engine import LIBRARY, LOSSES_OF_LOOPS, Engine, engine_of, why_no_loops
+from gridcast.kernels.cpu_kernels import KERNELS_OF_CELL
+from gridcast.kernels.engine import LOSSES_OF_LOOPS, engine_of, why_no_loops
 from gridcast.networks.forecaster import weights_sha256
 from gridcast.training import gradients
 from gridcast.training.cpu_gradients import CompiledGradient
-from gridcast.training.gradients import BatchGradient, gradient_of
+from gridcast.training.gradients import BatchGradient
+from gridcast.training.loop import gradient_of
 from tests.builders.pipelines import ROOT, clean_environment
 from tests.builders.trainings import make_data, make_stack, tiny, train
 
@@ -101,7 +104,9 @@ def test_a_loss_that_our_loops_do_not_know_is_pytorchs_and_has_pytorchs_gradient
     other_SP = gradient_of(make_stack(data, squared), data, squared)(starts_SB, torch.ones(1))[1]
     assert not torch.allclose(other_SP, found_SP, rtol=0.1)  # which is what it once got
     with pytest.raises(KeyError, match="huber"):
-        CompiledGradient(stack, data, config)(starts_SB, torch.ones(1))
+        CompiledGradient(stack, data, config, kernels=KERNELS_OF_CELL[stack.cell])(
+            starts_SB, torch.ones(1)
+        )
 
 
 def test_a_loss_that_nobody_knows_ends_in_no_gradient_at_all() -> None:
@@ -181,10 +186,14 @@ def test_with_library_no_loop_of_ours_is_called_on_a_cpu(
     data = make_data(config)
     train(config, data, cell=cell)  # all is compiled: loops that call one another stay as they are
     calls = Counter[str]()
-    both = [f"{each}_{way}" for each in ("gru", "lstm") for way in ("forward", "backward")]
-    for name in (*STEP, *both):
+    for name in STEP:
         function = getattr(cpu_kernels, name)
         monkeypatch.setattr(cpu_kernels, name, counted(calls, name, function))
+    for each, kernels in list(KERNELS_OF_CELL.items()):
+        forward = counted(calls, f"{each}_forward", kernels.forward)
+        backward = counted(calls, f"{each}_backward", kernels.backward)
+        counting = kernels._replace(forward=forward, backward=backward)
+        monkeypatch.setitem(KERNELS_OF_CELL, each, counting)
     assert train(library, data, cell=cell).engine == LIBRARY
     assert calls == Counter()
     train(config, data, cell=cell)
@@ -202,7 +211,7 @@ def test_with_library_no_kernel_of_ours_is_launched_on_a_gpu(
     training = {"passes": 2, "batch_size": 16, "precision": precision}
     config = tiny(model=model, training=training)
     library = tiny(model=model, training={**training, "recurrence": "library"})
-    data = make_data(config).on(torch.device("cuda:0"))
+    data = make_data(config).to(torch.device("cuda:0"))
     launches = Counter[str]()
     launch = nvrtc.Kernel.launch
 

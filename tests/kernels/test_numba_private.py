@@ -40,8 +40,8 @@ def test_numba_is_capped_at_what_was_tried() -> None:
 def test_the_kernels_name_the_private_file_that_they_were_compiled_with() -> None:
     """Of what numba kept it asks only whether ``cpu_kernels.py`` has changed."""
     sha256 = hashlib.sha256(PRIVATE.read_bytes()).hexdigest()[:16]
-    told = f"numba_private.py was changed: write PRIVATE_SHA256 = {sha256!r} in cpu_kernels.py"
-    assert sha256 == cpu_kernels.PRIVATE_SHA256, told
+    advice = f"numba_private.py was changed: write PRIVATE_SHA256 = {sha256!r} in cpu_kernels.py"
+    assert sha256 == cpu_kernels.PRIVATE_SHA256, advice
 
 
 @pytest.fixture

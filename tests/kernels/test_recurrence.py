@@ -18,7 +18,7 @@ from gridcast.kernels.engine import engine_of
 from gridcast.kernels.nvrtc import Kernel, checked, compiled
 from gridcast.kernels.recurrence import Layer, run_fused
 from gridcast.training.data import TrainingData
-from gridcast.training.loop import TrainedModel, Training, run_together, train_model
+from gridcast.training.loop import TrainedModel, Training, run_interleaved, train_model
 from tests.builders.values import make_config
 
 gpu = pytest.mark.skipif(
@@ -61,7 +61,7 @@ CASES = [
 
 
 def on_gpu(data: TrainingData) -> TrainingData:
-    return data.on(torch.device("cuda:0"))
+    return data.to(torch.device("cuda:0"))
 
 
 def relative_error(found: Tensor, exact: Tensor) -> float:
@@ -215,16 +215,16 @@ def test_seeds_in_one_pass_give_what_each_gives_alone(cell: Cell, dropout: float
     )
     data, seeds = on_gpu(make_data(config)), (0, 3, 5)
 
-    def train(*together: int) -> dict[int, TrainedModel]:
+    def train(*seeds: int) -> dict[int, TrainedModel]:
         training = Training(
             data,
             config=config,
             cell=cell,
-            seeds=together,
+            seeds=seeds,
             engine=engine_of(config, data.x_TF.device),
             on_progress=lambda *_: None,
         )
-        run_together([training])
+        run_interleaved([training])
         return {
             seed: outcome
             for seed, outcome in training.outcomes.items()
@@ -276,7 +276,7 @@ def test_cells_side_by_side_give_what_each_gives_alone_bit_for_bit() -> None:
             )
             for cell in cells
         ]
-        run_together(trainings)
+        run_interleaved(trainings)
         models = [each.outcomes[0] for each in trainings]
         return [
             weights_sha256(each.forecaster) for each in models if isinstance(each, TrainedModel)
@@ -304,16 +304,16 @@ def test_two_gpus_that_share_each_batch_train_what_one_trains(
     )
     data = on_gpu(make_data(config))
 
-    def train(seed: int, *beside: TrainingData) -> Tensor:
+    def train(seed: int, *replicas: TrainingData) -> Tensor:
         training = Training(
             data, config=config, cell=cell, seeds=(seed,), on_progress=lambda *_: None,
-            engine=engine_of(config, data.x_TF.device), beside=beside,
+            engine=engine_of(config, data.x_TF.device), replicas=replicas,
         )  # fmt: skip
-        run_together([training])
+        run_interleaved([training])
         model = training.outcomes[seed]
         assert isinstance(model, TrainedModel)
         return nn.utils.parameters_to_vector(model.forecaster.parameters())
 
-    alone, shared = train(0), train(0, data.on(torch.device("cuda:1")))
+    alone, shared = train(0), train(0, data.to(torch.device("cuda:1")))
     assert relative_error(shared, alone) < 0.02
     assert relative_error(train(1), alone) > 0.5  # which is what that says

@@ -13,7 +13,7 @@ import pytest
 
 from gridcast.errors import ConfigError
 from tasks.machine.device_places import Places, held_place, jobs_per_device
-from tasks.machine.devices import Devices, dealt, devices_beside, leading_devices
+from tasks.machine.devices import Devices, devices_sharing, leading_devices, spread_over_devices
 from tests.builders.pipelines import ROOT, SECONDS, wait_for
 from tests.builders.values import make_config
 
@@ -157,7 +157,7 @@ def test_jobs_that_share_gpus_are_given_to_the_first_of_each_group(
     devices = Devices(tuple(f"cuda:{number}" for number in range(num_gpus)), num_cores=8)
     found = leading_devices(devices, split_over=split_over)
     assert found == tuple(f"cuda:{number}" for number in leading)
-    groups = [[first, *devices_beside(first, split_over=split_over)] for first in found]
+    groups = [[first, *devices_sharing(first, split_over=split_over)] for first in found]
     used = [each for group in groups for each in group]
     assert len(used) == len(set(used)) == len(leading) * split_over
     assert set(used) <= set(devices.names)
@@ -174,7 +174,7 @@ def test_jobs_that_share_gpus_are_given_to_the_first_of_each_group(
     ],
 )
 def test_jobs_are_dealt_out_evenly(num_seeds: int, num_gpus: int, expected: str) -> None:
-    found = dealt(num_seeds, 2, [str(number) for number in range(num_gpus)])
+    found = spread_over_devices(num_seeds, 2, [str(number) for number in range(num_gpus)])
     assert "".join(found) == expected
 
 
@@ -187,4 +187,4 @@ def test_more_gpus_to_a_job_than_there_are_is_refused(names: tuple[str, ...]) ->
 
 def test_a_cpu_leads_nothing() -> None:
     assert leading_devices(Devices(("cpu",), num_cores=8), split_over=1) == ("cpu",)
-    assert devices_beside("cpu", split_over=1) == []
+    assert devices_sharing("cpu", split_over=1) == []

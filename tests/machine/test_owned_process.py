@@ -46,9 +46,9 @@ def ignore(_: dict[str, Any]) -> None:
 
 
 def test_what_a_process_tells_is_handed_on(tmp_path: Path) -> None:
-    told: list[dict[str, Any]] = []
-    run_owned(work_of(tmp_path, "end"), on_event=told.append)
-    assert told == [{"event": "begun"}]
+    events: list[dict[str, Any]] = []
+    run_owned(work_of(tmp_path, "end"), on_event=events.append)
+    assert events == [{"event": "begun"}]
 
 
 @pytest.mark.parametrize(

@@ -341,11 +341,29 @@ MUTATIONS = (
     Mutation(_ADAM, '"good_S": self.loss_scale.good_S,', "", STATE),
     Mutation(_STACK, '{"served_SP": self._served_SP} if has_mean else {}', "{}", STATE),
     Mutation(
+        _LOOP,
+        'if stack.engine.layers != "cpu-loops":',
+        'if stack.engine.layers == "gpu-kernels":',
+        "tests/training/test_training.py tests/kernels/test_engine.py",
+    ),
+    Mutation(
+        _LOOP,
+        "config, num_shares = self._config, 1 + len(self._replicas)",
+        "config, num_shares = self._config, 1",
+        TRAINING,
+    ),
+    Mutation(
+        "gridcast/readings/records.py",
+        'AliasChoices("quarantined", "set_aside")',
+        'AliasChoices("quarantined")',
+        "tests/runs/test_record_files.py",
+    ),
+    Mutation(
         _GRADIENTS, "for number, each in enumerate(self._state or ())}", "for _ in ()}", STATE
     ),
     Mutation(
         _CPU,
-        'self._chance.bit_generator.state = json.loads(tensors["chance"].numpy().tobytes())',
+        'self._rng.bit_generator.state = json.loads(tensors["rng"].numpy().tobytes())',
         "",
         STATE,
     ),

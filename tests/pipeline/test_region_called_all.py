@@ -41,9 +41,9 @@ def test_its_score_is_its_own_and_the_mean_is_that_of_all_regions(
     assert run.result.returncode == 0, run.result.stderr
     long = pd.read_parquet(run.folder / "forecasts.parquet")
     by_lead = pd.read_parquet(run.folder / "scores_by_lead.parquet")
-    told = run.summary.models | run.summary.means | run.summary.baselines
-    assert list(long["contestant"].cat.categories) == list(told)
-    for name, each in told.items():
+    contestants = run.summary.models | run.summary.means | run.summary.baselines
+    assert list(long["contestant"].cat.categories) == list(contestants)
+    for name, each in contestants.items():
         own = long[long["contestant"] == name]
         counted = {
             region: smape(rows["y_true"].to_numpy(), rows["y_pred"].to_numpy())

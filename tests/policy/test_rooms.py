@@ -8,14 +8,18 @@ from __future__ import annotations
 import ast
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tasks.train.records import NetworkJob
+
 ROOT = Path(__file__).resolve().parents[2]
 MOST_FILES, MOST_LINES, MOST_LINES_OF_A_FUNCTION = 12, 400, 50
 MOST_FILES_OF_THE_WALK = 35
+MOST_FILES_TO_THE_EQUATION = 5
 KERNELS = ROOT / "gridcast" / "kernels"
 # Prefect without a task: why each one has to know it.
 KNOWS_PREFECT = {
@@ -150,7 +154,24 @@ def test_who_is_excused_from_that_rule_still_needs_it() -> None:
 
 def test_the_walk_of_a_row_names_files_in_order_and_no_more_than_35() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    walk = re.findall(r"(\d+)\. `([a-z_/]+\.py)`", page)
+    section = page.partition("## The way of a row")[2].partition("\n##")[0]
+    walk = re.findall(r"(\d+)\. `([a-z_/]+\.py)`", section)
     assert [int(number) for number, _ in walk] == list(range(1, len(walk) + 1))
     assert 20 < len(walk) <= MOST_FILES_OF_THE_WALK
     assert [name for _, name in walk if not (ROOT / name).is_file()] == []
+
+
+def test_from_the_flow_each_file_names_the_next_up_to_the_grus_equation() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.partition("### From the flow to the GRU's equation")[2].partition("\n## ")[0]
+    way = re.findall(r"^\d\. `([a-z_/]+\.py)`", section, flags=re.MULTILINE)
+    assert 1 < len(way) <= MOST_FILES_TO_THE_EQUATION
+    by_name = {module.name: module for module in modules()}
+    for name, following in pairwise(way):
+        here, there = by_name[name], by_name[following].dotted
+        named = re.search(rf"``{re.escape(there)}``", here.path.read_text(encoding="utf-8"))
+        assert named or there in here.imported(), f"{name} does not name {there}"
+    assert NetworkJob.process == by_name[way[2]].dotted
+    assert way[0].startswith("flows/")
+    last = {each.name for each in by_name[way[-1]].tree.body if isinstance(each, ast.FunctionDef)}
+    assert {"gru_forward", "gru_backward"} <= last

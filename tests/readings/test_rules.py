@@ -58,7 +58,7 @@ def second(first: PipelineRun) -> PipelineRun:
 
 
 def rows_of(run: PipelineRun, record: RegionRecord) -> pd.DataFrame:
-    return pd.read_parquet(run.artifacts / record.set_aside)
+    return pd.read_parquet(run.artifacts / record.quarantined)
 
 
 def errors_of(run: PipelineRun, region: str) -> list[str]:
@@ -131,7 +131,7 @@ def test_a_rule_for_one_region_is_asked_of_that_region_alone(second: PipelineRun
 def test_an_unchanged_region_still_names_the_rows_that_were_set_aside(
     first: PipelineRun, second: PipelineRun
 ) -> None:
-    before, after = (run.summary.regions["DROPOUTS"].set_aside for run in (first, second))
+    before, after = (run.summary.regions["DROPOUTS"].quarantined for run in (first, second))
     assert before == after
     assert (second.artifacts / after).is_file()
 

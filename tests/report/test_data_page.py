@@ -127,7 +127,7 @@ def test_synthetic_data_are_said_to_be_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         pytest.param(None, "This is the first snapshot", id="first"),
         pytest.param(
@@ -141,8 +141,10 @@ def test_synthetic_data_are_said_to_be_so() -> None:
         ),
     ],
 )
-def test_what_changed_since_the_snapshot_before_is_told(changes: Changes | None, said: str) -> None:
-    assert said in page_of(make_facts(changes=changes)).text
+def test_what_changed_since_the_snapshot_before_is_told(
+    changes: Changes | None, expected: str
+) -> None:
+    assert expected in page_of(make_facts(changes=changes)).text
 
 
 def test_the_overview_counts_over_all_regions() -> None:

@@ -96,10 +96,10 @@ def test_what_no_file_tells_of_is_said_to_be_not_measured() -> None:
 
 
 def test_make_bench_runs_what_measures_and_nothing_else() -> None:
-    said = subprocess.run(
+    output = subprocess.run(
         ["make", "-n", "bench"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
-    run = set(re.findall(r"benchmarks/(\w+)\.py", said))
+    run = set(re.findall(r"benchmarks/(\w+)\.py", output))
     texts = {path.stem: path.read_text("utf-8") for path in (ROOT / "benchmarks").glob("*.py")}
     keep = {name for name, text in texts.items() if "= envelope(" in text and "__main__" in text}
     assert run == keep

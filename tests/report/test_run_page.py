@@ -18,9 +18,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from gridcast.evaluation.contestants import Contestant
-from gridcast.evaluation.scores import MOST_TOLD, Scores
+from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, Scores
 from gridcast.report import article
-from gridcast.report.drawing import sheet
+from gridcast.report.drawing import new_figure
 from gridcast.report.facts import ModelFacts, OtherFacts, RegionFacts, RunFacts
 from gridcast.report.figures import (
     draw_error_by_lead,
@@ -196,7 +196,7 @@ def test_every_picture_says_what_is_to_be_seen() -> None:
 
 
 def test_a_picture_of_very_many_lines_is_a_png_and_any_other_an_svg() -> None:
-    few, many = sheet(2.0), sheet(2.0)
+    few, many = new_figure(2.0), new_figure(2.0)
     few.subplots().plot([0.0, 1.0])
     many.subplots().plot(np.random.default_rng(0).random((100, 500)))
     _, page = make_page(figures={"Few": few, "Many": many})
@@ -248,12 +248,12 @@ def test_a_model_without_scores_is_listed_with_dashes() -> None:
 # -------------------------------------------------------------------------------------- the verdict
 
 
-def told_of(scores: Scores, jobs: Sequence[str] = MODELS) -> str:
+def sentence_of(scores: Scores, jobs: Sequence[str] = MODELS) -> str:
     return verdict(scores, run_of(scores, jobs))
 
 
 def test_a_clear_winner_is_named_with_its_regions_and_both_errors() -> None:
-    assert told_of(make_scores(CLEAR)) == (
+    assert sentence_of(make_scores(CLEAR)) == (
         "LSTM had the smaller error in 2 of 3 regions: sMAPE GRU 0.867 %, LSTM 0.800 %, against "
         "3.100 % for persistence (one seed each, so chance is not ruled out)."
     )
@@ -261,7 +261,7 @@ def test_a_clear_winner_is_named_with_its_regions_and_both_errors() -> None:
 
 def test_a_tie_names_no_winner() -> None:
     scores = make_scores({"gru-seed0": [0.8, 0.9], "lstm-seed0": [0.9, 0.8]})
-    assert told_of(scores) == (
+    assert sentence_of(scores) == (
         "GRU and LSTM had the smaller error in 1 of 2 regions each: sMAPE GRU 0.850 %, "
         "LSTM 0.850 % (one seed each, so chance is not ruled out)."
     )
@@ -269,7 +269,7 @@ def test_a_tie_names_no_winner() -> None:
 
 def test_equal_errors_everywhere_are_called_the_same() -> None:
     scores = make_scores({"gru-seed0": [0.8, 0.9], "lstm-seed0": [0.8, 0.9]})
-    assert told_of(scores).startswith("GRU and LSTM had the same error in 2 of 2")
+    assert sentence_of(scores).startswith("GRU and LSTM had the same error in 2 of 2")
 
 
 def test_a_model_worse_than_a_naive_forecast_is_said_to_lose() -> None:
@@ -281,7 +281,7 @@ def test_a_model_worse_than_a_naive_forecast_is_said_to_lose() -> None:
             "same_hour_yesterday": [7.0, 7.0],
         }
     )
-    assert told_of(scores) == (
+    assert sentence_of(scores) == (
         "LSTM had the smaller error in 2 of 2 regions: sMAPE GRU 4.500 %, LSTM 1.000 %; GRU loses "
         "to persistence (3.000 %), which needs no training (one seed each, so chance is not ruled "
         "out)."
@@ -290,14 +290,14 @@ def test_a_model_worse_than_a_naive_forecast_is_said_to_lose() -> None:
 
 def test_most_regions_and_the_smaller_mean_may_go_to_different_cells() -> None:
     scores = make_scores({"gru-seed0": [0.8, 0.8, 2.0], "lstm-seed0": [0.9, 0.9, 1.0]})
-    told = told_of(scores)
-    assert "GRU had the smaller error in 2 of 3 regions, LSTM the smaller mean: sMAPE" in told
+    sentence = sentence_of(scores)
+    assert "GRU had the smaller error in 2 of 3 regions, LSTM the smaller mean: sMAPE" in sentence
 
 
 def test_seeds_of_a_cell_are_averaged_and_counted() -> None:
     jobs = ["gru-seed0", "gru-seed1", "lstm-seed0", "lstm-seed1"]
     scores = make_scores(dict(zip(jobs, ([1.0], [3.0], [1.5], [1.7]), strict=True)))
-    assert told_of(scores, jobs) == (
+    assert sentence_of(scores, jobs) == (
         "LSTM had the smaller error in 1 of 1 region: sMAPE GRU 2.000 %, LSTM 1.600 % "
         "(means of 2 seeds each)."
     )
@@ -305,7 +305,7 @@ def test_seeds_of_a_cell_are_averaged_and_counted() -> None:
 
 def test_a_cell_alone_is_compared_with_no_other() -> None:
     scores = make_scores({"gru-seed0": [0.8, 0.9], "persistence": [3.0, 3.0]})
-    assert told_of(scores) == (
+    assert sentence_of(scores) == (
         "One cell was scored: sMAPE GRU 0.850 %, against 3.000 % for persistence "
         "(one seed, so chance is not ruled out)."
     )
@@ -313,18 +313,18 @@ def test_a_cell_alone_is_compared_with_no_other() -> None:
 
 def test_a_cell_without_a_figure_is_not_compared() -> None:
     scores = make_scores({"gru-seed0": [0.8, 0.9], "lstm-seed0": [np.nan, np.nan]})
-    assert told_of(scores).startswith("One cell was scored: sMAPE GRU 0.850 % (one")
+    assert sentence_of(scores).startswith("One cell was scored: sMAPE GRU 0.850 % (one")
 
 
 def test_no_model_is_said_to_be_no_model() -> None:
-    assert told_of(make_scores({"persistence": [3.0]})) == "No model was scored."
+    assert sentence_of(make_scores({"persistence": [3.0]})) == "No model was scored."
 
 
 WITH_MEAN = {**CLEAR, "mean-seed0": [0.7, 0.7, 0.7], "linear": [1.0, 1.0, 1.3]}
 
 
 def test_means_and_fitted_baselines_stand_beside_the_cells() -> None:
-    assert told_of(make_scores(WITH_MEAN)) == (
+    assert sentence_of(make_scores(WITH_MEAN)) == (
         "LSTM had the smaller error in 2 of 3 regions: sMAPE GRU 0.867 %, LSTM 0.800 %, "
         "their mean 0.700 %, linear 1.100 %, against 3.100 % for persistence (one seed each, so "
         "chance is not ruled out)."
@@ -335,8 +335,8 @@ def test_means_of_several_seeds_are_told_as_one_figure_and_that_of_all_as_anothe
     cells = ["gru-seed0", "gru-seed1", "lstm-seed0", "lstm-seed1"]
     errors = {**{name: [1.0] for name in cells}, "mean-seed0": [0.8], "mean-seed1": [0.6],
               "mean-all": [0.5]}  # fmt: skip
-    told = told_of(make_scores(errors), cells)
-    assert "LSTM 1.000 %, their mean 0.700 %, all together 0.500 % (means of 2 seeds" in told
+    sentence = sentence_of(make_scores(errors), cells)
+    assert "LSTM 1.000 %, their mean 0.700 %, all together 0.500 % (means of 2 seeds" in sentence
 
 
 def test_the_validation_part_alone_says_what_to_run() -> None:
@@ -348,10 +348,10 @@ def test_the_validation_part_alone_says_what_to_run() -> None:
         preferred="gru-seed0",
         others=[OtherFacts(contestant=mean, training_seconds=84.0, num_parameters=31_874)],
     )
-    told = "It prefers GRU seed 0: sMAPE 0.500 %, before mean of seed 0 with 0.600 %."
-    assert choice(run) == told  # though GRU has the largest error of the three in the test part
+    sentence = "It prefers GRU seed 0: sMAPE 0.500 %, before mean of seed 0 with 0.600 %."
+    assert choice(run) == sentence  # though GRU has the largest error of the three in the test part
     html, page = make_page(run, make_scores(WITH_MEAN))
-    assert told in page.text
+    assert sentence in page.text
     assert page.open == []
     assert re.search(r"Mean, validation\s*0\.500\s*0\.700\s*3\.000\s*0\.600\s*–", page.text)
     assert re.search(
@@ -402,8 +402,8 @@ def test_a_region_of_the_article_that_was_set_aside_is_missed() -> None:
     run = on_articles_labels(make_scores(CLEAR))
     first, *others = run.regions
     assert run.has_articles_labels
-    aside = replace(first, status="set aside")
-    assert not replace(run, regions=[aside, *others]).has_articles_labels
+    quarantined = replace(first, status="set aside")
+    assert not replace(run, regions=[quarantined, *others]).has_articles_labels
 
 
 def test_a_run_of_the_articles_protocol_stands_beside_its_printed_output() -> None:
@@ -662,7 +662,7 @@ def test_of_very_many_regions_the_page_names_both_ends_and_tells_the_distributio
     assert "R250" not in page.text
     assert "Of 500 regions" in page.text
     assert "worst quarter" in page.text
-    assert len(score_rows(scores, run_of(scores))) == MOST_TOLD
+    assert len(score_rows(scores, run_of(scores))) == MAX_SHOWN_REGIONS
     assert mean_cells(scores, run_of(scores))[0].smape == pytest.approx(1.75)
 
 
@@ -683,9 +683,9 @@ def test_of_very_many_regions_the_pictures_stay_readable() -> None:
     )
     heat_map = draw_error_heat_map(forecasts, GRU)
     rows = [label.get_text() for label in heat_map.axes[0].get_yticklabels()]
-    assert len(rows) == MOST_TOLD + 1
+    assert len(rows) == MAX_SHOWN_REGIONS + 1
     assert rows[0].startswith("R199")
-    assert rows[MOST_TOLD // 2].startswith("mean of 200")
+    assert rows[MAX_SHOWN_REGIONS // 2].startswith("mean of 200")
     distribution = draw_scores(make_scores({"gru-seed0": list(range(1, 201))}), [GRU])
     (line,) = distribution.axes[0].get_lines()
     assert np.asarray(line.get_ydata())[-1] == 1.0

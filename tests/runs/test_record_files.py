@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from gridcast.errors import RecordError
+from gridcast.readings.records import RegionRecord
 from gridcast.record import Record, StoredRecord
+from tasks.ingest.region_tables import KnownRegion
 from tasks.runs.record_files import (
     cached_record,
     mended_record,
@@ -51,6 +53,21 @@ def test_what_is_written_comes_back_and_names_its_version(tmp_path: Path) -> Non
 
 def test_a_field_more_is_passed_over_at_any_depth() -> None:
     assert parse_record(content(more=1, inner={"mw": 1.5, "more": []}), Kept, where="f") == RECORD
+
+
+def test_a_field_that_was_renamed_is_read_under_its_older_name_and_written_under_its_new_one(
+    tmp_path: Path,
+) -> None:
+    record = RegionRecord(
+        rows=1, utc_hours=1, missing_hours=0, flagged=1, status="published",
+        quarantined="runs/1/set_aside/AEP.parquet",
+    )  # fmt: skip
+    known = KnownRegion(key="k", region=record)
+    write_record(tmp_path / "a.json", known)
+    written = (tmp_path / "a.json").read_text(encoding="utf-8")
+    older = written.replace('"quarantined"', '"set_aside"').replace(": 2", ": 1")
+    assert older != written
+    assert parse_record(older.encode(), KnownRegion, where="f") == known
 
 
 def test_an_older_version_is_read_and_what_it_did_not_write_has_its_default() -> None:
@@ -131,7 +148,7 @@ def test_a_warning_is_left_out_where_another_reader_tells_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "record.json").write_bytes(b"")
-    assert cached_record(tmp_path / "record.json", Kept, is_told=False) is None
+    assert cached_record(tmp_path / "record.json", Kept, is_reported=False) is None
     assert caplog.messages == []
 
 

@@ -198,9 +198,9 @@ class ToldToEnd(BaseException):
 
 def raised_while_handling(first: BaseException) -> Exception:
     """An error that came up on the way out, as a client tells it."""
-    refused, told = OSError("refused"), ConnectionError("no answer")
-    refused.__context__, told.__cause__ = first, refused
-    return told
+    refused, later = OSError("refused"), ConnectionError("no answer")
+    refused.__context__, later.__cause__ = first, refused
+    return later
 
 
 @pytest.mark.parametrize(

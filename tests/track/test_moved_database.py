@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tasks.track.moved_database import bring_here
+from tasks.track.moved_database import relocate_addresses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def test_addresses_of_another_place_lead_here_and_those_of_buckets_stay(tmp_path
     old, bucket = "file:///srv/a_b%20c/mlflow/artifacts", "s3://load/mlflow/artifacts"
     path = make_database(tmp_path / "mlflow", old, bucket, "file:///srv/mine/mlruns/0")
     here = (tmp_path / "mlflow" / "artifacts").as_uri()
-    bring_here(path)
+    relocate_addresses(path)
     places = [here, bucket, "file:///srv/mine/mlruns/0"]
     assert addresses(path) == places + [f"{place}/1/artifacts" for place in places]
 
@@ -46,7 +46,7 @@ def test_a_place_that_only_begins_alike_stays(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         other = "file:///srv/aXb/mlflow/artifacts-of-mine/1"
         database.execute("INSERT INTO runs VALUES (?)", (other,))
-    bring_here(path)
+    relocate_addresses(path)
     assert addresses(path)[-1] == other
 
 
@@ -54,13 +54,13 @@ def test_a_database_that_lies_where_it_was_made_is_not_written(tmp_path: Path) -
     here = (tmp_path / "mlflow" / "artifacts").as_uri()
     path = make_database(tmp_path / "mlflow", here)
     before = path.read_bytes()
-    bring_here(path)
+    relocate_addresses(path)
     assert path.read_bytes() == before
 
 
 def test_no_database_and_an_empty_one_are_left_as_they_are(tmp_path: Path) -> None:
-    bring_here(tmp_path / "mlflow.db")
+    relocate_addresses(tmp_path / "mlflow.db")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "mlflow.db").touch()
-    bring_here(tmp_path / "mlflow.db")
+    relocate_addresses(tmp_path / "mlflow.db")
     assert (tmp_path / "mlflow.db").stat().st_size == 0

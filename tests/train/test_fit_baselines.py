@@ -88,12 +88,12 @@ def test_a_fitted_baseline_and_the_mean_are_scored_on_the_labels_of_the_models()
         own["mean-seed0"]["y_pred"],
         (own["gru-seed0"]["y_pred"] + own["lstm-seed0"]["y_pred"]) / 2,
     )
-    told = {
+    results = {
         name: (each.smape, each.smape_by_region)
         for part in (summary.means, summary.baselines)
         for name, each in part.items()
     }
-    for name, (overall, found) in told.items():
+    for name, (overall, found) in results.items():
         by_region = {
             str(region): smape(rows["y_true"].to_numpy(), rows["y_pred"].to_numpy())
             for region, rows in own[name].groupby("region", observed=True)
@@ -171,7 +171,7 @@ def test_one_that_is_killed_fails_alone_and_the_run_is_partial() -> None:
     assert "histogram_boosting" not in summary.baselines
 
 
-def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, Features, BaselineJob]:
+def planned(*overrides: str, num_concurrent: int = 2) -> tuple[Run, Features, BaselineJob]:
     """What a run with these settings would do of the linear baseline, on the same features."""
     from tasks.machine.devices import find_devices
     from tasks.runs.run import Run
@@ -185,7 +185,7 @@ def planned(*overrides: str, num_beside: int = 2) -> tuple[Run, Features, Baseli
     config = Config.load(overrides=wanted)
     devices = find_devices(config, where="base")
     run = Run("", "", done().artifacts, None, "base", wanted, config, devices, fresh=False)
-    (job,) = plan_baselines.fn(run, features, num_beside=num_beside)
+    (job,) = plan_baselines.fn(run, features, num_concurrent=num_concurrent)
     return run, features, job
 
 
@@ -233,8 +233,8 @@ def test_neither_threads_nor_the_networks_size_are_part_of_its_key_but_its_label
 
 
 def test_on_a_cpu_baselines_share_the_cores_with_the_networks() -> None:
-    assert planned(num_beside=10_000)[2].threads == 1
-    run, _, alone = planned(num_beside=0)
+    assert planned(num_concurrent=10_000)[2].threads == 1
+    run, _, alone = planned(num_concurrent=0)
     assert alone.threads == run.devices.num_cores
 
 

@@ -24,7 +24,7 @@ from gridcast.config import Config
 from gridcast.summary import Summary
 from tasks.runs.killed_runs import REASON
 from tasks.train.plan_jobs import warn_of_missing_loops
-from tasks.train.records import NetworkJob
+from tasks.train.records import BaselineJob, NetworkJob
 from tests.builders.pipelines import (
     GRIDCAST,
     NUM_REGIONS,
@@ -79,10 +79,10 @@ def change_training(folder: Path, **training: object) -> None:
 
 
 @contextmanager
-def process_of(folder: Path) -> Iterator[psutil.Popen]:
-    """The training process as its owner starts it."""
+def process_of(folder: Path, module: str = PROCESS) -> Iterator[psutil.Popen]:
+    """The process as its owner starts it."""
     process = psutil.Popen(
-        [sys.executable, "-m", PROCESS, str(folder)], cwd=ROOT, env=clean_environment(),
+        [sys.executable, "-m", module, str(folder)], cwd=ROOT, env=clean_environment(),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         start_new_session=True,
     )  # fmt: skip
@@ -108,6 +108,32 @@ def test_a_loss_that_is_no_number_fails_naming_model_seed_and_step(job_folder: P
         assert process.wait(SECONDS) == 1
     assert re.match(r"ERROR gru seed 0: found a training loss of (nan|inf) at step \d+, ", reason)
     assert [path.name for path in job_folder.iterdir()] == ["job.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "no file"),
+        ("{", "no JSON"),
+        ("[]", "JSON that is no object (list)"),
+        ('{"schema_version": 99}', "a record that a newer gridcast wrote (schema 99)"),
+        ("{}", "no job"),
+    ],
+    ids=["gone", "cut_off", "list", "newer", "empty"],
+)
+def test_a_job_that_is_no_record_is_refused_in_one_line_that_names_its_file(
+    tmp_path: Path, content: str | None, found: str
+) -> None:
+    path = tmp_path / "job.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    for module in (NetworkJob.process, BaselineJob.process):
+        with process_of(tmp_path, module) as process:
+            (event,) = events_of(process)
+            assert process.wait(SECONDS) == 1
+        assert event["event"] == "error"
+        assert event["reason"].startswith(f"ERROR {path}: found {found}")
+        assert "\n" not in event["reason"]
 
 
 def test_a_table_of_features_that_was_changed_is_refused_before_it_is_read(
@@ -178,8 +204,8 @@ def wait_for_training(process: psutil.Popen, log: Path) -> dict[str, psutil.Proc
 
     def both() -> bool:
         assert process.poll() is None, log.read_text(encoding="utf-8")
-        told = log.read_text(encoding="utf-8")
-        return all(f"{job}-seed0: pass 1/" in told for job in ("gru", "lstm"))
+        text = log.read_text(encoding="utf-8")
+        return all(f"{job}-seed0: pass 1/" in text for job in ("gru", "lstm"))
 
     wait_for("both jobs to train", both)
     jobs = jobs_of(process)
@@ -356,5 +382,5 @@ def test_who_asks_a_cpu_for_what_its_loops_do_not_know_is_warned_in_one_line(
 def test_a_training_process_starts_without_what_only_other_stages_need() -> None:
     """scikit-learn alone takes as long to import as all else but PyTorch."""
     code = "import sys, tasks.train.training_process; print(*sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
-    assert not {"sklearn", "scipy", "holidays", "numba"} & set(told.stdout.decode().split())
+    text = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert not {"sklearn", "scipy", "holidays", "numba"} & set(text.stdout.decode().split())

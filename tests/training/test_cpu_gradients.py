@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from gridcast.kernels.cpu_kernels import KERNELS_OF_CELL
 from gridcast.networks.forecaster import weights_sha256
 from gridcast.training.cpu_gradients import CompiledGradient
 from gridcast.training.gradients import BatchGradient
@@ -24,12 +25,20 @@ from tests.builders.trainings import make_data, make_stack, tiny, train
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gridcast.config import Cell
+    from gridcast.config import Cell, Config
+    from gridcast.training.data import TrainingData
+    from gridcast.training.stack import ForecasterStack
 
 CELLS = pytest.mark.parametrize("cell", ["gru", "lstm"])
 ONE = torch.ones(1)
 ROUNDING = 1e-6  # of a hidden state
 BATCH = 40  # more windows than go through a small network together
+
+
+def compiled(
+    stack: ForecasterStack, data: TrainingData, config: Config, **share: int
+) -> CompiledGradient:
+    return CompiledGradient(stack, data, config, kernels=KERNELS_OF_CELL[stack.cell], **share)
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +87,10 @@ def test_losses_and_gradients_are_those_of_pytorch(
     )  # fmt: skip
     data = make_data(config)
     stack = make_stack(data, config, cell=cell, seed=1)
-    ours, theirs = CompiledGradient(stack, data, config), BatchGradient(stack, data, config)
+    ours, theirs = (
+        compiled(stack, data, config),
+        BatchGradient(stack, data, config),
+    )
     given_states: list[Tensor] = []
     stack._views[0].recurrent.register_forward_hook(
         lambda *call: given_states.append(call[2][0].detach())
@@ -105,9 +117,9 @@ def test_shares_of_a_batch_add_up_to_it(cell: Cell) -> None:
     data = make_data(config)
     stack = make_stack(data, config, cell=cell, seed=1)
     starts_SB = some_starts(0, 15)
-    whole = CompiledGradient(stack, data, config)(starts_SB, ONE)
+    whole = compiled(stack, data, config)(starts_SB, ONE)
     shares = [
-        CompiledGradient(stack, data, config, share=share, num_shares=3)(starts_SB, ONE)
+        compiled(stack, data, config, share=share, num_shares=3)(starts_SB, ONE)
         for share in range(3)
     ]
     for wanted, *parts in zip(whole, *shares, strict=True):
@@ -122,8 +134,8 @@ def test_what_dropout_drops_depends_on_seed_and_step_and_not_on_threads(cell: Ce
     def derived(seed: int, num_threads: int) -> list[Tensor]:
         torch.set_num_threads(num_threads)
         stack = make_stack(data, config, cell=cell, seed=3)
-        stack.chances = [seed]
-        gradient = CompiledGradient(stack, data, config)
+        stack.dropout_seeds = [seed]
+        gradient = compiled(stack, data, config)
         return [gradient(starts_SB, ONE)[1].clone() for _ in range(2)]
 
     first, second = derived(0, 1)
@@ -141,7 +153,7 @@ def test_dropout_is_derived_as_it_is_applied() -> None:
     stack = make_stack(data, config, cell="gru", seed=3)
 
     def derived() -> tuple[Tensor, Tensor]:
-        return CompiledGradient(stack, data, config)(starts_SB, ONE)
+        return compiled(stack, data, config)(starts_SB, ONE)
 
     loss, grad_SP = derived()
     step = 1e-3 / float(grad_SP.norm())
@@ -156,7 +168,7 @@ def test_dropout_keeps_the_mean(share: float) -> None:
     config = tiny(model={"num_layers": 2, "hidden_size": 64, "region_units": 0, "dropout": share})
     data = make_data(config)
     stack = make_stack(data, config, cell="gru", seed=3)
-    factors = CompiledGradient(stack, data, config)._draw(50)
+    factors = compiled(stack, data, config)._draw(50)
     assert (factors == 0).mean() == pytest.approx(share, abs=0.01)
     assert factors.mean() == pytest.approx(1, abs=0.05)
 

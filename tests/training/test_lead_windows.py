@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from gridcast.features.splits import VALIDATION
-from gridcast.training.gradients import gradient_of
 from gridcast.training.lead_windows import forecast_windows, places_of_loss
+from gridcast.training.loop import gradient_of
 from gridcast.training.prediction import score
 from tests.builders.trainings import (
     LONG_LOADS,

@@ -76,9 +76,9 @@ def test_the_steps_of_a_plan_are_those_that_a_training_takes(more: dict[str, Any
     assert plan.train_seconds == pytest.approx(3.0 + 0.5 * trained.num_steps)
 
 
-def make_measurement(*, num_together: int = 1) -> Measurement:
+def make_measurement(*, seeds_per_pass: int = 1) -> Measurement:
     return Measurement(
-        num_together=num_together, idle_bytes=400, step_bytes=50, device_bytes=10**9,
+        seeds_per_pass=seeds_per_pass, idle_bytes=400, step_bytes=50, device_bytes=10**9,
         first_seconds=3.0, step_seconds=0.5, tile_seconds=0.0, start_seconds=1.0,
     )  # fmt: skip
 
@@ -120,7 +120,7 @@ def test_a_cpu_trains_jobs_side_by_side_and_a_gpu_shares_itself_among_them(
 def test_seeds_that_share_a_pass_take_its_time_and_its_memory_once() -> None:
     config = make_config()
     counts = count_data(make_table(config)[1], config.windows)
-    measured = make_measurement(num_together=3)
+    measured = make_measurement(seeds_per_pass=3)
     cells: list[Cell] = ["gru", "lstm"]
     jobs = [
         plan_job(counts, measured, config, cell=cell, seed=seed, num_features=12, device="cuda:0")
@@ -129,8 +129,8 @@ def test_seeds_that_share_a_pass_take_its_time_and_its_memory_once() -> None:
     plan = make_plan(counts, jobs, dict.fromkeys(cells, measured), profile="base", at_once=2,
                      prepares_data=False)  # fmt: skip
     one, num_passes = jobs[0], 4  # of each cell three seeds, and the fourth
-    beside_training = one.seconds - one.start_seconds - one.train_seconds
-    wanted = one.start_seconds + num_passes * one.train_seconds + 8 * beside_training
+    other_seconds = one.seconds - one.start_seconds - one.train_seconds
+    wanted = one.start_seconds + num_passes * one.train_seconds + 8 * other_seconds
     assert plan.seconds["train_models"] == pytest.approx(wanted)
     of_a_pass = one.peak_memory_bytes - one.shared_bytes
     assert plan.devices["cuda:0"].peak_memory_bytes == one.shared_bytes + num_passes * of_a_pass

@@ -29,6 +29,7 @@ from torch import Tensor
 from gridcast.config import Cell
 from gridcast.errors import NotFiniteError, StateRefusedError
 from gridcast.features.windows import Steps
+from gridcast.kernels.cpu_kernels import CellKernels
 from gridcast.kernels.cuda_graph import Recorded
 from gridcast.kernels.engine import engine_of
 from gridcast.networks.forecaster import weights_sha256
@@ -98,13 +99,13 @@ class Trainer:
         self.config, self.cell, self.seeds = tiny(profile, **sections), cell, seeds
         self.data = make_data(self.config)
         device = self.data.x_TF.device
-        self.beside = [self.data.on(device) for _ in range(num_devices - 1)]
+        self.replicas = [self.data.to(device) for _ in range(num_devices - 1)]
         self.engine = engine_of(self.config, device, cells=[cell])
 
     def begin(self, state: TrainingState | None = None) -> Training:
         training = Training(
             self.data, config=self.config, cell=self.cell, seeds=self.seeds,
-            engine=self.engine, on_progress=lambda *_: None, beside=self.beside,
+            engine=self.engine, on_progress=lambda *_: None, replicas=self.replicas,
         )  # fmt: skip
         if state is not None:
             training.put_state(state)
@@ -118,8 +119,8 @@ class GpuTrainer(Trainer):
         if profile == "seed":
             sections["training"] = {**OF_THE_ARTICLE, **sections["training"]}
         self.config, self.cell = tiny(profile, **sections), cell
-        self.data = make_data(self.config).on(torch.device("cuda"))
-        self.beside = []
+        self.data = make_data(self.config).to(torch.device("cuda"))
+        self.replicas = []
         self.engine = engine_of(self.config, self.data.x_TF.device, cells=[cell])
 
 
@@ -146,10 +147,10 @@ def expected_of(kind: str, cell: Cell) -> tuple[dict[int, dict[str, Any]], int]:
 
 def result_of(training: Training) -> dict[int, dict[str, Any]]:
     """All that comes of it but times: of each seed the weights, the history, the steps."""
-    return {seed: _told(outcome) for seed, outcome in training.outcomes.items()}
+    return {seed: _outcome_of(outcome) for seed, outcome in training.outcomes.items()}
 
 
-def _told(outcome: TrainedModel | NotFiniteError) -> dict[str, Any]:
+def _outcome_of(outcome: TrainedModel | NotFiniteError) -> dict[str, Any]:
     if isinstance(outcome, NotFiniteError):
         return {"error": str(outcome)}
     times = ("steps_per_second", "seconds_left", "elapsed_seconds", "pass_seconds")
@@ -301,7 +302,7 @@ def test_tensors_are_put_back_where_they_lie(kind: str) -> None:
     training.put_state(state)
     assert update is training._update
     for name, tensor in update.state_tensors().items():
-        if not name.startswith("generator") and not name.endswith("chance"):  # no tensors inside
+        if not name.startswith("generator") and not name.endswith("rng"):  # no tensors inside
             assert tensor.data_ptr() == places[name], name
 
 
@@ -362,8 +363,8 @@ def test_a_seed_that_has_ended_stays_so(num: int) -> None:
         (("compiled", "gru", (3,)), ("compiled", "gru", (4,)), "seeds: found (4,), expected (3,)"),
         (("compiled", "gru", (3,)), ("averaged", "gru", (3,)), "num_passes: found 3, expected 2"),
         (("compiled", "gru", (3,)), ("ends_early", "gru", (3,)), "num_steps: found 10, expected"),
-        (("compiled", "gru", (3,)), ("library", "gru", (3,)), "expected gradient.0.chance"),
-        (("library", "gru", (3,)), ("compiled", "gru", (3,)), "found gradient.0.chance"),
+        (("compiled", "gru", (3,)), ("library", "gru", (3,)), "expected gradient.0.rng"),
+        (("library", "gru", (3,)), ("compiled", "gru", (3,)), "found gradient.0.rng"),
         (("compiled", "gru", (3,)), ("dropout", "gru", (3,)), "stack.weights_SP: found"),
         (("shared", "gru", (3,)), ("compiled", "gru", (3,)), "expected dropout.1.step"),
     ],
@@ -386,8 +387,17 @@ SCRATCH = (
     "._whole", "._cut", ".panels", ".operand", "._bias_4V", "._own_GVD", "._bias_X",
     "._order",
 )  # fmt: skip
-TIMES = ("_seconds", "._begun", "._resumed", "._told", "seconds_left", "steps_per_second")
-CONSTANT = (BaseModel, TrainingData, Steps, Recorded, ReferenceType, torch.device, torch.dtype)
+TIMES = ("_seconds", "._begun", "._resumed", "._last_report", "seconds_left", "steps_per_second")
+CONSTANT = (
+    BaseModel,
+    TrainingData,
+    CellKernels,
+    Steps,
+    Recorded,
+    ReferenceType,
+    torch.device,
+    torch.dtype,
+)
 CALLED = (FunctionType, MethodType, BuiltinFunctionType, type)
 
 

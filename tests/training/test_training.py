@@ -27,7 +27,7 @@ from gridcast.networks.forecaster import RecurrentForecaster
 from gridcast.training import step
 from gridcast.training.clock import Progress
 from gridcast.training.gradients import BatchGradient
-from gridcast.training.loop import TrainedModel, Training, run_together, train_model
+from gridcast.training.loop import TrainedModel, Training, run_interleaved, train_model
 from gridcast.training.step import averaging_shares
 from tests.builders.trainings import LOADS, make_data, make_stack, tiny, train, weights_of
 
@@ -71,9 +71,9 @@ def test_devices_that_share_each_batch_train_what_one_trains(
     training = Training(
         data, config=config, cell=cell, seeds=[0], engine=alone.engine,
         on_progress=lambda *_: None,
-        beside=[data.on(torch.device("cpu")) for _ in range(num_devices - 1)],
+        replicas=[data.to(torch.device("cpu")) for _ in range(num_devices - 1)],
     )  # fmt: skip
-    run_together([training])
+    run_interleaved([training])
     shared = training.outcomes[0]
     assert isinstance(shared, TrainedModel)
     assert shared.num_steps == alone.num_steps > 5
@@ -311,16 +311,16 @@ def test_max_steps_ends_the_training_early(max_steps: int, num_passes: int) -> N
 
 
 def test_progress_is_told_at_the_end_of_each_pass_with_the_validation_error() -> None:
-    config, told = tiny(training={"passes": 3}), list[Progress]()
+    config, reported = tiny(training={"passes": 3}), list[Progress]()
     trained = train_model(
-        make_data(config), config=config, cell="gru", seed=0, on_progress=told.append
+        make_data(config), config=config, cell="gru", seed=0, on_progress=reported.append
     )
-    assert tuple(told) == trained.history
-    assert [(each.pass_number, each.num_passes) for each in told] == [(1, 3), (2, 3), (3, 3)]
-    assert (told[-1].step, told[-1].num_steps) == (trained.num_steps, trained.num_steps)
-    assert told[-1].seconds_left == 0.0
-    assert all(0 < (each.validation_smape or 0) < 200 for each in told)
-    assert 0 < trained.train_seconds < told[-1].elapsed_seconds
+    assert tuple(reported) == trained.history
+    assert [(each.pass_number, each.num_passes) for each in reported] == [(1, 3), (2, 3), (3, 3)]
+    assert (reported[-1].step, reported[-1].num_steps) == (trained.num_steps, trained.num_steps)
+    assert reported[-1].seconds_left == 0.0
+    assert all(0 < (each.validation_smape or 0) < 200 for each in reported)
+    assert 0 < trained.train_seconds < reported[-1].elapsed_seconds
 
 
 @pytest.mark.parametrize(

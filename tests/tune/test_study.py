@@ -81,7 +81,7 @@ def progress(step: int, smape: float | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "expected"),
     [
         (
             ("scaling.fit_on=all",),
@@ -95,13 +95,13 @@ def progress(step: int, smape: float | None) -> dict[str, Any]:
     ],
 )
 def test_what_cannot_be_searched_is_refused(
-    tmp_path: Path, overrides: tuple[str, ...], told: str
+    tmp_path: Path, overrides: tuple[str, ...], expected: str
 ) -> None:
     from tasks.tune.trials import require_search
 
     with pytest.raises(ConfigError) as refused:
         require_search(make_run(tmp_path, *overrides))
-    assert told in str(refused.value)
+    assert expected in str(refused.value)
 
 
 # -- asking --------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ def run_trial(study: Study, folder: Path, smape: float) -> TrialRecord:
         for writer in writers:
             writer.write(progress(step, None))
             writer.write(progress(step, smape))
-        study.hear()
+        study.read_progress()
         if reasons := [stop_file_of(live, job) for job in jobs if stop_file_of(live, job).exists()]:
             assert len(reasons) == len(jobs)
             outcome = Outcome(None, reason=reasons[0].read_text("utf-8"))
@@ -309,7 +309,7 @@ def test_a_trial_that_came_to_its_end_before_it_was_ended_counts_as_trained(
         writer = ProgressWriter(make_run(tmp_path).live, job.name)
         for step in range(1, 10):
             writer.write(progress(step, 5.0))
-        study.hear()
+        study.read_progress()
         assert stop_file_of(make_run(tmp_path).live, job).exists()
         study.tell(trial, Outcome(4.5, 1.0))
         assert (study.records()[-1].state, study.records()[-1].validation_smape) == ("trained", 4.5)

@@ -58,7 +58,7 @@ class Search:
     def jobs(self) -> list[TrainedJob]:
         """The jobs of trials that have ended."""
         results = sorted((self.run.artifacts / "jobs").glob("*/result.json"))
-        jobs = {path: read_json(path.with_name("job.json")) for path in results}
+        jobs = {path: read_json(path.with_name("job.json"))["job"] for path in results}
         return [
             TrainedJob.model_validate(
                 read_json(path)
@@ -96,10 +96,10 @@ def test_a_killed_search_goes_on_with_the_same_study_and_tries_again_what_it_was
     searched: Search,
 ) -> None:
     assert searched.run.result.returncode == 0, searched.run.result.stderr
-    told = searched.run.result.stderr
+    text = searched.run.result.stderr
     assert f"Study {searched.study.name} begins" in searched.killed_log
-    assert f"Study {searched.study.name}: 1 of {NUM_TRIALS} trials so far" in told
-    assert "Trial 1 was interrupted; its values are tried again" in told
+    assert f"Study {searched.study.name}: 1 of {NUM_TRIALS} trials so far" in text
+    assert "Trial 1 was interrupted; its values are tried again" in text
     states = [each.state for each in searched.study.trials]
     assert states == ["trained", "interrupted", "trained"]
     assert searched.study.trials[1].settings == searched.study.trials[2].settings
@@ -122,10 +122,10 @@ def test_no_trial_forecasts_a_label_of_the_test_part(searched: Search) -> None:
 def test_the_objective_of_one_job_is_the_validation_error_that_it_told_itself(
     searched: Search,
 ) -> None:
-    told = {job.history[-1]["validation_smape"] for job in searched.jobs()}
+    text = {job.history[-1]["validation_smape"] for job in searched.jobs()}
     found = [each for each in searched.study.trials if each.state == "trained"]
     for trial in found:  # by its mean forecast, and in the process: not the same sums
-        assert any(trial.validation_smape == pytest.approx(each) for each in told)
+        assert any(trial.validation_smape == pytest.approx(each) for each in text)
 
 
 def test_the_best_trial_is_shown_first_with_the_command_that_runs_it(searched: Search) -> None:

@@ -107,25 +107,27 @@ def _time_expectations() -> Iterator[Expectation]:
 def _required_expectations(region: str, rules: RulesConfig) -> Iterator[Expectation]:
     """One a rule of ``RequiredRules``; the bounds of the load are one together."""
     required = rules.of(region).required
-    told = wordings(required, lambda rule: rules.key_of(region, "required", rule))
+    words = wordings(required, lambda rule: rules.key_of(region, "required", rule))
     yield expect.ExpectTableRowCountToBeBetween(
-        min_value=required.min_rows, **_told(told["num_rows"])
+        min_value=required.min_rows, **_described(words["num_rows"])
     )
     yield ExpectShareOfMissingHoursToBeAtMost(
-        column="timestamp", max_share=required.max_missing_share, **_told(told["missing_share"])
+        column="timestamp",
+        max_share=required.max_missing_share,
+        **_described(words["missing_share"]),
     )
     yield expect.ExpectColumnValuesToBeBetween(
         column="load_mw",
         min_value=required.min_mw,
         max_value=required.max_mw,
-        **_told(told["load_mw"]),
+        **_described(words["load_mw"]),
     )
     yield ExpectShareOfFlaggedReadingsToBeAtMost(
-        column="flag", max_share=required.max_flagged_share, **_told(told["flagged_share"])
+        column="flag", max_share=required.max_flagged_share, **_described(words["flagged_share"])
     )
 
 
-def _told(words: Wording) -> dict[str, Any]:
+def _described(words: Wording) -> dict[str, Any]:
     meta = _wording(words.kind, words.found, words.expected)
     return {"description": words.sentence, "meta": meta}
 
