@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from gridcast.audit.lineage import Lineage
-from gridcast.config import Config
 from gridcast.errors import UsageError
 from gridcast.features.load_scale import LoadScale
 from gridcast.networks.building import Forecaster, build_forecaster
@@ -21,11 +20,12 @@ from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.lives import oldest_first
 from tasks.runs.record_files import read_record
 from tasks.runs.run import read_summary
-from tasks.runs.storage import read_json
+from tasks.train.records import NetworkJob, Specification
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gridcast.config import Config
     from gridcast.evaluation.records import MeanRecord, ModelRecord
     from gridcast.summary import Summary
 
@@ -74,16 +74,14 @@ def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
     record = able[name]
     members = getattr(record, "members", (name,))
     lineage = read_record(folder / "lineage.json", Lineage)
-    jobs = [_read_job(artifacts, lineage, member) for member in members]
-    config = Config.model_validate(jobs[0]["config"])
-    features = jobs[0]["features"]
+    asked = [_read_job(artifacts, lineage, member) for member in members]
+    config, features = asked[0].config, asked[0].features
     if config.features.kind == "article":
         found = f"run {summary.run_id} of the article's protocol: its inputs know no calendar ahead"
         raise UsageError(artifacts, found=found, expected="a run of another profile, such as base")
-    scales = {name: LoadScale(*each) for name, each in features["scales"].items()}
+    scales = {name: LoadScale(*each) for name, each in features.scales.items()}
     forecasters = tuple(
-        _load(artifacts, lineage, member, job, config)
-        for member, job in zip(members, jobs, strict=True)
+        _load(artifacts, lineage, member, each) for member, each in zip(members, asked, strict=True)
     )
     weights = [weights_sha256(each) for each in forecasters]
     return ChosenModel(
@@ -92,8 +90,8 @@ def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
         sha256=weights[0] if len(weights) == 1 else key_of(members=weights),
         snapshot=summary.snapshot,
         config=config,
-        features_path=artifacts / features["path"],
-        features_sha256=features["file_sha256"],
+        features_path=artifacts / features.path,
+        features_sha256=features.file_sha256,
         scales=scales,
         forecasters=forecasters,
     )
@@ -120,19 +118,18 @@ def _best(able: dict[str, ModelRecord | MeanRecord]) -> str:
     return min(known, key=lambda name: known[name], default=next(iter(able)))
 
 
-def _read_job(artifacts: Path, lineage: Lineage, name: str) -> dict[str, Any]:
-    """The job's specification, as it was when the run ended."""
+def _read_job(artifacts: Path, lineage: Lineage, name: str) -> Specification[NetworkJob]:
+    """What the job's process was asked, as it was when the run ended."""
     ((path, sha256),) = lineage.link(f"job {name}").files.items()
     require_sha256(artifacts / path, sha256)
-    return read_json(artifacts / path) or {}
+    return read_record(artifacts / path, Specification[NetworkJob])
 
 
 def _load(
     artifacts: Path,
     lineage: Lineage,
     name: str,
-    job: dict[str, Any],
-    config: Config,
+    asked: Specification[NetworkJob],
 ) -> Forecaster:
     """The network with the weights of its exported program, which holds no pickle."""
     link = lineage.link(f"weights {name}")
@@ -140,10 +137,10 @@ def _load(
     require_sha256(artifacts / path, sha256)
     program = torch.export.load(artifacts / path)
     forecaster = build_forecaster(
-        config,
-        cell=job["cell"],
-        feature_names=job["features"]["feature_names"],
-        num_regions=len(job["features"]["scales"]),
+        asked.config,
+        cell=asked.job.cell,
+        feature_names=asked.features.feature_names,
+        num_regions=len(asked.features.scales),
     )
     weights = {key.removeprefix(_MODULE): value for key, value in program.state_dict.items()}
     forecaster.load_state_dict(weights)

@@ -1,4 +1,4 @@
-"""A region called ALL, three hours ahead, through the whole pipeline: on rows of the real files."""
+"""A region called ALL and a head by lead through the whole pipeline: on rows of the real files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from gridcast.config import Config
 from gridcast.evaluation.metrics import smape
+from tasks.forecast.issue_forecast import end_of_data, issue_forecast
 from tasks.track.verify import verify
 from tests.builders.html_pages import Page
 from tests.builders.pipelines import SMALL_MODEL, on_a_server, run_flow, settings
@@ -16,8 +18,12 @@ from tests.builders.pipelines import SMALL_MODEL, on_a_server, run_flow, setting
 pytestmark = [pytest.mark.real_data, pytest.mark.prefect, pytest.mark.slow]
 
 _ROWS = 3000
-# Short windows three hours ahead, a step for each 24 origins.
-_SETTINGS = (*SMALL_MODEL, "windows.horizon=3", "windows.stride=24")
+# Three hours in one pass, each region with the past of both.
+_SETTINGS = (
+    *SMALL_MODEL, "windows.horizon=3", "windows.lookback=336", "windows.warmup=312",
+    "windows.stride=24", "windows.origin_stride=4", "model.head=by_lead", "model.lead_units=8",
+    "model.neighbour_units=2", "model.cells=[gru]", "training.seeds=[0, 1]",
+)  # fmt: skip
 
 
 def write_regions(folder: Path, pjm_folder: Path, names: dict[str, str]) -> None:
@@ -63,3 +69,22 @@ def test_its_score_is_its_own_and_the_mean_is_that_of_all_regions(
     assert verdict.broken is None
     states = {each.name: each.state for each in verdict.findings}
     assert states["region ALL"] == states["forecasts"] == states["scores"] == "ok"
+    _require_forecast(run.artifacts)
+
+
+def _require_forecast(artifacts: Path) -> None:
+    """Seven hours of a network of three: as it was trained, of both regions, told by the networks.
+
+    Of one region alone the same, for its neighbour is read all the same.
+    """
+    config = Config.load(
+        overrides=("forecasting.horizon=7", "forecasting.calibration_origins=20")
+    ).forecasting
+    as_of = end_of_data(artifacts)
+    both = issue_forecast(artifacts, config, as_of=as_of)
+    assert both.missing == both.doubts == {}
+    assert both.rows.groupby("region")["lead"].agg(list).tolist() == [list(range(1, 8))] * 2
+    assert both.rows["load_mw"].notna().all()
+    alone = issue_forecast(artifacts, config, as_of=as_of, regions=["DUQ"])
+    of_both = both.rows[both.rows["region"] == "DUQ"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone.rows, of_both)
