@@ -56,8 +56,6 @@ def append_rows(
     if cells is None or len(known) <= CONTEXT or reach >= _SETTLED:
         return None
     context = known.iloc[-CONTEXT:]
-    if cells.labels.min() <= context["local_label"].iloc[_SETTLED:].min():
-        return None
     both = Cells(
         pd.concat([context["local_label"].astype(cells.labels.dtype), cells.labels]),
         np.concatenate([context["load_mw"].to_numpy(), cells.loads]),

@@ -40,6 +40,14 @@ CLOSURE, SECTION = "tests/runs/test_import_closure.py", "tests/config/test_secti
 REGION_KEY = "tests/ingest/test_region_store.py"
 STATE = "tests/training/test_state.py"
 
+AHEAD, NEIGHBOURS = "tests/features/test_known_ahead.py", "tests/features/test_neighbours.py"
+LEADS, DIRECT = "tests/networks/test_lead_forecaster.py", "tests/forecasting/test_direct.py"
+LINEAR = "tests/evaluation/test_linear_baselines.py"
+
+_AHEAD, _NEIGHBOURS = "gridcast/features/known_ahead.py", "gridcast/features/neighbours.py"
+_LEADS = "gridcast/networks/lead_forecaster.py"
+_LEAD_WINDOWS, _DIRECT = "gridcast/training/lead_windows.py", "gridcast/forecasting/direct.py"
+_LINEAR = "gridcast/evaluation/linear_baselines.py"
 _LOCAL = "gridcast/readings/local_time.py"
 _QUALITY = "gridcast/readings/quality.py"
 _APPENDING = "gridcast/readings/appending.py"
@@ -83,8 +91,8 @@ MUTATIONS = (
     Mutation(_LOCAL, "allowed = 2 if is_repeated[group.index[0]] else 1", "allowed = 2", TIME),
     Mutation(
         _APPENDING,
-        '<= context["local_label"].iloc[_SETTLED:].min()',
-        '<= context["local_label"].min()',
+        "if not settled.iloc[:_SETTLED].equals(recent[_COLUMNS].iloc[:_SETTLED]):",
+        "if False:",
         "tests/readings/test_appending.py",
     ),
     # what is doubtful
@@ -383,4 +391,36 @@ MUTATIONS = (
     Mutation(_LOOP, "self._order[0] != self._pass_number", "False", STATE),
     Mutation(_LOOP, "self._clock.start()\n", "\n", STATE),
     Mutation(_STATE, 'each.detach().to("cpu", copy=True)', 'each.detach().to("cpu")', STATE),
-)
+    # many hours at once
+    Mutation(_AHEAD, "(self.hours_HK < lead_H1).any()", "False", AHEAD),
+    Mutation(_AHEAD, "back_HK = lags_HK - lead_H1", "back_HK = lags_HK - lead_H1 + 1", AHEAD),
+    Mutation(_AHEAD, "is_inside & is_known_T[places]", "is_inside", AHEAD),
+    Mutation(_AHEAD, "is_inside = places >= first", "is_inside = places >= 0 * first", AHEAD),
+    Mutation(_NEIGHBOURS, "values_GRJ[~is_known_GR] = 0.0", "", NEIGHBOURS),
+    Mutation(_NEIGHBOURS, "out[hours:] = values_GR[:-hours]",
+             "out[: -hours] = values_GR[hours:]", NEIGHBOURS),
+    Mutation(_LEADS, "steps = origins[..., None] + torch.arange(",
+             "steps = 1 + origins[..., None] + torch.arange(", LEADS),
+    Mutation(_LEADS, "first_B + self.lookback - 1, first_B,",
+             "first_B + self.lookback, first_B,", LEADS),
+    Mutation(_LEADS, "if self.training and self.config.neighbour_dropout:",
+             "if self.config.neighbour_dropout:", LEADS),
+    Mutation(_LEAD_WINDOWS, "(starts_B % stride)[:, None] + places_O", "places_O.expand("
+             "len(starts_B), -1)", "tests/training/test_lead_windows.py"),
+    Mutation(_LEAD_WINDOWS, "* ~is_filling_B[:, None, None]", "", LEADS
+             + " tests/training/test_lead_windows.py"),
+    Mutation(_DIRECT, "calendar_BHC = known.calendar_BKC[:, :horizon]",
+             "calendar_BHC = known.calendar_BKC[:, 1 : horizon + 1]", DIRECT),
+    Mutation(_DIRECT, "known.calendar_BKC[:, : horizon - 1]\n",
+             "np.roll(known.calendar_BKC, -1, 1)[:, : horizon - 1]\n", DIRECT),
+    Mutation("gridcast/forecasting/issue.py",
+             "end_of[each.region] - lookback : end_of[each.region]",
+             "end_of[each.region] - lookback - 1 : end_of[each.region] - 1", DIRECT),
+    # linear baselines and the size of a training
+    Mutation(_LINEAR, "last_T = load_T.shift(1)\n", "last_T = load_T\n", LINEAR),
+    Mutation(_LINEAR, "change_GQ[hour_N - lag]", "change_GQ[hour_N - lag + 1]", LINEAR),
+    Mutation(_LINEAR, "is_one_R[region] = False", "", LINEAR),
+    Mutation(_LINEAR, "train_T = (part_T == TRAIN) & ", "train_T = (part_T > 0) & ", LINEAR),
+    Mutation(_WINDOWS, "round(training.window_budget / max(1.0, windows_a_pass)), fewest",
+             "round(training.window_budget / max(1.0, windows_a_pass)), 1", WINDOWS),
+)  # fmt: skip
