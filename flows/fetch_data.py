@@ -6,7 +6,7 @@ from prefect import flow
 
 from gridcast.config import Config
 from gridcast.errors import FetchError, PartialFailureError, RegionRefusedError
-from tasks.fetch.eia import fetch_region, open_fetch
+from tasks.fetch.eia import fetch_region, held_folder
 from tasks.fetch.eia_plan import plan_fetch
 
 
@@ -35,15 +35,16 @@ def fetch_data(
     """
     config = Config.load(profile, overrides=tuple(overrides or ()))
     plan = plan_fetch(folder, since=since, until=until, regions=regions)
-    failed = []
-    with open_fetch(plan, config) as client:
+    failed, lost = [], 0.0
+    with held_folder(plan):
         for region in plan.regions:
-            state = fetch_region(client, plan, region, config, return_state=True)
+            state = fetch_region(plan, region, config, seconds_lost=lost, return_state=True)
             result = state.result(raise_on_failure=False)
             if isinstance(result, FetchError | RegionRefusedError):
                 failed.append(str(result))
             elif isinstance(result, Exception):
                 raise result
+            lost = max(lost, getattr(result, "seconds_lost", 0.0))
     if failed:
         raise PartialFailureError(failed, summary=plan.marker)
     return str(plan.marker)

@@ -149,9 +149,15 @@ class LeftTwiceError(GridcastError):
 
 
 class FetchError(GridcastError):
-    """A source did not give what was asked for; what the folder held before stays as it is."""
+    """A source did not give what was asked for; what the folder held before stays as it is.
 
-    def __init__(self, where: object, *, found: str, expected: str) -> None:
+    ``seconds_lost`` to failures and waits, over the whole fetch so far.
+    """
+
+    def __init__(
+        self, where: object, *, found: str, expected: str, seconds_lost: float = 0.0
+    ) -> None:
+        self.seconds_lost = seconds_lost
         super().__init__(f"ERROR {where}: found {found}, expected {expected}")
 
 

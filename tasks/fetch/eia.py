@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.errors import FetchError, UsageError
 from gridcast.readings.eia import Merged, Readings, csv_text, first_hour_to_ask, merge
 from gridcast.readings.parsing import parse_region
-from tasks.fetch.eia_client import KEY_VARIABLE, EiaClient, eia_client
+from tasks.fetch.eia_client import KEY_VARIABLE, eia_client, require_address_and_key
 from tasks.fetch.eia_plan import FetchPlan
 from tasks.fetch.marker import FetchedRegion, Origin, now, read_origin, write_origin
 from tasks.runs.locks import held_file
@@ -31,30 +31,37 @@ KEY_BLOCK = "eia-api-key"
 _log = logging.getLogger("gridcast.eia")
 
 
+class RegionFetch(NamedTuple):
+    """What came of one region, and the seconds that the whole fetch has lost by then."""
+
+    record: FetchedRegion | None
+    seconds_lost: float
+
+
 @contextmanager
-def open_fetch(plan: FetchPlan, config: Config) -> Iterator[EiaClient]:
-    """A client, while this fetch alone writes to the folder; another one is waited for.
+def held_folder(plan: FetchPlan) -> Iterator[None]:
+    """This fetch alone writes to the folder meanwhile; another one is waited for.
 
     Raises:
-        UsageError: no key.
+        UsageError: no key, or no address, that could work.
     """
-    with eia_client(_key(), config.eia) as client:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        with held_file(plan.folder / ".lock", f"the fetch to {plan.folder}"):
-            # Before the first file: a folder of these must never be read as one of local labels.
-            if read_origin(plan.folder).source != "eia":
-                write_origin(plan.folder, Origin(source="eia", name="EIA PJM", labels="utc"))
-            yield client
+    require_address_and_key(_key())
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with held_file(plan.folder / ".lock", f"the fetch to {plan.folder}"):
+        # Before the first file: a folder of these must never be read as one of local labels.
+        if read_origin(plan.folder).source != "eia":
+            write_origin(plan.folder, Origin(source="eia", name="EIA PJM", labels="utc"))
+        yield
 
 
 @task(name="fetch-region", task_run_name="fetch-{region}", cache_policy=NO_CACHE)
 def fetch_region(
-    client: EiaClient, plan: FetchPlan, region: str, config: Config
-) -> FetchedRegion | None:
+    plan: FetchPlan, region: str, config: Config, *, seconds_lost: float = 0.0
+) -> RegionFetch:
     """Ask for what is new and for the last days again; write the region's file whole, then the log.
 
-    Nothing is lost by a failure: the file stays as it was. None where the interface has no hours of
-    a region that nobody named.
+    Nothing is lost by a failure: the file stays as it was. No record where the interface has no
+    hours of a region that nobody named. ``seconds_lost`` to failures and waits before count.
 
     Raises:
         FetchError: no whole answer, or none where there should be one.
@@ -64,18 +71,21 @@ def fetch_region(
     first = first_hour_to_ask(
         held, since=plan.since, revised_days=config.eia.revised_days, region=region
     )
-    answer = client.readings(region, first=min(first, plan.until), last=plan.until)
+    with eia_client(_key(), config.eia, seconds_lost=seconds_lost) as client:
+        answer = client.readings(region, first=min(first, plan.until), last=plan.until)
+    lost = client.seconds_lost
     if not answer.readings:
         where, found = f"EIA {region}", f"no load from {first} to {plan.until}"
         if held or plan.named:
-            raise FetchError(where, found=found, expected="at least one hour; look at EIA's status")
+            expected = "at least one hour; look at EIA's status"
+            raise FetchError(where, found=found, expected=expected, seconds_lost=lost)
         _log.warning("%s: found %s; left out", where, found)
-        return None
+        return RegionFetch(None, lost)
     merged = merge(held, answer.readings)
     if merged.readings != held:
         content = csv_text(merged.readings, region=region).encode()
         write_bytes(plan.folder / f"{region}_hourly.csv", content)
-    return _record(plan.folder, region, merged, answer)
+    return RegionFetch(_record(plan.folder, region, merged, answer), lost)
 
 
 def _record(folder: Path, region: str, merged: Merged, answer: Answer) -> FetchedRegion:

@@ -54,11 +54,12 @@ class _PassingError(Exception):
 
 
 class EiaClient:
-    """One fetch's conversation with the interface."""
+    """A conversation with the interface; ``seconds_lost`` is what failures and waits have taken."""
 
-    def __init__(self, http: httpx.Client, config: EiaConfig) -> None:
+    def __init__(self, http: httpx.Client, config: EiaConfig, *, seconds_lost: float = 0.0) -> None:
         self._http, self._config = http, config
-        self._next_turn = self._seconds_lost = 0.0
+        self.seconds_lost = seconds_lost
+        self._next_turn = 0.0
 
     def readings(self, region: str, *, first: datetime, last: datetime) -> Answer:
         """The hours from ``first`` to ``last``, page by page.
@@ -83,12 +84,14 @@ class EiaClient:
             if page.num_rows == 0 or page.total > 2 * ((last - first) / HOUR + 1):
                 where, found = f"EIA {region}", f"{offset} rows of {page.total}"
                 expected = f"one an hour from {first} to {last}"
-                raise FetchError(where, found=found, expected=expected)
+                raise FetchError(
+                    where, found=found, expected=expected, seconds_lost=self.seconds_lost
+                )
 
     def _page(self, region: str, parameters: dict[str, str]) -> Page:
         num_failures = 0
         while True:
-            self._wait_for_turn()
+            self.wait_for_turn()
             begun = time.monotonic()
             try:
                 return read_page(self._body(region, parameters), region=region)
@@ -120,7 +123,8 @@ class EiaClient:
                 raise httpx.ReadTimeout(message)
         return bytes(body)
 
-    def _wait_for_turn(self) -> None:
+    def wait_for_turn(self) -> None:
+        """Until the interface may be asked again."""
         now = time.monotonic()
         time.sleep(max(0.0, self._next_turn - now))
         self._next_turn = max(now, self._next_turn) + 1 / self._config.requests_per_second
@@ -137,25 +141,43 @@ class EiaClient:
         wait = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
         if failure.retry_after is not None:
             wait += failure.retry_after
-        self._seconds_lost += seconds + wait
+        self.seconds_lost += seconds + wait
         limit = self._config.give_up_seconds
-        if self._seconds_lost > limit:
+        if self.seconds_lost > limit:
             where, found = f"EIA {region}", f"{failure}, {num_failures} times"
             expected = (
                 f"an answer after less than {limit:g} s of failures and waits "
                 "(eia.give_up_seconds); run the same command again later, what came is kept"
             )
-            raise FetchError(where, found=found, expected=expected)
+            raise FetchError(where, found=found, expected=expected, seconds_lost=self.seconds_lost)
         _log.warning("EIA %s: found %s; asked again in %.1f s", region, failure, wait)
         time.sleep(wait)
 
 
 @contextmanager
-def eia_client(key: str, config: EiaConfig) -> Iterator[EiaClient]:
-    """A client for one fetch.
+def eia_client(key: str, config: EiaConfig, *, seconds_lost: float = 0.0) -> Iterator[EiaClient]:
+    """A client, of a fetch that has lost so much time already.
+
+    It keeps the pace beyond its end: who comes next may ask at once.
 
     Raises:
         UsageError: the address or the key is none that could work.
+    """
+    address = require_address_and_key(key)
+    headers = {"X-Api-Key": key, "User-Agent": f"gridcast/{version('gridcast')}"}
+    with httpx.Client(
+        base_url=address, headers=headers, timeout=config.timeout_seconds, follow_redirects=False
+    ) as http:
+        client = EiaClient(http, config, seconds_lost=seconds_lost)
+        yield client
+        client.wait_for_turn()
+
+
+def require_address_and_key(key: str) -> httpx.URL:
+    """The interface's address, if it and the key could work.
+
+    Raises:
+        UsageError: one of them could not.
     """
     address = httpx.URL(os.environ.get(ADDRESS_VARIABLE, ADDRESS).rstrip("/") + "/")
     if address.scheme != "https" and address.host not in _LOOPBACK:
@@ -164,11 +186,7 @@ def eia_client(key: str, config: EiaConfig) -> Iterator[EiaClient]:
     if not key.isascii() or not key.isprintable() or not key:
         found, expected = "no key that a header can hold", "one line of plain letters and digits"
         raise UsageError(KEY_VARIABLE, found=found, expected=expected)
-    headers = {"X-Api-Key": key, "User-Agent": f"gridcast/{version('gridcast')}"}
-    with httpx.Client(
-        base_url=address, headers=headers, timeout=config.timeout_seconds, follow_redirects=False
-    ) as http:
-        yield EiaClient(http, config)
+    return address
 
 
 def _failure_of(response: httpx.Response, body: bytes, *, where: str) -> Exception:

@@ -89,6 +89,8 @@ def make_by_lead(
     names = names_of_features(config.features)
     made = build_forecaster(config, cell=cell, feature_names=names, num_regions=num_regions)
     assert isinstance(made, LeadForecaster)
+    if config.model.neighbour_units:
+        made.mix_RN.data *= 20  # as small as they are drawn, mixes hardly count
     return made
 
 
