@@ -215,10 +215,10 @@ def wait_for_training(process: psutil.Popen, log: Path) -> dict[str, psutil.Proc
 
 @contextmanager
 def endless_training(
-    artifacts: Path, log: Path
+    artifacts: Path, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[tuple[psutil.Popen, list[psutil.Process]]]:
     """A training under way and what it started; once the body has ended it, all of that is gone."""
-    with training(artifacts, log, *ENDLESS) as process:
+    with training(artifacts, log, *ENDLESS, environment=environment) as process:
         wait_for_training(process, log)
         family = process.children(recursive=True)
         yield process, family
@@ -313,7 +313,9 @@ def test_an_interrupted_run_ends_with_all_its_processes_and_a_summary(
     artifacts: Path, tmp_path: Path, number: signal.Signals, *, to_all: bool, status: int
 ) -> None:
     log = tmp_path / "log.txt"
-    with endless_training(artifacts, log) as (process, _):
+    # A terminal interrupts a server of its own too, and whose alone is told ends it at its exit.
+    environment = None if to_all else on_a_server()
+    with endless_training(artifacts, log, environment) as (process, _):
         if to_all:
             os.killpg(process.pid, number)
         else:
