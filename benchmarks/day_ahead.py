@@ -3,7 +3,8 @@
 ``python benchmarks/day_ahead.py [setting=value ...]`` trains its cells one after the other on the
 regional CSVs of ``GRIDCAST_DATA`` (or ``data/``), on a GPU if there is one, and prints the errors
 of the validation part by lead, of each cell and of their mean; ``--test`` those of the test part
-too (once, at the end: nothing is chosen by them).
+too (once, at the end: nothing is chosen by them). ``benchmarks/results/day-ahead-cpu.json`` keeps
+them.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.regions import data_folder, on_device, read_features
 from gridcast.config import Config
 from gridcast.evaluation.metrics import relative_errors
@@ -29,13 +30,15 @@ from tasks.machine.devices import resolve_precision
 from tasks.train.training_process import set_fp32_precision
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gridcast.training.prediction import Scored
 
 _TOLD = (1, 6, 12, 24, 48)
 
 
 def main() -> None:
-    """Train, score, print."""
+    """Train, score, print, keep."""
     arguments = _arguments()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
@@ -45,12 +48,10 @@ def main() -> None:
     set_fp32_precision(device, config.training.precision)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    begun = perf_counter()
     data = on_device(read_features(config, data_folder()), device, config)
-    print(
-        f"{len(data.x_TF):,} steps, {data.x_TF.shape[1]} features, {perf_counter() - begun:.0f} s"
-    )
     parts = [VALIDATION, TEST] if arguments.test else [VALIDATION]
+    kept = envelope("day-ahead", device)
+    kept["settings"], kept["threads"] = list(overrides), torch.get_num_threads()
     scored: dict[int, list[Scored]] = {part: [] for part in parts}
     for seed in config.training.seeds:
         for cell in config.model.cells:
@@ -61,9 +62,21 @@ def main() -> None:
             print(f"{cell} {seed}: {trained.forecaster.num_parameters:,} weights, {cost}")
             for part in parts:
                 scored[part].append(score(trained.forecaster, data, part, config))
-                print(f"  {PARTS[part]}: {_told(scored[part][-1:])}", flush=True)
-    for part in parts:
-        print(f"mean of {len(scored[part])}, {PARTS[part]}: {_told(scored[part])}")
+            own = {part: each[-1:] for part, each in scored.items()}
+            row = _row(f"{cell}-seed{seed}", own)
+            kept["rows"].append({**row, "train_seconds": trained.train_seconds})
+    kept["rows"].append(_row("mean", scored))
+    write_kept(Path(arguments.output) / f"day-ahead-{slug(device)}.json", kept)
+
+
+def _row(name: str, scored: Mapping[int, list[Scored]]) -> dict[str, Any]:
+    """The errors of a mean of forecasts by part and lead, percent; printed too."""
+    row: dict[str, Any] = {"contestant": name}
+    for part, members in scored.items():
+        print(f"  {name}, {PARTS[part]}: {_told(members)}", flush=True)
+        error_H = smape_by_lead(members)
+        row[PARTS[part]] = {"smape": float(error_H.mean()), "by_lead": error_H.round(4).tolist()}
+    return row
 
 
 def _told(members: list[Scored]) -> str:
@@ -88,6 +101,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("settings", nargs="*", help="such as model.hidden_size=128")
     parser.add_argument("--profile", default="day_ahead")
     parser.add_argument("--test", action="store_true", help="score the test part too")
+    parser.add_argument("--output", default=str(RESULTS), help="folder of the JSON file")
     parser.add_argument("--threads", type=int, help="of PyTorch on a CPU")
     return parser.parse_args()
 
