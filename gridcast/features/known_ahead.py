@@ -76,8 +76,3 @@ def loads_ahead(
     changes = (torch.cat([now - each for each in before], -1)).expand(*same.shape[:-1], 2)
     day, week = same[..., :1], same[..., 2:3]
     return torch.cat([same, changes, day - week, now - day], -1)
-
-
-def num_ahead(num_calendar: int) -> int:
-    """How many numbers (``Z``) an hour ahead has, of which the last are its calendar."""
-    return NUM_LOADS + num_calendar

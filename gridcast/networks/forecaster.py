@@ -110,14 +110,22 @@ class RecurrentForecaster(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
+def rows_of(region_B: Tensor, region_RD: Tensor) -> Tensor:
+    """The row of each window's region, ``(B, D)``.
+
+    A product with zeros and ones, and no look-up: the gradient of a look-up depends on the order in
+    which a GPU adds.
+    """
+    is_region_BR = region_B[..., None] == torch.arange(region_RD.shape[-2], device=region_RD.device)
+    return is_region_BR.to(region_RD.dtype) @ region_RD
+
+
 def with_region(x_BLF: Tensor, region_B: Tensor, region_RD: Tensor) -> Tensor:
     """The features of each step, then the learned numbers of the window's region.
 
-    Any dimensions may stand before ``B`` and ``R``, the same in all. A product with zeros and ones,
-    and no look-up: the gradient of a look-up depends on the order in which a GPU adds.
+    Any dimensions may stand before ``B`` and ``R``, the same in all.
     """
-    is_region_BR = region_B[..., None] == torch.arange(region_RD.shape[-2], device=region_RD.device)
-    own_BD = is_region_BR.to(region_RD.dtype) @ region_RD
+    own_BD = rows_of(region_B, region_RD)
     own_BLD = own_BD[..., None, :].expand(*x_BLF.shape[:-1], -1)
     return torch.cat([x_BLF, own_BLD.to(x_BLF.dtype)], -1)
 

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from gridcast.features.known_ahead import (
     LONGEST_LAG,
+    NUM_LOADS,
     SINCE_YESTERDAY,
     LeadLags,
     loads_ahead,
-    num_ahead,
 )
 from gridcast.features.neighbours import NUM_SIGNALS
-from gridcast.networks.forecaster import CELLS, LOAD, with_region
+from gridcast.networks.forecaster import CELLS, LOAD, rows_of, with_region
 
 if TYPE_CHECKING:
     from gridcast.config import Cell, ModelConfig
@@ -66,7 +66,7 @@ class LeadForecaster(nn.Module):
         )
         hours_HK = torch.from_numpy(LeadLags.of(horizon).hours_HK)
         self.register_buffer("lags_HK", hours_HK, persistent=False)
-        self.head = LeadHead(config, num_ahead=num_ahead(num_calendar), horizon=horizon)
+        self.head = LeadHead(config, num_ahead=NUM_LOADS + num_calendar, horizon=horizon)
         if config.region_units:
             self.region_RD = nn.Parameter(0.5 * torch.randn(num_regions, config.region_units))
         if config.neighbour_units:
@@ -97,11 +97,10 @@ class LeadForecaster(nn.Module):
         return y_BOH
 
     def _mix(self, signals_BLW: Tensor, region_B: Tensor) -> Tensor:
-        """The mixes of the windows' regions, ``(B, L, M)``; no look-up: see ``with_region``."""
+        """The mixes of the windows' regions, ``(B, L, M)``."""
         if self.training and self.config.neighbour_dropout:
             signals_BLW = self._hide_some(signals_BLW)
-        is_region_BR = region_B[:, None] == torch.arange(self.num_regions, device=region_B.device)
-        own_BN = is_region_BR.to(self.mix_RN.dtype) @ self.mix_RN
+        own_BN = rows_of(region_B, self.mix_RN)
         mix_BWM = own_BN.view(-1, self.num_signals, self.config.neighbour_units)
         return torch.matmul(signals_BLW, mix_BWM)
 

@@ -102,13 +102,13 @@ def collect_training_data(
     The pieces are in order; ``num_steps`` is their length in all.
     """
     regions = sorted(scales)
-    host = _Host.of(num_steps)
+    sees_regions = model is not None and model.neighbour_units > 0
+    host = _Host.of(num_steps, with_hours=sees_regions)
     for frame in frames:
         host.add(frame, regions)
     scale_R2 = np.array([scales[region] for region in regions])
     first_step_R = np.searchsorted(host.region_T, np.arange(len(regions)))
     is_by_lead = model is not None and model.head == "by_lead"
-    sees_regions = model is not None and model.neighbour_units > 0
     return TrainingData(
         steps=Steps(host.region_T, host.part_T, host.is_input_T),
         x_TF=torch.from_numpy(host.x_TF).to(device),
@@ -133,20 +133,20 @@ class _Host:
     is_input_T: np.ndarray
     load_mw_T: np.ndarray
     target_T: np.ndarray
-    hour_T: np.ndarray
+    hour_T: np.ndarray  # empty where nobody asks for the hours
     x_TF: np.ndarray
     names: list[str]
     end: int = 0
 
     @classmethod
-    def of(cls, num_steps: int) -> _Host:
+    def of(cls, num_steps: int, *, with_hours: bool) -> _Host:
         return cls(
             region_T=np.empty(num_steps, np.int32),
             part_T=np.empty(num_steps, np.int8),
             is_input_T=np.empty(num_steps, np.bool_),
             load_mw_T=np.empty(num_steps),
             target_T=np.empty(num_steps, np.float32),
-            hour_T=np.empty(num_steps, "datetime64[h]"),
+            hour_T=np.empty(num_steps if with_hours else 0, "datetime64[h]"),
             x_TF=np.empty((num_steps, 0), np.float32),
             names=[],
         )
@@ -161,7 +161,8 @@ class _Host:
         self.region_T[place] = frame["region"].cat.set_categories(regions).cat.codes
         self.part_T[place], self.is_input_T[place] = frame["part"], frame["is_input"]
         self.load_mw_T[place], self.target_T[place] = frame["load_mw"], frame["target"]
-        self.hour_T[place] = frame["timestamp"].dt.tz_localize(None).to_numpy()
+        if len(self.hour_T):
+            self.hour_T[place] = frame["timestamp"].dt.tz_localize(None).to_numpy()
         for number, name in enumerate(self.names):
             self.x_TF[place, number] = frame[name]
 

@@ -231,8 +231,8 @@ class Recomputation:
         features = self.lineage.link("features")
         require_same("the key's features", link.parts["features"], features.key)
         require_same("the key's table", link.parts["file"], next(iter(features.files.values())))
-        for fact, message in link.facts.items():  # cell and seed, or the kind of baseline
-            require_same(f"the key's {fact}", str(link.parts[fact]), message)
+        for fact, value in link.facts.items():  # cell and seed, or the kind of baseline
+            require_same(f"the key's {fact}", str(link.parts[fact]), value)
         for section, parts in link.parts["config"].items():
             spec = self._spec(section)
             if spec.get("precision") == "auto":  # what it came to on that machine

@@ -165,8 +165,8 @@ def read_training_data(
     """
     path = Path(resolved_path(features.path, artifacts))
     require_sha256(path, features.file_sha256)
-    columns = ["region", "timestamp", "part", "is_input", "target", "load_mw"]
-    columns += features.feature_names
+    columns = ["region", "part", "is_input", "target", "load_mw", *features.feature_names]
+    columns += ["timestamp"] if model.neighbour_units else []
     file = pq.ParquetFile(path, pre_buffer=False)
     pieces = (
         file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
