@@ -16,66 +16,32 @@ if TYPE_CHECKING:
     from gridcast.config import Cell, ModelConfig
 
 State = tuple[Tensor, ...]
-CELLS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+_CELLS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 LOAD = 0  # the first feature is the scaled load
 
 
-class RecurrentForecaster(nn.Module):
-    """Forecasts the next ``horizon`` scaled loads from each step after the warm-up.
+class RecurrentNetwork(nn.Module):
+    """The recurrent layers of a network, a GRU or an LSTM; who inherits adds a head."""
 
-    With ``model.region_units`` it also learns that many numbers for each of ``num_regions`` regions
-    and sees those of the window's region at each step.
-    """
-
-    def __init__(
-        self,
-        config: ModelConfig,
-        *,
-        cell: Cell,
-        num_features: int,
-        horizon: int,
-        num_regions: int = 0,
-    ) -> None:
+    def __init__(self, config: ModelConfig, *, cell: Cell, num_inputs: int) -> None:
         super().__init__()
         self.config = config
-        self.recurrent = CELLS[cell](
-            num_features + config.region_units,
+        self.recurrent = _CELLS[cell](
+            num_inputs,
             config.hidden_size,
             config.num_layers,
             batch_first=True,
             dropout=config.dropout if config.num_layers > 1 else 0.0,
         )
-        self.head = nn.Linear(config.hidden_size, horizon)
-        if config.region_units:
-            numbers_RD = 0.5 * torch.randn(num_regions, config.region_units)
-            self.region_RD = nn.Parameter(numbers_RD)
 
-    def forward(self, x_BLF: Tensor, warmup: int, region_B: Tensor | None = None) -> Tensor:
-        """Scaled features to scaled forecasts, shape ``(B, O, H)``.
-
-        ``region_B``, the number of each window's region, is not needed where ``model.region_units``
-        is 0.
-        """
-        return self.run(x_BLF, region_B, warmup, None)[0]
-
-    def run(
-        self, x_BLF: Tensor, region_B: Tensor | None, warmup: int, state: State | None
-    ) -> tuple[Tensor, State]:
-        """As ``forward``, from a hidden state on (none: zeros), which is given back as it ends.
-
-        The state is ``(h,)`` of a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``.
-        """
-        begin = state[0] if state is not None and len(state) == 1 else state
-        inputs_BLF = x_BLF
-        if self.config.region_units and region_B is not None:
-            inputs_BLF = with_region(x_BLF, region_B, self.region_RD)
+    def run_layers(
+        self, x_BLF: Tensor, begin: Tensor | State | None = None
+    ) -> tuple[Tensor, Tensor | State]:
+        """The states of the last layer, ``(B, L, U)``, and the last ones of all layers."""
         drops_on_gpu = self.training and self.recurrent.dropout > 0 and x_BLF.is_cuda
         run = self.run_layer_by_layer if drops_on_gpu else self.recurrent
-        hidden_BLU, end = run(inputs_BLF, begin)
-        out_BOU = hidden_BLU[:, warmup:]
-        y_BOH = self.head(out_BOU.relu() if self.config.head_relu else out_BOU)
-        y_BOH = add_last_load(y_BOH, x_BLF[:, warmup:], self.config)
-        return y_BOH, ((end,) if isinstance(end, Tensor) else tuple(end))
+        hidden_BLU, end = run(x_BLF, begin)
+        return hidden_BLU, end
 
     def run_layer_by_layer(
         self, x_BLF: Tensor, begin: Tensor | State | None
@@ -108,6 +74,54 @@ class RecurrentForecaster(nn.Module):
     def num_parameters(self) -> int:
         """Trainable numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+class RecurrentForecaster(RecurrentNetwork):
+    """Forecasts the next ``horizon`` scaled loads from each step after the warm-up.
+
+    With ``model.region_units`` it also learns that many numbers for each of ``num_regions`` regions
+    and sees those of the window's region at each step.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        cell: Cell,
+        num_features: int,
+        horizon: int,
+        num_regions: int = 0,
+    ) -> None:
+        super().__init__(config, cell=cell, num_inputs=num_features + config.region_units)
+        self.head = nn.Linear(config.hidden_size, horizon)
+        if config.region_units:
+            numbers_RD = 0.5 * torch.randn(num_regions, config.region_units)
+            self.region_RD = nn.Parameter(numbers_RD)
+
+    def forward(self, x_BLF: Tensor, warmup: int, region_B: Tensor | None = None) -> Tensor:
+        """Scaled features to scaled forecasts, shape ``(B, O, H)``.
+
+        ``region_B``, the number of each window's region, is not needed where ``model.region_units``
+        is 0.
+        """
+        return self.run(x_BLF, region_B, warmup, None)[0]
+
+    def run(
+        self, x_BLF: Tensor, region_B: Tensor | None, warmup: int, state: State | None
+    ) -> tuple[Tensor, State]:
+        """As ``forward``, from a hidden state on (none: zeros), which is given back as it ends.
+
+        The state is ``(h,)`` of a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``.
+        """
+        begin = state[0] if state is not None and len(state) == 1 else state
+        inputs_BLF = x_BLF
+        if self.config.region_units and region_B is not None:
+            inputs_BLF = with_region(x_BLF, region_B, self.region_RD)
+        hidden_BLU, end = self.run_layers(inputs_BLF, begin)
+        out_BOU = hidden_BLU[:, warmup:]
+        y_BOH = self.head(out_BOU.relu() if self.config.head_relu else out_BOU)
+        y_BOH = add_last_load(y_BOH, x_BLF[:, warmup:], self.config)
+        return y_BOH, ((end,) if isinstance(end, Tensor) else tuple(end))
 
 
 def rows_of(region_B: Tensor, region_RD: Tensor) -> Tensor:

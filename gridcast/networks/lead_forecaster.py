@@ -27,7 +27,7 @@ from gridcast.features.known_ahead import (
     loads_ahead,
 )
 from gridcast.features.neighbours import NUM_SIGNALS
-from gridcast.networks.forecaster import CELLS, LOAD, rows_of, with_region
+from gridcast.networks.forecaster import LOAD, RecurrentNetwork, rows_of, with_region
 
 if TYPE_CHECKING:
     from gridcast.config import Cell, ModelConfig
@@ -39,7 +39,7 @@ _CARRIED_HOURS, _SURE_HOURS = 12.0, 6.0
 _FIRST_MIX = 0.02  # deviation of a mix's weights as it begins
 
 
-class LeadForecaster(nn.Module):
+class LeadForecaster(RecurrentNetwork):
     """Forecasts the next ``horizon`` scaled loads from any steps of a window, in one pass."""
 
     lags_HK: Tensor
@@ -54,16 +54,9 @@ class LeadForecaster(nn.Module):
         horizon: int,
         num_regions: int,
     ) -> None:
-        super().__init__()
-        self.config = config
+        num_inputs = num_features + config.region_units + config.neighbour_units
+        super().__init__(config, cell=cell, num_inputs=num_inputs)
         self.num_calendar, self.num_regions = num_calendar, num_regions
-        self.recurrent = CELLS[cell](
-            num_features + config.region_units + config.neighbour_units,
-            config.hidden_size,
-            config.num_layers,
-            batch_first=True,
-            dropout=config.dropout if config.num_layers > 1 else 0.0,
-        )
         hours_HK = torch.from_numpy(LeadLags.of(horizon).hours_HK)
         self.register_buffer("lags_HK", hours_HK, persistent=False)
         self.head = LeadHead(config, num_ahead=NUM_LOADS + num_calendar, horizon=horizon)
@@ -91,7 +84,7 @@ class LeadForecaster(nn.Module):
         if self.config.neighbour_units and signals_BLW is not None:
             mixed_BLM = self._mix(signals_BLW, region_B)
             inputs_BLF = torch.cat([inputs_BLF, mixed_BLM.to(inputs_BLF.dtype)], -1)
-        hidden_BLU = self.recurrent(inputs_BLF)[0]
+        hidden_BLU = self.run_layers(inputs_BLF)[0]
         at_BOU = at_BO[..., None].expand(-1, -1, hidden_BLU.shape[-1])
         y_BOH: Tensor = self.head(hidden_BLU.gather(1, at_BOU), ahead_BOHZ)
         return y_BOH
@@ -116,11 +109,6 @@ class LeadForecaster(nn.Module):
     def num_signals(self) -> int:
         """Columns (``W``) that the past of all regions has."""
         return self.num_regions * NUM_SIGNALS if self.config.neighbour_units else 0
-
-    @property
-    def num_parameters(self) -> int:
-        """Trainable numbers."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
 
 class LeadHead(nn.Module):
