@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
+from gridcast.features.neighbours import load_grid
 from gridcast.features.splits import TRAIN
 
 if TYPE_CHECKING:
@@ -139,12 +140,14 @@ class Grid(NamedTuple):
 
 def change_grid(frame: pd.DataFrame) -> Grid:
     """The grid of a table; before its first hour lie as many as the longest lag asks for."""
-    stamp_T = frame["timestamp"].dt.tz_localize(None).to_numpy().astype("datetime64[h]")
-    hour_T = (stamp_T - stamp_T.min()).astype("int64") + max(NEIGHBOUR_LAGS) + 1
-    codes_T = frame["region"].cat.codes.to_numpy()
-    shape = int(hour_T.max()) + 1, len(frame["region"].cat.categories)
-    load_GR = np.full(shape, np.nan, dtype="float32")
-    load_GR[hour_T, codes_T] = frame[LOAD_FEATURE].where(frame["is_input"]).to_numpy()
+    load_GR, hour_T = load_grid(
+        frame[LOAD_FEATURE].to_numpy(),
+        frame["is_input"].to_numpy(),
+        frame["region"].cat.codes.to_numpy(),
+        frame["timestamp"].dt.tz_localize(None).to_numpy(),
+        num_regions=len(frame["region"].cat.categories),
+        hours_before=max(NEIGHBOUR_LAGS) + 1,
+    )
     change_GR = np.full_like(load_GR, np.nan)
     np.subtract(load_GR[1:], load_GR[:-1], out=change_GR[1:])
     return Grid(change_GR, hour_T)

@@ -48,10 +48,7 @@ def regional_signals(
 
     ``timestamp_T`` is in UTC (any resolution). A step without a load (``is_input_T``) is not known.
     """
-    hours_T = timestamp_T.astype("datetime64[h]").astype(np.int64)
-    hour_T = hours_T - (hours_T.min() if len(hours_T) else 0)
-    load_GR = np.full((int(hour_T.max(initial=-1)) + 1, num_regions), np.nan, np.float32)
-    load_GR[hour_T[is_input_T], region_T[is_input_T]] = load_T[is_input_T]
+    load_GR, hour_T = load_grid(load_T, is_input_T, region_T, timestamp_T, num_regions=num_regions)
     change_GR = load_GR - _shifted(load_GR, 1)
     signals_JGR = [
         load_GR - _shifted(load_GR, _WEEK),
@@ -62,6 +59,27 @@ def regional_signals(
     values_GRJ = np.stack([*signals_JGR, is_known_GR], axis=-1, dtype=np.float32)
     values_GRJ[~is_known_GR] = 0.0
     return Signals(values_GRJ.reshape(len(values_GRJ), -1), hour_T)
+
+
+def load_grid(
+    load_T: np.ndarray,
+    is_input_T: Bools,
+    region_T: NDArray[np.integer],
+    timestamp_T: np.ndarray,
+    *,
+    num_regions: int,
+    hours_before: int = 0,
+) -> tuple[NDArray[np.float32], Ints]:
+    """All regions on one grid of hours, where they begin, pause and end at other times.
+
+    The loads ``(G, R)``, NaN where one is not known, and at which hour each step lies.
+    ``hours_before`` the first one are on the grid too.
+    """
+    hours_T = timestamp_T.astype("datetime64[h]").astype(np.int64)
+    hour_T = hours_T - (hours_T.min() if len(hours_T) else 0) + hours_before
+    load_GR = np.full((int(hour_T.max(initial=-1)) + 1, num_regions), np.nan, np.float32)
+    load_GR[hour_T[is_input_T], region_T[is_input_T]] = load_T[is_input_T]
+    return load_GR, hour_T
 
 
 def signals_of(frame: pd.DataFrame) -> Signals:
