@@ -10,6 +10,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import PartialFailureError, TrackingError
+from tasks.evaluate.keep_models import keep_models
 from tasks.evaluate.publish_report import publish_report
 from tasks.evaluate.score_models import evaluate_models
 from tasks.ingest.region import load_ingestion
@@ -66,23 +67,22 @@ def train_models(
             raise PartialFailureError(ingestion.errors, summary=run.summary_path)
         with run.timed("build_features"):
             features = make_features(run, ingestion.published)
-        with (
-            run.timed("train_models"),
-            owned_processes(run.stop_file),
-            shown_progress(run.live),
-        ):
+        with run.timed("train_models"), owned_processes(run.stop_file), shown_progress(run.live):
             trained, fitted, failed = _train_all(run, features)
         if not trained:
             raise PartialFailureError(failed.values(), summary=run.summary_path)
         with run.timed("evaluate_models"):
             evaluation = evaluate_models(run, features, trained, fitted)
+        with run.timed("keep_models"):
+            kept = keep_models(run, features, trained, evaluation)
         with run.timed("track_models"):
-            tracked = track_models(run, features, trained, evaluation, return_state=True)
+            tracked = track_models(run, features, trained, evaluation, kept, return_state=True)
             run_ids = _run_ids(tracked)
         with run.timed("report"):
             report = publish_report(run, ingestion, evaluation, run_ids)
         with run.timed("record_lineage"):
-            record_lineage(run, ingestion, features, [*trained, *fitted], evaluation, run_ids)
+            done: list[TrainedJob | FittedBaseline] = [*trained, *fitted]
+            record_lineage(run, ingestion, features, done, evaluation, kept, run_ids)
         return report
 
 

@@ -1,10 +1,20 @@
-"""Records: what a stage hands on, what stands in a JSON file, and what a run leaves."""
+"""Records: what a stage hands on, what stands in a JSON file, and what a run leaves.
+
+Bytes become a record here; `tasks.runs.record_files` reads and writes the files.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import json
+import math
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gridcast.errors import RecordError
+
+_DEEPEST = 64  # lists and objects in one another; ours have about 10, and JSON can be without end
+_LONGEST = 160  # characters of what is told of a fault
 
 
 class Record(BaseModel):
@@ -33,6 +43,9 @@ class StoredRecord(Record):
         return int(cls.model_fields["schema_version"].default)
 
 
+T = TypeVar("T", bound=StoredRecord)
+
+
 class RunRecord(StoredRecord):
     """What one stage of a run leaves in the run's folder, once: ``<kind>.json``.
 
@@ -51,3 +64,80 @@ class RunRecord(StoredRecord):
     def file_name(self) -> str:
         """Its path in the run's folder."""
         return f"{self.kind}/{self.part}.json" if self.part else f"{self.kind}.json"
+
+
+def parse_record(content: bytes, kind: type[T], *, where: object) -> T:
+    """The record that these bytes are; ``where`` is what an error calls them.
+
+    Fields that are not known are passed over, as a newer code of the same version may add some.
+
+    Raises:
+        RecordError: they are no such record, or one of a newer version.
+    """
+    tree = _tree_of(content, kind, where)
+    version = tree.get("schema_version", 1)
+    newest = kind.newest_schema()
+    if isinstance(version, int) and version > newest:
+        raise RecordError(
+            where,
+            found=f"a record that a newer gridcast wrote (schema {version})",
+            expected=f"at most {newest}",
+            advice=f"use that version, or {kind.advice}",
+            is_newer=True,
+        )
+    try:
+        record = kind.model_validate(tree, extra="ignore")
+    except ValidationError as error:
+        raise not_a_record(where, kind, _first_fault(error)) from None
+    return record.model_copy(update={"schema_version": newest})
+
+
+def _tree_of(content: bytes, kind: type[StoredRecord], where: object) -> dict[str, Any]:
+    """The object that these bytes are as JSON, strictly: no NaN, and no depth without end."""
+    try:
+        tree = json.loads(content, parse_constant=_finite, parse_float=_finite)
+    except RecursionError:
+        raise not_a_record(where, kind, f"JSON of more than {_DEEPEST} levels") from None
+    except ValueError as error:  # UnicodeDecodeError is one too
+        found = f"no JSON ({error})" if content.strip() else "an empty file"
+        raise not_a_record(where, kind, found) from None
+    if not isinstance(tree, dict):
+        raise not_a_record(where, kind, f"JSON that is no object ({type(tree).__name__})")
+    if not _is_flat(tree):
+        raise not_a_record(where, kind, f"JSON of more than {_DEEPEST} levels")
+    return tree
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        message = f"{text[:20]} is no finite number"
+        raise ValueError(message)
+    return number
+
+
+def _is_flat(tree: object) -> bool:
+    level = [tree]
+    for _ in range(_DEEPEST):
+        level = [
+            child
+            for each in level
+            if isinstance(each, dict | list)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+    return not level
+
+
+def _first_fault(error: ValidationError) -> str:
+    """The first fault: which field, and what is wrong with it."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(map(str, fault["loc"])) or "the whole"
+    return f"no {field}" if fault["type"] == "missing" else f"{field}: {fault['msg']}"
+
+
+def not_a_record(where: object, kind: type[StoredRecord], found: str) -> RecordError:
+    """What is raised of a file that does not hold one: what was found, in one line."""
+    line = " ".join(found.split())[:_LONGEST]
+    return RecordError(
+        where, found=line, expected=f"a record of gridcast ({kind.__name__})", advice=kind.advice
+    )

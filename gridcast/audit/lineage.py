@@ -7,22 +7,21 @@ of the data, so the first that is broken is the one to look at.
 from __future__ import annotations
 
 import hashlib
-import json
-import zipfile
 from math import isclose
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from gridcast.array_file import unpacked
+from gridcast.errors import UsageError
 from gridcast.record import Record, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import IO
 
 Kind = Literal[
     "csv", "region", "snapshot", "spec", "config", "code", "features", "job", "weights",
-    "predictions", "forecasts", "scores", "report", "mlflow", "run",
+    "predictions", "forecasts", "scores", "model", "report", "mlflow", "run",
 ]  # fmt: skip
 State = Literal["ok", "broken", "gone", "changed", "replaced", "other code"]
 _ASK = "find out who changed it"
@@ -35,7 +34,6 @@ _ADVICE = {
 }
 _LONGEST, _SHOWN = 40, 16  # characters of a value that is told
 _ROUNDING = 1e-6  # sMAPE in percent, errors in MW
-_FLOAT32 = 7  # as torch's export schema numbers the types
 
 
 class Link(Record):
@@ -197,33 +195,18 @@ def _short(value: object) -> str:
     return f"{text[:_SHOWN]}…" if len(text) > _LONGEST else text
 
 
-def stored_weights_sha256(program: IO[bytes]) -> str:
-    """As ``models.weights_sha256``, from the exported program's file: no torch, nothing is run.
+def stored_weights_sha256(content: bytes) -> str:
+    """As ``weights_sha256`` of a network, from the file of its weights: no torch.
 
     Raises:
-        ValueError: it is no exported program with weights of 32 bits.
+        ValueError: these are no weights.
     """
-    digest = hashlib.sha256()
     try:
-        with zipfile.ZipFile(program) as archive:
-            root = next(
-                name for name in archive.namelist() if name.endswith("_weights_config.json")
-            )
-            folder, known = root.rpartition("/")[0], json.loads(archive.read(root))["config"]
-            for name, about in sorted(known.items(), key=lambda each: _in_the_model(each[0])):
-                meta = about["tensor_meta"]
-                if meta["dtype"] != _FLOAT32:
-                    message = f"{name}: weights of 32 bits are expected"
-                    raise ValueError(message)
-                shape = tuple(size["as_int"] for size in meta["sizes"])
-                digest.update(f"{_in_the_model(name)}|torch.float32|{shape}|".encode())
-                digest.update(archive.read(f"{folder}/{about['path_name']}"))
-    except (zipfile.BadZipFile, StopIteration, KeyError) as error:
-        message = f"no exported program ({type(error).__name__}: {error})"
-        raise ValueError(message) from error
+        arrays = unpacked(content, where="the weights")
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}|torch.{array.dtype}|{array.shape}|".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _in_the_model(name: str) -> str:
-    """The weight's name in the forecaster, which the exported program wraps."""
-    return name.removeprefix("forecaster.")

@@ -20,12 +20,13 @@ def naive_forecasts(
     Where the hour wanted is not known, or lies before the region's first, the last known load
     stands in for it.
     """
-    last_known = input_mw_T[step_N - lead_N]
+    origin_N = step_N - lead_N
+    last_known = input_mw_T[origin_N]
     forecasts = {}
     for name, lag in NAIVE_LAGS.items():
         back = lag * np.ceil(lead_N / lag).astype("int64")
         source = step_N - back
-        known = (source >= 0) & (region_T[np.maximum(source, 0)] == region_T[step_N])
+        known = (source >= 0) & (region_T[np.maximum(source, 0)] == region_T[origin_N])
         value = np.where(known, input_mw_T[np.maximum(source, 0)], np.nan)
         forecasts[name] = np.where(np.isnan(value), last_known, value)
     return forecasts

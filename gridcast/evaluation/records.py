@@ -103,3 +103,11 @@ class Evaluation(RunRecord):
     means: dict[str, MeanRecord]
     baselines: dict[str, BaselineRecord]
     preferred: str | None
+
+
+class KeptModels(RunRecord):
+    """The folders that forecast, by the network's or the mean's name."""
+
+    kind: ClassVar[str] = "models"
+
+    folders: dict[str, str]

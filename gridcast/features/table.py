@@ -128,21 +128,41 @@ def names_of_features(config: FeaturesConfig) -> list[str]:
     return [LOAD_FEATURE, "x_load_change", *with_changes, *waves, *_holiday_names(config)]
 
 
-def load_features(load_T: np.ndarray, config: FeaturesConfig) -> dict[str, np.ndarray]:
+def load_features(
+    load_T: np.ndarray, config: FeaturesConfig, *, last: int | None = None
+) -> dict[str, np.ndarray]:
     """The load, its last change, and the load at each lag of the hour being forecast.
 
-    ``load_T`` is scaled; further dimensions may stand before ``T``, series side by side.
+    ``load_T`` is scaled; further dimensions may stand before ``T``, series side by side. ``last``:
+    of the last steps only, the others being there to look back to.
     """
+    num_steps = load_T.shape[-1] if last is None else last
 
-    def change(values: np.ndarray) -> np.ndarray:
-        return np.asarray(config.change_gain * np.nan_to_num(values - _shift(values, 1)))
+    def before(hours: int) -> np.ndarray:
+        return _last_steps(load_T, num_steps, hours)
 
-    features = {LOAD_FEATURE: load_T, "x_load_change": change(load_T)}
+    def change(hours: int) -> np.ndarray:
+        return np.asarray(config.change_gain * np.nan_to_num(before(hours) - before(hours + 1)))
+
+    now = before(0)
+    features = {LOAD_FEATURE: now, "x_load_change": change(0)}
     for lag in config.lags_hours:
-        lagged = _shift(load_T, lag - 1)
-        features[f"x_lag_{lag}h"] = np.where(np.isnan(lagged), load_T, lagged)
-        features[f"x_lag_{lag}h_change"] = change(lagged)
+        lagged = before(lag - 1)
+        features[f"x_lag_{lag}h"] = np.where(np.isnan(lagged), now, lagged)
+        features[f"x_lag_{lag}h_change"] = change(lag - 1)
     return features
+
+
+def _last_steps(values_T: np.ndarray, num_steps: int, hours: int) -> np.ndarray:
+    """What stood ``hours`` before each of the last ``num_steps``, NaN before the start."""
+    end = values_T.shape[-1] - hours
+    begin = end - num_steps
+    if begin >= 0:
+        return values_T[..., begin:end]
+    out = np.full((*values_T.shape[:-1], num_steps), np.nan)
+    if end > 0:
+        out[..., -begin:] = values_T[..., :end]
+    return out
 
 
 def calendar_features(
@@ -183,7 +203,10 @@ def _holiday_features(
         return {}
     date_T = next_local.dt.tz_localize(None).to_numpy().astype("datetime64[D]")
     is_holiday_T = np.isin(date_T, holiday_dates(config.holidays, date_T)).astype("float64")
-    columns = [np.nan_to_num(_shift(is_holiday_T, lag)) for lag in config.lags_hours]
+    num_steps = len(is_holiday_T)
+    columns = [
+        np.nan_to_num(_last_steps(is_holiday_T, num_steps, lag)) for lag in config.lags_hours
+    ]
     if config.next_day_holiday:
         next_T = date_T + np.timedelta64(1, "D")
         columns.append(np.isin(next_T, holiday_dates(config.holidays, next_T)).astype("float64"))
@@ -207,12 +230,3 @@ def _article_features(
     ordinals = (label.dt.hour, label.dt.day_of_week, label.dt.month, label.dt.day_of_year)
     scaled = MinMaxScaler().fit_transform(np.stack(ordinals, axis=1).astype(float))
     return {LOAD_FEATURE: load_T, **dict(zip(_ORDINALS, scaled.T, strict=True))}
-
-
-def _shift(values_T: np.ndarray, steps: int) -> np.ndarray:
-    """``out[t] = values[t - steps]``, NaN before the start."""
-    if steps == 0:
-        return values_T
-    out = np.full_like(values_T, np.nan)
-    out[..., steps:] = values_T[..., :-steps]
-    return out

@@ -1,6 +1,6 @@
 """How wrong forecasts were at each lead on the validation part: errors, and the bands they give.
 
-Legend: ``O`` origins of a region, ``K`` leads, ``Q`` quantiles, ``B`` origins of all regions.
+Legend: ``R`` regions, ``K`` leads, ``Q`` quantiles, ``B`` origins of all regions.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gridcast.evaluation.metrics import relative_errors
-from gridcast.evaluation.naive_forecasts import naive_forecasts
-from gridcast.features.columns import calendar_columns, feature_columns
-from gridcast.features.neighbours import signals_of
 from gridcast.features.splits import VALIDATION
-from gridcast.features.windows import scored_origins, steps_of
-from gridcast.forecasting.direct import forecast_ahead, steps_ahead
 from gridcast.forecasting.intervals import error_quantiles
-from gridcast.forecasting.recursion import Known, steps_of_load
+from gridcast.forecasting.model import NETWORK, STAND_INS
+from gridcast.forecasting.rolling import (
+    RollingTable,
+    can_forecast,
+    forecast_origins,
+    naive_origins,
+    rolling_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,88 +28,71 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gridcast.config import Config
+    from gridcast.features.load_scale import LoadScale
     from gridcast.networks.building import Forecaster
 
-_SEED = 0  # of the choice of origins
+# Of `FeatureTable.frame`, beside the features: what origins and truth are told by.
+CALIBRATED_ON = ("region", "timestamp", "load_mw", "input_mw", "part", "is_input")
+_DAY, _EVERY_HOURS = 24, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Of one contestant, by region: its errors' quantiles, and its sMAPE by lead (percent)."""
+    """Of one contestant, by region: its errors' quantiles, and its sMAPE by lead (percent).
+
+    Of a region without labels both are NaN.
+    """
 
     levels: tuple[float, ...]
-    error_mw_KQ: dict[str, np.ndarray]  # truth minus forecast, MW
-    smape_K: dict[str, np.ndarray]
+    error_mw_RKQ: np.ndarray  # truth minus forecast, MW
+    smape_RK: np.ndarray
+
+    def mean_smape(self, region: int) -> float:
+        """The mean over the leads of a region's sMAPE; infinite where none is known."""
+        known = self.smape_RK[region][~np.isnan(self.smape_RK[region])]
+        return float(known.mean()) if len(known) else float("inf")
 
 
 def origins_of(
-    frame: pd.DataFrame, config: Config, *, num_leads: int, num_origins: int
+    frame: pd.DataFrame,
+    table: RollingTable,
+    *,
+    lookback: int,
+    num_leads: int,
+    num_origins: int,
 ) -> np.ndarray:
     """Steps of the validation part from which is forecast, at most ``num_origins`` a region.
 
-    Each has ``num_leads`` steps of its region's validation part ahead of it and ``lookback`` known
-    ones up to it. Drawn at random (always the same ones), so that all hours of the day are there.
+    Each has ``num_leads`` steps of its region's validation part ahead of it, and all that a network
+    reads up to it is known. Days spread evenly, of each every fifth hour, so that five days have
+    all hours.
     """
-    lookback = config.windows.lookback
-    windows = config.windows.model_copy(update={"warmup": lookback - 1, "horizon": 1})
-    steps = steps_of(frame)
-    first = scored_origins(steps, VALIDATION, windows)
+    is_validation_T, region_T = frame["part"].to_numpy() == VALIDATION, table.region_T
+    first = np.flatnonzero(is_validation_T) - 1
     ends = first + num_leads
-    inside = ends < len(frame)
+    inside = (first >= 0) & (ends < len(frame))
     first, ends = first[inside], ends[inside]
-    region_T = steps.region_T
-    first = first[(region_T[first] == region_T[ends]) & (steps.part_T[ends] == VALIDATION)]
-    rng, chosen = np.random.default_rng(_SEED), []
+    first = first[(region_T[first] == region_T[ends]) & is_validation_T[ends]]
+    first = first[can_forecast(table, first, lookback=lookback)]
+    chosen = [np.zeros(0, dtype=np.int64)]
     for region in np.unique(region_T):
         own = first[region_T[first] == region]
-        chosen.append(np.sort(rng.choice(own, min(num_origins, len(own)), replace=False)))
-    return np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
+        chosen.append(_spread(own, table.timestamp_T[own], num_origins))
+    return np.concatenate(chosen)
 
 
-def forecast_origins(
-    forecasters: Sequence[Forecaster],
-    frame: pd.DataFrame,
-    scales: Mapping[str, tuple[float, float]],
-    origins_B: np.ndarray,
-    config: Config,
-    *,
-    num_leads: int,
-) -> np.ndarray:
-    """The mean of the forecasters' forecasts (MW) from each origin, shape ``(B, K)``.
-
-    ``frame`` is ``FeatureTable.frame``, ``scales`` has each region's offset and scale (MW).
-    """
-    names = feature_columns(frame.columns)
-    x_TF = frame[names].to_numpy(dtype=np.float32)
-    region_B = frame["region"].cat.codes.to_numpy()[origins_B].astype(np.int64)
-    scale_B2 = np.array([scales[name] for name in frame["region"].cat.categories])[region_B]
-    offset_B, scale_B = scale_B2[:, :1], scale_B2[:, 1:]
-    back = np.arange(-steps_of_load(config.features) + 1, 1)
-    source_BT = np.maximum(origins_B[:, None] + back, 0)
-    load_BT = (frame["input_mw"].to_numpy()[source_BT] - offset_B) / scale_B
-    load_BT[frame["region"].cat.codes.to_numpy()[source_BT] != region_B[:, None]] = np.nan
-    columns = calendar_columns(names)
-    steps_BL = origins_B[:, None] + np.arange(-config.windows.lookback + 1, 1)
-    ahead = np.arange(1, 1 + steps_ahead(config, num_leads=num_leads))
-    ahead_BK = np.minimum(origins_B[:, None] + ahead, len(frame) - 1)
-    signals_BLW = None
-    if config.model.neighbour_units:
-        signals = signals_of(frame)
-        signals_BLW = signals.values_GW[signals.hour_T[steps_BL]]
-    known = Known(x_TF[steps_BL], load_BT, x_TF[ahead_BK][:, :, columns], region_B, signals_BLW)
-    each = [forecast_ahead(one, known, config, num_leads=num_leads) for one in forecasters]
-    return np.asarray(np.mean(each, axis=0) * scale_B + offset_B)
-
-
-def naive_origins(
-    frame: pd.DataFrame, origins_B: np.ndarray, kind: str, *, num_leads: int
-) -> np.ndarray:
-    """A naive forecast (MW) from each origin, shape ``(B, K)``."""
-    ahead_BK = np.broadcast_to(np.arange(1, num_leads + 1), (len(origins_B), num_leads))
-    step_N, ahead_N = (origins_B[:, None] + ahead_BK).reshape(-1), ahead_BK.reshape(-1)
-    region_T = frame["region"].cat.codes.to_numpy()
-    found = naive_forecasts(frame["input_mw"].to_numpy(), region_T, step_N, ahead_N)[kind]
-    return found.reshape(ahead_BK.shape)
+def _spread(step_N: np.ndarray, timestamp_N: np.ndarray, num_wanted: int) -> np.ndarray:
+    """Some of the steps, about ``num_wanted``; all where there are no more."""
+    if len(step_N) <= num_wanted:
+        return step_N
+    hours_N = timestamp_N.astype("datetime64[h]").astype(np.int64) + 1  # at which one issues
+    is_fifth_N = hours_N % _EVERY_HOURS == 0
+    if is_fifth_N.sum() >= num_wanted:
+        step_N, hours_N = step_N[is_fifth_N], hours_N[is_fifth_N]
+    days_D, day_N = np.unique(hours_N // _DAY, return_inverse=True)
+    num_days = -(-len(days_D) * num_wanted // len(step_N))
+    kept_D = ((np.arange(num_days) + 0.5) * len(days_D) / num_days).astype(np.int64)
+    return step_N[np.isin(day_N, kept_D)]
 
 
 def calibrate(
@@ -126,13 +111,53 @@ def calibrate(
     is_label_BK = frame["part"].to_numpy()[ahead_BK] == VALIDATION
     truth_BK = np.where(is_label_BK, frame["load_mw"].to_numpy()[ahead_BK], np.nan)
     region_B = frame["region"].cat.codes.to_numpy()[origins_B]
-    quantiles, smapes = {}, {}
-    for number, name in enumerate(map(str, frame["region"].cat.categories)):
-        own = region_B == number
-        quantiles[name] = error_quantiles(truth_BK[own] - forecast_BK[own], levels)
-        relative = 100 * relative_errors(truth_BK[own], forecast_BK[own])
-        num_K = np.maximum((~np.isnan(relative)).sum(axis=0), 1)
-        smapes[name] = np.where(
-            np.isnan(relative).all(axis=0), np.nan, np.nansum(relative, axis=0) / num_K
-        )
-    return Calibration(tuple(levels), quantiles, smapes)
+    num_regions = len(frame["region"].cat.categories)
+    error_mw_RKQ = np.full((num_regions, num_leads, len(levels)), np.nan)
+    smape_RK = np.full((num_regions, num_leads), np.nan)
+    relative_BK = 100 * relative_errors(truth_BK, forecast_BK)
+    for region in np.unique(region_B):
+        own = region_B == region
+        error_mw_RKQ[region] = error_quantiles(truth_BK[own] - forecast_BK[own], levels)
+        is_known_BK = ~np.isnan(relative_BK[own])
+        total_K = np.where(is_known_BK, relative_BK[own], 0.0).sum(axis=0)
+        num_K = is_known_BK.sum(axis=0)
+        smape_RK[region] = np.where(num_K > 0, total_K / np.maximum(num_K, 1), np.nan)
+    return Calibration(tuple(levels), error_mw_RKQ, smape_RK)
+
+
+def calibrations_of(
+    networks: Mapping[str, Forecaster],
+    members: Mapping[str, Sequence[str]],
+    frame: pd.DataFrame,
+    scales: Mapping[str, LoadScale],
+    config: Config,
+) -> dict[str, dict[str, Calibration]]:
+    """Of each contestant (its ``members`` are networks) and of what may stand in for it.
+
+    By contestant, then ``NETWORK`` or the name of the stand-in; ``config.forecasting`` says how
+    many leads and origins, and which quantiles. ``frame`` is ``FeatureTable.frame``.
+    """
+    own = config.forecasting
+    num_leads = own.horizon + own.max_stale_hours
+    table = rolling_table(frame, scales, config, num_leads=num_leads)
+    origins = origins_of(
+        frame, table, lookback=config.windows.lookback, num_leads=num_leads,
+        num_origins=own.calibration_origins,
+    )  # fmt: skip
+
+    def calibrated(forecast_BK: np.ndarray) -> Calibration:
+        return calibrate(frame, origins, forecast_BK, levels=own.quantiles)
+
+    by_network = {
+        name: forecast_origins([each], table, origins, config, num_leads=num_leads)
+        for name, each in networks.items()
+    }
+    stand_ins = {
+        kind: calibrated(naive_origins(table, origins, kind, num_leads=num_leads))
+        for kind in STAND_INS
+    }
+    return {
+        name: {NETWORK: calibrated(np.mean([by_network[each] for each in each_of], axis=0))}
+        | stand_ins
+        for name, each_of in members.items()
+    }

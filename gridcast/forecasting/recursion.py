@@ -1,11 +1,13 @@
-"""A next-hour network asked for many hours: each forecast is the load that the next one sees.
+"""A network asked for more hours than it was trained for: its forecasts are the loads it sees next.
 
-The recursive strategy (Ben Taieb and Hyndman 2012): the network runs once over the hours that are
-known, then step by step over those that it has forecast, its state carried on. What is known of an
-hour ahead, its calendar, is given.
+A network forecasts the next hour, or with a head by lead the next ``H`` hours at once; these are
+the hours of one pass. What comes after them is forecast as if they had come true (the recursive
+strategy of Ben Taieb and Hyndman 2012): the network reads on over them, its state carried on. What
+is known of an hour ahead, its calendar, is given.
 
-Legend: ``B`` forecasts (a region at an issue time), ``L`` known steps, ``F`` features, ``C`` those
-of the calendar, ``K`` leads, ``T`` steps of the load, ``R`` regions.
+Legend: ``B`` series (a region on a day), ``L`` known steps, ``O`` those from which is forecast, the
+origins, ``F`` features, ``C`` those of the calendar, ``S`` steps from the first origin on, ``K``
+leads, ``H`` leads of one pass, ``T`` steps of the load, ``W`` signals of all regions, ``U`` units.
 """
 
 from __future__ import annotations
@@ -15,55 +17,139 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from gridcast.features.known_ahead import LONGEST_LAG, loads_ahead
 from gridcast.features.table import load_features
+from gridcast.networks.lead_forecaster import LeadForecaster
 
 if TYPE_CHECKING:
-    from gridcast.config import FeaturesConfig
-    from gridcast.networks.forecaster import RecurrentForecaster
+    from gridcast.config import Config
+    from gridcast.networks.building import Forecaster
+    from gridcast.networks.forecaster import State
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known at each issue time, all of it scaled; the last step is the last known hour."""
+    """What is known of some series, all of it scaled; the last step is the last origin.
+
+    ``origins`` are places of the known steps, in ascending order, the same in all series.
+    """
 
     x_BLF: np.ndarray  # features of the known steps
-    load_BT: np.ndarray  # the load, at least as far back as the longest lag needs
-    calendar_BKC: np.ndarray  # calendar features of the steps ahead; the first is the issue's own
+    load_BT: np.ndarray  # the load up to the last step; NaN where it is not known
+    calendar_BSC: np.ndarray  # the calendar's features of the first origin and the steps after it
     region_B: np.ndarray  # number of the region
-    signals_BLW: np.ndarray | None = None  # of all regions (features.neighbours), as far as known
+    signals_BLW: np.ndarray | None  # of all regions (features.neighbours), as far as known
+    origins: tuple[int, ...]
 
 
-def steps_of_load(config: FeaturesConfig) -> int:
-    """How many steps of the load the features of one step look back over, itself included."""
-    return max(config.lags_hours, default=1) + 1
+def steps_of_load(config: Config) -> int:
+    """How many steps of the load are looked back over from an origin, itself included."""
+    longest = max(config.features.lags_hours, default=1)
+    return 1 + (max(longest, LONGEST_LAG) if config.model.head == "by_lead" else longest)
+
+
+def steps_of_calendar(config: Config, *, num_leads: int) -> int:
+    """Of how many steps, an origin and those after it, the calendar is needed."""
+    hours = _hours_of_a_pass(config)
+    return hours * -(-num_leads // hours)
+
+
+def _hours_of_a_pass(config: Config) -> int:
+    """Of a next-hour head that gives more than an hour only the next one is used."""
+    return config.windows.horizon if config.model.head == "by_lead" else 1
 
 
 @torch.no_grad()
-def forecast_recursively(
-    forecaster: RecurrentForecaster, known: Known, config: FeaturesConfig, *, num_leads: int
+def forecast_leads(
+    forecaster: Forecaster, known: Known, config: Config, *, num_leads: int
 ) -> np.ndarray:
-    """Scaled forecasts of the ``K`` hours after the last known one, shape ``(B, K)``.
+    """Scaled forecasts of the ``K`` hours after each origin, shape ``(B, O, K)``.
 
-    Of a network with a longer horizon only its next hour is used. ``known.calendar_BKC`` has the
-    calendar of ``num_leads - 1`` steps: that of the last forecast is not needed.
+    ``known`` has at least :func:`steps_of_load` up to the first origin, and from the last one on
+    :func:`steps_of_calendar`.
     """
     forecaster.eval()
-    region_B = torch.from_numpy(np.ascontiguousarray(known.region_B))
-    x_BLF = torch.from_numpy(np.ascontiguousarray(known.x_BLF, dtype=np.float32))
-    y_BOH, state = forecaster.run(x_BLF, region_B, x_BLF.shape[1] - 1, None)
-    num_steps = steps_of_load(config)
-    load_BT = np.concatenate(
-        [known.load_BT[:, -num_steps:], np.empty((len(known.load_BT), num_leads))], axis=1
+    x_BLF, region_B = _tensor(known.x_BLF, np.float32), _tensor(known.region_B, np.int64)
+    signals_BLW = None if known.signals_BLW is None else _tensor(known.signals_BLW, np.float32)
+    num_steps, forecasts, state, done = steps_of_load(config), [], None, 0
+    for place in known.origins:
+        signals_BSW = None if signals_BLW is None else signals_BLW[:, done : place + 1]
+        x_BSF = x_BLF[:, done : place + 1]
+        hidden_BU, state = forecaster.read_on(x_BSF, region_B, signals_BSW, state)
+        done = place + 1
+        end = known.load_BT.shape[1] - known.x_BLF.shape[1] + done
+        path = _Path(
+            hidden_BU, state, region_B, known.load_BT[:, end - num_steps : end],
+            known.calendar_BSC[:, place - known.origins[0] :],
+        )  # fmt: skip
+        forecasts.append(_all_leads(forecaster, path, config, num_leads=num_leads))
+    return np.stack(forecasts, axis=1)
+
+
+def _tensor(values: np.ndarray, dtype: type[np.generic]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """Where the forecasts from one origin of each series stand: the loads end where it has come."""
+
+    hidden_BU: Tensor
+    state: State
+    region_B: Tensor
+    load_BT: np.ndarray
+    calendar_BSC: np.ndarray
+
+
+def _all_leads(
+    forecaster: Forecaster, path: _Path, config: Config, *, num_leads: int
+) -> np.ndarray:
+    """All leads of one origin, ``(B, K)``, pass after pass."""
+    passes = list[np.ndarray]()
+    num_done = 0
+    while True:
+        y_BH = _one_pass(forecaster, path)
+        passes.append(y_BH)
+        num_done += y_BH.shape[1]
+        if num_done >= num_leads:
+            return np.concatenate(passes, axis=1)[:, :num_leads]
+        path = _come_true(forecaster, path, y_BH, config)
+
+
+def _one_pass(forecaster: Forecaster, path: _Path) -> np.ndarray:
+    """Scaled forecasts of one pass, ``(B, H)``."""
+    now_B1 = torch.from_numpy(path.load_BT[:, -1:].astype(np.float32))
+    if not isinstance(forecaster, LeadForecaster):
+        y_BOH = forecaster.forecast_from(path.hidden_BU[:, None], now_B1[:, None])
+        return np.asarray(y_BOH[:, 0, :1].double().numpy())
+    num_series, num_steps = path.load_BT.shape
+    load_T = torch.from_numpy(path.load_BT.astype(np.float32).reshape(-1))
+    first_B = torch.arange(num_series) * num_steps
+    loads_BHZ = loads_ahead(
+        torch.nan_to_num(load_T), ~load_T.isnan(), first_B + num_steps - 1, first_B,
+        forecaster.lags_HK,
+    )  # fmt: skip
+    horizon = loads_BHZ.shape[1]
+    calendar_BHC = torch.from_numpy(path.calendar_BSC[:, :horizon].astype(np.float32))
+    ahead_BHZ = torch.cat([loads_BHZ, calendar_BHC], -1)
+    y_BOH = forecaster.head(path.hidden_BU[:, None], ahead_BHZ[:, None])
+    return np.asarray(y_BOH[:, 0].double().numpy())
+
+
+def _come_true(forecaster: Forecaster, path: _Path, y_BH: np.ndarray, config: Config) -> _Path:
+    """``H`` hours later, if the forecasts were the loads; of other regions nothing is known."""
+    horizon, num_steps = y_BH.shape[1], path.load_BT.shape[1]
+    load_BT = np.concatenate([path.load_BT, y_BH], axis=1)
+    of_load = load_features(load_BT, config.features, last=horizon).values()
+    calendar_BHC = path.calendar_BSC[:, 1 : horizon + 1]
+    values_BHF = np.concatenate([np.stack(list(of_load), axis=-1), calendar_BHC], axis=-1)
+    x_BHF = _tensor(np.nan_to_num(values_BHF), np.float32)
+    unknown = None
+    if isinstance(forecaster, LeadForecaster) and forecaster.num_signals:
+        unknown = torch.zeros(len(y_BH), horizon, forecaster.num_signals)
+    hidden_BU, state = forecaster.read_on(x_BHF, path.region_B, unknown, path.state)
+    return _Path(
+        hidden_BU, state, path.region_B, load_BT[:, -num_steps:], path.calendar_BSC[:, horizon:]
     )
-    forecasts_BK = np.empty((len(load_BT), num_leads))
-    for lead in range(num_leads):
-        forecasts_BK[:, lead] = load_BT[:, num_steps + lead] = y_BOH[:, -1, 0].double().numpy()
-        if lead + 1 == num_leads:
-            break
-        tail_BT = load_BT[:, lead + 1 : num_steps + lead + 1]
-        now_BF = [each[:, -1] for each in load_features(tail_BT, config).values()]
-        step_BF = np.concatenate([np.stack(now_BF, axis=1), known.calendar_BKC[:, lead]], axis=1)
-        x_B1F = torch.from_numpy(step_BF.astype(np.float32))[:, None]
-        y_BOH, state = forecaster.run(x_B1F, region_B, 0, state)
-    return forecasts_BK

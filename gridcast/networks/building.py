@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gridcast.features.columns import calendar_columns
-from gridcast.networks.forecaster import LastStep, RecurrentForecaster
-from gridcast.networks.lead_forecaster import LastWindow, LeadForecaster
+from gridcast.networks.forecaster import RecurrentForecaster
+from gridcast.networks.lead_forecaster import LeadForecaster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,17 +31,3 @@ def build_forecaster(
         config.model, cell=cell, num_features=num_features, horizon=horizon,
         num_calendar=len(calendar_columns(feature_names)), num_regions=num_regions,
     )  # fmt: skip
-
-
-def as_run(forecaster: Forecaster, *, lookback: int) -> LastStep | LastWindow:
-    """The network as a program: windows in, the forecasts from their last known step out."""
-    if isinstance(forecaster, LeadForecaster):
-        return LastWindow(forecaster, lookback=lookback)
-    return LastStep(forecaster, lookback=lookback)
-
-
-def window_shape(forecaster: Forecaster, *, num_features: int, lookback: int) -> tuple[int, int]:
-    """Steps and columns of a window as the program takes it (see ``as_run``)."""
-    if isinstance(forecaster, LeadForecaster):
-        return lookback + len(forecaster.lags_HK) - 1, num_features + forecaster.num_signals + 1
-    return lookback, num_features + (forecaster.config.region_units > 0)

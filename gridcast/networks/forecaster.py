@@ -70,6 +70,24 @@ class RecurrentNetwork(nn.Module):
         h, *c = (torch.cat(each) for each in zip(*ends, strict=True))
         return x_LBF.transpose(0, 1), ((h, *c) if c else h)
 
+    def inputs_of(
+        self, x_BLF: Tensor, region_B: Tensor | None, signals_BLW: Tensor | None
+    ) -> Tensor:
+        """What the layers read at each step."""
+        raise NotImplementedError
+
+    def read_on(
+        self, x_BLF: Tensor, region_B: Tensor, signals_BLW: Tensor | None, state: State | None
+    ) -> tuple[Tensor, State]:
+        """Read some steps, from a hidden state on (none: zeros).
+
+        The last layer's state after the last step, ``(B, U)``, and those of all layers: ``(h,)`` of
+        a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``.
+        """
+        begin = state[0] if state is not None and len(state) == 1 else state
+        hidden_BLU, end = self.run_layers(self.inputs_of(x_BLF, region_B, signals_BLW), begin)
+        return hidden_BLU[:, -1], ((end,) if isinstance(end, Tensor) else tuple(end))
+
     @property
     def num_parameters(self) -> int:
         """Trainable numbers."""
@@ -114,14 +132,23 @@ class RecurrentForecaster(RecurrentNetwork):
         The state is ``(h,)`` of a GRU and ``(h, c)`` of an LSTM, each ``(layers, B, U)``.
         """
         begin = state[0] if state is not None and len(state) == 1 else state
-        inputs_BLF = x_BLF
-        if self.config.region_units and region_B is not None:
-            inputs_BLF = with_region(x_BLF, region_B, self.region_RD)
-        hidden_BLU, end = self.run_layers(inputs_BLF, begin)
-        out_BOU = hidden_BLU[:, warmup:]
-        y_BOH = self.head(out_BOU.relu() if self.config.head_relu else out_BOU)
-        y_BOH = add_last_load(y_BOH, x_BLF[:, warmup:], self.config)
+        hidden_BLU, end = self.run_layers(self.inputs_of(x_BLF, region_B), begin)
+        y_BOH = self.forecast_from(hidden_BLU[:, warmup:], x_BLF[:, warmup:])
         return y_BOH, ((end,) if isinstance(end, Tensor) else tuple(end))
+
+    def inputs_of(
+        self, x_BLF: Tensor, region_B: Tensor | None, signals_BLW: Tensor | None = None
+    ) -> Tensor:
+        """The features, and what was learned of the region; it sees no other one."""
+        del signals_BLW
+        if self.config.region_units and region_B is not None:
+            return with_region(x_BLF, region_B, self.region_RD)
+        return x_BLF
+
+    def forecast_from(self, hidden_BOU: Tensor, x_BOF: Tensor) -> Tensor:
+        """Scaled forecasts ``(B, O, H)`` from the last layer's states and the steps they are of."""
+        y_BOH = self.head(hidden_BOU.relu() if self.config.head_relu else hidden_BOU)
+        return add_last_load(y_BOH, x_BOF, self.config)
 
 
 def rows_of(region_B: Tensor, region_RD: Tensor) -> Tensor:
@@ -149,25 +176,6 @@ def add_last_load(y_BOH: Tensor, x_BOF: Tensor, config: ModelConfig) -> Tensor:
     if config.target == "level":
         return y_BOH
     return x_BOF[..., LOAD, None] + config.change_scale * y_BOH.to(x_BOF.dtype)
-
-
-class LastStep(nn.Module):
-    """The forecaster as one runs it: a window in, the forecast from its last step out.
-
-    With ``model.region_units`` the last column of a window is the number of its region.
-    """
-
-    def __init__(self, forecaster: RecurrentForecaster, *, lookback: int) -> None:
-        super().__init__()
-        self.forecaster, self.last = forecaster, lookback - 1
-
-    def forward(self, x_BLF: Tensor) -> Tensor:
-        """Scaled features to scaled forecasts, shape ``(B, H)``."""
-        region_B = None
-        if self.forecaster.config.region_units:
-            x_BLF, region_B = x_BLF[..., :-1], x_BLF[:, -1, -1]
-        y_BOH: Tensor = self.forecaster(x_BLF, self.last, region_B)
-        return y_BOH[:, 0]
 
 
 def weights_sha256(model: nn.Module) -> str:

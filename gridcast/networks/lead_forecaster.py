@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from gridcast.features.known_ahead import (
-    LONGEST_LAG,
     NUM_LOADS,
     SINCE_YESTERDAY,
     LeadLags,
@@ -78,16 +77,24 @@ class LeadForecaster(RecurrentNetwork):
 
         ``signals_BLW`` is not needed where ``model.neighbour_units`` is 0.
         """
+        hidden_BLU = self.run_layers(self.inputs_of(x_BLF, region_B, signals_BLW))[0]
+        at_BOU = at_BO[..., None].expand(-1, -1, hidden_BLU.shape[-1])
+        y_BOH: Tensor = self.head(hidden_BLU.gather(1, at_BOU), ahead_BOHZ)
+        return y_BOH
+
+    def inputs_of(
+        self, x_BLF: Tensor, region_B: Tensor | None, signals_BLW: Tensor | None
+    ) -> Tensor:
+        """The features, what was learned of the region, and the mixes of all regions' past."""
         inputs_BLF = x_BLF
+        if region_B is None:
+            return inputs_BLF
         if self.config.region_units:
             inputs_BLF = with_region(x_BLF, region_B, self.region_RD)
         if self.config.neighbour_units and signals_BLW is not None:
             mixed_BLM = self._mix(signals_BLW, region_B)
             inputs_BLF = torch.cat([inputs_BLF, mixed_BLM.to(inputs_BLF.dtype)], -1)
-        hidden_BLU = self.run_layers(inputs_BLF)[0]
-        at_BOU = at_BO[..., None].expand(-1, -1, hidden_BLU.shape[-1])
-        y_BOH: Tensor = self.head(hidden_BLU.gather(1, at_BOU), ahead_BOHZ)
-        return y_BOH
+        return inputs_BLF
 
     def _mix(self, signals_BLW: Tensor, region_B: Tensor) -> Tensor:
         """The mixes of the windows' regions, ``(B, L, M)``."""
@@ -164,36 +171,3 @@ def ahead_of(
     steps = origins[..., None] + torch.arange(len(lags_HK), device=origins.device)
     calendar = x_TF[steps.clamp_(max=x_TF.shape[0] - 1), -num_calendar:]
     return torch.cat([loads, calendar], -1)
-
-
-class LastWindow(nn.Module):
-    """The forecaster as one runs it: windows in, the forecasts from their last known step out.
-
-    A window has ``lookback`` known steps and ``horizon - 1`` to come, of which the calendar alone
-    counts. Its columns: the features, the signals of all regions, the region's number.
-    """
-
-    def __init__(self, forecaster: LeadForecaster, *, lookback: int) -> None:
-        super().__init__()
-        if lookback < LONGEST_LAG:
-            message = f"lookback of {lookback} steps, at least {LONGEST_LAG}"
-            raise ValueError(message)
-        self.forecaster, self.lookback = forecaster, lookback
-
-    def forward(self, x_BXC: Tensor) -> Tensor:
-        """Scaled forecasts ``(B, H)``."""
-        own = self.forecaster
-        x_BXF = x_BXC[..., : x_BXC.shape[-1] - own.num_signals - 1]
-        signals_BLW = x_BXC[:, : self.lookback, x_BXF.shape[-1] : -1]
-        num_windows, num_steps = x_BXF.shape[:2]
-        first_B = torch.arange(num_windows, device=x_BXC.device) * num_steps
-        flat_TF = x_BXF.reshape(-1, x_BXF.shape[-1])
-        ahead_BHZ = ahead_of(
-            flat_TF, torch.ones_like(flat_TF[:, 0], dtype=torch.bool),
-            first_B + self.lookback - 1, first_B, own.lags_HK, num_calendar=own.num_calendar,
-        )  # fmt: skip
-        at_BO = torch.full_like(first_B[:, None], self.lookback - 1)
-        y_BOH: Tensor = own(
-            x_BXF[:, : self.lookback], x_BXC[:, 0, -1], signals_BLW, at_BO, ahead_BHZ[:, None]
-        )
-        return y_BOH[:, 0]

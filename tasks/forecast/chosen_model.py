@@ -1,60 +1,38 @@
 """Which model forecasts: what the newest run that trained some recommends, checked before it loads.
 
-A run's lineage names the files of each network and their SHA-256; nothing is loaded that differs.
+A run's lineage names the folder of each of its models with the SHA-256 of its files.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from gridcast.audit.lineage import Lineage
 from gridcast.errors import UsageError
-from gridcast.features.load_scale import LoadScale
-from gridcast.networks.building import Forecaster, build_forecaster
-from gridcast.networks.forecaster import weights_sha256
-from tasks.runs.keys import key_of, require_sha256
+from gridcast.serving.model_card import CARD
+from gridcast.serving.served_model import read_model
+from tasks.runs.keys import require_sha256
 from tasks.runs.lives import oldest_first
 from tasks.runs.record_files import read_record
 from tasks.runs.run import read_summary
-from tasks.train.records import NetworkJob, Specification
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gridcast.config import Config
     from gridcast.evaluation.records import MeanRecord, ModelRecord
+    from gridcast.forecasting.model import ForecastModel
     from gridcast.summary import Summary
-
-_PROGRAM = "model.pt2"
-_MODULE = "forecaster."  # of the exported program: `LastStep` holds the network under this name
-_log = logging.getLogger("gridcast.forecast")
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenModel:
-    """The networks whose mean is forecast with, and what they were trained on.
+    """A model and the run that recommends it; ``features_path`` is what it was trained on."""
 
-    ``sha256`` tells the model apart: one network's weights, or a hash over those of all.
-    """
-
-    name: str
+    model: ForecastModel
     run_id: str
-    sha256: str
-    snapshot: str | None
-    config: Config
     features_path: Path
     features_sha256: str
-    scales: dict[str, LoadScale]
-    forecasters: tuple[Forecaster, ...]
-
-    @property
-    def regions(self) -> list[str]:
-        """Those that it was trained on, in the order of their numbers."""
-        return sorted(self.scales)
 
 
 def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
@@ -71,29 +49,22 @@ def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
     folder, summary = _run_with_models(artifacts, run_id)
     able: dict[str, ModelRecord | MeanRecord] = {**summary.models, **summary.means}
     name = summary.preferred if summary.preferred in able else _best(able)
-    record = able[name]
-    members = getattr(record, "members", (name,))
     lineage = read_record(folder / "lineage.json", Lineage)
-    asked = [_read_job(artifacts, lineage, member) for member in members]
-    config, features = asked[0].config, asked[0].features
-    if config.features.kind == "article":
-        found = f"run {summary.run_id} of the article's protocol: its inputs know no calendar ahead"
-        raise UsageError(artifacts, found=found, expected="a run of another profile, such as base")
-    scales = {name: LoadScale(*each) for name, each in features.scales.items()}
-    forecasters = tuple(
-        _load(artifacts, lineage, member, each) for member, each in zip(members, asked, strict=True)
-    )
-    weights = [weights_sha256(each) for each in forecasters]
+    kept = next((each for each in lineage.of("model") if each.name == f"model {name}"), None)
+    if kept is None:
+        found = f"run {summary.run_id}, which has kept no model that knows hours to come"
+        expected = "a run of another profile than the article's, such as base"
+        raise UsageError(artifacts, found=found, expected=expected)
+    for path, sha256 in kept.files.items():
+        require_sha256(artifacts / path, sha256)
+    (card,) = (artifacts / path for path in kept.files if path.endswith(f"/{CARD}"))
+    features = lineage.link("features").files
+    features_path = next(path for path in features if path.endswith(".parquet"))
     return ChosenModel(
-        name=name,
+        model=read_model(card.parent)[1],
         run_id=summary.run_id,
-        sha256=weights[0] if len(weights) == 1 else key_of(members=weights),
-        snapshot=summary.snapshot,
-        config=config,
-        features_path=artifacts / features.path,
-        features_sha256=features.file_sha256,
-        scales=scales,
-        forecasters=forecasters,
+        features_path=artifacts / features_path,
+        features_sha256=features[features_path],
     )
 
 
@@ -116,32 +87,3 @@ def _best(able: dict[str, ModelRecord | MeanRecord]) -> str:
     errors = {name: each.validation_smape for name, each in able.items()}
     known = {name: error for name, error in errors.items() if error is not None}
     return min(known, key=lambda name: known[name], default=next(iter(able)))
-
-
-def _read_job(artifacts: Path, lineage: Lineage, name: str) -> Specification[NetworkJob]:
-    """What the job's process was asked, as it was when the run ended."""
-    ((path, sha256),) = lineage.link(f"job {name}").files.items()
-    require_sha256(artifacts / path, sha256)
-    return read_record(artifacts / path, Specification[NetworkJob])
-
-
-def _load(
-    artifacts: Path,
-    lineage: Lineage,
-    name: str,
-    asked: Specification[NetworkJob],
-) -> Forecaster:
-    """The network with the weights of its exported program, which holds no pickle."""
-    link = lineage.link(f"weights {name}")
-    path, sha256 = next(each for each in link.files.items() if each[0].endswith(_PROGRAM))
-    require_sha256(artifacts / path, sha256)
-    program = torch.export.load(artifacts / path)
-    forecaster = build_forecaster(
-        asked.config,
-        cell=asked.job.cell,
-        feature_names=asked.features.feature_names,
-        num_regions=len(asked.features.scales),
-    )
-    weights = {key.removeprefix(_MODULE): value for key, value in program.state_dict.items()}
-    forecaster.load_state_dict(weights)
-    return forecaster.eval()

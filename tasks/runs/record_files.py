@@ -6,15 +6,11 @@ is read by `cached_record`, for which that is as good as nothing: it is made ane
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 from gridcast.errors import LeftTwiceError, RecordError
-from gridcast.record import RunRecord, StoredRecord
+from gridcast.record import RunRecord, StoredRecord, not_a_record, parse_record
 from tasks.runs.places import relative_paths
 from tasks.runs.storage import write_json
 
@@ -23,8 +19,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=StoredRecord)
 R = TypeVar("R", bound=RunRecord)
-_DEEPEST = 64  # lists and objects in one another; ours have about 10, and JSON can be without end
-_LONGEST = 160  # characters of what is told of a fault
 _log = logging.getLogger("gridcast.records")
 
 
@@ -51,9 +45,9 @@ def read_record(path: Path, kind: type[T], *, may_lack: bool = False) -> T | Non
     except FileNotFoundError:
         if may_lack:
             return None
-        raise _error(path, kind, "no file") from None
+        raise not_a_record(path, kind, "no file") from None
     except OSError as error:
-        raise _error(path, kind, f"what cannot be read ({error.strerror})") from None
+        raise not_a_record(path, kind, f"what cannot be read ({error.strerror})") from None
     return parse_record(content, kind, where=path)
 
 
@@ -83,32 +77,6 @@ def mended_record(path: Path, kind: type[T]) -> T | None:
             raise
         _log.warning("%s: found %s; it is made anew", path, error.found)
         return None
-
-
-def parse_record(content: bytes, kind: type[T], *, where: object) -> T:
-    """The record that these bytes are; ``where`` is what an error calls them.
-
-    Fields that are not known are passed over, as a newer code of the same version may add some.
-
-    Raises:
-        RecordError: they are no such record, or one of a newer version.
-    """
-    tree = _tree_of(content, kind, where)
-    version = tree.get("schema_version", 1)
-    newest = kind.newest_schema()
-    if isinstance(version, int) and version > newest:
-        raise RecordError(
-            where,
-            found=f"a record that a newer gridcast wrote (schema {version})",
-            expected=f"at most {newest}",
-            advice=f"use that version, or {kind.advice}",
-            is_newer=True,
-        )
-    try:
-        record = kind.model_validate(tree, extra="ignore")
-    except ValidationError as error:
-        raise _error(where, kind, _first_fault(error)) from None
-    return record.model_copy(update={"schema_version": newest})
 
 
 # -- the folder of a run ---------------------------------------------------------------------------
@@ -147,56 +115,3 @@ def find_all(folder: Path, kind: type[R]) -> list[R]:
 def files_of(folder: Path, kind: type[RunRecord]) -> list[Path]:
     """Where those of a kind of which a run has several stand, by their names."""
     return sorted((folder / kind.kind).glob("*.json"))
-
-
-# -- what bytes are --------------------------------------------------------------------------------
-
-
-def _tree_of(content: bytes, kind: type[StoredRecord], where: object) -> dict[str, Any]:
-    """The object that these bytes are as JSON, strictly: no NaN, and no depth without end."""
-    try:
-        tree = json.loads(content, parse_constant=_finite, parse_float=_finite)
-    except RecursionError:
-        raise _error(where, kind, f"JSON of more than {_DEEPEST} levels") from None
-    except ValueError as error:  # UnicodeDecodeError is one too
-        found = f"no JSON ({error})" if content.strip() else "an empty file"
-        raise _error(where, kind, found) from None
-    if not isinstance(tree, dict):
-        raise _error(where, kind, f"JSON that is no object ({type(tree).__name__})")
-    if not _is_flat(tree):
-        raise _error(where, kind, f"JSON of more than {_DEEPEST} levels")
-    return tree
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        message = f"{text[:20]} is no finite number"
-        raise ValueError(message)
-    return number
-
-
-def _is_flat(tree: object) -> bool:
-    level = [tree]
-    for _ in range(_DEEPEST):
-        level = [
-            child
-            for each in level
-            if isinstance(each, dict | list)
-            for child in (each.values() if isinstance(each, dict) else each)
-        ]
-    return not level
-
-
-def _first_fault(error: ValidationError) -> str:
-    """The first fault: which field, and what is wrong with it."""
-    fault = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(map(str, fault["loc"])) or "the whole"
-    return f"no {field}" if fault["type"] == "missing" else f"{field}: {fault['msg']}"
-
-
-def _error(where: object, kind: type[StoredRecord], found: str) -> RecordError:
-    line = " ".join(found.split())[:_LONGEST]
-    return RecordError(
-        where, found=line, expected=f"a record of gridcast ({kind.__name__})", advice=kind.advice
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,17 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import TrackingError
-from gridcast.evaluation.records import Evaluation
+from gridcast.evaluation.records import Evaluation, KeptModels
 from gridcast.evaluation.scores import shown_regions
-from gridcast.features.load_scale import TO_MW
-from gridcast.features.neighbours import SIGNALS
 from gridcast.readings.records import Ingestion
 from gridcast.record import StoredRecord
 from gridcast.report.figures import draw_error_heat_map, draw_scores
 from gridcast.report.forecast_panels import draw_panels
+from gridcast.serving.model_folder import read_files
 from gridcast.summary import Tracking
 from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
-from tasks.runs.import_closure import all_code_sha256, code_sha256
-from tasks.runs.keys import file_sha256, key_of, require_sha256
+from tasks.runs.import_closure import ROOT, all_code_sha256, code_sha256
+from tasks.runs.keys import file_sha256, key_of
 from tasks.runs.locks import held
 from tasks.runs.record_files import cached_record, write_record
 from tasks.track.mlflow_client import open_client, tracking_uri, written_uri
@@ -31,19 +31,22 @@ from tasks.track.moved_database import relocate_addresses
 from tasks.train.records import Features, TrainedJob
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
 
     from tasks.runs.run import Run
 
 _log = logging.getLogger("gridcast.track")
 _STAGE = "track_models"
-_PROGRAM = "model.pt2"
 _KEY_TAG = "tracking_key"
 _BATCH = 1000  # metrics; a server takes no more at once
 _SECTIONS = ("features", "scaling", "split", "windows", "model", "training")  # logged as parameters
 _SERVED = "tasks.track.served_model"  # whose file goes with the model
+# What a served model imports, beside gridcast itself, which goes with it.
+_REQUIRED = ("mlflow", "numpy", "pandas", "pydantic", "holidays", "torch")
 
 
 class TrackedNote(StoredRecord):
@@ -78,7 +81,11 @@ def _experiment_id(run: Run, client: MlflowClient) -> str:
 
 @task(name="track-models", cache_policy=NO_CACHE)
 def track_models(
-    run: Run, features: Features, trained: list[TrainedJob], evaluation: Evaluation
+    run: Run,
+    features: Features,
+    trained: list[TrainedJob],
+    evaluation: Evaluation,
+    kept: KeptModels,
 ) -> dict[str, str]:
     """Log each model once: a run that is there for the same job and scores is used again.
 
@@ -98,7 +105,7 @@ def track_models(
                 experiment_id = _experiment_id(run, client)
                 key = _tracking_key(run, each, evaluation)
                 run_id = _known_run(run, client, experiment_id, each, key) or _log_model(
-                    run, client, experiment_id, features, each, evaluation
+                    run, client, experiment_id, features, each, evaluation, kept
                 )
             run_ids[each.job.name] = run_id
     except MlflowException as error:
@@ -183,6 +190,7 @@ def _log_model(
     features: Features,
     trained: TrainedJob,
     evaluation: Evaluation,
+    kept: KeptModels,
 ) -> str:
     import mlflow
 
@@ -200,39 +208,50 @@ def _log_model(
         for file, figure in _figures(evaluation, name).items():
             client.log_figure(run_id, figure, f"figures/{file}")
         client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")
-        client.log_dict(run_id, _how_to_use(features, run), "model_input.json")
-        _log_program(trained, features, run)
+        if name in kept.folders:
+            _log_folder(Path(kept.folders[name]))
     write_record(trained.file("mlflow.json"), TrackedNote(key=key, run_id=run_id))
     _log.info("%s: MLflow run %s", name, run_id)
     return run_id
 
 
-def _log_program(trained: TrainedJob, features: Features, run: Run) -> None:
-    """The exported program as a pyfunc from code: it holds no pickle and can be served."""
+def _log_folder(folder: Path) -> None:
+    """The folder that forecasts as a pyfunc from code: it holds no pickle and can be served."""
     import mlflow
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
 
-    program = trained.file(_PROGRAM)
-    require_sha256(program, trained.files[_PROGRAM])
-    windows, kind = run.config.windows, np.dtype("float32")
-    shape_in = (-1, _steps_of_window(run), len(_input_names(features, run)))
-    with (
-        warnings.catch_warnings()
-    ):  # it asks for a type hint and an example; the signature says all
+    card, _ = read_files(folder)
+    quantiles = [f"q{round(100 * level):02d}" for level in card.levels]
+    texts = ("fallback", "fallback_reason", "model", "model_sha256")
+    with warnings.catch_warnings():  # it asks for a type hint; the signature says all
         warnings.filterwarnings("ignore", message=".*(Add type hints|An input example was not)")
         mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"program": str(program)},
-            model_config={"program_sha256": trained.files[_PROGRAM]},
-            signature=ModelSignature(
-                inputs=Schema([TensorSpec(kind, shape_in, name=None)]),
-                outputs=Schema([TensorSpec(kind, (-1, windows.horizon), name=None)]),
-            ),
-            pip_requirements=["mlflow", "numpy", "torch"],
+            artifacts={"model": str(folder)},
+            code_paths=[str(ROOT / "gridcast")],
+            signature=_signature(quantiles, texts),
+            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIRED],
         )
+
+
+def _signature(quantiles: Sequence[str], texts: Sequence[str]) -> ModelSignature:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    # MLflow's datetime has no zone: times come as they are, text or with a zone.
+    given = {"region": "string", "timestamp": AnyType(), "load_mw": "double"}
+    made = {"region": "string", "issue_time": "datetime", "timestamp": "datetime", "lead": "long"}
+    made |= dict.fromkeys(("load_mw", *quantiles), "double") | dict.fromkeys(texts, "string")
+    params = [
+        ParamSpec("as_of", DataType.string, ""),
+        ParamSpec("horizon", DataType.long, 0),
+    ]
+    return ModelSignature(
+        inputs=Schema([ColSpec(kind, name) for name, kind in given.items()]),
+        outputs=Schema([ColSpec(kind, name) for name, kind in made.items()]),
+        params=ParamSchema(params),
+    )
 
 
 def _tags(run: Run, features: Features, trained: TrainedJob) -> dict[str, str]:
@@ -331,36 +350,4 @@ def _figures(evaluation: Evaluation, job: str) -> dict[str, Any]:
         "forecast_and_actual.png": draw_panels(forecasts, [model]),
         "smape_by_hour_and_region.png": draw_error_heat_map(forecasts, model),
         "smape_by_region.png": draw_scores(read_scores(evaluation.scores_paths).of(shown), shown),
-    }
-
-
-def _input_names(features: Features, run: Run) -> list[str]:
-    """The columns of a window that the model is given."""
-    model = run.config.model
-    if model.head == "linear":
-        return features.feature_names + ["region"] * (model.region_units > 0)
-    regions = sorted(features.scales) if model.neighbour_units else []
-    signals = [f"{region}_{name}" for region in regions for name in SIGNALS]
-    return [*features.feature_names, *signals, "region"]
-
-
-def _steps_of_window(run: Run) -> int:
-    """Those that are known and, of a head by lead, those to come, whose calendar counts."""
-    windows = run.config.windows
-    return windows.lookback + (windows.horizon - 1) * (run.config.model.head == "by_lead")
-
-
-def _how_to_use(features: Features, run: Run) -> dict[str, Any]:
-    """What the tensors mean: the features' order and each region's scale (MW)."""
-    return {
-        "lookback_steps": run.config.windows.lookback,
-        "window_steps": _steps_of_window(run),
-        "horizon_steps": run.config.windows.horizon,
-        "feature_names": _input_names(features, run),
-        "region_numbers": {region: number for number, region in enumerate(sorted(features.scales))},
-        "scales": {
-            region: {"offset_mw": offset, "scale_mw": scale}
-            for region, (offset, scale) in features.scales.items()
-        },
-        "load_mw": TO_MW,
     }

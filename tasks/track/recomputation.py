@@ -71,6 +71,7 @@ class Recomputation:
             "code": self._check_code, "features": self._check_features, "job": self._check_job,
             "weights": self._check_weights, "predictions": self._check_predictions,
             "forecasts": self._check_forecasts, "scores": self._check_scores,
+            "model": self._check_model,
         }  # fmt: skip
 
     def check(self, link: Link) -> Finding:
@@ -241,15 +242,12 @@ class Recomputation:
         return _check_key(link)
 
     def _check_weights(self, link: Link) -> str:
-        program = next(path for path in link.files if path.endswith(".pt2"))
+        weights = next(path for path in link.files if path.endswith(".npz"))
         try:
-            with self.path_of(program).open("rb") as file:
-                found = stored_weights_sha256(file)
+            found = stored_weights_sha256(self.path_of(weights).read_bytes())
         except ValueError as error:
-            raise UnlikeError(
-                where=program, found=str(error), expected="an exported program"
-            ) from error
-        require_same(f"the weights in {program}", found, link.facts["weights_sha256"])
+            raise UnlikeError(where=weights, found=str(error), expected="weights") from error
+        require_same(f"the weights in {weights}", found, link.facts["weights_sha256"])
         return f"weights {found[:16]}…"
 
     def _check_predictions(self, link: Link) -> str:
@@ -257,6 +255,16 @@ class Recomputation:
         frame = pd.read_parquet(self.path_of(written))
         self._predictions[link.name.removeprefix("predictions ")] = frame
         return f"{len(frame):,} forecasts"
+
+    def _check_model(self, link: Link) -> str:
+        """The weights in the folder are those of the jobs whose mean it forecasts."""
+        own = {Path(path).name: sha256 for path, sha256 in link.files.items()}
+        members = [self.lineage.link(name) for name in link.made_of if name != "features"]
+        for each in members:
+            (trained,) = (sha for path, sha in each.files.items() if path.endswith(".npz"))
+            name = each.name.removeprefix("weights ") + ".npz"
+            require_same(f"{link.name}: {name}", own.get(name, "no such file"), trained)
+        return f"{len(members)} networks"
 
     # -- results ---------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
-    from gridcast.evaluation.records import Evaluation
+    from gridcast.evaluation.records import Evaluation, KeptModels
     from gridcast.readings.records import Ingestion
     from tasks.runs.run import Run
     from tasks.train.records import Features, FittedBaseline
@@ -54,6 +54,7 @@ def record_lineage(
     features: Features,
     jobs: list[TrainedJob | FittedBaseline],
     evaluation: Evaluation,
+    kept: KeptModels,
     mlflow_run_ids: Mapping[str, str],
 ) -> str:
     """Every link from the CSVs to the MLflow runs → ``lineage.json``, here and with MLflow."""
@@ -65,6 +66,7 @@ def record_lineage(
         _features_link(run, features, snapshot=["snapshot"] if ingestion.snapshot else []),
         *(link for each in jobs for link in _job_links(run, each)),
         *_result_links(run, jobs, evaluation),
+        *_model_links(run, kept, evaluation),
     ]
     try:
         _finish(run, links, mlflow_run_ids)
@@ -214,15 +216,29 @@ def _job_links(run: Run, done: TrainedJob | FittedBaseline) -> Iterator[Link]:
 
 
 def _weights_link(run: Run, trained: TrainedJob) -> Link:
-    program = trained.file("model.pt2")
+    weights = trained.file("weights.npz")
     return Link(
         kind="weights",
         name=f"weights {trained.job.name}",
-        files={_written(run, program): trained.files[program.name]}
+        files={_written(run, weights): trained.files[weights.name]}
         | _hashed(run, trained.file("result.json")),
         made_of=(f"job {trained.job.name}",),
         facts={"weights_sha256": trained.weights_sha256},
     )
+
+
+def _model_links(run: Run, kept: KeptModels, evaluation: Evaluation) -> Iterator[Link]:
+    """The folders that forecast: of each network and mean, with how wrong it was."""
+    for name, folder in kept.folders.items():
+        mean = evaluation.means.get(name)
+        members = mean.members if mean else (name,)
+        files = sorted(path for path in Path(folder).iterdir() if path.is_file())
+        yield Link(
+            kind="model",
+            name=f"model {name}",
+            files={_written(run, path): file_sha256(path) for path in files},
+            made_of=(*(f"weights {each}" for each in members), "features"),
+        )
 
 
 def _result_links(

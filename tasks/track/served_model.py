@@ -1,48 +1,45 @@
-"""The model as MLflow serves it: code and a ``.pt2`` file, no pickle, its hash checked first.
+"""The model as MLflow serves it: a frame of loads in, the hours to come out; no pickle.
 
-MLflow copies this file beside the model, so it stands on torch and numpy alone.
+MLflow copies this file, the folder of the model and the package `gridcast` side by side.
 """
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-import numpy as np
 import torch
 
+import gridcast
+
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.pyfunc.model import PythonModelContext
 
 
 class ServedForecaster(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-    """Scaled features ``(B, L, F)`` float32 to scaled forecasts ``(B, H)`` float32."""
+    """``region``, ``timestamp``, ``load_mw`` to a row a region and hour to come, with quantiles."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the exported program, if it is the one that was logged."""
-        path = Path(context.artifacts["program"])
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        expected = context.model_config["program_sha256"]
-        if found != expected:
-            message = f"{path}: found SHA-256 {found}, expected {expected}; it is not loaded"
-            raise ValueError(message)
-        torch.set_num_threads(1)  # a window is too small to share; idle threads would only spin
-        self._forecast = torch.export.load(path).module()
+        """Load the folder, if each file of it is the one that was logged."""
+        torch.set_num_threads(1)  # a request is too small to share; idle threads would only spin
+        self._model = gridcast.load_model(context.artifacts["model"])
 
     def predict(
         self,
         context: PythonModelContext,  # noqa: ARG002 - MLflow's signature
-        model_input: np.ndarray,
-        params: dict[str, Any] | None = None,  # noqa: ARG002 - MLflow's signature
-    ) -> np.ndarray:
-        """Forecast each window. A batch of one is padded: the exported batch is two or more."""
-        x_BLF = torch.from_numpy(np.ascontiguousarray(model_input, dtype=np.float32))
-        padded = torch.cat([x_BLF, x_BLF]) if len(x_BLF) == 1 else x_BLF
-        with torch.no_grad():
-            y_BH: torch.Tensor = self._forecast(padded)[: len(x_BLF)]
-        return y_BH.numpy()
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """The hours to come of each region in the frame.
+
+        ``params``: ``as_of`` (ISO time; empty: the end of the newest hour) and ``horizon`` (hours;
+        0: as the model was configured).
+        """
+        asked = params or {}
+        return self._model.forecast(
+            model_input, as_of=asked.get("as_of") or None, horizon=asked.get("horizon") or None
+        )
 
 
 mlflow.models.set_model(ServedForecaster())

@@ -22,10 +22,11 @@ from gridcast.audit.lineage import (
 )
 from gridcast.errors import RecordError, UsageError
 from gridcast.evaluation.scores import overall_scores, smape_by_region
+from gridcast.record import parse_record
 from gridcast.summary import Summary
 from tasks.runs.keys import file_sha256, sha256_of
 from tasks.runs.lives import oldest_first
-from tasks.runs.record_files import parse_record, read_record
+from tasks.runs.record_files import read_record
 from tasks.runs.run import RUN_ID
 from tasks.runs.storage import SEAL, read_seal
 from tasks.track.mlflow_client import download, find_run, open_client, read_uri, tracking_uri

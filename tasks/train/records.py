@@ -77,8 +77,9 @@ class NetworkJob(Job):
 
     @property
     def leaves(self) -> set[str]:
-        """Of a trial, which does not score the test part, no model is kept."""
-        return {"forecasts.parquet", "model.pt2"} if "test" in self.scored else super().leaves
+        """Of a trial, which does not score the test part, no weights are kept."""
+        kept = {"weights.npz"} if "test" in self.scored else set()
+        return super().leaves | kept
 
 
 class BaselineJob(Job):

@@ -1,9 +1,9 @@
 """The process that trains models: ``python -m tasks.train.training_process <job folder> ...``.
 
 It reads ``job.json`` (of several folders, if the jobs differ in cell and seed alone), prints one
-JSON object a line on standard output as it goes, and leaves in each folder ``model.pt2``,
+JSON object a line on standard output as it goes, and leaves in each folder ``weights.npz``,
 ``forecasts.parquet`` and, last of all, ``result.json``. Of a trial, which does not score the test
-part, no model is left: there are many, and none is used. It imports neither Prefect nor MLflow,
+part, no weights are left: there are many, and none are used. It imports neither Prefect nor MLflow,
 ends when its standard input closes (its owner is gone), and needs nobody to run again.
 """
 
@@ -26,6 +26,7 @@ from gridcast.errors import GridcastError
 from gridcast.features.splits import PARTS, TEST
 from gridcast.kernels.engine import engine_of, why_no_loops
 from gridcast.networks.forecaster import weights_sha256
+from gridcast.networks.weights import weights_file
 from gridcast.training.data import TrainingData, collect_training_data
 from gridcast.training.loop import TrainedModel, train_models
 from gridcast.training.prediction import plan_scoring, score_planned
@@ -36,7 +37,6 @@ from tasks.runs.locks import held_file
 from tasks.runs.places import artifacts_of, resolved_path
 from tasks.runs.record_files import read_record, write_record
 from tasks.runs.storage import publishing
-from tasks.train.model_file import export_model, importing_export
 from tasks.train.records import NetworkJob, Specification, TrainingResult
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from gridcast.training.prediction import Scored, ScoringPlan
     from tasks.train.records import FeaturesFile, PassEnd
 
-JOB, RESULT, MODEL, FORECASTS = "job.json", "result.json", "model.pt2", "forecasts.parquet"
+JOB, RESULT, FORECASTS, WEIGHTS = "job.json", "result.json", "forecasts.parquet", "weights.npz"
 PROCESS_LOCK = "process.lock"
 
 
@@ -94,12 +94,9 @@ def run_jobs(asked: list[Specification[NetworkJob]], folders: list[Path]) -> dic
     engine = engine_of(config, device, cells={cell for cell, _ in names})
     if engine.is_fallback and (device.type != "cpu" or not why_no_loops(config)):
         send_event("fallback", reason=engine.reason)  # else the owner has read it from the settings
-    exports = PARTS[TEST] in job.scored
 
     def on_progress(cell: Cell, seed: int, progress: Progress) -> None:
         send_event("progress", job=names[cell, seed], **asdict(progress))
-        if device.type == "cuda" and exports:
-            importing_export()  # while the GPU trains, Python has little to do
 
     others = devices_sharing(job.device, split_over=config.training.split_over)
     outcomes = train_models(
@@ -136,11 +133,9 @@ def finish(
     peak = peak_memory_bytes(data.x_TF.device)
     files = [FORECASTS]
     if TEST in plans:
-        export_model(
-            folder / MODEL, trained.forecaster, num_features=data.x_TF.shape[1],
-            lookback=config.windows.lookback,
-        )  # fmt: skip
-        files.append(MODEL)
+        with publishing(folder / WEIGHTS) as temporary:
+            temporary.write_bytes(weights_file(trained.forecaster))
+        files.append(WEIGHTS)
     return TrainingResult(
         num_parameters=trained.forecaster.num_parameters,
         weights_sha256=weights_sha256(trained.forecaster),

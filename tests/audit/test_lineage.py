@@ -269,7 +269,7 @@ class TestRun:
         shutil.rmtree(artifacts / "features")
         assert unlike(verify(run_id, artifacts)) == [("features", "gone")]
         (job,) = (artifacts / "jobs").glob("gru-seed0-*")
-        (job / "model.pt2").unlink()
+        (job / "weights.npz").unlink()
         assert ("weights gru-seed0", "broken") in unlike(verify(run_id, artifacts))
         shutil.rmtree(job)
         assert verify("lstm-seed0", artifacts).broken is None
@@ -290,9 +290,8 @@ class TestRun:
         assert verify(run_id, artifacts).broken is None
 
     def test_the_stored_weights_are_those_of_the_trained_model(self) -> None:
-        for path in first_run().artifacts.glob("jobs/*/model.pt2"):
-            with path.open("rb") as file:
-                found = stored_weights_sha256(file)
+        for path in first_run().artifacts.glob("jobs/*/weights.npz"):
+            found = stored_weights_sha256(path.read_bytes())
             assert found == read_json(path.with_name("result.json"))["weights_sha256"]
 
     # -- what may be named -----------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from gridcast.config import Config
 from gridcast.errors import ForecastDoubtError, IntegrityError, UsageError
-from tasks.forecast.calibrated import NETWORK
+from gridcast.forecasting.model import NETWORK
 from tasks.forecast.forecast_store import export, read_issued, safe_for_spreadsheets
 from tasks.forecast.issue_forecast import Issued, end_of_data, issue_forecast
 from tasks.show.show_forecast import instant_of, sparkline
@@ -46,7 +46,7 @@ def issue(artifacts: Path, hours_late: int = 0, regions: tuple[str, ...] = ()) -
 @pytest.fixture
 def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network forecasts: two passes of eight units lose to the same hour of yesterday."""
-    monkeypatch.setattr("tasks.forecast.issue_forecast.STAND_INS", (NETWORK,))
+    monkeypatch.setattr("gridcast.forecasting.issue.STAND_INS", (NETWORK,))
 
 
 def test_each_region_has_a_row_a_lead_with_ordered_bands_and_its_origin(artifacts: Path) -> None:
@@ -124,11 +124,11 @@ def test_an_unknown_region_names_those_that_are_known(artifacts: Path) -> None:
 
 def test_a_model_with_another_byte_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     artifacts = copy_artifacts(tmp_path / "artifacts")
-    for program in artifacts.glob("jobs/*/model.pt2"):
-        content = bytearray(program.read_bytes())
+    for weights in artifacts.glob("models/*/*-seed0.npz"):
+        content = bytearray(weights.read_bytes())
         content[len(content) // 2] ^= 1
-        program.write_bytes(content)
-    with pytest.raises(IntegrityError, match=r"model\.pt2: found SHA-256"):
+        weights.write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"seed0\.npz: found SHA-256"):
         issue(artifacts)
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gridcast.config import Config
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.table import FeatureTable, build_features
-from gridcast.forecasting.calibration import (
-    calibrate,
+from gridcast.forecasting.calibration import calibrate, calibrations_of, origins_of
+from gridcast.forecasting.issue import region_state
+from gridcast.forecasting.model import NETWORK
+from gridcast.forecasting.rolling import (
+    RollingTable,
     forecast_origins,
     naive_origins,
-    origins_of,
+    rolling_table,
 )
-from gridcast.forecasting.issue import known_at, naive_ahead, region_state
-from gridcast.forecasting.recursion import forecast_recursively
 from tests.builders.trainings import make_forecaster, tiny
 from tests.builders.values import make_load, make_load_frame
 
@@ -32,70 +34,89 @@ def settings() -> Config:
     return tiny(split={"test_share": 0.1, "validation_share": 0.2, "article_lookback": 10})
 
 
-def scales_of(table: FeatureTable) -> dict[str, tuple[float, float]]:
-    return {name: (each.offset_mw, each.scale_mw) for name, each in table.scales.items()}
+def rolling(table: FeatureTable, config: Config, *, num_leads: int = NUM_LEADS) -> RollingTable:
+    return rolling_table(table.frame, table.scales, config, num_leads=num_leads)
+
+
+def found_origins(
+    frame: pd.DataFrame, table: FeatureTable, config: Config, *, num_origins: int = 40
+) -> np.ndarray:
+    steps = rolling_table(frame, table.scales, config, num_leads=NUM_LEADS)
+    return origins_of(
+        frame, steps, lookback=config.windows.lookback, num_leads=NUM_LEADS, num_origins=num_origins
+    )
 
 
 def test_origins_lie_in_the_validation_part_of_one_region_with_all_leads() -> None:
     config, table = settings(), make_table(settings())
-    origins = origins_of(table.frame, config, num_leads=NUM_LEADS, num_origins=40)
+    origins = found_origins(table.frame, table, config)
     part, region = table.frame["part"].to_numpy(), table.frame["region"].cat.codes.to_numpy()
-    assert np.bincount(region[origins]).tolist() == [40, 40]
-    assert len(set(origins)) == 80
+    assert all(20 <= number <= 60 for number in np.bincount(region[origins]))
+    assert len(set(origins)) == len(origins)
     for ahead in range(1, NUM_LEADS + 1):
         assert (part[origins + ahead] == VALIDATION).all()
         assert (region[origins + ahead] == region[origins]).all()
+    everything = found_origins(table.frame, table, config, num_origins=10**6)
+    assert set(origins) < set(everything)
+    assert set(table.frame["timestamp"].iloc[origins].dt.hour) == set(range(24))
 
 
 def test_a_forecast_from_an_origin_is_the_one_that_is_issued_then() -> None:
     config, table = settings(), make_table(settings())
     forecasters = [make_forecaster(config, "gru"), make_forecaster(config, "lstm", seed=1)]
-    origins = origins_of(table.frame, config, num_leads=NUM_LEADS, num_origins=3)
-    found = forecast_origins(
-        forecasters, table.frame, scales_of(table), origins, config, num_leads=NUM_LEADS
-    )
-    for origin, own in zip(origins, found, strict=True):
+    origins = found_origins(table.frame, table, config, num_origins=6)
+    steps = rolling(table, config)
+    found = forecast_origins(forecasters, steps, origins, config, num_leads=NUM_LEADS)
+    naive = naive_origins(steps, origins, "same_hour_yesterday", num_leads=NUM_LEADS)
+    for origin, own, own_naive in zip(origins, found, naive, strict=True):
         row = table.frame.iloc[origin]
-        readings = make_load_frame(LOADS[row["region"]], flags={})
         state = region_state(
-            row["region"], readings, config, regions=sorted(LOADS),
-            scale=table.scales[row["region"]], max_stale_hours=0,
+            row["region"], make_load_frame(LOADS[row["region"]], flags={}), config,
+            regions=sorted(LOADS), scale=table.scales[row["region"]], max_stale_hours=0,
             issue_time=table.frame["timestamp"].iloc[origin + 1],
         )  # fmt: skip
         assert state is not None
-        known = known_at([state], config, num_leads=NUM_LEADS)
-        each = [
-            forecast_recursively(one, known, config.features, num_leads=NUM_LEADS)[0]
-            for one in forecasters
-        ]
-        scale = table.scales[row["region"]]
-        issued = np.mean(each, axis=0) * scale.scale_mw + scale.offset_mw
+        alone = rolling_table(state.frame, table.scales, config, num_leads=NUM_LEADS)
+        last = np.array([len(state.frame) - 1])
+        issued = forecast_origins(forecasters, alone, last, config, num_leads=NUM_LEADS)[0]
         np.testing.assert_allclose(own, issued, rtol=1e-5)
-        naive = naive_origins(table.frame, np.array([origin]), "same_hour_yesterday", num_leads=30)
-        np.testing.assert_allclose(
-            naive[0], naive_ahead(state, "same_hour_yesterday", num_leads=30)
-        )
+        issued = naive_origins(alone, last, "same_hour_yesterday", num_leads=NUM_LEADS)[0]
+        np.testing.assert_allclose(own_naive, issued)
+
+
+def test_days_with_hours_of_their_own_are_forecast_as_they_are_together() -> None:
+    config, table = settings(), make_table(settings())
+    steps, forecaster = rolling(table, config), make_forecaster(config, "lstm")
+    everything = np.arange(50, 850)
+    whole = forecast_origins([forecaster], steps, everything, config, num_leads=3)
+    some = np.sort(np.random.default_rng(0).choice(everything, 300, replace=False))
+    found = forecast_origins([forecaster], steps, some, config, num_leads=3)
+    np.testing.assert_allclose(found, whole[some - 50], rtol=1e-5)
 
 
 def test_the_test_part_has_no_say_in_a_band() -> None:
     config, table = settings(), make_table(settings())
-    origins = origins_of(table.frame, config, num_leads=NUM_LEADS, num_origins=40)
-    forecast = naive_origins(table.frame, origins, "persistence", num_leads=NUM_LEADS)
-    before = calibrate(table.frame, origins, forecast, levels=(0.05, 0.95))
+    networks = {"gru": make_forecaster(config, "gru")}
     frame = table.frame.copy()
     frame.loc[frame["part"] == TEST, ["load_mw", "input_mw"]] = 1e6
-    assert (origins == origins_of(frame, config, num_leads=NUM_LEADS, num_origins=40)).all()
-    again = naive_origins(frame, origins, "persistence", num_leads=NUM_LEADS)
-    after = calibrate(frame, origins, again, levels=(0.05, 0.95))
-    for name in LOADS:
-        assert after.smape_K[name].tobytes() == before.smape_K[name].tobytes()
-        assert after.error_mw_KQ[name].tobytes() == before.error_mw_KQ[name].tobytes()
+    frame.loc[frame["part"] == TEST, "x_load"] = 1e3
+    origins = found_origins(table.frame, table, config)
+    assert (origins == found_origins(frame, table, config)).all()
+    before, after = (
+        calibrations_of(networks, {"gru": ("gru",)}, each, table.scales, config)["gru"]
+        for each in (table.frame, frame)
+    )
+    assert set(before) == {NETWORK, "same_hour_yesterday", "same_hour_last_week"}
+    for name, own in before.items():
+        assert own.smape_RK.tobytes() == after[name].smape_RK.tobytes()
+        assert own.error_mw_RKQ.tobytes() == after[name].error_mw_RKQ.tobytes()
+        assert np.isfinite(own.error_mw_RKQ).all()
 
 
 def test_errors_are_truth_minus_forecast_by_region_and_lead() -> None:
     config, table = settings(), make_table(settings())
-    origins = origins_of(table.frame, config, num_leads=2, num_origins=30)
+    origins = found_origins(table.frame, table, config)
     truth = table.frame["load_mw"].to_numpy()[origins[:, None] + np.array([1, 2])]
     found = calibrate(table.frame, origins, truth - np.array([5.0, 7.0]), levels=(0.5,))
-    for name in LOADS:
-        assert found.error_mw_KQ[name][:, 0] == pytest.approx([5.0, 7.0])
+    for own in found.error_mw_RKQ:
+        assert own[:, 0] == pytest.approx([5.0, 7.0])

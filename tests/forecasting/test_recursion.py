@@ -14,8 +14,8 @@ from gridcast.config import Cell, Config
 from gridcast.features.columns import calendar_columns
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import region_features
-from gridcast.forecasting.issue import RegionState, known_at, naive_ahead, region_state
-from gridcast.forecasting.recursion import forecast_recursively
+from gridcast.forecasting.issue import RegionState, region_state
+from gridcast.forecasting.rolling import forecast_origins, naive_origins, rolling_table
 from gridcast.networks.forecaster import RecurrentForecaster
 from tests.builders.trainings import make_forecaster, tiny
 from tests.builders.values import make_load, make_load_frame
@@ -42,71 +42,83 @@ def state_of(readings: pd.DataFrame, config: Config, issue_time: pd.Timestamp) -
     return state
 
 
+def forecast(
+    forecaster: RecurrentForecaster, state: RegionState, config: Config, *, num_leads: int
+) -> np.ndarray:
+    """From its last known hour on, MW."""
+    scales = dict.fromkeys(REGIONS, SCALE)
+    table = rolling_table(state.frame, scales, config, num_leads=num_leads)
+    last = np.array([len(state.frame) - 1])
+    found_BK = forecast_origins([forecaster], table, last, config, num_leads=num_leads)
+    return np.asarray(found_BK[0])
+
+
 def hour_by_hour(
     forecaster: RecurrentForecaster, readings: pd.DataFrame, config: Config
 ) -> list[float]:
     """Each forecast becomes a reading; features are built anew, the network runs from the begin."""
     longer, forecasts = readings, []
-    begin = len(readings) - config.windows.lookback
+    issue_hour = (readings["timestamp"].iloc[-1] + HOUR).hour
+    begin = len(readings) - config.windows.lookback - issue_hour  # before 00:00 UTC of the day
     for _ in range(NUM_LEADS):
         frame, _ = region_features("DOM", longer, config, regions=REGIONS, scale=SCALE)
         names = [name for name in frame.columns if name.startswith("x_")]
         x_BLF = torch.from_numpy(frame[names].to_numpy(dtype=np.float32)[None, begin:].copy())
         with torch.no_grad():
             y_BOH = forecaster(x_BLF, x_BLF.shape[1] - 1, torch.tensor([1]))
-        forecasts.append(float(y_BOH[0, 0, 0]))
+        forecasts.append(float(y_BOH[0, 0, 0]) * SCALE.scale_mw + SCALE.offset_mw)
         last = longer.iloc[-1:]
         row = last.assign(
             timestamp=last["timestamp"] + HOUR, local_label=last["local_label"] + HOUR,
-            load_mw=forecasts[-1] * SCALE.scale_mw + SCALE.offset_mw, flag="",
+            load_mw=forecasts[-1], flag="",
         )  # fmt: skip
         longer = pd.concat([longer, row], ignore_index=True)
     return forecasts
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("num_hours", [NUM_HOURS, NUM_HOURS + 7, 403])  # hours of the day, 403: 00
 @pytest.mark.parametrize("lags", [[24], [1, 24, 168]], ids=str)
-def test_forecasts_are_those_of_one_hour_after_another(cell: Cell, lags: list[int]) -> None:
+def test_forecasts_are_those_of_one_hour_after_another(
+    cell: Cell, lags: list[int], num_hours: int
+) -> None:
     config = tiny(features={"lags_hours": lags, "holidays": "US"})
     forecaster = make_forecaster(config, cell)
-    flags: dict[int, str] = {}
-    readings = make_load_frame(make_load(NUM_HOURS), flags=flags)
-    state = state_of(readings, config, FIRST + NUM_HOURS * HOUR)
-    known = known_at([state], config, num_leads=NUM_LEADS)
-    found = forecast_recursively(forecaster, known, config.features, num_leads=NUM_LEADS)[0]
-    assert found == pytest.approx(hour_by_hour(forecaster, readings, config), rel=1e-4, abs=1e-5)
+    readings = make_load_frame(make_load(num_hours), flags={})
+    state = state_of(readings, config, FIRST + num_hours * HOUR)
+    found = forecast(forecaster, state, config, num_leads=NUM_LEADS)
+    assert found == pytest.approx(hour_by_hour(forecaster, readings, config), rel=1e-4)
 
 
 def test_nothing_after_the_issue_time_exists_for_a_forecast() -> None:
     config = tiny(features={"lags_hours": [24]})
+    forecaster = make_forecaster(config, "lstm")
     readings = make_load_frame(make_load(NUM_HOURS), flags={})
     issue_time = FIRST + 300 * HOUR
     noise = np.random.default_rng(1).uniform(1, 9e4, NUM_HOURS - 300)
     other = readings.copy()
     other.loc[300:, "load_mw"] = noise
-    ends = readings.iloc[:300]
     found = [
-        known_at([state_of(each, config, issue_time)], config, num_leads=NUM_LEADS)
-        for each in (readings, other, ends)
+        forecast(forecaster, state_of(each, config, issue_time), config, num_leads=NUM_LEADS)
+        for each in (readings, other, readings.iloc[:300])
     ]
-    for each in found[1:]:
-        assert each.x_BLF.tobytes() == found[0].x_BLF.tobytes()
-        assert each.load_BT.tobytes() == found[0].load_BT.tobytes()
-        assert each.calendar_BKC.tobytes() == found[0].calendar_BKC.tobytes()
+    assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()
 
 
 def test_the_calendar_ahead_is_what_the_features_of_those_hours_have() -> None:
     config = tiny(features={"lags_hours": [24], "holidays": "US"})
     readings = make_load_frame(make_load(NUM_HOURS), first="2017-06-25 05:00", flags={})
     issue_time = readings["timestamp"].iloc[150]  # 1 July; Independence Day lies ahead
-    known = known_at([state_of(readings, config, issue_time)], config, num_leads=200)
-    frame, _ = region_features("DOM", readings, config, regions=REGIONS, scale=SCALE)
-    names = [name for name in frame.columns if name.startswith("x_")]
+    frame = state_of(readings, config, issue_time).frame
+    table = rolling_table(frame, dict.fromkeys(REGIONS, SCALE), config, num_leads=200)
+    whole, _ = region_features("DOM", readings, config, regions=REGIONS, scale=SCALE)
+    names = [name for name in whole.columns if name.startswith("x_")]
     columns = [names[place] for place in calendar_columns(names)]
     assert columns[0] == "x_hour_sin"
     assert any(name.endswith("holiday") for name in columns)
-    expected = frame[columns].to_numpy()[150 : 150 + 199]
-    np.testing.assert_allclose(known.calendar_BKC[0], expected, atol=1e-6)
+    expected = whole[columns].to_numpy()[150 : 150 + 199]
+    found = table.calendar_GC[len(frame) : len(frame) + 199]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
     assert expected[:, columns.index("x_holiday")].any()
 
 
@@ -123,7 +135,8 @@ def test_a_region_that_is_late_is_known_up_to_its_last_hour() -> None:
 def test_too_few_hours_and_a_long_gap_are_in_doubt_and_no_hour_at_all_is_nothing() -> None:
     config = tiny()
     few = make_load_frame(make_load(8), flags={})
-    assert "8 hours are known, 12 are needed" in state_of(few, config, FIRST + 8 * HOUR).doubt
+    # It reads from 12 hours before 00:00 UTC on, and 13 hours have begun since.
+    assert "8 hours are known, 25 are needed" in state_of(few, config, FIRST + 8 * HOUR).doubt
     gap = make_load_frame(make_load(NUM_HOURS), missing=range(370, 415), flags={})
     assert "gap" in state_of(gap, config, FIRST + NUM_HOURS * HOUR).doubt
     assert found_state(few, config, FIRST) is None
@@ -133,6 +146,8 @@ def test_a_naive_forecast_looks_back_by_whole_days_to_hours_that_are_known() -> 
     config = tiny()
     load = make_load(NUM_HOURS)
     state = state_of(make_load_frame(load, flags={}), config, FIRST + NUM_HOURS * HOUR)
-    found = naive_ahead(state, "same_hour_yesterday", num_leads=30)
+    table = rolling_table(state.frame, dict.fromkeys(REGIONS, SCALE), config, num_leads=30)
+    last = np.array([len(state.frame) - 1])
+    (found,) = naive_origins(table, last, "same_hour_yesterday", num_leads=30)
     expected = [load[NUM_HOURS + k - 24 * (1 + k // 24)] for k in range(30)]
     assert found == pytest.approx(expected)

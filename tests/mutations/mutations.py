@@ -28,6 +28,10 @@ SERIES, SPLITS = "tests/features/test_series.py", "tests/features/test_splits.py
 FEATURES, WINDOWS = "tests/features/test_features.py", "tests/features/test_windows.py"
 QUALITY, SCALING = "tests/readings/test_quality.py", "tests/features/test_scaling.py"
 METRICS, NAIVE = "tests/evaluation/test_metrics.py", "tests/evaluation/test_naive_forecasts.py"
+FORECASTS = (
+    "tests/forecasting/test_recursion.py tests/forecasting/test_calibration.py "
+    "tests/forecasting/test_by_lead.py"
+)
 PREDICTION, TRAINING = "tests/training/test_prediction.py", "tests/training/test_training.py"
 CONTESTANTS = (
     "tests/evaluation/test_comparison.py tests/evaluation/test_forecasts.py "
@@ -41,13 +45,14 @@ REGION_KEY = "tests/ingest/test_region_store.py"
 STATE = "tests/training/test_state.py"
 
 AHEAD, NEIGHBOURS = "tests/features/test_known_ahead.py", "tests/features/test_neighbours.py"
-LEADS, DIRECT = "tests/networks/test_lead_forecaster.py", "tests/forecasting/test_direct.py"
+LEADS, BY_LEAD = "tests/networks/test_lead_forecaster.py", "tests/forecasting/test_by_lead.py"
 LINEAR = "tests/evaluation/test_linear_baselines.py"
 
 _AHEAD, _NEIGHBOURS = "gridcast/features/known_ahead.py", "gridcast/features/neighbours.py"
 _LEADS = "gridcast/networks/lead_forecaster.py"
-_LEAD_WINDOWS, _DIRECT = "gridcast/training/lead_windows.py", "gridcast/forecasting/direct.py"
+_LEAD_WINDOWS, _RECURSION = "gridcast/training/lead_windows.py", "gridcast/forecasting/recursion.py"
 _LINEAR = "gridcast/evaluation/linear_baselines.py"
+_ROLLING = "gridcast/forecasting/rolling.py"
 _LOCAL = "gridcast/readings/local_time.py"
 _QUALITY = "gridcast/readings/quality.py"
 _APPENDING = "gridcast/readings/appending.py"
@@ -168,7 +173,7 @@ MUTATIONS = (
     ),
     # features
     Mutation(
-        _TABLE, "lagged = _shift(load_T, lag - 1)", "lagged = _shift(load_T, lag - 2)", FEATURES
+        _TABLE, "lagged = before(lag - 1)", "lagged = before(lag - 2)", FEATURES
     ),
     Mutation(
         _TABLE,
@@ -178,14 +183,14 @@ MUTATIONS = (
     ),
     Mutation(
         _TABLE,
-        "np.nan_to_num(_shift(is_holiday_T, lag)) for lag",
-        "np.nan_to_num(_shift(is_holiday_T, lag - 1)) for lag",
+        "np.nan_to_num(_last_steps(is_holiday_T, num_steps, lag)) for lag",
+        "np.nan_to_num(_last_steps(is_holiday_T, num_steps, lag - 1)) for lag",
         FEATURES,
     ),
     Mutation(
         _TABLE,
-        "out[..., steps:] = values_T[..., :-steps]",
-        "out[..., :-steps] = values_T[..., steps:]",
+        "out[..., -begin:] = values_T[..., :end]",
+        "out[..., :begin] = values_T[..., :end]",
         FEATURES,
     ),
     # windows
@@ -254,7 +259,7 @@ MUTATIONS = (
         NAIVE,
     ),
     Mutation(
-        _NAIVE, "(region_T[np.maximum(source, 0)] == region_T[step_N])", "(source >= 0)", NAIVE
+        _NAIVE, "(region_T[np.maximum(source, 0)] == region_T[origin_N])", "(source >= 0)", NAIVE
     ),
     # who is chosen, and by what
     Mutation(_COMPARISON, "jobs, part=VALIDATION)", "jobs, part=TEST)", CONTESTANTS),
@@ -308,7 +313,7 @@ MUTATIONS = (
     Mutation(
         _CLOSURE,
         '    "tasks.runs.storage": "brings',
-        '    "tasks.train.model_file": "is said to write a file alone, and no more than that",\n'
+        '    "tasks.evaluate.keep_models": "is said to write files alone, and no more than that",\n'
         '    "tasks.runs.storage": "brings',
         CLOSURE,
     ),
@@ -401,21 +406,32 @@ MUTATIONS = (
              "out[: -hours] = values_GR[hours:]", NEIGHBOURS),
     Mutation(_LEADS, "steps = origins[..., None] + torch.arange(",
              "steps = 1 + origins[..., None] + torch.arange(", LEADS),
-    Mutation(_LEADS, "first_B + self.lookback - 1, first_B,",
-             "first_B + self.lookback, first_B,", LEADS),
     Mutation(_LEADS, "if self.training and self.config.neighbour_dropout:",
              "if self.config.neighbour_dropout:", LEADS),
     Mutation(_LEAD_WINDOWS, "(starts_B % stride)[:, None] + places_O", "places_O.expand("
              "len(starts_B), -1)", "tests/training/test_lead_windows.py"),
     Mutation(_LEAD_WINDOWS, "* ~is_filling_B[:, None, None]", "", LEADS
              + " tests/training/test_lead_windows.py"),
-    Mutation(_DIRECT, "calendar_BHC = known.calendar_BKC[:, :horizon]",
-             "calendar_BHC = known.calendar_BKC[:, 1 : horizon + 1]", DIRECT),
-    Mutation(_DIRECT, "known.calendar_BKC[:, : horizon - 1]\n",
-             "np.roll(known.calendar_BKC, -1, 1)[:, : horizon - 1]\n", DIRECT),
-    Mutation("gridcast/forecasting/issue.py",
-             "end_of[each.region] - lookback : end_of[each.region]",
-             "end_of[each.region] - lookback - 1 : end_of[each.region] - 1", DIRECT),
+    # forecasts of hours to come
+    Mutation(_RECURSION, "path.calendar_BSC[:, 1 : horizon + 1]",
+             "path.calendar_BSC[:, :horizon]", FORECASTS),
+    Mutation(_RECURSION, "path.calendar_BSC[:, horizon:]", "path.calendar_BSC", FORECASTS),
+    Mutation(_RECURSION, "load_BT[:, -num_steps:]", "load_BT[:, :num_steps]", FORECASTS),
+    Mutation(_RECURSION, "path.calendar_BSC[:, :horizon].astype",
+             "path.calendar_BSC[:, 1 : horizon + 1].astype", BY_LEAD),
+    Mutation(_RECURSION, "first_B + num_steps - 1, first_B,",
+             "first_B + num_steps - 2, first_B,", BY_LEAD),
+    Mutation(_RECURSION, "end - num_steps : end]", "end - num_steps + 1 : end + 1]", FORECASTS),
+    Mutation(_ROLLING, 'datetime64[h]").astype(np.int64) + 1\n',
+             'datetime64[h]").astype(np.int64)\n', FORECASTS),
+    Mutation(_ROLLING, "np.arange(1 - lookback, origins[-1] + 1)",
+             "np.arange(-lookback, origins[-1])", FORECASTS),
+    Mutation(_ROLLING, "(hours + _HOUR).tz_convert", "hours.tz_convert", FORECASTS),
+    Mutation(_ROLLING, "table.hour_T[steps_BL]]", "table.hour_T[steps_BL] - 1]", BY_LEAD),
+    Mutation("gridcast/forecasting/issue.py", 'readings["timestamp"] < issue_time]',
+             'readings["timestamp"] <= issue_time]', FORECASTS),
+    Mutation("gridcast/forecasting/calibration.py", '"part"].to_numpy() == VALIDATION, table',
+             '"part"].to_numpy() > VALIDATION, table', FORECASTS),
     # linear baselines and the size of a training
     Mutation(_LINEAR, "last_T = load_T.shift(1)\n", "last_T = load_T\n", LINEAR),
     Mutation(_LINEAR, "change_GQ[hour_N - lag]", "change_GQ[hour_N - lag + 1]", LINEAR),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gridcast.config import Cell
-from gridcast.networks.forecaster import LastStep, RecurrentForecaster, weights_sha256
+from gridcast.networks.forecaster import RecurrentForecaster, weights_sha256
 from tests.builders.values import make_config
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
@@ -147,14 +147,6 @@ def test_no_forecast_depends_on_later_steps_or_on_other_windows(cell: Cell) -> N
     assert torch.equal(theirs[1:], ours[1:])
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_last_step_alone_is_the_last_forecast(cell: Cell) -> None:
-    forecaster, x_BLF = make_forecaster(cell, horizon=3), make_inputs()
-    y_BH = LastStep(forecaster, lookback=7)(x_BLF)
-    assert y_BH.shape == (4, 3)
-    torch.testing.assert_close(y_BH, forecaster(x_BLF, 0)[:, -1])
-
-
 @pytest.mark.parametrize(("hidden_size", "num_layers"), [(5, 1), (8, 2)])
 def test_the_parameters_are_as_many_as_the_equations_have(
     hidden_size: int, num_layers: int
@@ -195,9 +187,6 @@ def test_the_numbers_of_a_region_are_inputs_of_each_step_of_its_windows() -> Non
         hidden_BLU[:, 2:]
     )
     torch.testing.assert_close(forecaster(x_BLF, 2, region_B), expected)
-    # As one runs it, the region is the last column of a window.
-    window_BLF = torch.cat([x_BLF, region_B[:, None, None].expand(-1, x_BLF.shape[1], -1)], -1)
-    torch.testing.assert_close(LastStep(forecaster, lookback=7)(window_BLF), expected[:, -1])
 
 
 def test_the_hash_depends_on_the_weights_and_on_nothing_else() -> None:

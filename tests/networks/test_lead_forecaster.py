@@ -14,9 +14,8 @@ from gridcast.config import Cell, Config
 from gridcast.errors import ConfigError
 from gridcast.features.known_ahead import LeadLags
 from gridcast.features.neighbours import NUM_SIGNALS
-from gridcast.networks.lead_forecaster import LastWindow, LeadForecaster, ahead_of
-from gridcast.training.lead_windows import forecast_windows
-from tests.builders.trainings import LONG_LOADS, make_by_lead, make_data, tiny_by_lead
+from gridcast.networks.lead_forecaster import LeadForecaster, ahead_of
+from tests.builders.trainings import make_by_lead, tiny_by_lead
 
 CELLS = pytest.mark.parametrize("cell", ["gru", "lstm"])
 
@@ -78,36 +77,6 @@ def test_a_trained_network_hides_nothing_and_what_is_not_known_counts_for_nothin
     assert torch.equal(first, forecaster._mix(signals_BLW, torch.tensor([0])))
     nothing = forecaster._mix(torch.zeros_like(signals_BLW), torch.tensor([0]))
     assert not nothing.any()
-
-
-@CELLS
-def test_the_program_forecasts_what_the_network_does_along_the_series(cell: Cell) -> None:
-    config = tiny_by_lead()
-    data = make_data(config, LONG_LOADS)
-    forecaster = make_by_lead(config, cell).eval()
-    lookback, horizon = config.windows.lookback, config.windows.horizon
-    starts_B = torch.tensor([20, 380, 950])
-    at_BO = torch.full((3, 1), lookback - 1)
-    with torch.no_grad():
-        expected = forecast_windows(forecaster, data, starts_B, at_BO, config.windows)[:, 0]
-        program = LastWindow(forecaster, lookback=lookback)
-        windows = windows_of(data.x_TF, starts_B, lookback + horizon - 1)
-        assert data.regional is not None
-        signals = data.regional.values_GW[
-            data.regional.hour_T[starts_B[:, None] + torch.arange(lookback + horizon - 1)]
-        ]
-        region_B11 = data.region_of(starts_B)[:, None, None].expand(*windows.shape[:2], 1)
-        given = torch.cat([windows, signals, region_B11], -1)
-        np.testing.assert_allclose(program(given), expected, atol=1e-5)
-        later = given.clone()  # all that is not known yet, but the calendar
-        num_loads = data.x_TF.shape[1] - forecaster.num_calendar
-        later[:, lookback:, :num_loads] = 1e6
-        later[:, lookback:, data.x_TF.shape[1] : -1] = 1e6
-        assert torch.equal(program(later), program(given))
-
-
-def windows_of(x_TF: Tensor, starts_B: Tensor, num_steps: int) -> Tensor:
-    return x_TF[starts_B[:, None] + torch.arange(num_steps)]
 
 
 def test_the_calendar_of_each_hour_ahead_is_that_of_the_step_before_it() -> None:

@@ -330,7 +330,7 @@ def test_a_new_model_in_a_copy_is_kept_in_the_copy_alone(elsewhere: Elsewhere) -
     run = elsewhere.copy
     model = run.summary.models["gru-seed1"]
     assert not model.cached
-    assert len(list((run.artifacts / "mlflow" / "artifacts").rglob("model.pt2"))) == 3
+    assert len(list((run.artifacts / "mlflow" / "artifacts").rglob("model.json"))) == 3
     assert is_whole(str(model.mlflow_run_id), run.artifacts)
 
 

@@ -5,21 +5,20 @@ The first run (about 35 s) is shared by all tests of the session.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sqlite3
 import zipfile
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from gridcast.config import Config
+from gridcast import load_model
 from gridcast.readings.records import Snapshot
 from gridcast.readings.snapshots import SnapshotChanges
 from gridcast.summary import Summary
@@ -175,7 +174,7 @@ def test_nothing_under_the_artifacts_is_a_pickle() -> None:
     artifacts = first_run().artifacts
     files = [path for path in artifacts.rglob("*") if path.is_file()]
     # Each job's own and MLflow's copy of it; other tests train in the same folder too.
-    assert len([path for path in files if path.suffix == ".pt2"]) >= 2 * len(JOBS)
+    assert len([path for path in files if path.suffix == ".npz"]) >= 2 * len(JOBS)
     found = [str(path.relative_to(artifacts)) for path in files if path.suffix in PICKLE_NAMES]
     for path in files:
         found += _pickles_in(path.read_bytes(), str(path.relative_to(artifacts)))
@@ -252,50 +251,41 @@ def test_mlflow_has_parameters_final_scores_and_each_passes_history(
             assert [point.step for point in history] == [1, 2]
 
 
-def test_mlflow_has_the_figures_and_what_the_models_inputs_mean(tracking: MlflowClient) -> None:
+def test_mlflow_has_the_figures_and_the_settings(tracking: MlflowClient) -> None:
     for each in runs_of(tracking).values():
         run_id = each.info.run_id
         names = {file.path for file in tracking.list_artifacts(run_id)}
-        assert {"figures", "config.json", "model_input.json"} <= names
+        assert {"figures", "config.json"} <= names
         figures = [Path(file.path) for file in tracking.list_artifacts(run_id, "figures")]
         assert len(figures) == 3
         assert {path.suffix for path in figures} == {".png"}
 
 
 @pytest.mark.parametrize("job", JOBS)
-@pytest.mark.parametrize("num_windows", [1, 2, 5])
-def test_the_logged_model_forecasts_what_the_jobs_program_does(
-    tracking: MlflowClient, job: str, num_windows: int
+def test_the_logged_model_forecasts_a_frame_as_the_folder_of_the_run_does(
+    tracking: MlflowClient, job: str
 ) -> None:
     run_id = runs_of(tracking)[job].info.run_id
-    lookback, num_features = _input_shape(tracking, run_id)
-    generator = np.random.default_rng(num_windows)
-    x_BLF = generator.standard_normal((num_windows, lookback, num_features)).astype("float32")
-    y_BH = _loaded(f"runs:/{run_id}/model").predict(x_BLF)
-    assert y_BH.shape == (num_windows, 1)
-    assert np.isfinite(y_BH).all()
-    windows = torch.from_numpy(np.concatenate([x_BLF, x_BLF]))
-    expected = _program(job)(windows)[:num_windows].detach().numpy()
-    np.testing.assert_allclose(y_BH, expected, rtol=1e-5, atol=1e-6)
+    frame = published_loads()
+    served = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+    rows = served.predict(frame, params={"horizon": 12})
+    (folder,) = (first_run().artifacts / "models").glob(f"{job}-*")
+    expected = load_model(folder).forecast(frame, horizon=12)
+    assert len(rows) == NUM_REGIONS * 12
+    assert rows["load_mw"].notna().all()
+    pd.testing.assert_frame_equal(rows, expected)
+    assert served.metadata.signature.inputs.input_names() == ["region", "timestamp", "load_mw"]
 
 
-def _input_shape(client: MlflowClient, run_id: str) -> tuple[int, int]:
-    facts = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/model_input.json"))
-    assert facts["lookback_steps"] == Config.load(overrides=SMALL_MODEL).windows.lookback
-    assert facts["scales"].keys() == first_run().summary.regions.keys()
-    assert client.get_run(run_id).info.run_id == run_id
-    return facts["lookback_steps"], len(facts["feature_names"])
-
-
-@cache
-def _loaded(uri: str) -> Any:  # noqa: ANN401
-    return mlflow.pyfunc.load_model(uri)
-
-
-@cache
-def _program(job: str) -> Any:  # noqa: ANN401
-    (path,) = (first_run().artifacts / "jobs").glob(f"{job}-*/model.pt2")
-    return torch.export.load(path).module()
+def published_loads() -> pd.DataFrame:
+    """The newest weeks of each region, as a user would have them."""
+    tables = [
+        pd.read_parquet(first_run().place(each.path))[["timestamp", "load_mw"]]
+        .tail(1500)
+        .assign(region=region)
+        for region, each in first_run().summary.regions.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def test_a_logged_model_that_was_changed_is_refused_by_its_sha256_before_it_is_loaded(
@@ -305,9 +295,9 @@ def test_a_logged_model_that_was_changed_is_refused_by_its_sha256_before_it_is_l
     folder = Path(
         mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", dst_path=str(tmp_path))
     )
-    (program,) = folder.rglob("*.pt2")
-    program.write_bytes(program.read_bytes() + b"\0")
-    with pytest.raises(Exception, match=r"model\.pt2: found SHA-256 [0-9a-f]{64}, expected"):
+    (weights,) = folder.rglob("gru-seed0.npz")
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    with pytest.raises(Exception, match=r"gru-seed0\.npz: found SHA-256 [0-9a-f]+"):
         mlflow.pyfunc.load_model(str(folder))
 
 

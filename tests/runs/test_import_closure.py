@@ -198,7 +198,8 @@ def test_the_closure_is_that_of_import_linters_graph(name: str) -> None:
     reached = set(computes).union(*(graph.find_upstream_modules(each) for each in computes))
     found = set(closure_of(computes))
     assert modules_alone(found) == modules_alone(reached)
-    assert found >= {each.rpartition(".")[0] for each in reached}  # the packages' own code runs too
+    packages = {each.rpartition(".")[0] for each in reached} - {""}
+    assert found >= packages  # their own code runs too
 
 
 @each_stage
@@ -280,10 +281,7 @@ def test_no_code_that_computes_imports_a_module_of_ours_by_a_name_made_at_run_ti
         for node in ast.walk(ast.parse(path.read_bytes()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in calls
     }
-    assert found == {"tasks.train.model_file"}
-    from tasks.train.model_file import _IMPORTED
-
-    assert all(name.partition(".")[0] not in PACKAGES for name in _IMPORTED)
+    assert found == {"gridcast"}  # what it offers to others: our own code asks the rooms
 
 
 def _called(call: ast.Call) -> str:

@@ -9,12 +9,11 @@ import pytest
 
 from gridcast.errors import RecordError
 from gridcast.readings.records import RegionRecord
-from gridcast.record import Record, StoredRecord
+from gridcast.record import Record, StoredRecord, parse_record
 from tasks.ingest.region_tables import KnownRegion
 from tasks.runs.record_files import (
     cached_record,
     mended_record,
-    parse_record,
     read_record,
     write_record,
 )

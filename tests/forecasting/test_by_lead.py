@@ -9,9 +9,8 @@ import pytest
 from gridcast.config import Cell, Config
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import build_features
-from gridcast.forecasting.calibration import forecast_origins, origins_of
-from gridcast.forecasting.direct import forecast_ahead
-from gridcast.forecasting.issue import RegionState, known_at, region_state
+from gridcast.forecasting.issue import RegionState, region_state
+from gridcast.forecasting.rolling import can_forecast, forecast_origins, rolling_table
 from tests.builders.trainings import make_by_lead, tiny_by_lead
 from tests.builders.values import make_load, make_load_frame
 
@@ -40,10 +39,13 @@ def forecast(
     loads: dict[str, np.ndarray], config: Config, hour: int, *, cell: Cell = "gru",
     num_leads: int = HORIZON, unknown: tuple[str, ...] = (),
 ) -> np.ndarray:  # fmt: skip
+    """Of each region that is known, MW, from the same hour on."""
     states = states_of(loads, config, FIRST + hour * HOUR)
     seen = [each for each in states if each.region not in unknown]
-    known = known_at(seen, config, num_leads=num_leads, neighbours=seen)
-    return forecast_ahead(make_by_lead(config, cell), known, config, num_leads=num_leads)
+    frame = pd.concat([each.frame for each in seen], ignore_index=True)
+    table = rolling_table(frame, SCALES, config, num_leads=num_leads)
+    last = np.cumsum([len(each.frame) for each in seen]) - 1
+    return forecast_origins([make_by_lead(config, cell)], table, last, config, num_leads=num_leads)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
@@ -51,15 +53,15 @@ def test_leads_beyond_the_network_s_own_are_forecast_as_if_the_first_had_come_tr
     cell: Cell,
 ) -> None:
     config = tiny_by_lead(model={"neighbour_units": 0})
-    far = forecast(LOADS, config, 700, cell=cell, num_leads=2 * HORIZON + 2)
+    # From 00:00 UTC on: hours of the same day are read from the same begin.
+    begin = 24 * 30 - 5
+    far = forecast(LOADS, config, begin, cell=cell, num_leads=2 * HORIZON + 2)
     assert far.shape == (2, 12)
-    lived = {}
-    for (name, load), own in zip(LOADS.items(), far, strict=True):
-        come_true = own * SCALES[name].scale_mw + SCALES[name].offset_mw
-        lived[name] = np.concatenate([load[:700], come_true])
-    for begin in (HORIZON, 2 * HORIZON):
-        later = forecast(lived, config, 700 + begin, cell=cell)[:, : 12 - begin]
-        np.testing.assert_allclose(far[:, begin : begin + HORIZON], later, rtol=1e-4, atol=1e-5)
+    lived = {name: np.concatenate([load[:begin], own])
+             for (name, load), own in zip(LOADS.items(), far, strict=True)}  # fmt: skip
+    for ahead in (HORIZON, 2 * HORIZON):
+        later = forecast(lived, config, begin + ahead, cell=cell)[:, : 12 - ahead]
+        np.testing.assert_allclose(far[:, ahead : ahead + HORIZON], later, rtol=1e-4)
 
 
 def test_nothing_after_the_issue_time_exists_for_a_forecast_of_any_region() -> None:
@@ -85,17 +87,16 @@ def test_a_region_is_told_what_others_did_and_is_forecast_without_them_where_the
 
 def test_a_forecast_from_an_origin_of_the_table_is_the_one_that_is_issued_then() -> None:
     config = tiny_by_lead(split={"test_share": 0.1, "validation_share": 0.3})
-    table = build_features({name: make_load_frame(load, flags={}) for name, load in LOADS.items()},
+    built = build_features({name: make_load_frame(load, flags={}) for name, load in LOADS.items()},
                            config, scales=SCALES)  # fmt: skip
-    origins = origins_of(table.frame, config, num_leads=12, num_origins=3)
-    scales = {name: (each.offset_mw, each.scale_mw) for name, each in SCALES.items()}
+    table = rolling_table(built.frame, SCALES, config, num_leads=12)
+    origins = np.arange(600, 2 * NUM_HOURS - 20, 83)
+    origins = origins[can_forecast(table, origins, lookback=config.windows.lookback)]
+    assert set(table.region_T[origins]) == {0, 1}
     forecaster = make_by_lead(config, "lstm")
-    found = forecast_origins([forecaster], table.frame, scales, origins, config, num_leads=12)
+    found = forecast_origins([forecaster], table, origins, config, num_leads=12)
     for origin, own in zip(origins, found, strict=True):
-        row = table.frame.iloc[origin]
-        states = states_of(LOADS, config, row["timestamp"] + HOUR)
-        known = known_at(states, config, num_leads=12, neighbours=states)
-        number = REGIONS.index(row["region"])
-        issued = forecast_ahead(forecaster, known, config, num_leads=12)[number]
-        scale = SCALES[row["region"]]
-        np.testing.assert_allclose(own, issued * scale.scale_mw + scale.offset_mw, rtol=1e-5)
+        hour = origin % NUM_HOURS + 1
+        number = int(table.region_T[origin])
+        issued = forecast(LOADS, config, hour, cell="lstm", num_leads=12)[number]
+        np.testing.assert_allclose(own, issued, rtol=1e-5)

@@ -1,0 +1,219 @@
+"""Forecasts from many origins of a table: of an issue, of a calibration, of a backtest.
+
+A network reads from ``lookback`` hours before 00:00 UTC of the issue's day on. So the issues of a
+day share what is read before it, and whether they are made hour by hour or all at once is no
+difference.
+
+Legend: ``T`` steps of all regions, ``G`` hours, ``C`` features of the calendar, ``F`` all features,
+``W`` signals of all regions, ``R`` regions, ``B`` days of regions, ``O`` origins of a day, ``K``
+leads, ``L`` steps that are read.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gridcast.evaluation.naive_forecasts import naive_forecasts
+from gridcast.features.columns import calendar_columns, feature_columns
+from gridcast.features.neighbours import signals_of
+from gridcast.features.table import calendar_features
+from gridcast.forecasting.recursion import (
+    Known,
+    forecast_leads,
+    steps_of_calendar,
+    steps_of_load,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from gridcast.config import Config
+    from gridcast.features.load_scale import LoadScale
+    from gridcast.networks.building import Forecaster
+
+_HOUR = pd.Timedelta(hours=1)
+_DAY = 24
+_DAYS_AT_ONCE = 512  # of regions: memory does not grow with their number
+
+
+@dataclass(frozen=True, slots=True)
+class RollingTable:
+    """A table's steps and all that is known of the hours on both sides of them.
+
+    ``hour_T`` counts the hours from the table's first one; the calendar begins as far before it as
+    the features look back, and goes on to ``num_leads`` after the last.
+    """
+
+    timestamp_T: np.ndarray  # datetime64, UTC, start of the hour
+    region_T: np.ndarray  # number of the region
+    first_T: np.ndarray  # first step of the step's region
+    hour_T: np.ndarray
+    x_TF: np.ndarray
+    load_T: np.ndarray  # scaled; NaN where it is no input
+    calendar_GC: np.ndarray  # of the hour after each hour, as the step's features have it
+    signals_GW: np.ndarray | None
+    offset_mw_R: np.ndarray
+    scale_mw_R: np.ndarray
+
+    def issue_hours(self, step_N: np.ndarray) -> np.ndarray:
+        """The hours of the day (UTC) at which one issues who knows no later step than these."""
+        hours = self.timestamp_T[step_N].astype("datetime64[h]").astype(np.int64) + 1
+        return np.asarray(hours % _DAY)
+
+
+def rolling_table(
+    frame: pd.DataFrame, scales: Mapping[str, LoadScale], config: Config, *, num_leads: int
+) -> RollingTable:
+    """Of rows of ``FeatureTable.frame``, whose ``region`` knows all regions of ``scales``."""
+    region_T = frame["region"].cat.codes.to_numpy()
+    timestamp_T = frame["timestamp"].dt.tz_localize(None).to_numpy()
+    hours_T = timestamp_T.astype("datetime64[h]").astype(np.int64)
+    begins = np.flatnonzero(np.diff(region_T, prepend=-1))
+    names = feature_columns(frame.columns)
+    own = [scales[str(name)] for name in frame["region"].cat.categories]
+    offset_R, scale_R = (np.array([getattr(each, name) for each in own])
+                         for name in ("offset_mw", "scale_mw"))  # fmt: skip
+    input_T = np.where(frame["is_input"], frame["input_mw"], np.nan).astype(float)
+    num_hours = int(np.ptp(hours_T)) + 1 + steps_of_calendar(config, num_leads=num_leads)
+    return RollingTable(
+        timestamp_T=timestamp_T,
+        region_T=region_T.astype(np.int64),
+        first_T=np.repeat(begins, np.diff(begins, append=len(frame))),
+        hour_T=hours_T - hours_T.min(),
+        x_TF=frame[names].to_numpy(dtype=np.float32),
+        load_T=(input_T - offset_R[region_T]) / scale_R[region_T],
+        calendar_GC=_calendar(frame["timestamp"].min(), num_hours, names, config),
+        signals_GW=signals_of(frame).values_GW if config.model.neighbour_units else None,
+        offset_mw_R=offset_R,
+        scale_mw_R=scale_R,
+    )
+
+
+def _calendar(
+    first: pd.Timestamp, num_hours: int, names: Sequence[str], config: Config
+) -> np.ndarray:
+    """The calendar's features of ``num_hours`` steps from ``first`` (UTC) on, ``(G, C)``."""
+    back = max(config.features.lags_hours, default=0)
+    hours = pd.date_range(first - back * _HOUR, periods=back + num_hours, freq="h")
+    local = pd.Series((hours + _HOUR).tz_convert(config.ingestion.timezone))
+    features = calendar_features(local, config.features)
+    columns = [features[names[place]] for place in calendar_columns(names)]
+    if not columns:
+        return np.zeros((num_hours, 0), np.float32)
+    return np.stack(columns, axis=1)[back:].astype(np.float32)
+
+
+def can_forecast(table: RollingTable, step_B: np.ndarray, *, lookback: int) -> np.ndarray:
+    """Whether all hours that a network reads up to each step are known inputs of its region."""
+    begin_B = step_B - table.issue_hours(step_B) - lookback + 1
+    num_unknown = np.concatenate([[0], np.cumsum(np.isnan(table.load_T))])
+    is_inside_B = begin_B >= table.first_T[step_B]
+    gaps_B = num_unknown[step_B + 1] - num_unknown[np.maximum(begin_B, 0)]
+    return np.asarray(is_inside_B & (gaps_B == 0))
+
+
+def forecast_origins(
+    forecasters: Sequence[Forecaster],
+    table: RollingTable,
+    step_N: np.ndarray,
+    config: Config,
+    *,
+    num_leads: int,
+) -> np.ndarray:
+    """The mean of the forecasters' forecasts (MW) from each of ``N`` steps, shape ``(N, K)``.
+
+    All of them :func:`can_forecast`. Steps of one region and day are forecast from in one go.
+    """
+    hour_N = table.issue_hours(step_N)
+    found_NK = np.empty((len(step_N), num_leads))
+    with _one_thread():
+        for origins, place_DO in _days_alike(step_N - hour_N, hour_N):
+            for first in range(0, len(place_DO), _DAYS_AT_ONCE):
+                place_BO = place_DO[first : first + _DAYS_AT_ONCE]
+                day_B = step_N[place_BO[:, 0]] - origins[0]
+                found_NK[place_BO] = _forecast_days(
+                    forecasters, table, day_B, origins, config, num_leads=num_leads
+                )
+    return found_NK
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One step of some hundred series is too small to share: other threads would only spin."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def _days_alike(day_N: np.ndarray, hour_N: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Days with the same hours (``O``), and the places of their origins, ``(D, O)``.
+
+    Where nearly each day has hours of its own, each hour is taken by itself.
+    """
+    days_D, day_N = np.unique(day_N, return_inverse=True)
+    place_DH = np.full((len(days_D), _DAY), -1)
+    place_DH[day_N, hour_N] = np.arange(len(hour_N))
+    patterns, pattern_D = np.unique(place_DH >= 0, axis=0, return_inverse=True)
+    if len(patterns) > _DAY:
+        return [
+            (np.array([hour]), place_DH[place_DH[:, hour] >= 0][:, [hour]])
+            for hour in range(_DAY)
+            if (place_DH[:, hour] >= 0).any()
+        ]
+    return [
+        (np.flatnonzero(pattern), place_DH[pattern_D.reshape(-1) == number][:, pattern])
+        for number, pattern in enumerate(patterns)
+    ]
+
+
+def _forecast_days(
+    forecasters: Sequence[Forecaster],
+    table: RollingTable,
+    day_B: np.ndarray,
+    origins: np.ndarray,
+    config: Config,
+    *,
+    num_leads: int,
+) -> np.ndarray:
+    """In MW, ``(B, O, K)``; ``day_B`` are the steps after which the days begin (UTC)."""
+    lookback = config.windows.lookback
+    steps_BL = day_B[:, None] + np.arange(1 - lookback, origins[-1] + 1)
+    back = steps_of_load(config) - 1 - origins[0]  # steps of the load before the day's first
+    steps_BT = day_B[:, None] + np.arange(-back, origins[-1] + 1)
+    load_BT = table.load_T[np.maximum(steps_BT, 0)]
+    load_BT[steps_BT < table.first_T[day_B][:, None]] = np.nan
+    num_ahead = origins[-1] - origins[0] + steps_of_calendar(config, num_leads=num_leads)
+    hours_BS = table.hour_T[day_B][:, None] + origins[0] + np.arange(num_ahead)
+    signals_BLW = None
+    if table.signals_GW is not None:
+        signals_BLW = table.signals_GW[table.hour_T[steps_BL]]
+    region_B = table.region_T[day_B]
+    known = Known(
+        table.x_TF[steps_BL], load_BT, table.calendar_GC[hours_BS], region_B, signals_BLW,
+        tuple(int(each) + lookback - 1 for each in origins),
+    )  # fmt: skip
+    each = [forecast_leads(one, known, config, num_leads=num_leads) for one in forecasters]
+    scale_B, offset_B = table.scale_mw_R[region_B], table.offset_mw_R[region_B]
+    return np.asarray(np.mean(each, axis=0) * scale_B[:, None, None] + offset_B[:, None, None])
+
+
+def naive_origins(
+    table: RollingTable, step_N: np.ndarray, kind: str, *, num_leads: int
+) -> np.ndarray:
+    """A naive forecast (MW) from each of ``N`` steps, shape ``(N, K)``."""
+    ahead_NK = np.broadcast_to(np.arange(1, num_leads + 1), (len(step_N), num_leads))
+    label_NK = step_N[:, None] + ahead_NK
+    scaled_NK = naive_forecasts(
+        table.load_T, table.region_T, label_NK.reshape(-1), ahead_NK.reshape(-1)
+    )[kind].reshape(ahead_NK.shape)
+    region_N1 = table.region_T[step_N][:, None]
+    return np.asarray(scaled_NK * table.scale_mw_R[region_N1] + table.offset_mw_R[region_N1])

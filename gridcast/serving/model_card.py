@@ -1,0 +1,47 @@
+"""What stands in a model's folder: ``model.json``, and which files it names."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from gridcast.config import Cell, Config
+from gridcast.record import Record, StoredRecord
+
+CARD = "model.json"
+CALIBRATION = "calibration.npz"
+
+
+class Member(Record):
+    """One of the networks whose mean is forecast: ``weights`` is the name of its file.
+
+    ``job_key`` is that of its training, as the lineage of its run has it.
+    """
+
+    name: str
+    cell: Cell
+    job_key: str
+    weights: str
+
+
+class ModelCard(StoredRecord):
+    """A model as a folder keeps it; ``files`` has the SHA-256 of each file beside this one.
+
+    ``sha256`` tells the model apart: one network's weights, or a hash over those of all.
+    ``features_sha256`` is that of the table of features on which it was trained.
+    ``scales`` has each region's offset and scale (MW), in the order of the regions' numbers.
+    ``levels`` are the quantiles (0 to 1) of the calibration.
+    """
+
+    advice: ClassVar[str] = "train again, or take the folder of another run"
+
+    name: str
+    sha256: str
+    features_sha256: str
+    config: Config
+    scales: dict[str, tuple[float, float]]
+    feature_names: list[str]
+    members: tuple[Member, ...] = Field(min_length=1)
+    levels: tuple[float, ...]
+    files: dict[str, str]

@@ -1,0 +1,132 @@
+"""A model that anybody can ask: load a folder, forecast a DataFrame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from gridcast.array_file import unpacked
+from gridcast.features.load_scale import LoadScale
+from gridcast.forecasting.calibration import Calibration
+from gridcast.forecasting.issue import forecast_regions, hours_back, issue_time_of
+from gridcast.forecasting.model import ForecastModel
+from gridcast.networks.weights import read_forecaster
+from gridcast.serving.frames import readings_of
+from gridcast.serving.model_card import CALIBRATION
+from gridcast.serving.model_folder import read_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gridcast.serving.model_card import ModelCard
+
+_HOUR = pd.Timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What :func:`load_model` gives."""
+
+    card: ModelCard
+    trained: ForecastModel
+
+    @property
+    def regions(self) -> list[str]:
+        """Those that it can forecast."""
+        return self.trained.regions
+
+    @property
+    def hours_needed(self) -> int:
+        """How many hours of load before a forecast have a say in it; fewer give a doubt."""
+        return hours_back(self.trained.config)
+
+    def forecast(
+        self,
+        frame: pd.DataFrame,
+        *,
+        as_of: pd.Timestamp | str | None = None,
+        horizon: int | None = None,
+        regions: Sequence[str] = (),
+    ) -> pd.DataFrame:
+        """Forecast the hours to come of each region that is in the frame.
+
+        Args:
+            frame: ``region``, ``timestamp``, ``load_mw``: see
+                :func:`gridcast.serving.frames.readings_of`. The newest 60 days of each region are
+                enough (:attr:`hours_needed`).
+            as_of: from when on, UTC if it names no zone; none: the end of the frame's newest hour.
+            horizon: hours; none: as the model was configured (``forecasting.horizon``).
+            regions: only these; none: all that the frame has.
+
+        Returns:
+            A row a region and hour: ``region``, ``issue_time``, ``timestamp`` (UTC), ``lead`` (h),
+            ``load_mw``, the quantiles (MW, as ``q05``), ``fallback`` (empty, or the naive forecast
+            that stands in for the network), ``fallback_reason``, ``model``, ``model_sha256``.
+
+        Raises:
+            UsageError: the frame is not what it should be; what was found and expected is told.
+        """
+        config = self.trained.config
+        readings = readings_of(frame, config, regions=self.regions)
+        if as_of is None:
+            instant = max(each["timestamp"].iloc[-1] for each in readings.values()) + _HOUR
+        else:
+            instant = pd.Timestamp(as_of)
+            instant = instant.tz_localize("UTC") if instant.tzinfo is None else instant
+        issue = forecast_regions(
+            self.trained,
+            readings,
+            issue_time=issue_time_of(instant),
+            horizon=horizon or config.forecasting.horizon,
+            max_stale_hours=config.forecasting.max_stale_hours,
+            regions=[name for name in regions or readings if name in readings],
+        )
+        return issue.rows.assign(model=self.trained.name, model_sha256=self.trained.sha256)
+
+
+def load_model(folder: str | Path) -> ServedModel:
+    """The model of a folder, as a run keeps it and MLflow has it.
+
+    Raises:
+        UsageError: there is none.
+        RecordError: its ``model.json`` is damaged, or of a newer version.
+        IntegrityError: a file is gone or was changed.
+    """
+    return ServedModel(*read_model(Path(folder)))
+
+
+def read_model(folder: Path) -> tuple[ModelCard, ForecastModel]:
+    """The model of a folder; nothing is taken that is not as it was written.
+
+    Raises:
+        UsageError: there is no model, or a file of it is none of its kind.
+        RecordError: its ``model.json`` is damaged, or of a newer version.
+        IntegrityError: a file is gone or was changed.
+    """
+    card, files = read_files(folder)
+    arrays = unpacked(files[CALIBRATION], where=folder / CALIBRATION)
+    names = sorted({name.rpartition(".")[0] for name in arrays})
+    return card, ForecastModel(
+        name=card.name,
+        sha256=card.sha256,
+        config=card.config,
+        scales={region: LoadScale(*each) for region, each in card.scales.items()},
+        forecasters=tuple(
+            read_forecaster(
+                files[each.weights],
+                card.config,
+                cell=each.cell,
+                feature_names=card.feature_names,
+                num_regions=len(card.scales),
+                where=folder / each.weights,
+            )
+            for each in card.members
+        ),
+        calibrations={
+            name: Calibration(card.levels, arrays[f"{name}.error_mw"], arrays[f"{name}.smape"])
+            for name in names
+        },
+    )

@@ -1,0 +1,148 @@
+"""Keep each network and each mean as a folder that forecasts: `gridcast.load_model` takes it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from gridcast.errors import IntegrityError, RecordError, UsageError
+from gridcast.evaluation.records import Evaluation, KeptModels
+from gridcast.serving.model_card import Member, ModelCard
+from gridcast.serving.model_folder import model_files, read_files
+from tasks.runs.import_closure import code_sha256
+from tasks.runs.keys import key_of, require_sha256
+from tasks.runs.locks import held
+from tasks.runs.storage import publishing_folder
+from tasks.train.records import Features, TrainedJob
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tasks.runs.run import Run
+
+_WEIGHTS = "weights.npz"
+# Beside those of a training, on which a forecast depends.
+_SETTINGS = ("features", "ingestion", "rules", "scaling", "split", "windows", "model")
+_log = logging.getLogger("gridcast.evaluate")
+
+
+@task(name="keep-models", cache_policy=NO_CACHE)
+def keep_models(
+    run: Run, features: Features, trained: list[TrainedJob], evaluation: Evaluation
+) -> KeptModels:
+    """Weights, scales, settings and bands of each network and mean → a folder of the run each.
+
+    How wrong a model was at each lead is learned from the validation part. The article's features
+    know no hour to come: of its models nothing is kept.
+    """
+    folders = dict[str, str]()
+    if run.config.features.kind != "article":
+        members: dict[str, tuple[str, ...]] = {each.job.name: (each.job.name,) for each in trained}
+        members |= {name: each.members for name, each in evaluation.means.items()}
+        by_name = {each.job.name: each for each in trained}
+        keys = {
+            name: _key(run, features, [by_name[each] for each in own])
+            for name, own in members.items()
+        }
+        places = {
+            name: run.artifacts / "models" / f"{name}-{key[:12]}" for name, key in keys.items()
+        }
+        with held(run.artifacts, "models", is_cancelled=run.stop_file.exists):
+            lacking = {name: members[name] for name, path in places.items() if not _is_whole(path)}
+            if lacking:
+                _make(run, features, by_name, lacking, places)
+        folders = {name: str(path) for name, path in places.items()}
+    kept = KeptModels(folders=folders)
+    run.leave(kept)
+    return kept
+
+
+def _key(run: Run, features: Features, members: Sequence[TrainedJob]) -> str:
+    """All on which a folder depends: it is made once for all runs that have the same jobs."""
+    return key_of(
+        jobs={each.job.name: (each.job.key, each.weights_sha256) for each in members},
+        features=features.file_sha256,
+        config=run.config.keyed("forecasting", *_SETTINGS),
+        code=code_sha256(__name__),
+    )
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a model stands there as it was written; what does not is made anew."""
+    try:
+        read_files(folder)
+    except (UsageError, RecordError, IntegrityError) as error:
+        if folder.exists():
+            _log.warning("%s; it is made anew", str(error).removeprefix("ERROR "))
+            shutil.rmtree(folder)
+        return False
+    return True
+
+
+def _make(
+    run: Run,
+    features: Features,
+    trained: Mapping[str, TrainedJob],
+    members: Mapping[str, tuple[str, ...]],
+    places: Mapping[str, Path],
+) -> None:
+    from gridcast.features.load_scale import LoadScale
+    from gridcast.forecasting.calibration import CALIBRATED_ON, calibrations_of
+    from gridcast.networks.weights import read_forecaster
+
+    needed = sorted({each for own in members.values() for each in own})
+    weights = {name: _weights_of(trained[name]) for name in needed}
+    scales = {region: LoadScale(*each) for region, each in features.scales.items()}
+    networks = {
+        name: read_forecaster(
+            content, run.config, cell=trained[name].job.cell,
+            feature_names=features.feature_names, num_regions=len(scales),
+            where=trained[name].file(_WEIGHTS),
+        )
+        for name, content in weights.items()
+    }  # fmt: skip
+    _log.info("Learning from the validation part how wrong %s are at each lead", ", ".join(members))
+    require_sha256(Path(features.path), features.file_sha256)
+    columns = [*CALIBRATED_ON, *features.feature_names]
+    frame = pd.read_parquet(features.path, columns=columns)
+    calibrations = calibrations_of(networks, members, frame, scales, run.config)
+    for name, own in members.items():
+        card = ModelCard(
+            name=name,
+            sha256=_model_sha256([trained[each] for each in own]),
+            features_sha256=features.file_sha256,
+            config=run.config.with_values({"tracking.uri": None}, where="the model's folder"),
+            scales=features.scales,
+            feature_names=features.feature_names,
+            members=tuple(
+                Member(
+                    name=each, cell=trained[each].job.cell, job_key=trained[each].job.key,
+                    weights=f"{each}.npz",
+                )
+                for each in own
+            ),
+            levels=run.config.forecasting.quantiles,
+            files={},
+        )  # fmt: skip
+        of_card = {f"{each}.npz": weights[each] for each in own}
+        with publishing_folder(places[name]) as folder:
+            for file, content in model_files(card, of_card, calibrations[name]).items():
+                (folder / file).write_bytes(content)
+
+
+def _weights_of(trained: TrainedJob) -> bytes:
+    path = trained.file(_WEIGHTS)
+    require_sha256(path, trained.files[_WEIGHTS])
+    return path.read_bytes()
+
+
+def _model_sha256(members: Sequence[TrainedJob]) -> str:
+    """One network's weights, or a hash over those of all."""
+    weights = [each.weights_sha256 for each in members]
+    return weights[0] if len(weights) == 1 else key_of(members=weights)
