@@ -27,9 +27,9 @@ class BandsConfig(Section):
     recent_weight: Share = Field(
         description="power of that: 0 bands know no calm and rough days, 1 they follow at once"
     )
-    rate: Annotated[float, Field(ge=0.0)] = Field(
-        description="how far a quantile moves in a day on whose truths it never was right, over"
-        " what is typical; 0: it stays as it was calibrated"
+    rate: Share = Field(
+        description="how much of what the share below a quantile was off by in a day is made good"
+        " by the next, if scores are normal; 0: quantiles stay as they were calibrated"
     )
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _DAY = np.timedelta64(1, "D")
 _OF_ALL_SCORES = 100.0  # what the quantile of all regions is worth beside one's own, in errors
+_NORMAL = NormalDist(sigma=float(np.sqrt(np.pi / 2)))  # of scores: their mean absolute value is 1
 _LEAST_GAP = 0.01  # between two quantiles, in typical errors: no band is without width
 
 
@@ -118,7 +119,7 @@ def next_day(state: BandState, errors: DayErrors, config: BandsConfig) -> BandSt
     is_below_RVKQ = relative_RVK[..., None] < _issued_offsets(state, errors.hour_V)
     num_RK1 = is_known_RVK1.sum(axis=1)
     below_RKQ = (is_below_RVKQ & is_known_RVK1).sum(axis=1) / np.maximum(num_RK1, 1)
-    step_RKQ = config.rate * (num_RK1 / HOURS) * (state.level_Q - below_RKQ)
+    step_RKQ = config.rate * (num_RK1 / HOURS) * (state.level_Q - below_RKQ) / _densities(state)
     quantile_RKQ = _in_order(state.quantile_PRKQ[0] + step_RKQ)
     typical = with_errors(state.typical, errors, state.scale_PRKH[0], config)
     shift_RKH, scale_RKH = shift_and_scale(typical, config)
@@ -223,12 +224,19 @@ def _conformal_quantiles(score_DRVK: Floats, levels: Sequence[float]) -> Floats:
     own_RKQ = own_RKQ.reshape(num_regions, num_leads, len(levels))
     all_KQ = error_quantiles(score_ORK.reshape(-1, num_leads), levels)
     every_1Q = error_quantiles(score_ORK.reshape(-1, 1), levels)
-    normal = NormalDist(sigma=float(np.sqrt(np.pi / 2)))  # whose mean absolute value is 1
-    for instead in (every_1Q, np.array([[normal.inv_cdf(each) for each in levels]])):
+    for instead in (every_1Q, np.array([[_NORMAL.inv_cdf(each) for each in levels]])):
         all_KQ = np.where(np.isnan(all_KQ), instead, all_KQ)
     num_RK1 = (~np.isnan(score_ORK)).sum(axis=0)[..., None]
     weight_RK1 = num_RK1 / (num_RK1 + _OF_ALL_SCORES)
     return np.asarray(weight_RK1 * np.nan_to_num(own_RKQ) + (1 - weight_RK1) * all_KQ)
+
+
+def _densities(state: BandState) -> Floats:
+    """How much of a normal distribution of scores lies around each quantile: the farther, the less.
+
+    A quantile has to move by a share over it for that share to come below.
+    """
+    return np.array([_NORMAL.pdf(_NORMAL.inv_cdf(level)) for level in state.level_Q])
 
 
 def _in_order(quantile_RKQ: Floats) -> Floats:
