@@ -23,6 +23,8 @@ from gridcast.training.data import TrainingData, training_data
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pandas as pd
+
     from gridcast.config import Config
 
 _DEFAULT = Path(__file__).resolve().parent.parent / "data"
@@ -35,6 +37,11 @@ def data_folder() -> Path:
 
 def read_features(config: Config, folder: Path | None = None) -> FeatureTable:
     """CSVs → table of features, as the pipeline makes it."""
+    return build_features(read_readings(config, folder), config)
+
+
+def read_readings(config: Config, folder: Path | None = None) -> dict[str, pd.DataFrame]:
+    """CSVs → readings by region, flagged."""
     readings = {}
     for path in sorted((folder or data_folder()).iterdir()):
         if (region := region_of(path.name)) is None:
@@ -48,7 +55,7 @@ def read_features(config: Config, folder: Path | None = None) -> FeatureTable:
     if not readings:
         message = f"{folder or data_folder()}: no <REGION>_hourly.csv; set GRIDCAST_DATA"
         raise SystemExit(message)
-    return build_features(readings, config)
+    return readings
 
 
 def batches_of(

@@ -26,7 +26,12 @@ from gridcast.config.learning import (
     TuningConfig,
     WindowsConfig,
 )
-from gridcast.config.operation import EvaluationConfig, ForecastingConfig, TrackingConfig
+from gridcast.config.operation import (
+    BandsConfig,
+    EvaluationConfig,
+    ForecastingConfig,
+    TrackingConfig,
+)
 from gridcast.config.section import (
     Cell,
     Count,
@@ -47,6 +52,7 @@ __all__ = [
     "BASE_PROFILE",
     "CONFIGS_FOLDER",
     "ArchivesConfig",
+    "BandsConfig",
     "BaselinesConfig",
     "Cell",
     "Config",

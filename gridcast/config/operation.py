@@ -6,13 +6,31 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from gridcast.config.section import Count, Section
+from gridcast.config.section import Count, Positive, Section, Share
 
 
 class EvaluationConfig(Section):
     """What the forecasts are held against."""
 
     season_length: Count = Field(description="of the naive forecast in MASE's scale (hours)")
+
+
+class BandsConfig(Section):
+    """How bands adapt to the errors of the days that have passed."""
+
+    scale_days: Positive = Field(
+        description="half-life of what is typical of an hour, a lead and a region (days)"
+    )
+    recent_days: Positive = Field(
+        description="half-life of how large errors are now against that (days)"
+    )
+    recent_weight: Share = Field(
+        description="power of that: 0 bands know no calm and rough days, 1 they follow at once"
+    )
+    rate: Share = Field(
+        description="how much of what the share below a quantile was off by in a day is made good"
+        " by the next, if scores are normal; 0: quantiles stay as they were calibrated"
+    )
 
 
 class ForecastingConfig(Section):
@@ -25,6 +43,7 @@ class ForecastingConfig(Section):
     calibration_origins: Count = Field(
         description="of the validation part, a region: from which errors by lead are learned"
     )
+    bands: BandsConfig
     max_stale_hours: int = Field(
         ge=0, le=168, description="a region whose newest hour is older gets a baseline (h)"
     )

@@ -37,26 +37,3 @@ def error_quantiles(error_OK: np.ndarray, levels: Sequence[float]) -> np.ndarray
         found_KQ[:, place] = np.take_along_axis(ordered_OK, index_K[None], axis=0)[0]
     found_KQ[num_K == 0] = np.nan
     return found_KQ
-
-
-def coverage(y_true: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> float:
-    """Share of labels within their band (0 to 1), ends included; no labels give NaN.
-
-    >>> coverage(np.array([1.0, 2.0, 9.0]), np.zeros(3), np.full(3, 2.0))
-    0.6666666666666666
-    """
-    inside = (lower <= y_true) & (y_true <= upper)
-    return float(inside.mean()) if inside.size else float("nan")
-
-
-def winkler(y_true: np.ndarray, lower: np.ndarray, upper: np.ndarray, *, level: float) -> float:
-    """Mean interval score (Winkler 1972) in the unit of the labels: width plus penalties.
-
-    ``level`` is the share that the band is to hold (0.9): a label outside costs its distance times
-    ``2 / (1 - level)``.
-
-    >>> winkler(np.array([1.0, 3.0]), np.zeros(2), np.full(2, 2.0), level=0.5)
-    4.0
-    """
-    outside = np.maximum(lower - y_true, 0.0) + np.maximum(y_true - upper, 0.0)
-    return float(np.mean(upper - lower + 2.0 / (1.0 - level) * outside))

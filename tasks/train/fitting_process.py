@@ -15,14 +15,13 @@ import pandas as pd
 
 from gridcast.errors import GridcastError
 from gridcast.evaluation.fitted_baselines import fit_baseline, forecast_parts
-from gridcast.evaluation.fitting_result import FittingResult
 from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256, require_sha256
 from tasks.runs.locks import held_file
 from tasks.runs.places import artifacts_of, resolved_path
 from tasks.runs.record_files import read_record, write_record
 from tasks.runs.storage import publishing
-from tasks.train.records import BaselineJob, Specification
+from tasks.train.records import BaselineJob, FittingResult, Specification
 
 if TYPE_CHECKING:
     from tasks.train.records import FeaturesFile

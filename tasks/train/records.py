@@ -10,7 +10,6 @@ from typing_extensions import TypedDict
 
 from gridcast.config import Cell, Config, Fitted
 from gridcast.engine import Engine
-from gridcast.evaluation.fitting_result import FittingResult
 from gridcast.features.windows import WindowsRecord
 from gridcast.record import Record, StoredRecord
 
@@ -205,6 +204,16 @@ class TrainedJob(TrainingResult, Done[NetworkJob]):
     """A network that was trained, and what came of it."""
 
     result: ClassVar[type[StoredRecord]] = TrainingResult
+
+
+class FittingResult(StoredRecord):
+    """What a fitting process measured (s), and the SHA-256 of each of its files."""
+
+    advice: ClassVar[str] = "delete the folder to fit it again"
+
+    train_seconds: float
+    evaluation_seconds: float
+    files: dict[str, str]
 
 
 class FittedBaseline(FittingResult, Done[BaselineJob]):
