@@ -29,10 +29,10 @@ from benchmarks.regions import on_device, read_readings
 from gridcast.config import Config
 from gridcast.evaluation.band_scores import (
     is_covered,
-    quantile_column,
     score_bands,
     worst_coverage,
 )
+from gridcast.evaluation.forecasts import quantile_column
 from gridcast.features.splits import PARTS, TEST, VALIDATION
 from gridcast.features.table import FeatureTable, build_features
 from gridcast.forecasting.bands import first_state, offsets_by_day
@@ -257,12 +257,12 @@ def _told(row: Mapping[str, Any]) -> str:
             "regions": (min(region), max(region), _BARS["region"]),
             "leads": (min(lead), max(lead), _BARS["lead"]),
         }
-        told = [
+        ranges = [
             f"{name} {low:.2f} to {high:.2f} {bar}" for name, (low, high, bar) in spread.items()
         ]
         worst = f"worst 30 days {min(found['worst_30_days'].values()):.1f} ({_BARS['worst']})"
         lines.append(
-            f"{leads}: {overall['coverage']:.2f} % {_BARS['overall']}, {', '.join(told)}, {worst}, "
+            f"{leads}: {overall['coverage']:.2f} % {_BARS['overall']}, {', '.join(ranges)}, {worst}, "
             f"Winkler {overall['winkler']:.3f} % of load"
         )
     return "\n  ".join([*lines, f"(of the next hour at most {_BARS['winkler']} %)"])

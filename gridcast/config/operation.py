@@ -18,6 +18,9 @@ class EvaluationConfig(Section):
 class BandsConfig(Section):
     """How bands adapt to the errors of the days that have passed."""
 
+    learn_days: Annotated[int, Field(ge=7)] = Field(
+        description="before the week of the issue time, whose errors bands begin with (days)"
+    )
     scale_days: Positive = Field(
         description="half-life of what is typical of an hour, a lead and a region (days)"
     )
@@ -41,7 +44,7 @@ class ForecastingConfig(Section):
         min_length=2, description="of the load, ascending (0 to 1): the bands"
     )
     calibration_origins: Count = Field(
-        description="of the validation part, a region: from which errors by lead are learned"
+        description="of the validation part, a region: their errors tell who forecasts it"
     )
     bands: BandsConfig
     max_stale_hours: int = Field(

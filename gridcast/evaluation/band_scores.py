@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from gridcast.evaluation.forecasts import quantile_column
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -39,15 +41,6 @@ class BandScores:
     by_lead: pd.DataFrame
     by_hour: pd.DataFrame
     by_quantile: pd.DataFrame
-
-
-def quantile_column(level: float) -> str:
-    """What the column of a quantile is called.
-
-    >>> quantile_column(0.05), quantile_column(0.975)
-    ('q05', 'q97.5')
-    """
-    return f"q{100 * level:04.1f}".removesuffix(".0")
 
 
 def score_bands(rows: pd.DataFrame, levels: Sequence[float]) -> BandScores:

@@ -30,6 +30,15 @@ COLUMNS = (*KEYS, "local_hour", "y_true", "y_pred")
 TABLE_COLUMNS = ("region", "timestamp", "local_hour", "load_mw", "input_mw", "part")
 
 
+def quantile_column(level: float) -> str:
+    """What the column of a quantile is called.
+
+    >>> quantile_column(0.05), quantile_column(0.975)
+    ('q05', 'q97.5')
+    """
+    return f"q{100 * level:04.1f}".removesuffix(".0")
+
+
 @dataclass(frozen=True, slots=True)
 class Forecasts:
     """What all contestants said of the same ``N`` labels.

@@ -1,6 +1,6 @@
-"""How wrong forecasts were at each lead on the validation part: errors, and the bands they give.
+"""How good a model is, and how wrong it has been lately: who forecasts a region, and its bands.
 
-Legend: ``R`` regions, ``K`` leads, ``Q`` quantiles, ``B`` origins of all regions.
+Legend: ``R`` regions, ``K`` leads, ``B`` origins of all regions.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from gridcast.evaluation.metrics import relative_errors
 from gridcast.features.splits import VALIDATION
-from gridcast.forecasting.intervals import error_quantiles
+from gridcast.forecasting.hindcast import bands_on, num_leads_of, unseen_since
 from gridcast.forecasting.model import NETWORK, STAND_INS
 from gridcast.forecasting.rolling import (
     RollingTable,
@@ -25,27 +26,27 @@ from gridcast.forecasting.rolling import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pandas as pd
-
     from gridcast.config import Config
     from gridcast.features.load_scale import LoadScale
+    from gridcast.forecasting.bands import BandState
     from gridcast.networks.building import Forecaster
 
 # Of `FeatureTable.frame`, beside the features: what origins and truth are told by.
-CALIBRATED_ON = ("region", "timestamp", "load_mw", "input_mw", "part", "is_input")
+CALIBRATED_ON = (
+    "region", "timestamp", "load_mw", "input_mw", "is_imputed", "part", "is_input",
+)  # fmt: skip
 _DAY, _EVERY_HOURS = 24, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Of one contestant, by region: its errors' quantiles, and its sMAPE by lead (percent).
+    """Of one contestant: its sMAPE by region and lead on the validation part, and its bands.
 
-    Of a region without labels both are NaN.
+    In percent; of a region without labels NaN.
     """
 
-    levels: tuple[float, ...]
-    error_mw_RKQ: np.ndarray  # truth minus forecast, MW
     smape_RK: np.ndarray
+    bands: BandState
 
     def mean_smape(self, region: int) -> float:
         """The mean over the leads of a region's sMAPE; infinite where none is known."""
@@ -95,14 +96,10 @@ def _spread(step_N: np.ndarray, timestamp_N: np.ndarray, num_wanted: int) -> np.
     return step_N[np.isin(day_N, kept_D)]
 
 
-def calibrate(
-    frame: pd.DataFrame,
-    origins_B: np.ndarray,
-    forecast_BK: np.ndarray,
-    *,
-    levels: Sequence[float],
-) -> Calibration:
-    """Hold forecasts (MW) from origins of the validation part against the truth.
+def smape_by_lead(
+    frame: pd.DataFrame, origins_B: np.ndarray, forecast_BK: np.ndarray
+) -> np.ndarray:
+    """Of forecasts (MW) from origins of the validation part, percent, ``(R, K)``.
 
     Hours without a trusted reading (no label) do not count.
     """
@@ -111,18 +108,14 @@ def calibrate(
     is_label_BK = frame["part"].to_numpy()[ahead_BK] == VALIDATION
     truth_BK = np.where(is_label_BK, frame["load_mw"].to_numpy()[ahead_BK], np.nan)
     region_B = frame["region"].cat.codes.to_numpy()[origins_B]
-    num_regions = len(frame["region"].cat.categories)
-    error_mw_RKQ = np.full((num_regions, num_leads, len(levels)), np.nan)
-    smape_RK = np.full((num_regions, num_leads), np.nan)
+    smape_RK = np.full((len(frame["region"].cat.categories), num_leads), np.nan)
     relative_BK = 100 * relative_errors(truth_BK, forecast_BK)
     for region in np.unique(region_B):
-        own = region_B == region
-        error_mw_RKQ[region] = error_quantiles(truth_BK[own] - forecast_BK[own], levels)
-        is_known_BK = ~np.isnan(relative_BK[own])
-        total_K = np.where(is_known_BK, relative_BK[own], 0.0).sum(axis=0)
-        num_K = is_known_BK.sum(axis=0)
+        own_BK = relative_BK[region_B == region]
+        num_K = (~np.isnan(own_BK)).sum(axis=0)
+        total_K = np.nansum(own_BK, axis=0)
         smape_RK[region] = np.where(num_K > 0, total_K / np.maximum(num_K, 1), np.nan)
-    return Calibration(tuple(levels), error_mw_RKQ, smape_RK)
+    return smape_RK
 
 
 def calibrations_of(
@@ -134,30 +127,31 @@ def calibrations_of(
 ) -> dict[str, dict[str, Calibration]]:
     """Of each contestant (its ``members`` are networks) and of what may stand in for it.
 
-    By contestant, then ``NETWORK`` or the name of the stand-in; ``config.forecasting`` says how
-    many leads and origins, and which quantiles. ``frame`` is ``FeatureTable.frame``.
+    By contestant, then ``NETWORK`` or the name of the stand-in; the bands are those of the day
+    after the frame's last hour. ``frame`` is ``FeatureTable.frame``.
     """
-    own = config.forecasting
-    num_leads = own.horizon + own.max_stale_hours
+    num_leads = num_leads_of(config.forecasting)
     table = rolling_table(frame, scales, config, num_leads=num_leads)
     origins = origins_of(
         frame, table, lookback=config.windows.lookback, num_leads=num_leads,
-        num_origins=own.calibration_origins,
+        num_origins=config.forecasting.calibration_origins,
     )  # fmt: skip
-
-    def calibrated(forecast_BK: np.ndarray) -> Calibration:
-        return calibrate(frame, origins, forecast_BK, levels=own.quantiles)
-
     by_network = {
         name: forecast_origins([each], table, origins, config, num_leads=num_leads)
         for name, each in networks.items()
     }
-    stand_ins = {
-        kind: calibrated(naive_origins(table, origins, kind, num_leads=num_leads))
-        for kind in STAND_INS
+    forecast = {
+        name: np.mean([by_network[each] for each in own], axis=0) for name, own in members.items()
+    } | {kind: naive_origins(table, origins, kind, num_leads=num_leads) for kind in STAND_INS}
+    newest = frame["timestamp"].max().tz_localize(None) + pd.Timedelta(hours=1)
+    day = np.datetime64(newest, "D")
+    bands = bands_on(
+        networks, members, table, frame, unseen_since(frame, first_part=VALIDATION), config,
+        day=day,
+    )  # fmt: skip
+    found = {
+        name: Calibration(smape_by_lead(frame, origins, each), bands[name])
+        for name, each in forecast.items()
     }
-    return {
-        name: {NETWORK: calibrated(np.mean([by_network[each] for each in each_of], axis=0))}
-        | stand_ins
-        for name, each_of in members.items()
-    }
+    stand_ins = {kind: found[kind] for kind in STAND_INS}
+    return {name: {NETWORK: found[name]} | stand_ins for name in members}

@@ -68,6 +68,8 @@ def error_days(
     *,
     num_regions: int,
     timezone: str,
+    first_day: np.datetime64 | None = None,
+    num_days: int | None = None,
 ) -> ErrorDays:
     """Forecasts beside their truth (MW, NaN: not known), laid out by the day of the hour.
 
@@ -78,20 +80,28 @@ def error_days(
         truth_BK: the loads of these.
         num_regions: how many there are.
         timezone: IANA zone of the local hours.
+        first_day: of the days; none: that of the first hour.
+        num_days: of these alone; none: to that of the last hour.
     """
     num_leads = forecast_BK.shape[1]
     hour_BK = issue_time_B.astype("datetime64[h]").astype(np.int64)[:, None] + np.arange(num_leads)
     first = int(hour_BK.min()) // HOURS if hour_BK.size else 0
-    num_days = int(hour_BK.max()) // HOURS + 1 - first if hour_BK.size else 0
+    if first_day is not None:
+        first = int(first_day.astype("datetime64[D]").astype(np.int64))
+    if num_days is None:
+        num_days = int(hour_BK.max()) // HOURS + 1 - first if hour_BK.size else 0
     day_BK, v_BK = np.divmod(hour_BK - first * HOURS, HOURS)
     shape = num_days, num_regions, HOURS, num_leads
     forecast_DRVK, error_DRVK = (np.full(shape, np.nan, np.float32) for _ in range(2))
-    place = day_BK, np.broadcast_to(region_B[:, None], v_BK.shape), v_BK, np.arange(num_leads)
-    forecast_DRVK[place] = forecast_BK
-    error_DRVK[place] = truth_BK - forecast_BK
-    first_day = np.datetime64(first, "D")
+    inside = (day_BK >= 0) & (day_BK < num_days)
+    lead_BK, all_BK = (np.broadcast_to(each, v_BK.shape)
+                       for each in (np.arange(num_leads), region_B[:, None]))  # fmt: skip
+    place = day_BK[inside], all_BK[inside], v_BK[inside], lead_BK[inside]
+    forecast_DRVK[place] = forecast_BK[inside]
+    error_DRVK[place] = (truth_BK - forecast_BK)[inside]
+    begin = np.datetime64(first, "D")
     return ErrorDays(
-        first_day, forecast_DRVK, error_DRVK, local_hours(first_day, num_days, timezone=timezone)
+        begin, forecast_DRVK, error_DRVK, local_hours(begin, num_days, timezone=timezone)
     )
 
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
+from gridcast.evaluation.forecasts import quantile_column
 from gridcast.features.table import region_features
+from gridcast.forecasting.bands import offsets
 from gridcast.forecasting.model import NETWORK, STAND_INS
 from gridcast.forecasting.recursion import steps_of_load
 from gridcast.forecasting.rolling import (
@@ -225,6 +227,7 @@ def _rows_of_states(
             number_of[state.region],
             issue_time,
             horizon,
+            model.config.ingestion.timezone,
         )
         for state, maker, load_mw_K in zip(states, makers, load_mw_SK, strict=True)
         if state.region in wanted
@@ -253,15 +256,23 @@ def _rows(
     region: int,
     issue_time: pd.Timestamp,
     horizon: int,
+    timezone: str,
 ) -> pd.DataFrame:
-    """Hours between the last known one and the issue time are forecast too, and not told."""
+    """Hours between the last known one and the issue time are forecast too, and not told.
+
+    So the first hour that is told has a lead of as many hours more.
+    """
     (name, reason), first = maker, state.stale_hours
     own = load_mw_K[first : first + horizon]
-    errors_KQ = calibration.error_mw_RKQ[region]
-    place_K = np.minimum(np.arange(first, first + horizon), len(errors_KQ) - 1)
+    leads = np.arange(first + 1, first + horizon + 1)
+    timestamps = issue_time + pd.to_timedelta(np.arange(horizon), unit="h")
+    offset_KQ = offsets(
+        calibration.bands, own[None], region_B=np.array([region]), lead_BK=leads[None],
+        hour_BK=timestamps.tz_convert(timezone).hour.to_numpy()[None],
+    )[0]  # fmt: skip
     quantiles = {
-        f"q{round(100 * level):02d}": own + errors_KQ[place_K, number]
-        for number, level in enumerate(calibration.levels)
+        quantile_column(level): own + offset_KQ[:, number]
+        for number, level in enumerate(calibration.bands.level_Q)
     }
     table = forecast_rows(state.region, issue_time, own, quantiles)
     return table.assign(fallback="" if name == NETWORK else name, fallback_reason=reason)

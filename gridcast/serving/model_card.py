@@ -31,7 +31,8 @@ class ModelCard(StoredRecord):
     ``sha256`` tells the model apart: one network's weights, or a hash over those of all.
     ``features_sha256`` is that of the table of features on which it was trained.
     ``scales`` has each region's offset and scale (MW), in the order of the regions' numbers.
-    ``levels`` are the quantiles (0 to 1) of the calibration.
+    ``unseen_since`` has the first hour (ISO, UTC) of each region of which it was not told the truth
+    in training.
     """
 
     advice: ClassVar[str] = "train again, or take the folder of another run"
@@ -43,5 +44,5 @@ class ModelCard(StoredRecord):
     scales: dict[str, tuple[float, float]]
     feature_names: list[str]
     members: tuple[Member, ...] = Field(min_length=1)
-    levels: tuple[float, ...]
+    unseen_since: dict[str, str]
     files: dict[str, str]

@@ -28,7 +28,8 @@ def model_files(
     """
     arrays = dict[str, "np.ndarray"]()
     for name, each in calibrations.items():
-        arrays |= {f"{name}.error_mw": each.error_mw_RKQ, f"{name}.smape": each.smape_RK}
+        arrays[f"{name}.smape"] = each.smape_RK
+        arrays |= {f"{name}.bands.{part}": own for part, own in each.bands.arrays().items()}
     files = {**weights, CALIBRATION: packed(arrays)}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     written = card.model_copy(update={"files": hashes}).model_dump_json(indent=2)

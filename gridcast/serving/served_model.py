@@ -10,16 +10,19 @@ import pandas as pd
 
 from gridcast.array_file import unpacked
 from gridcast.features.load_scale import LoadScale
+from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.issue import forecast_regions, hours_back, issue_time_of
-from gridcast.forecasting.model import ForecastModel
+from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
 from gridcast.networks.weights import read_forecaster
 from gridcast.serving.frames import readings_of
 from gridcast.serving.model_card import CALIBRATION
 from gridcast.serving.model_folder import read_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
 
     from gridcast.serving.model_card import ModelCard
 
@@ -108,7 +111,6 @@ def read_model(folder: Path) -> tuple[ModelCard, ForecastModel]:
     """
     card, files = read_files(folder)
     arrays = unpacked(files[CALIBRATION], where=folder / CALIBRATION)
-    names = sorted({name.rpartition(".")[0] for name in arrays})
     return card, ForecastModel(
         name=card.name,
         sha256=card.sha256,
@@ -125,8 +127,11 @@ def read_model(folder: Path) -> tuple[ModelCard, ForecastModel]:
             )
             for each in card.members
         ),
-        calibrations={
-            name: Calibration(card.levels, arrays[f"{name}.error_mw"], arrays[f"{name}.smape"])
-            for name in names
-        },
+        calibrations={name: _calibration(arrays, name) for name in (NETWORK, *STAND_INS)},
     )
+
+
+def _calibration(arrays: Mapping[str, np.ndarray], name: str) -> Calibration:
+    of_bands = f"{name}.bands."
+    bands = {key.removeprefix(of_bands): a for key, a in arrays.items() if key.startswith(of_bands)}
+    return Calibration(arrays[f"{name}.smape"], BandState.of(bands))

@@ -93,7 +93,9 @@ def _make(
     places: Mapping[str, Path],
 ) -> None:
     from gridcast.features.load_scale import LoadScale
+    from gridcast.features.splits import VALIDATION
     from gridcast.forecasting.calibration import CALIBRATED_ON, calibrations_of
+    from gridcast.forecasting.hindcast import unseen_since
     from gridcast.networks.weights import read_forecaster
 
     needed = sorted({each for own in members.values() for each in own})
@@ -107,10 +109,9 @@ def _make(
         )
         for name, content in weights.items()
     }  # fmt: skip
-    _log.info("Learning from the validation part how wrong %s are at each lead", ", ".join(members))
+    _log.info("Learning how wrong %s are at each lead", ", ".join(members))
     require_sha256(Path(features.path), features.file_sha256)
-    columns = [*CALIBRATED_ON, *features.feature_names]
-    frame = pd.read_parquet(features.path, columns=columns)
+    frame = pd.read_parquet(features.path, columns=[*CALIBRATED_ON, *features.feature_names])
     calibrations = calibrations_of(networks, members, frame, scales, run.config)
     for name, own in members.items():
         card = ModelCard(
@@ -127,7 +128,7 @@ def _make(
                 )
                 for each in own
             ),
-            levels=run.config.forecasting.quantiles,
+            unseen_since=unseen_since(frame, first_part=VALIDATION),
             files={},
         )  # fmt: skip
         of_card = {f"{each}.npz": weights[each] for each in own}

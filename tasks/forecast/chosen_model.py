@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChosenModel:
-    """A model and the run that recommends it; ``features_path`` is what it was trained on."""
+    """A model and the run that recommends it.
+
+    ``unseen_since`` has the first hour (ISO, UTC) of each region that the model was not trained on.
+    ``snapshot``: of what that run read.
+    """
 
     model: ForecastModel
     run_id: str
-    features_path: Path
-    features_sha256: str
+    snapshot: str | None
+    unseen_since: dict[str, str]
 
 
 def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
@@ -58,14 +62,8 @@ def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
     for path, sha256 in kept.files.items():
         require_sha256(artifacts / path, sha256)
     (card,) = (artifacts / path for path in kept.files if path.endswith(f"/{CARD}"))
-    features = lineage.link("features").files
-    features_path = next(path for path in features if path.endswith(".parquet"))
-    return ChosenModel(
-        model=read_model(card.parent)[1],
-        run_id=summary.run_id,
-        features_path=artifacts / features_path,
-        features_sha256=features[features_path],
-    )
+    about, model = read_model(card.parent)
+    return ChosenModel(model, summary.run_id, summary.snapshot, about.unseen_since)
 
 
 def _run_with_models(artifacts: Path, run_id: str | None) -> tuple[Path, Summary]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from gridcast.errors import UsageError
 from gridcast.forecasting.issue import forecast_regions, issue_time_of
-from tasks.forecast.calibrated import with_bands_for
 from tasks.forecast.chosen_model import choose_model
+from tasks.forecast.daily_bands import with_bands_on
 from tasks.forecast.forecast_store import store_rows
 from tasks.ingest.snapshots import read_current
 from tasks.runs.keys import require_sha256
@@ -75,10 +76,11 @@ def issue_forecast(
     chosen = choose_model(artifacts, run_id=run_id)
     current = _current(artifacts, folder)
     _require_known(chosen.model, regions)
-    model = with_bands_for(chosen, config)
-    issue_time = issue_time_of(as_of)
-    # A network by lead may read the past of all regions, whichever is asked for.
-    readings = _readings(artifacts, current, model.regions if _reads_all(model) else regions)
+    issue_time, readings = issue_time_of(as_of), _readings(artifacts, current, chosen.model)
+    day = np.datetime64(issue_time.tz_localize(None), "D")
+    model = with_bands_on(
+        artifacts, chosen, readings, config, day=day, snapshot=current.snapshot.id
+    )
     issue = forecast_regions(
         model, readings, issue_time=issue_time, horizon=config.horizon,
         max_stale_hours=config.max_stale_hours, regions=regions,
@@ -116,11 +118,14 @@ def _reads_all(model: ForecastModel) -> bool:
     return model.config.model.neighbour_units > 0
 
 
-def _readings(artifacts: Path, current: Current, regions: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Of each region that is asked for (none named: of all) and is there, as published."""
+def _readings(artifacts: Path, current: Current, model: ForecastModel) -> dict[str, pd.DataFrame]:
+    """Of each region of the model that is there, as published.
+
+    Bands of few errors lean on those of all regions, whichever is asked for.
+    """
     readings = {}
     for name, record in current.snapshot.regions.items():
-        if not regions or name in regions:
+        if name in model.scales:
             path = artifacts / "data" / record.path
             require_sha256(path, record.file_sha256)
             readings[name] = pd.read_parquet(path)

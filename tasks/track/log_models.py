@@ -13,6 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import TrackingError
+from gridcast.evaluation.forecasts import quantile_column
 from gridcast.evaluation.records import Evaluation, KeptModels
 from gridcast.evaluation.scores import shown_regions
 from gridcast.readings.records import Ingestion
@@ -220,7 +221,7 @@ def _log_folder(folder: Path) -> None:
     import mlflow
 
     card, _ = read_files(folder)
-    quantiles = [f"q{round(100 * level):02d}" for level in card.levels]
+    quantiles = [quantile_column(each) for each in card.config.forecasting.quantiles]
     texts = ("fallback", "fallback_reason", "model", "model_sha256")
     with warnings.catch_warnings():  # it asks for a type hint; the signature says all
         warnings.filterwarnings("ignore", message=".*(Add type hints|An input example was not)")
@@ -240,7 +241,7 @@ def _signature(quantiles: Sequence[str], texts: Sequence[str]) -> ModelSignature
     from mlflow.types.schema import AnyType
 
     # MLflow's datetime has no zone: times come as they are, text or with a zone.
-    given = {"region": "string", "timestamp": AnyType(), "load_mw": "double"}
+    given: dict[str, Any] = {"region": "string", "timestamp": AnyType(), "load_mw": "double"}  # type: ignore[no-untyped-call]
     made = {"region": "string", "issue_time": "datetime", "timestamp": "datetime", "lead": "long"}
     made |= dict.fromkeys(("load_mw", *quantiles), "double") | dict.fromkeys(texts, "string")
     params = [

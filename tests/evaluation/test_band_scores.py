@@ -9,12 +9,12 @@ import pytest
 from gridcast.evaluation.band_scores import (
     is_covered,
     pinball,
-    quantile_column,
     quantile_crps,
     score_bands,
     winkler,
     worst_coverage,
 )
+from gridcast.evaluation.forecasts import quantile_column
 
 LEVELS = (0.05, 0.25, 0.75, 0.95)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from gridcast.config import Config
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.table import FeatureTable, build_features
-from gridcast.forecasting.calibration import calibrate, calibrations_of, origins_of
+from gridcast.forecasting.calibration import calibrations_of, origins_of, smape_by_lead
 from gridcast.forecasting.issue import region_state
 from gridcast.forecasting.model import NETWORK
 from gridcast.forecasting.rolling import (
@@ -94,7 +93,7 @@ def test_days_with_hours_of_their_own_are_forecast_as_they_are_together() -> Non
     np.testing.assert_allclose(found, whole[some - 50], rtol=1e-5)
 
 
-def test_the_test_part_has_no_say_in_a_band() -> None:
+def test_the_test_part_has_no_say_in_who_forecasts() -> None:
     config, table = settings(), make_table(settings())
     networks = {"gru": make_forecaster(config, "gru")}
     frame = table.frame.copy()
@@ -109,14 +108,13 @@ def test_the_test_part_has_no_say_in_a_band() -> None:
     assert set(before) == {NETWORK, "same_hour_yesterday", "same_hour_last_week"}
     for name, own in before.items():
         assert own.smape_RK.tobytes() == after[name].smape_RK.tobytes()
-        assert own.error_mw_RKQ.tobytes() == after[name].error_mw_RKQ.tobytes()
-        assert np.isfinite(own.error_mw_RKQ).all()
+        assert np.isfinite(own.smape_RK).all()
+        assert np.isfinite(own.bands.scale_PRKH).all()
 
 
-def test_errors_are_truth_minus_forecast_by_region_and_lead() -> None:
+def test_errors_are_by_region_and_lead_of_trusted_hours() -> None:
     config, table = settings(), make_table(settings())
     origins = found_origins(table.frame, table, config)
     truth = table.frame["load_mw"].to_numpy()[origins[:, None] + np.array([1, 2])]
-    found = calibrate(table.frame, origins, truth - np.array([5.0, 7.0]), levels=(0.5,))
-    for own in found.error_mw_RKQ:
-        assert own[:, 0] == pytest.approx([5.0, 7.0])
+    found = smape_by_lead(table.frame, origins, truth * np.array([1.0, 3.0]))
+    np.testing.assert_allclose(found, [[0.0, 100.0], [0.0, 100.0]], atol=1e-9)

@@ -14,7 +14,9 @@ import pytest
 import gridcast
 from gridcast.errors import IntegrityError, RecordError, UsageError
 from gridcast.features.load_scale import LoadScale
+from gridcast.features.splits import VALIDATION
 from gridcast.forecasting.calibration import calibrations_of
+from gridcast.forecasting.hindcast import unseen_since
 from gridcast.forecasting.issue import forecast_regions
 from gridcast.forecasting.model import ForecastModel
 from gridcast.networks.weights import weights_file
@@ -51,7 +53,7 @@ def made() -> tuple[ForecastModel, dict[str, bytes]]:
             Member(name="gru", cell="gru", job_key="1", weights="gru.npz"),
             Member(name="lstm", cell="lstm", job_key="2", weights="lstm.npz"),
         ),
-        levels=CONFIG.forecasting.quantiles, files={},
+        unseen_since=unseen_since(table.frame, first_part=VALIDATION), files={},
     )  # fmt: skip
     weights = {f"{name}.npz": weights_file(each) for name, each in networks.items()}
     return model, model_files(card, weights, model.calibrations)

@@ -1,0 +1,185 @@
+"""How wrong forecasts of the past weeks were, and the bands of a day that come of it.
+
+The bands of a day (UTC) are made of the errors of the last weeks alone: from ``bands.learn_days``
+before the Monday of its week on. So they can be made again for any day, whatever was made before,
+and what is lived through hour by hour is what is computed at once.
+
+Legend: ``T`` steps, ``N`` origins, ``K`` leads, ``R`` regions, ``D`` days.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gridcast.forecasting.bands import first_state, next_day
+from gridcast.forecasting.error_days import ErrorDays, error_days
+from gridcast.forecasting.model import STAND_INS
+from gridcast.forecasting.rolling import RollingTable, can_forecast, forecast_origins, naive_origins
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from gridcast.config import Config, ForecastingConfig
+    from gridcast.forecasting.bands import BandState
+    from gridcast.networks.building import Forecaster
+
+_ONE_DAY = np.timedelta64(1, "D")
+_MONDAY = np.datetime64("1970-01-05", "D")
+
+
+def week_of(day: np.datetime64) -> np.datetime64:
+    """The Monday of a day's week.
+
+    >>> str(week_of(np.datetime64("2018-08-05"))), str(week_of(np.datetime64("2018-08-06")))
+    ('2018-07-30', '2018-08-06')
+    """
+    return day - (day - _MONDAY) % np.timedelta64(7, "D")
+
+
+def first_learned(day: np.datetime64, config: ForecastingConfig) -> np.datetime64:
+    """The day from which on errors have a say in the bands of ``day``."""
+    return week_of(day) - np.timedelta64(config.bands.learn_days, "D")
+
+
+def unseen_since(frame: pd.DataFrame, *, first_part: int) -> dict[str, str]:
+    """The first hour (ISO, UTC) of each region that is a label of ``first_part`` or a later one.
+
+    Of what comes before a network has been told the truth. A region without any is left out.
+    """
+    later = frame[frame["part"] >= first_part].groupby("region", observed=True)["timestamp"].min()
+    return {str(region): time.isoformat() for region, time in later.items()}
+
+
+def errors_between(
+    networks: Mapping[str, Forecaster],
+    members: Mapping[str, Sequence[str]],
+    table: RollingTable,
+    frame: pd.DataFrame,
+    since: Mapping[str, str],
+    config: Config,
+    *,
+    first: np.datetime64,
+    end: np.datetime64,
+) -> dict[str, ErrorDays]:
+    """The errors that became known on the days from ``first`` to before ``end`` (UTC).
+
+    Args:
+        networks: by name.
+        members: of each contestant the networks whose mean it is; the stand-ins come beside them.
+        table: of ``frame``, with the leads of :func:`num_leads_of`.
+        frame: rows of ``FeatureTable.frame``.
+        since: see :func:`unseen_since`; what was issued before counts nothing.
+        config: of the model.
+        first: a day.
+        end: a day.
+    """
+    num_leads = num_leads_of(config.forecasting)
+    stop = _hour_of(end)
+    regions = list(map(str, frame["region"].cat.categories))
+    step_N = _origins(table, since, regions, config, first=_hour_of(first), stop=stop)
+    issue_N = table.timestamp_T[step_N].astype("datetime64[h]") + np.timedelta64(1, "h")
+    truth_NK = _truth(table, frame, step_N, issue_N, num_leads=num_leads, stop=stop)
+
+    def laid_out(forecast_NK: np.ndarray) -> ErrorDays:
+        return error_days(
+            issue_N, table.region_T[step_N], forecast_NK, truth_NK,
+            num_regions=len(regions), timezone=config.ingestion.timezone,
+            first_day=first, num_days=int((end - first) / _ONE_DAY),
+        )  # fmt: skip
+
+    by_network = {
+        name: forecast_origins([each], table, step_N, config, num_leads=num_leads)
+        for name, each in networks.items()
+    }
+    found = {
+        name: laid_out(np.mean([by_network[each] for each in own], axis=0))
+        for name, own in members.items()
+    }
+    return found | {
+        kind: laid_out(naive_origins(table, step_N, kind, num_leads=num_leads))
+        for kind in STAND_INS
+    }
+
+
+def _origins(
+    table: RollingTable,
+    since: Mapping[str, str],
+    regions: Sequence[str],
+    config: Config,
+    *,
+    first: int,
+    stop: int,
+) -> np.ndarray:
+    """Steps from which an hour from ``first`` to before ``stop`` (since 1970) was forecast."""
+    since_R = np.array([_hour_of(np.datetime64(since[name][:13])) if name in since else stop
+                        for name in regions])  # fmt: skip
+    issue_T = table.timestamp_T.astype("datetime64[h]").astype(np.int64) + 1
+    is_wanted_T = (issue_T > first - num_leads_of(config.forecasting)) & (issue_T < stop)
+    step_N = np.flatnonzero(is_wanted_T & (issue_T >= since_R[table.region_T]))
+    return step_N[can_forecast(table, step_N, lookback=config.windows.lookback)]
+
+
+def _hour_of(time: np.datetime64) -> int:
+    return int(time.astype("datetime64[h]").astype(np.int64))
+
+
+def num_leads_of(config: ForecastingConfig) -> int:
+    """Leads of which errors are learned: a late region is forecast from its last hour on."""
+    return config.horizon + config.max_stale_hours
+
+
+def _truth(
+    table: RollingTable,
+    frame: pd.DataFrame,
+    step_N: np.ndarray,
+    issue_N: np.ndarray,
+    *,
+    num_leads: int,
+    stop: int,
+) -> np.ndarray:
+    """The loads that had been read by the hour ``stop``, MW ``(N, K)``; NaN: not known."""
+    read_T = frame["load_mw"].mask(frame["is_imputed"]).to_numpy(dtype=float)
+    label_NK = step_N[:, None] + np.arange(1, num_leads + 1)
+    is_own_NK = label_NK < len(frame)
+    label_NK = np.minimum(label_NK, len(frame) - 1)
+    is_own_NK &= table.region_T[label_NK] == table.region_T[step_N][:, None]
+    hour_N = issue_N.astype(np.int64)
+    is_own_NK &= hour_N[:, None] + np.arange(num_leads) < stop
+    return np.where(is_own_NK, read_T[label_NK], np.nan)
+
+
+def bands_on(
+    networks: Mapping[str, Forecaster],
+    members: Mapping[str, Sequence[str]],
+    table: RollingTable,
+    frame: pd.DataFrame,
+    since: Mapping[str, str],
+    config: Config,
+    *,
+    day: np.datetime64,
+    begun: Mapping[str, BandState] | None = None,
+) -> dict[str, BandState]:
+    """The bands on ``day`` of each contestant of ``members`` and of the stand-ins, by name.
+
+    ``begun``: those of an earlier day of the same week, which are lived on from; the same comes of
+    it as without. See :func:`errors_between` for the rest.
+    """
+    own = config.forecasting
+    first = first_learned(day, own) if begun is None else next(iter(begun.values())).day
+    errors = errors_between(networks, members, table, frame, since, config, first=first, end=day)
+    if begun is None:
+        num_learned = int((week_of(day) - first) / _ONE_DAY)
+        begun = {
+            name: first_state(each.between(0, num_learned), own.quantiles, own.bands)
+            for name, each in errors.items()
+        }
+        errors = {name: each.between(num_learned, len(each)) for name, each in errors.items()}
+    found = dict(begun)
+    for name, days in errors.items():
+        for each in days:
+            found[name] = next_day(found[name], each, own.bands)
+    return found

@@ -1,0 +1,193 @@
+"""The bands of a day, made of the errors that a model would have made in the weeks before; kept."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gridcast.array_file import packed, unpacked
+from gridcast.features.table import region_features
+from gridcast.forecasting.bands import BandState
+from gridcast.forecasting.hindcast import (
+    bands_on,
+    first_learned,
+    num_leads_of,
+    week_of,
+)
+from gridcast.forecasting.issue import hours_back
+from gridcast.forecasting.model import NETWORK, STAND_INS
+from gridcast.forecasting.rolling import rolling_table
+from tasks.runs.import_closure import code_sha256
+from tasks.runs.keys import key_of
+from tasks.runs.locks import held
+from tasks.runs.storage import publishing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gridcast.config import ForecastingConfig
+    from gridcast.forecasting.model import ForecastModel
+    from tasks.forecast.chosen_model import ChosenModel
+
+_ONE_DAY = np.timedelta64(1, "D")
+_log = logging.getLogger("gridcast.forecast")
+
+
+def with_bands_on(
+    artifacts: Path,
+    chosen: ChosenModel,
+    readings: Mapping[str, pd.DataFrame],
+    asked: ForecastingConfig,
+    *,
+    day: np.datetime64,
+    snapshot: str,
+) -> ForecastModel:
+    """The model with the bands of ``day``: of errors that were known when it began.
+
+    Those of an earlier day of the week are lived on from. Of a day before which the model knows the
+    truth, as it was trained on it, no errors tell anything: its own bands stay.
+
+    Args:
+        artifacts: folder of everything that runs produce; bands are kept in it.
+        chosen: the model, and since when each region's truth is new to it.
+        readings: by region, as published.
+        asked: horizon, quantiles, how bands adapt.
+        day: in which the forecast is issued (UTC).
+        snapshot: of the readings.
+    """
+    model = chosen.model
+    own = model.calibrations[NETWORK].bands
+    as_trained = model.config.forecasting.keyed() == asked.keyed()
+    if own.day == day and as_trained and chosen.snapshot == snapshot:
+        return model  # made of the same readings when the model was kept
+    model = replace(model, config=model.config.model_copy(update={"forecasting": asked}))
+    known = {name: _known(each, day, model) for name, each in readings.items()}
+    keys = _keys(model, known, day)
+    with held(artifacts, f"bands-{model.sha256[:16]}"):
+        begun = None
+        for key in keys.values():
+            begun = _kept(artifacts, key)
+            if begun is not None:
+                break
+        if begun is None or begun[NETWORK].day < day:
+            begun = _made(chosen, model, known, begun, day=day)
+            _keep(artifacts, keys[day], begun)
+    return replace(
+        model,
+        calibrations={
+            name: replace(each, bands=each.bands if _is_empty(begun[name]) else begun[name])
+            for name, each in model.calibrations.items()
+        },
+    )
+
+
+def _is_empty(bands: BandState) -> bool:
+    return bool(np.isnan(bands.scale_PRKH).all())
+
+
+def _known(readings: pd.DataFrame, day: np.datetime64, model: ForecastModel) -> pd.DataFrame:
+    """What has a say in the bands of a day: no hour that had not ended when it began."""
+    first = first_learned(day, model.config.forecasting)
+    back = np.timedelta64(hours_back(model.config) + num_leads_of(model.config.forecasting), "h")
+    times = readings["timestamp"]
+    since, until = (pd.Timestamp(each).tz_localize("UTC") for each in (first - back, day))
+    return readings[(times >= since) & (times < until)]
+
+
+def _keys(
+    model: ForecastModel, known: Mapping[str, pd.DataFrame], day: np.datetime64
+) -> dict[np.datetime64, str]:
+    """All on which the bands of each day of the week depend, ``day`` first."""
+    depends_on = {
+        "model": model.sha256,
+        "config": model.config.keyed("forecasting", "features", "ingestion", "rules"),
+        "code": code_sha256(__name__),
+    }
+    keys, each = {}, day
+    while each >= week_of(day):
+        keys[each] = key_of(
+            **depends_on,
+            day=str(each),
+            readings={name: _content(table, each) for name, table in known.items()},
+        )
+        each = each - _ONE_DAY
+    return keys
+
+
+def _content(table: pd.DataFrame, day: np.datetime64) -> str:
+    hours = table["timestamp"].dt.tz_localize(None).to_numpy().astype("datetime64[h]")
+    num = int(np.searchsorted(hours, day.astype("datetime64[h]")))
+    digest = hashlib.sha256(hours[:num].astype(np.int64).tobytes())
+    digest.update(table["load_mw"].to_numpy(dtype=float)[:num].tobytes())
+    digest.update((table["flag"] != "").to_numpy()[:num].tobytes())
+    return digest.hexdigest()
+
+
+def _made(
+    chosen: ChosenModel,
+    model: ForecastModel,
+    known: Mapping[str, pd.DataFrame],
+    begun: dict[str, BandState] | None,
+    *,
+    day: np.datetime64,
+) -> dict[str, BandState]:
+    _log.info("Learning from the errors of the last weeks how wide the bands of %s are", day)
+    frames = [
+        region_features(name, table, model.config, regions=model.regions, scale=model.scales[name])[
+            0
+        ]
+        for name, table in known.items()
+        if name in model.scales and len(table)
+    ]
+    if not frames:
+        return {name: each.bands for name, each in model.calibrations.items()}
+    frame = pd.concat(frames, ignore_index=True)
+    num_leads = num_leads_of(model.config.forecasting)
+    table = rolling_table(frame, model.scales, model.config, num_leads=num_leads)
+    networks = {str(number): each for number, each in enumerate(model.forecasters)}
+    return bands_on(
+        networks, {NETWORK: tuple(networks)}, table, frame, chosen.unseen_since, model.config,
+        day=day, begun=begun,
+    )  # fmt: skip
+
+
+# -- what is kept ----------------------------------------------------------------------------------
+
+
+def _path(artifacts: Path, key: str) -> Path:
+    return artifacts / "forecasts" / "bands" / f"{key[:32]}.npz"
+
+
+def _keep(artifacts: Path, key: str, bands: Mapping[str, BandState]) -> None:
+    arrays = {
+        f"{name}.{part}": a for name, each in bands.items() for part, a in each.arrays().items()
+    }
+    content = packed(arrays)
+    with publishing(_path(artifacts, key)) as temporary:
+        temporary.write_bytes(content + hashlib.sha256(content).digest())
+
+
+def _kept(artifacts: Path, key: str) -> dict[str, BandState] | None:
+    """None where there is nothing, or not what was written: it is made anew."""
+    path = _path(artifacts, key)
+    if not path.is_file():
+        return None
+    content, digest = path.read_bytes()[:-32], path.read_bytes()[-32:]
+    if hashlib.sha256(content).digest() != digest:
+        _log.warning("%s: found other bytes than were written; it is made anew", path)
+        return None
+    arrays = unpacked(content, where=path)
+    return {
+        name: BandState.of({
+            key.removeprefix(f"{name}."): each
+            for key, each in arrays.items()
+            if key.startswith(f"{name}.")
+        })
+        for name in (NETWORK, *STAND_INS)
+    }  # fmt: skip
