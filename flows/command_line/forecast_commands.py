@@ -1,4 +1,4 @@
-"""``gridcast forecast``: the hours to come, on the screen and in a file."""
+"""``gridcast forecast`` and ``gridcast backtest``: the hours to come, and a past span's."""
 
 from __future__ import annotations
 
@@ -52,6 +52,47 @@ def forecast(  # noqa: PLR0913 - options of a command
             as_of=as_of, folder=None if data is None else data.resolve(),
             regions=tuple(region or ()),
             run_id=run, out=out, picture=picture,
+        ))  # fmt: skip
+
+    raise typer.Exit(exit_code_of(work))
+
+
+@app.command(
+    epilog="Examples:  gridcast backtest  ·  gridcast backtest --from 2017-08-01 --to 2018-08-01 "
+    "--horizon 24  ·  gridcast backtest --set forecasting.bands.rate=0"
+)
+def backtest(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that was ingested. None: the one ingested last.")
+    ] = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    profile: Profile = "base",
+    settings: Settings = None,
+    *,
+    first: Annotated[
+        str | None, typer.Option("--from", help="ISO day (UTC). None: four weeks before the end.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="ISO day after the last. None: where data end.")
+    ] = None,
+    horizon: Annotated[
+        int | None, typer.Option(help="Hours to forecast (forecasting.horizon).")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="Run whose model. None: the newest.")] = None,
+) -> None:
+    """Live through a span: forecast from every hour what was to come, and score it by lead.
+
+    With the model that is recommended, each forecast from what was known by then, with the bands of
+    its day; beside it the naive forecasts. Tables, forecasts and a picture are kept.
+    """
+
+    def work() -> None:
+        from tasks.show.show_backtest import BacktestRequest, backtest_and_show
+
+        overrides = [*(settings or []), *([f"forecasting.horizon={horizon}"] if horizon else [])]
+        backtest_and_show(BacktestRequest(
+            artifacts=artifacts.absolute(), profile=profile, overrides=tuple(overrides),
+            first=first, end=end, folder=None if data is None else data.resolve(), run_id=run,
         ))  # fmt: skip
 
     raise typer.Exit(exit_code_of(work))

@@ -9,6 +9,7 @@ Legend: ``T`` steps, ``N`` origins, ``K`` leads, ``R`` regions, ``D`` days.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from gridcast.forecasting.model import STAND_INS
 from gridcast.forecasting.rolling import RollingTable, can_forecast, forecast_origins, naive_origins
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -54,7 +55,32 @@ def unseen_since(frame: pd.DataFrame, *, first_part: int) -> dict[str, str]:
     return {str(region): time.isoformat() for region, time in later.items()}
 
 
-def errors_between(
+@dataclass(frozen=True, slots=True)
+class Hindcast:
+    """What contestants would have said at ``N`` issue times, and the truth where it is known.
+
+    ``issue_time_N`` is UTC, ``region_N`` the number of the region; MW.
+    """
+
+    issue_time_N: np.ndarray
+    region_N: np.ndarray
+    truth_NK: np.ndarray  # NaN: not known
+    forecasts: Mapping[str, np.ndarray]  # by contestant, (N, K)
+    first: np.datetime64
+    num_days: int
+    num_regions: int
+    timezone: str
+
+    def errors(self, name: str) -> ErrorDays:
+        """Those of a contestant, by the day on which they became known."""
+        return error_days(
+            self.issue_time_N, self.region_N, self.forecasts[name], self.truth_NK,
+            num_regions=self.num_regions, timezone=self.timezone,
+            first_day=self.first, num_days=self.num_days,
+        )  # fmt: skip
+
+
+def hindcast(
     networks: Mapping[str, Forecaster],
     members: Mapping[str, Sequence[str]],
     table: RollingTable,
@@ -64,8 +90,8 @@ def errors_between(
     *,
     first: np.datetime64,
     end: np.datetime64,
-) -> dict[str, ErrorDays]:
-    """The errors that became known on the days from ``first`` to before ``end`` (UTC).
+) -> Hindcast:
+    """All forecasts of hours on the days from ``first`` to before ``end`` (UTC), from every hour.
 
     Args:
         networks: by name.
@@ -75,34 +101,30 @@ def errors_between(
         since: see :func:`unseen_since`; what was issued before counts nothing.
         config: of the model.
         first: a day.
-        end: a day.
+        end: a day; the truth of later hours is not known.
     """
     num_leads = num_leads_of(config.forecasting)
     stop = _hour_of(end)
     regions = list(map(str, frame["region"].cat.categories))
     step_N = _origins(table, since, regions, config, first=_hour_of(first), stop=stop)
     issue_N = table.timestamp_T[step_N].astype("datetime64[h]") + np.timedelta64(1, "h")
-    truth_NK = _truth(table, frame, step_N, issue_N, num_leads=num_leads, stop=stop)
-
-    def laid_out(forecast_NK: np.ndarray) -> ErrorDays:
-        return error_days(
-            issue_N, table.region_T[step_N], forecast_NK, truth_NK,
-            num_regions=len(regions), timezone=config.ingestion.timezone,
-            first_day=first, num_days=int((end - first) / _ONE_DAY),
-        )  # fmt: skip
-
     by_network = {
         name: forecast_origins([each], table, step_N, config, num_leads=num_leads)
         for name, each in networks.items()
     }
-    found = {
-        name: laid_out(np.mean([by_network[each] for each in own], axis=0))
-        for name, own in members.items()
-    }
-    return found | {
-        kind: laid_out(naive_origins(table, step_N, kind, num_leads=num_leads))
-        for kind in STAND_INS
-    }
+    forecasts = {
+        name: np.mean([by_network[each] for each in own], axis=0) for name, own in members.items()
+    } | {kind: naive_origins(table, step_N, kind, num_leads=num_leads) for kind in STAND_INS}
+    return Hindcast(
+        issue_time_N=issue_N,
+        region_N=table.region_T[step_N],
+        truth_NK=_truth(table, frame, step_N, issue_N, num_leads=num_leads, stop=stop),
+        forecasts=forecasts,
+        first=first,
+        num_days=int((end - first) / _ONE_DAY),
+        num_regions=len(regions),
+        timezone=config.ingestion.timezone,
+    )
 
 
 def _origins(
@@ -120,7 +142,7 @@ def _origins(
     issue_T = table.timestamp_T.astype("datetime64[h]").astype(np.int64) + 1
     is_wanted_T = (issue_T > first - num_leads_of(config.forecasting)) & (issue_T < stop)
     step_N = np.flatnonzero(is_wanted_T & (issue_T >= since_R[table.region_T]))
-    return step_N[can_forecast(table, step_N, lookback=config.windows.lookback)]
+    return np.asarray(step_N[can_forecast(table, step_N, lookback=config.windows.lookback)])
 
 
 def _hour_of(time: np.datetime64) -> int:
@@ -166,11 +188,12 @@ def bands_on(
     """The bands on ``day`` of each contestant of ``members`` and of the stand-ins, by name.
 
     ``begun``: those of an earlier day of the same week, which are lived on from; the same comes of
-    it as without. See :func:`errors_between` for the rest.
+    it as without. See :func:`hindcast` for the rest.
     """
     own = config.forecasting
     first = first_learned(day, own) if begun is None else next(iter(begun.values())).day
-    errors = errors_between(networks, members, table, frame, since, config, first=first, end=day)
+    past = hindcast(networks, members, table, frame, since, config, first=first, end=day)
+    errors = {name: past.errors(name) for name in past.forecasts}
     if begun is None:
         num_learned = int((week_of(day) - first) / _ONE_DAY)
         begun = {
@@ -183,3 +206,24 @@ def bands_on(
         for each in days:
             found[name] = next_day(found[name], each, own.bands)
     return found
+
+
+def bands_by_day(
+    errors: ErrorDays, config: ForecastingConfig, *, first: np.datetime64
+) -> Iterator[BandState]:
+    """The bands of each day from ``first`` to the last one with errors, as they are made live.
+
+    ``errors`` go back to :func:`first_learned` of ``first``.
+    """
+    state = None
+    for number in range(int((first - errors.first_day) / _ONE_DAY), len(errors)):
+        day = errors.first_day + np.timedelta64(number, "D")
+        if state is None or day == week_of(day):
+            learned = max(0, int((first_learned(day, config) - errors.first_day) / _ONE_DAY))
+            begun = int((week_of(day) - errors.first_day) / _ONE_DAY)
+            state = first_state(errors.between(learned, begun), config.quantiles, config.bands)
+            for each in errors.between(begun, number):
+                state = next_day(state, each, config.bands)
+        yield state
+        (today,) = errors.between(number, number + 1)
+        state = next_day(state, today, config.bands)

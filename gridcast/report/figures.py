@@ -286,3 +286,29 @@ def _scores_sentence(
     listed = ", ".join(f"{each.label} {format_percent(overall[each.name])}" for each in contestants)
     article = " Dashed and dotted lines mark the article's figures." if show_article else ""
     return f"Dot plot of sMAPE by region. Means: {listed}.{article} The numbers are tabled below."
+
+
+def draw_backtest(by_lead: pd.DataFrame, bands: pd.DataFrame, *, share: float) -> Figure:
+    """Left the error of each contestant by lead, right what share of truths its bands held.
+
+    Args:
+        by_lead: ``contestant``, ``lead``, ``smape`` (percent); the model first.
+        bands: ``contestant``, ``lead``, ``coverage`` (percent).
+        share: of the truths that bands are to hold (percent).
+    """
+    figure = new_figure(3.4)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    names = list(dict.fromkeys(by_lead["contestant"]))
+    for name, colour in zip(names, (MEAN_COLOUR, *NAIVE_GREYS), strict=False):
+        own = by_lead[by_lead["contestant"] == name]
+        left.plot(own["lead"], own["smape"], color=colour, label=str(name).replace("_", " "))
+    held = bands[bands["contestant"] == names[0]]
+    right.plot(held["lead"], held["coverage"], color=MEAN_COLOUR)
+    right.axhline(share, color=INK, lw=0.8, ls=":")
+    right.set_ylim(max(0.0, share - 15), 100)
+    for axes, title in ((left, "sMAPE by lead, %"), (right, f"held by bands of {share:.0f} %, %")):
+        style_axes(axes, title=title, x_label="lead, h")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.set_ylim(bottom=0)
+    left.legend(frameon=False, fontsize=TEXT_SIZE)
+    return figure

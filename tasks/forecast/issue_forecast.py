@@ -74,9 +74,12 @@ def issue_forecast(
         IntegrityError: a file of the model or the snapshot was changed.
     """
     chosen = choose_model(artifacts, run_id=run_id)
-    current = _current(artifacts, folder)
+    current = current_snapshot(artifacts, folder)
     _require_known(chosen.model, regions)
-    issue_time, readings = issue_time_of(as_of), _readings(artifacts, current, chosen.model)
+    issue_time, readings = (
+        issue_time_of(as_of),
+        published_readings(artifacts, current, chosen.model),
+    )
     day = np.datetime64(issue_time.tz_localize(None), "D")
     model = with_bands_on(
         artifacts, chosen, readings, config, day=day, snapshot=current.snapshot.id
@@ -118,7 +121,9 @@ def _reads_all(model: ForecastModel) -> bool:
     return model.config.model.neighbour_units > 0
 
 
-def _readings(artifacts: Path, current: Current, model: ForecastModel) -> dict[str, pd.DataFrame]:
+def published_readings(
+    artifacts: Path, current: Current, model: ForecastModel
+) -> dict[str, pd.DataFrame]:
     """Of each region of the model that is there, as published.
 
     Bands of few errors lean on those of all regions, whichever is asked for.
@@ -138,13 +143,18 @@ def end_of_data(artifacts: Path, *, folder: Path | None = None) -> pd.Timestamp:
     Raises:
         UsageError: nothing is published.
     """
-    current = _current(artifacts, folder)
+    current = current_snapshot(artifacts, folder)
     paths = [artifacts / "data" / each.path for each in current.snapshot.regions.values()]
     newest = [pd.read_parquet(path, columns=["timestamp"])["timestamp"].max() for path in paths]
     return pd.Timestamp(max(newest)) + pd.Timedelta(hours=1)
 
 
-def _current(artifacts: Path, folder: Path | None) -> Current:
+def current_snapshot(artifacts: Path, folder: Path | None) -> Current:
+    """The newest one of a folder, or of that which was ingested last.
+
+    Raises:
+        UsageError: nothing is published.
+    """
     current = read_current(artifacts / "data", folder=folder)
     if current is None:
         expected = "a published snapshot: gridcast ingest --data FOLDER makes one"

@@ -14,8 +14,8 @@ from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.error_days import ErrorDays
 from gridcast.forecasting.hindcast import (
     bands_on,
-    errors_between,
     first_learned,
+    hindcast,
     unseen_since,
     week_of,
 )
@@ -53,9 +53,10 @@ def errors_of(
     frame: pd.DataFrame, first: np.datetime64 = FIRST, end: np.datetime64 = DAY
 ) -> dict[str, ErrorDays]:
     table = rolling_table(frame, SCALES, CONFIG, num_leads=NUM_LEADS)
-    return errors_between(
+    past = hindcast(
         {"net": NETWORK}, {"net": ("net",)}, table, frame, SINCE, CONFIG, first=first, end=end
     )
+    return {name: past.errors(name) for name in past.forecasts}
 
 
 def bands(

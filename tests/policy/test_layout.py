@@ -16,6 +16,7 @@ FOLDERS = {"benchmarks", "configs", "docs", "flows", "gridcast", "tasks", "tests
 FLOWS = (
     "check_leaks",
     "fetch_data",
+    "backtest_forecasts",
     "forecast_load",
     "prepare_data",
     "run_pipeline",

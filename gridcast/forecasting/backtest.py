@@ -1,0 +1,190 @@
+"""A model lived through a span: a forecast from every hour, as it would have been issued then.
+
+What is known at an issue time, who reads what, and the bands of a day are those of a live forecast;
+a year of them is computed at once.
+
+Legend: ``N`` origins, ``K`` leads, ``R`` regions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gridcast.errors import UsageError
+from gridcast.evaluation.band_scores import score_bands
+from gridcast.evaluation.forecasts import quantile_column
+from gridcast.evaluation.metrics import relative_errors
+from gridcast.forecasting.bands import offsets
+from gridcast.forecasting.hindcast import (
+    Hindcast,
+    bands_by_day,
+    first_learned,
+    hindcast,
+    num_leads_of,
+)
+from gridcast.forecasting.rolling import rolling_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gridcast.forecasting.model import ForecastModel
+
+METRICS = ("smape", "mae")
+_DAY = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What was forecast, and how good it was.
+
+    ``rows`` has a row a region, issue time and lead that has a truth: ``contestant``, ``region``,
+    ``issue_time``, ``timestamp`` (UTC), ``lead`` (h), ``local_hour``, ``y_true``, ``y_pred`` and
+    the quantiles (MW); first the model's, then each naive forecast's. ``by_lead`` has ``smape``
+    (percent) and ``mae`` (MW), the means over the regions, by ``contestant`` and ``lead``;
+    ``by_region`` the same by ``region``, the means over the leads; ``bands`` coverage, width,
+    Winkler score and CRPS (percent) by ``contestant`` and ``lead``.
+    """
+
+    rows: pd.DataFrame
+    by_lead: pd.DataFrame
+    by_region: pd.DataFrame
+    bands: pd.DataFrame
+
+
+def backtest(
+    model: ForecastModel,
+    frame: pd.DataFrame,
+    since: Mapping[str, str],
+    *,
+    first: np.datetime64,
+    end: np.datetime64,
+    horizon: int,
+) -> Backtest:
+    """Issue forecasts at every hour from ``first`` to before ``end``, and score them.
+
+    Args:
+        model: with the settings of a live forecast.
+        frame: rows of ``FeatureTable.frame``, from some weeks before ``first`` on.
+        since: the first hour of each region that the model was not trained on; what comes before
+            is not forecast.
+        first: a day (UTC).
+        end: a day.
+        horizon: leads that are scored, at most ``forecasting.horizon``.
+
+    Raises:
+        UsageError: no region has an hour with a truth in this span that is new to the model.
+    """
+    config = model.config
+    networks = {str(number): each for number, each in enumerate(model.forecasters)}
+    num_leads = num_leads_of(config.forecasting)
+    table = rolling_table(frame, model.scales, config, num_leads=num_leads)
+    # The truth of the last forecasts comes in the days after.
+    days_ahead = np.timedelta64(1 - -num_leads // _DAY, "D")
+    past = hindcast(
+        networks, {model.name: tuple(networks)}, table, frame, since, config,
+        first=first_learned(first, config.forecasting), end=end + days_ahead,
+    )  # fmt: skip
+    tables = [
+        _rows(past, name, model, first=first, end=end, horizon=horizon) for name in past.forecasts
+    ]
+    rows = pd.concat(tables, ignore_index=True)
+    if rows.empty:
+        oldest = min(since.values(), default="nowhere")
+        where, found = "the span", f"no hour from {first} to {end} that the model had not been told"
+        raise UsageError(where, found=found, expected=f"hours from {oldest} on")
+    rows = _named(rows, model.regions)
+    return Backtest(rows, *_scores(rows, config.forecasting.quantiles))
+
+
+def _rows(
+    past: Hindcast,
+    name: str,
+    model: ForecastModel,
+    *,
+    first: np.datetime64,
+    end: np.datetime64,
+    horizon: int,
+) -> pd.DataFrame:
+    """Those of one contestant, with the bands of each day."""
+    own = model.config.forecasting
+    day_N = past.issue_time_N.astype("datetime64[D]")
+    tables = []
+    for state in bands_by_day(past.errors(name), own, first=first):
+        at = np.flatnonzero(day_N == state.day)
+        if state.day >= end or not len(at):
+            continue
+        forecast_NK = past.forecasts[name][at, :horizon]
+        lead_NK = np.broadcast_to(np.arange(1, horizon + 1), forecast_NK.shape)
+        time_NK = past.issue_time_N[at][:, None] + (lead_NK - 1).astype("timedelta64[h]")
+        local = pd.DatetimeIndex(time_NK.reshape(-1)).tz_localize("UTC").tz_convert(past.timezone)
+        hour_NK = local.hour.to_numpy().reshape(time_NK.shape)
+        offset_NKQ = offsets(
+            state, forecast_NK, region_B=past.region_N[at], lead_BK=lead_NK, hour_BK=hour_NK
+        )
+        quantile_NKQ = forecast_NK[..., None] + offset_NKQ
+        table = _long(past, at, time_NK, hour_NK, forecast_NK, quantile_NKQ, own.quantiles)
+        tables.append(table.assign(contestant=name))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _long(
+    past: Hindcast,
+    at: np.ndarray,
+    time_NK: np.ndarray,
+    hour_NK: np.ndarray,
+    forecast_NK: np.ndarray,
+    quantile_NKQ: np.ndarray,
+    levels: Sequence[float],
+) -> pd.DataFrame:
+    """A row a forecast whose truth is known."""
+    num_leads = forecast_NK.shape[1]
+    truth_NK = past.truth_NK[at, :num_leads]
+    known = np.flatnonzero(~np.isnan(truth_NK.reshape(-1)))
+    place, lead = np.divmod(known, num_leads)
+    quantiles = quantile_NKQ.reshape(-1, len(levels))[known]
+    return pd.DataFrame(
+        {
+            "region": past.region_N[at][place],
+            "issue_time": past.issue_time_N[at][place],
+            "timestamp": time_NK.reshape(-1)[known],
+            "lead": lead.astype("int16") + 1,
+            "local_hour": hour_NK.reshape(-1)[known].astype("int8"),
+            "y_true": truth_NK.reshape(-1)[known],
+            "y_pred": forecast_NK.reshape(-1)[known],
+            **{quantile_column(each): quantiles[:, n] for n, each in enumerate(levels)},
+        }
+    )
+
+
+def _named(rows: pd.DataFrame, regions: Sequence[str]) -> pd.DataFrame:
+    """Names for numbers, UTC for times."""
+    names = list(dict.fromkeys(rows["contestant"]))
+    return rows.assign(
+        contestant=pd.Categorical(rows["contestant"], names),
+        region=pd.Categorical.from_codes(rows["region"].to_numpy(), pd.Index(regions)),
+        issue_time=rows["issue_time"].dt.tz_localize("UTC"),
+        timestamp=rows["timestamp"].dt.tz_localize("UTC"),
+    )
+
+
+def _scores(
+    rows: pd.DataFrame, levels: Sequence[float]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """By lead, by region, and those of the bands."""
+    truth, forecast = (rows[each].to_numpy() for each in ("y_true", "y_pred"))
+    errors = rows[["contestant", "region", "lead"]].assign(
+        smape=100 * relative_errors(truth, forecast), mae=np.abs(truth - forecast)
+    )
+    metrics = list(METRICS)
+    each = errors.groupby(["contestant", "region", "lead"], observed=True)[metrics].mean()
+    by_lead = each.groupby(["contestant", "lead"], observed=True).mean().reset_index()
+    by_region = each.groupby(["contestant", "region"], observed=True).mean().reset_index()
+    bands = [
+        score_bands(own, levels).by_lead.assign(contestant=name)
+        for name, own in rows.groupby("contestant", observed=True)
+    ]
+    return by_lead, by_region, pd.concat(bands, ignore_index=True)

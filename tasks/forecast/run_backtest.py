@@ -1,0 +1,172 @@
+"""Live through a span with the recommended model; keep what was forecast, and how good it was."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gridcast.errors import UsageError
+from gridcast.features.table import region_features
+from gridcast.forecasting.backtest import Backtest, backtest
+from gridcast.forecasting.hindcast import first_learned, num_leads_of
+from gridcast.forecasting.issue import hours_back
+from gridcast.record import StoredRecord
+from tasks.forecast.chosen_model import choose_model
+from tasks.forecast.issue_forecast import current_snapshot, end_of_data, published_readings
+from tasks.runs.record_files import write_record
+from tasks.runs.storage import publishing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gridcast.config import ForecastingConfig
+    from gridcast.forecasting.model import ForecastModel
+
+_ONE_DAY = np.timedelta64(1, "D")
+_DEFAULT_DAYS = 28
+_HOUR = pd.Timedelta(hours=1)
+_log = logging.getLogger("gridcast.forecast")
+
+
+class BacktestRecord(StoredRecord):
+    """What a backtest was of, and its figures: mean over the leads and regions.
+
+    ``smape`` (percent) is by contestant; ``coverage`` and ``winkler`` (percent of labels, of load)
+    are of the model's bands, which are to hold ``share`` (percent).
+    """
+
+    model: str
+    model_sha256: str
+    run_id: str
+    snapshot: str
+    first: str
+    end: str
+    horizon: int
+    num_forecasts: int
+    smape: dict[str, float]
+    share: float
+    coverage: float
+    winkler: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backtested:
+    """The record, the tables, and the folder in which both stand."""
+
+    record: BacktestRecord
+    result: Backtest
+    folder: Path
+
+
+def run_backtest(
+    artifacts: Path,
+    config: ForecastingConfig,
+    *,
+    first: pd.Timestamp | None = None,
+    end: pd.Timestamp | None = None,
+    folder: Path | None = None,
+    run_id: str | None = None,
+) -> Backtested:
+    """Forecast from every hour of whole days (UTC), with what was known by then, and score it.
+
+    Args:
+        artifacts: folder of everything that runs produce.
+        config: how far ahead, and with which bands.
+        first: the first day; none: four weeks before ``end``.
+        end: the day after the last one; none: where the data end.
+        folder: whose data; none: those that were ingested last.
+        run_id: whose model; none: the newest run's.
+
+    Raises:
+        UsageError: there is no model, no data, or no hour in the span that is new to the model.
+        IntegrityError: a file of the model or the snapshot was changed.
+    """
+    chosen, current = choose_model(artifacts, run_id=run_id), current_snapshot(artifacts, folder)
+    model = chosen.model
+    model = replace(model, config=model.config.model_copy(update={"forecasting": config}))
+    readings = published_readings(artifacts, current, model)
+    last = _day_of(end if end is not None else end_of_data(artifacts, folder=folder))
+    begin = last - _DEFAULT_DAYS * _ONE_DAY if first is None else _day_of(first)
+    if begin >= last:
+        where, found = "--from and --to", f"{begin} and {last}"
+        raise UsageError(where, found=found, expected="a span of at least a day (UTC)")
+    _log.info("Forecasting from every hour from %s to %s with %s", begin, last, model.name)
+    frame = _frame(model, readings, begin, last)
+    result = backtest(
+        model, frame, chosen.unseen_since, first=begin, end=last, horizon=config.horizon
+    )
+    record = _record(result, model, config, run_id=chosen.run_id, snapshot=current.snapshot.id,
+                     span=(begin, last))  # fmt: skip
+    place = artifacts / "backtests" / f"{begin}--{last}-{model.sha256[:12]}"
+    _keep(place, record, result)
+    return Backtested(record, result, place)
+
+
+def _day_of(time: pd.Timestamp) -> np.datetime64:
+    return np.datetime64(time.tz_convert("UTC").tz_localize(None), "D")
+
+
+def _frame(
+    model: ForecastModel,
+    readings: Mapping[str, pd.DataFrame],
+    first: np.datetime64,
+    end: np.datetime64,
+) -> pd.DataFrame:
+    """The steps of all regions that have a say, and those of the truth."""
+    own, config = model.config.forecasting, model.config
+    back = (hours_back(config) + num_leads_of(own)) * _HOUR
+    since = pd.Timestamp(first_learned(first, own)).tz_localize("UTC") - back
+    until = pd.Timestamp(end).tz_localize("UTC") + num_leads_of(own) * _HOUR
+    frames = []
+    for name, table in readings.items():
+        some = table[(table["timestamp"] >= since) & (table["timestamp"] < until)]
+        if len(some):
+            scale = model.scales[name]
+            frame, _ = region_features(name, some, config, regions=model.regions, scale=scale)
+            frames.append(frame)
+    if not frames:
+        where, found = "--from and --to", f"no reading from {since.date()} to {until.date()}"
+        raise UsageError(where, found=found, expected="a span of the published data")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _record(
+    result: Backtest,
+    model: ForecastModel,
+    config: ForecastingConfig,
+    *,
+    run_id: str,
+    snapshot: str,
+    span: tuple[np.datetime64, np.datetime64],
+) -> BacktestRecord:
+    smape = result.by_lead.groupby("contestant", observed=True)["smape"].mean()
+    bands = result.bands[result.bands["contestant"] == model.name]
+    return BacktestRecord(
+        model=model.name,
+        model_sha256=model.sha256,
+        run_id=run_id,
+        snapshot=snapshot,
+        first=str(span[0]),
+        end=str(span[1]),
+        horizon=config.horizon,
+        num_forecasts=int((result.rows["contestant"] == model.name).sum()),
+        smape={str(name): float(value) for name, value in smape.items()},
+        share=100 * (config.quantiles[-1] - config.quantiles[0]),
+        coverage=float(bands["coverage"].mean()),
+        winkler=float(bands["winkler"].mean()),
+    )
+
+
+def _keep(place: Path, record: BacktestRecord, result: Backtest) -> None:
+    """The forecasts as Parquet, the figures as CSV, the record last."""
+    with publishing(place / "forecasts.parquet") as temporary:
+        result.rows.to_parquet(temporary, compression="zstd", index=False)
+    for name in ("by_lead", "by_region", "bands"):
+        with publishing(place / f"{name}.csv") as temporary:
+            getattr(result, name).to_csv(temporary, index=False)
+    write_record(place / "backtest.json", record)

@@ -1,0 +1,88 @@
+"""What ``gridcast backtest`` prints and draws: the error of each contestant by lead."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from gridcast.config import Config
+from tasks.forecast.run_backtest import run_backtest
+from tasks.runs.storage import publishing
+from tasks.show.show_forecast import instant_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tasks.forecast.run_backtest import Backtested
+
+_SHOWN_LEADS = (1, 2, 3, 6, 12, 18, 24, 36, 48, 72, 96, 120, 144, 168)
+_WIDTH_OF_FILES = 140
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestRequest:
+    """What is asked for on the command line; times are ISO text."""
+
+    artifacts: Path
+    profile: str
+    overrides: tuple[str, ...]
+    first: str | None
+    end: str | None
+    folder: Path | None
+    run_id: str | None
+
+
+def backtest_and_show(asked: BacktestRequest) -> None:
+    """Live through the span, show the leaderboard, draw it beside the tables.
+
+    Raises:
+        UsageError, ConfigError, IntegrityError: nothing was forecast.
+    """
+    config = Config.load(asked.profile, overrides=asked.overrides)
+    first, end = (None if text is None else instant_of(text) for text in (asked.first, asked.end))
+    done = run_backtest(
+        asked.artifacts, config.forecasting, first=first, end=end, folder=asked.folder,
+        run_id=asked.run_id,
+    )  # fmt: skip
+    draw(done)
+    show_backtest(done)
+
+
+def draw(done: Backtested) -> None:
+    """``backtest.svg`` in the folder of the backtest."""
+    from gridcast.report.figures import draw_backtest
+
+    figure = draw_backtest(done.result.by_lead, done.result.bands, share=done.record.share)
+    with publishing(done.folder / "backtest.svg") as temporary:
+        figure.savefig(temporary, format="svg")
+
+
+def show_backtest(done: Backtested) -> None:
+    """A row a contestant: its sMAPE at some leads, and the mean; below it how good bands are."""
+    record, by_lead = done.record, done.result.by_lead
+    leads = [lead for lead in _SHOWN_LEADS if lead <= record.horizon]
+    table = Table(
+        title=f"sMAPE (%) by lead, forecast every hour from {record.first} to {record.end} (UTC)",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("contestant")
+    for lead in leads:
+        table.add_column(f"{lead} h", justify="right")
+    table.add_column("mean", justify="right")
+    errors = by_lead.pivot(index="contestant", columns="lead", values="smape")
+    for name, row in errors.sort_values(errors.columns[-1]).iterrows():
+        cells = [f"{row[lead]:.2f}" for lead in leads]
+        table.add_row(str(name).replace("_", " "), *cells, f"{record.smape[str(name)]:.2f}")
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+    console.print(table)
+    console.print(
+        f"Bands of {record.share:.0f} %: {record.coverage:.1f} % of {record.num_forecasts:,} "
+        f"truths lay within; Winkler score {record.winkler:.2f} % of load",
+        highlight=False,
+    )
+    console.print(f"Kept:      {done.folder}", highlight=False, soft_wrap=True)
