@@ -34,14 +34,14 @@ def test_the_command_shows_a_leaderboard_and_keeps_tables_forecasts_and_a_pictur
     tmp_path: Path,
 ) -> None:
     artifacts = copy_artifacts(tmp_path / "artifacts")
-    span = ("--from", "2018-07-10", "--to", "2018-07-13")
+    span = ("--from", "2018-07-30", "--to", "2018-08-02")
     result = gridcast("backtest", "--artifacts", artifacts, *span, *SETTINGS)
     assert result.returncode == 0, result.stderr
     record = read_record(folder_of(artifacts) / "backtest.json", BacktestRecord)
     for name in record.smape:
         assert name.replace("_", " ") in result.stdout
     assert record.run_id == first_run().folder.name
-    assert (record.first, record.end, record.horizon) == ("2018-07-10", "2018-07-13", 4)
+    assert (record.first, record.end, record.horizon) == ("2018-07-30", "2018-08-02", 4)
     rows = pd.read_parquet(folder_of(artifacts) / "forecasts.parquet")
     own = rows[rows["contestant"] == record.model]
     assert own["region"].nunique() == NUM_REGIONS
@@ -57,7 +57,7 @@ def test_the_flow_keeps_the_same(tmp_path: Path) -> None:
     code = (
         "from flows.backtest_forecasts import backtest_forecasts\n"
         f"print(backtest_forecasts(artifacts={str(artifacts)!r}, overrides={overrides!r}, "
-        "first='2018-07-12', end='2018-07-13'))"
+        "first='2018-07-30', end='2018-07-31'))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=on_a_server(), capture_output=True, text=True,
