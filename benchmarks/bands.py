@@ -262,8 +262,8 @@ def _told(row: Mapping[str, Any]) -> str:
         ]
         worst = f"worst 30 days {min(found['worst_30_days'].values()):.1f} ({_BARS['worst']})"
         lines.append(
-            f"{leads}: {overall['coverage']:.2f} % {_BARS['overall']}, {', '.join(ranges)}, {worst}, "
-            f"Winkler {overall['winkler']:.3f} % of load"
+            f"{leads}: {overall['coverage']:.2f} % {_BARS['overall']}, {', '.join(ranges)}, "
+            f"{worst}, Winkler {overall['winkler']:.3f} % of load"
         )
     return "\n  ".join([*lines, f"(of the next hour at most {_BARS['winkler']} %)"])
 
