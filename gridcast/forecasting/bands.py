@@ -115,10 +115,9 @@ def next_day(state: BandState, errors: DayErrors, config: BandsConfig) -> BandSt
     What is not known (NaN) does not count: without any error all stays as it is.
     """
     relative_RVK = relative_errors(state.typical, errors)
-    is_known_RVK1 = ~np.isnan(relative_RVK)[..., None]
-    is_below_RVKQ = relative_RVK[..., None] < _issued_offsets(state, errors.hour_V)
-    num_RK1 = is_known_RVK1.sum(axis=1)
-    below_RKQ = (is_below_RVKQ & is_known_RVK1).sum(axis=1) / np.maximum(num_RK1, 1)
+    num_RK1 = (~np.isnan(relative_RVK)).sum(axis=1)[..., None]
+    is_below_RVKQ = relative_RVK[..., None] < _issued_offsets(state, errors.hour_V)  # NaN: not
+    below_RKQ = is_below_RVKQ.sum(axis=1) / np.maximum(num_RK1, 1)
     step_RKQ = config.rate * (num_RK1 / HOURS) * (state.level_Q - below_RKQ) / _densities(state)
     quantile_RKQ = _in_order(state.quantile_PRKQ[0] + step_RKQ)
     typical = with_errors(state.typical, errors, state.scale_PRKH[0], config)

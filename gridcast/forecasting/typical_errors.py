@@ -74,11 +74,8 @@ def with_errors(
     is_known_RVK = ~np.isnan(relative_RVK)
     num_RK = is_known_RVK.sum(axis=1)
     share_RK = (num_RK / HOURS).astype(np.float32)
-    long_RK1, recent_RK = (
-        _kept(config.scale_days) ** share_RK,
-        _kept(config.recent_days) ** share_RK,
-    )
-    long_RK1 = long_RK1[..., None]
+    long_RK1 = (_kept(config.scale_days) ** share_RK)[..., None]
+    recent_RK = _kept(config.recent_days) ** share_RK
     farthest_RVK = _FARTHEST * at_hour(scale_RKH, errors.hour_V)
     near_RVK = np.clip(relative_RVK, -farthest_RVK, farthest_RVK)
     absolute_RVK = np.nan_to_num(np.abs(relative_RVK))

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridcast.config import BandsConfig
+from gridcast.forecasting import bands
 from gridcast.forecasting.bands import (
     BandState,
     first_state,
@@ -160,15 +161,15 @@ def test_noise_after_the_issue_time_changes_no_band() -> None:
     forecast, load = rng.uniform(900, 1100, (len(issue), 48)), rng.uniform(900, 1100, 24 * 33)
     other = load.copy()
     other[24 * 20 :] = rng.uniform(0, 1e5, 24 * 13)
-    bands = []
+    found = []
     for each in (load, other):
         truth = each[np.arange(len(issue))[:, None] + np.arange(48)]
         days = error_days(issue, region, forecast, truth, num_regions=1, timezone=ZONE)
-        bands.append(all_offsets(first_state(days.between(0, 20), LEVELS, config())))
+        found.append(all_offsets(first_state(days.between(0, 20), LEVELS, config())))
         # One hour of the day before is known later than that: it would be seen.
-        bands.append(all_offsets(first_state(days.between(0, 21), LEVELS, config())))
-    assert bands[0].tobytes() == bands[2].tobytes()
-    assert bands[1].tobytes() != bands[3].tobytes()
+        found.append(all_offsets(first_state(days.between(0, 21), LEVELS, config())))
+    assert found[0].tobytes() == found[2].tobytes()
+    assert found[1].tobytes() != found[3].tobytes()
 
 
 def test_a_day_s_hours_have_the_bands_of_the_days_they_were_issued_on() -> None:
@@ -259,9 +260,22 @@ def test_quantiles_never_cross(seed: int) -> None:
     rng = np.random.default_rng(seed)
     error = noise(25, 2, 2, seed=seed) * 10 ** rng.uniform(-3, 3, (25, 2, 1, 1))
     error[rng.uniform(size=error.shape) < 0.3] = np.nan
-    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    levels = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.9501)
     found = all_offsets(first_state(make_days(error), levels, config(rate=0.5)))
     assert (np.diff(found, axis=-1) > 0).all()
+
+
+def test_quantiles_that_cross_change_places_and_such_as_meet_are_kept_apart() -> None:
+    found = bands._in_order(np.array([[[3.0, 1.0, 2.0], [1.0, 1.0, 1.0]]]))
+    np.testing.assert_allclose(found, [[[1.0, 2.0, 3.0], [1.0, 1.01, 1.02]]])
+
+
+def test_errors_of_usual_size_are_neither_calm_nor_rough() -> None:
+    by_hour = 1 + np.sin(2 * np.pi * local_hours(FIRST, 60, timezone=ZONE) / 24) * 0.8
+    typical = first_state(
+        make_days(noise(60, 2, 4) * by_hour[:, None, :, None]), LEVELS, config()
+    ).typical
+    np.testing.assert_allclose(typical.recent_RK / typical.recent_num_RK, 1, atol=0.15)
 
 
 def test_a_state_comes_back_from_a_file_without_pickle() -> None:

@@ -47,12 +47,17 @@ STATE = "tests/training/test_state.py"
 AHEAD, NEIGHBOURS = "tests/features/test_known_ahead.py", "tests/features/test_neighbours.py"
 LEADS, BY_LEAD = "tests/networks/test_lead_forecaster.py", "tests/forecasting/test_by_lead.py"
 LINEAR = "tests/evaluation/test_linear_baselines.py"
+BANDS, ERROR_DAYS = "tests/forecasting/test_bands.py", "tests/forecasting/test_error_days.py"
+BAND_SCORES = "tests/evaluation/test_band_scores.py"
 
 _AHEAD, _NEIGHBOURS = "gridcast/features/known_ahead.py", "gridcast/features/neighbours.py"
 _LEADS = "gridcast/networks/lead_forecaster.py"
 _LEAD_WINDOWS, _RECURSION = "gridcast/training/lead_windows.py", "gridcast/forecasting/recursion.py"
 _LINEAR = "gridcast/evaluation/linear_baselines.py"
 _ROLLING = "gridcast/forecasting/rolling.py"
+_BANDS, _TYPICAL = "gridcast/forecasting/bands.py", "gridcast/forecasting/typical_errors.py"
+_ERROR_DAYS = "gridcast/forecasting/error_days.py"
+_BAND_SCORES = "gridcast/evaluation/band_scores.py"
 _LOCAL = "gridcast/readings/local_time.py"
 _QUALITY = "gridcast/readings/quality.py"
 _APPENDING = "gridcast/readings/appending.py"
@@ -439,4 +444,35 @@ MUTATIONS = (
     Mutation(_LINEAR, "train_T = (part_T == TRAIN) & ", "train_T = (part_T > 0) & ", LINEAR),
     Mutation(_WINDOWS, "round(training.window_budget / max(1.0, windows_a_pass)), fewest",
              "round(training.window_budget / max(1.0, windows_a_pass)), 1", WINDOWS),
+    # bands
+    Mutation(_ERROR_DAYS, "[:, None] + np.arange(num_leads)", "[:, None] + np.arange(1, num_leads"
+             " + 1)", ERROR_DAYS),
+    Mutation(_ERROR_DAYS, "truth_BK - forecast_BK", "forecast_BK - truth_BK", ERROR_DAYS),
+    Mutation(_ERROR_DAYS, "self.first_day + np.timedelta64(begin", "self.first_day + "
+             "np.timedelta64(0 * begin", ERROR_DAYS),
+    Mutation(_BANDS, "np.arange(HOURS)[:, None] - lead_K)", "np.arange(HOURS)[:, None] - lead_K - "
+             "1)", BANDS),
+    Mutation(_BANDS, "ago_VK = -(", "ago_VK = 0 * (", BANDS),
+    Mutation(_BANDS, "(num_RK1 / HOURS) * ", "", BANDS),
+    Mutation(_BANDS, " / _densities(state)", "", BANDS),
+    Mutation(_BANDS, "(state.level_Q - below_RKQ)", "(below_RKQ - state.level_Q)", BANDS),
+    Mutation(_BANDS, "np.minimum(lead_BK, state.scale_PRKH.shape[2]) - 1", "np.minimum(lead_BK, "
+             "state.scale_PRKH.shape[2] - 1)", BANDS),
+    Mutation(_BANDS, "np.sort(quantile_RKQ, axis=-1) - gap_Q, axis=-1) + gap_Q",
+             "np.sort(quantile_RKQ, axis=-1), axis=-1)", BANDS),
+    Mutation(_BANDS, "np.sort(quantile_RKQ, axis=-1) - gap_Q", "quantile_RKQ - gap_Q", BANDS),
+    Mutation(_BANDS, "np.arange(num_kept) - num_days", "np.arange(num_kept)", BANDS),
+    Mutation(_BANDS, "weight_RK1 = num_RK1 / (num_RK1 + _OF_ALL_SCORES)", "weight_RK1 = 1.0 + 0 * "
+             "num_RK1", BANDS),
+    Mutation(_TYPICAL, "values_RKH[:, :, hour_V]", "values_RKH", BANDS),
+    Mutation(_TYPICAL, "(now_RK**config.recent_weight)", "(now_RK**0)", BANDS),
+    Mutation(_TYPICAL, "np.where(num_K > 0, all_K, np.fmax.reduce(all_K))", "all_K", BANDS),
+    Mutation(_TYPICAL, "return np.where(unit > 0, unit, 1.0)", "return unit", BANDS),
+    Mutation(_TYPICAL, "(_kept(config.scale_days) ** share_RK)", "(_kept(config.scale_days) + 0 * "
+             "share_RK)", BANDS),
+    Mutation(_BAND_SCORES, "2.0 / (1.0 - level)", "1.0 / (1.0 - level)", BAND_SCORES),
+    Mutation(_BAND_SCORES, "region_N * num_keys + key_N", "key_N * num_keys + region_N",
+             BAND_SCORES),
+    Mutation(_BAND_SCORES, "num >= 0.8 * num.max", "num >= 0.0 * num.max", BAND_SCORES),
+    Mutation(_BAND_SCORES, "y_N < own_N", "y_N > own_N", BAND_SCORES),
 )  # fmt: skip
