@@ -21,6 +21,7 @@ from tests.builders.pipelines import (
     SMALL_MODEL,
     Command,
     PipelineRun,
+    Started,
     command_of,
     copy_artifacts,
     first_run,
@@ -77,7 +78,7 @@ def trained_by_whom(artifacts: Path) -> Counter[str]:
     )
 
 
-def training_processes(parent: psutil.Process) -> list[psutil.Process]:
+def training_processes(parent: Started) -> list[psutil.Process]:
     try:
         children = parent.children(recursive=True)
     except psutil.NoSuchProcess:
@@ -164,14 +165,14 @@ def test_what_runs_at_once_left_passes_its_audit(at_once: Path) -> None:
 # -- killed --------------------------------------------------------------------------------------
 
 
-def begin(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> psutil.Popen:
+def begin(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> Started:
     """A run that trains for a long time."""
     where: Command = ("--data", data, "--artifacts", artifacts)
     command: Command = (GRIDCAST, "run", *where, *settings(*SMALL_MODEL, *LONG))
     return stack.enter_context(started(*command, log=log, environment=on_a_server()))
 
 
-def begin_training(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> psutil.Popen:
+def begin_training(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> Started:
     """Such a run, from when its models train on."""
     process = begin(data, artifacts, log, stack)
 
