@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import suppress
 from functools import cache
@@ -239,6 +240,7 @@ def _become(asked: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["cwd"])
+    tempfile.tempdir = None  # as the environment says
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     _close(streams)

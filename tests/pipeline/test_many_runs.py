@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 PATIENCE = 300  # s, for whatever a loaded machine takes
-# Trains for as long as a test needs to kill it, were it not killed.
-LONG = ("training.passes=100000",)
+# Trains for as long as a test needs to kill it, were it not killed, in passes of half a second.
+LONG = ("training.passes=3000", "model.hidden_size=128", "windows.lookback=168")
 
 
 @pytest.fixture(scope="module")
