@@ -254,8 +254,11 @@ def _close(files: list[int]) -> None:
 
 
 def _run(words: list[str], python: str | None) -> None:
+    from prefect.context import refresh_global_settings_context
+
     match words:
         case ["-c", code, *_]:
+            refresh_global_settings_context()
             sys.argv = ["-c", *words[2:]]
             exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
         case ["-m", module, *_]:
