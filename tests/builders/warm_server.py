@@ -263,13 +263,13 @@ def _run(words: list[str], python: str | None) -> None:
             exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
         case ["-m", module, *_]:
             sys.argv = [module, *words[2:]]
-            sys.modules.pop(module, None)  # runpy warns of what is there already
+            if not hasattr(sys.modules.get(module), "__path__"):
+                sys.modules.pop(module, None)  # runpy warns of a module that is there already
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         case _:
-            from flows.command_line.app import main
-
+            script = Path(sys.executable).with_name("gridcast")
             sys.argv, sys.executable = words, python or sys.executable
-            main()
+            runpy.run_path(str(script), run_name="__main__")
 
 
 def _end(status: int) -> NoReturn:

@@ -50,6 +50,7 @@ from tests.builders.pipelines import (
     started,
     wait_for,
 )
+from tests.builders.warm_python import HELD
 from tests.builders.warm_server import warm_python
 
 if TYPE_CHECKING:
@@ -252,11 +253,12 @@ def killed() -> tuple[Summary, str, Path]:
     two_jobs = settings(*SMALL_MODEL, "model.cells=[gru]", "training.seeds=[0, 1]")
     folders = ("--data", small_data(), "--artifacts", artifacts)
     command: Command = (GRIDCAST, "run", "--fresh", *folders, *two_jobs)
-    with started(*command, log=log, environment=on_a_server(), cold_children=True) as process:
-        jobs = wait_for("two jobs", lambda: len(jobs_of(process)) == 2 and jobs_of(process))
-        jobs["gru-seed1"].kill()
+    environment = {**on_a_server(), HELD: "/gru-seed1-"}
+    with started(*command, log=log, environment=environment) as process:
+        job = wait_for("the second job", lambda: jobs_of(process).get("gru-seed1"))
+        job.kill()
         assert process.wait(SECONDS) == 1, log.read_text("utf-8")
-        assert alive(jobs.values()) == []
+        assert alive([job]) == []
     return latest_summary(artifacts), log.read_text("utf-8"), artifacts
 
 
