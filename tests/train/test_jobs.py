@@ -413,10 +413,3 @@ def test_who_asks_a_cpu_for_what_its_loops_do_not_know_is_warned_in_one_line(
     warn_of_missing_loops(Config.load("base", overrides=overrides))
     assert len(caplog.records) == bool(reason)
     assert reason in caplog.text
-
-
-def test_a_training_process_starts_without_what_only_other_stages_need() -> None:
-    """scikit-learn alone takes as long to import as all else but PyTorch."""
-    code = "import sys, tasks.train.training_process; print(*sys.modules)"
-    text = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
-    assert not {"sklearn", "scipy", "holidays", "numba"} & set(text.stdout.decode().split())
