@@ -21,8 +21,11 @@ settings.register_profile(
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-# The minutes of each file, the most first.
-LONGEST = ("test_many_runs", "test_jobs", "test_lineage", "test_deployments", "test_engine")
+# The minutes of each file, the most first; one of the first two needs nothing that others make.
+LONGEST = (
+    "test_lineage", "test_engine", "test_many_runs", "test_jobs", "test_deployments", "test_state",
+    "test_run_plan", "test_region_called_all",
+)  # fmt: skip
 NEIGHBOUR = Path(__file__).resolve().parents[2] / "shared" / "data" / "pjm"
 # Read now: tests that start commands take such variables out of their process.
 DATA = Path(os.environ.get("GRIDCAST_DATA", NEIGHBOUR))
@@ -33,15 +36,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         folder = tempfile.mkdtemp(prefix="gridcast-tests-")
         config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
-        config.add_cleanup(partial(_end_server, Path(folder)))  # first: the last one added
+        config.add_cleanup(partial(_end_servers, Path(folder)))  # first: the last one added
         os.environ["TESTS_FOLDER"] = folder
 
 
-def _end_server(folder: Path) -> None:
-    """End the Prefect server that the processes of this session shared, if there was one."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        server = json.loads((folder / "prefect-server.json").read_bytes())
-        os.killpg(server["process_id"], signal.SIGKILL)
+def _end_servers(folder: Path) -> None:
+    """End Prefect's server and the one that forks, which the processes of this session shared."""
+    for told in ("prefect-server.json", "warm.json"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            os.killpg(json.loads((folder / told).read_bytes())["process_id"], signal.SIGKILL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

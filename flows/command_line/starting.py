@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -123,13 +124,17 @@ def _check_data(request: Request) -> None:
 def prepare_surroundings(artifacts: Path) -> None:
     """Prefect's database in the artifacts folder unless a server is named, and calm log lines.
 
-    Prefect reads its settings once, when it is imported: nothing may import it before this.
+    Prefect reads its settings when it is imported; where it was before this, it reads them again.
     """
     from tasks.runs.servers import local_settings
     from tasks.show.show_run import show_log
 
     for name, value in local_settings(artifacts.absolute()).items():
         os.environ.setdefault(name, value)
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
     show_log(logging.INFO)
 
 

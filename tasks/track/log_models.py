@@ -27,7 +27,13 @@ from tasks.runs.import_closure import ROOT, all_code_sha256, code_sha256
 from tasks.runs.keys import file_sha256, key_of
 from tasks.runs.locks import held
 from tasks.runs.record_files import cached_record, write_record
-from tasks.track.mlflow_client import open_client, tracking_uri, written_uri
+from tasks.track.mlflow_client import (
+    create_database,
+    open_client,
+    own_database,
+    tracking_uri,
+    written_uri,
+)
 from tasks.track.moved_database import relocate_addresses
 from tasks.train.records import Features, TrainedJob
 
@@ -127,9 +133,12 @@ def _uri(run: Run) -> str:
 
 
 def _client(run: Run) -> MlflowClient:
-    (run.artifacts / "mlflow").mkdir(parents=True, exist_ok=True)
-    relocate_addresses(run.artifacts / "mlflow" / "mlflow.db")
-    return open_client(_uri(run))
+    database, uri = own_database(run.artifacts), _uri(run)
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if uri == f"sqlite:///{database}" and not database.exists():
+        create_database(database)
+    relocate_addresses(database)
+    return open_client(uri)
 
 
 def _known_run(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from tasks.runs.storage import publishing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +26,27 @@ _ENVIRONMENT = "MLFLOW_TRACKING_URI"
 def tracking_uri(artifacts: Path, config: TrackingConfig | None = None) -> str:
     """The MLflow server: ``tracking.uri``, else ``MLFLOW_TRACKING_URI``, else SQLite here."""
     chosen = (config.uri if config else None) or os.environ.get(_ENVIRONMENT)
-    return chosen or f"sqlite:///{artifacts / 'mlflow' / 'mlflow.db'}"
+    return chosen or f"sqlite:///{own_database(artifacts)}"
+
+
+def own_database(artifacts: Path) -> Path:
+    """Where MLflow's SQLite is if no server is named."""
+    return artifacts / "mlflow" / "mlflow.db"
+
+
+def create_database(database: Path) -> None:
+    """MLflow's tables in a new file, all of them: MLflow makes them one by one.
+
+    A process that is killed meanwhile would leave some, which no later one could add to.
+    """
+    from mlflow import MlflowClient
+
+    _say_little()
+    with TemporaryDirectory(prefix="gridcast-mlflow-") as folder:
+        made = Path(folder) / database.name
+        MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
+        with publishing(database) as unfinished:
+            shutil.copyfile(made, unfinished)
 
 
 def open_client(uri: str) -> MlflowClient:
@@ -30,10 +54,14 @@ def open_client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
-    for name in ("alembic", "mlflow"):  # their INFO lines are for whoever runs a server
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _say_little()
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
+
+
+def _say_little() -> None:
+    for name in ("alembic", "mlflow"):  # their INFO lines are for whoever runs a server
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def written_uri(uri: str, artifacts: Path) -> str:

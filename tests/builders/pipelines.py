@@ -21,19 +21,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import psutil
 from filelock import FileLock
 
 from gridcast.summary import Summary
-from tests.builders.warm_commands import run_warm
+from tests.builders.warm_server import WarmProcess, start_warm, warm_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Command = tuple[str | Path, ...]
+Started = psutil.Popen | WarmProcess
 ROOT = Path(__file__).resolve().parents[2]
 GRIDCAST = Path(sys.executable).with_name("gridcast")
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -98,27 +99,28 @@ def gridcast(
     *arguments: str | Path,
     environment: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
+    is_cold: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the real command to its end; of one that reports to our server the imports are shared."""
-    words = [str(each) for each in arguments]
-    if environment is not None and _same_prefect(environment):
-        return run_warm(words, environment=environment, cwd=cwd)
-    return subprocess.run(
-        [GRIDCAST, *words], env=environment or clean_environment(), cwd=cwd,
-        capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
+    """Run the real command to its end, forked from a process that has imported what it needs.
+
+    ``is_cold`` starts it from nothing, as a shell does.
+    """
+    words, environment = [str(each) for each in arguments], environment or clean_environment()
+    if is_cold:
+        return subprocess.run(
+            [GRIDCAST, *words], env=environment, cwd=cwd,
+            capture_output=True, text=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        files = out.fileno(), err.fileno()
+        status = start_warm(words, files, environment=environment, cwd=cwd).wait(SECONDS)
+        texts = [_text_of(out), _text_of(err)]
+    return subprocess.CompletedProcess(["gridcast", *words], status, *texts)
 
 
-def _same_prefect(environment: Mapping[str, str]) -> bool:
-    """Whether Prefect's settings are those of the session's server."""
-    if not (shared_folder() / "prefect-server.json").is_file():
-        return False
-    ours = on_a_server()
-    return all(
-        environment.get(name) == ours.get(name)
-        for name in environment.keys() | ours.keys()
-        if name.startswith("PREFECT_")
-    )
+def _text_of(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8")
 
 
 @cache
@@ -158,7 +160,7 @@ def _server_command(port: int) -> Command:
     return (PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port))
 
 
-def _wait_until_it_answers(process: psutil.Popen, port: int, log: Path) -> None:
+def _wait_until_it_answers(process: Started, port: int, log: Path) -> None:
     def is_up() -> bool:
         assert process.poll() is None, log.read_text("utf-8")
         try:
@@ -172,13 +174,26 @@ def _wait_until_it_answers(process: psutil.Popen, port: int, log: Path) -> None:
 
 @contextmanager
 def started(
-    *command: str | Path, log: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT
-) -> Iterator[psutil.Popen]:
+    *command: str | Path,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    cold_children: bool = False,
+) -> Iterator[Started]:
     """Start a command in a session of its own; at the end nothing of it is left, whatever happens.
 
-    Its output goes to ``log``, both streams together.
+    Its output goes to ``log``, both streams together. ``gridcast`` is forked from a process that
+    has imported what it needs; what it starts is forked too, unless it is to start cold.
     """
-    process = start(*command, log=log, environment=environment, cwd=cwd)
+    if command[0] == GRIDCAST:
+        words = list(map(str, command[1:]))
+        with log.open("wb") as file:
+            process: Started = start_warm(
+                words, (file.fileno(), file.fileno()), cwd=cwd, cold_children=cold_children,
+                environment=environment or clean_environment(),
+            )  # fmt: skip
+    else:
+        process = start(*command, log=log, environment=environment, cwd=cwd)
     try:
         yield process
     finally:
@@ -188,7 +203,7 @@ def started(
 def start(
     *command: str | Path, log: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT
 ) -> psutil.Popen:
-    """The same for whoever ends it otherwise."""
+    """The same from nothing, for whoever ends it otherwise."""
     with log.open("wb") as file:
         return psutil.Popen(
             list(map(str, command)), env=environment or clean_environment(), cwd=cwd, stdout=file,
@@ -196,12 +211,13 @@ def start(
         )  # fmt: skip
 
 
-def kill_tree(process: psutil.Popen) -> None:
+def kill_tree(process: Started) -> None:
     """End a process that a test started, and all that it started."""
     family: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         family = process.children(recursive=True)
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        process.kill()
         os.killpg(process.pid, signal.SIGKILL)
     for each in family:
         with suppress(psutil.NoSuchProcess):
@@ -273,11 +289,12 @@ def run_flow(
     artifacts: Path,
     *arguments: str,
     environment: Mapping[str, str] | None = None,
+    is_cold: bool = False,
 ) -> PipelineRun:
     """``gridcast run``, ``ingest`` or ``train`` to its end."""
     result = gridcast(
         command, "--data", data, "--artifacts", artifacts, *arguments,
-        environment=environment,
+        environment=environment, is_cold=is_cold,
     )  # fmt: skip
     return PipelineRun(data, artifacts, result, (artifacts / "runs" / "latest").resolve())
 
@@ -302,23 +319,15 @@ def first_run() -> PipelineRun:
     artifacts, result_file = shared_folder() / "artifacts", shared_folder() / "first-run.json"
     with FileLock(shared_folder() / "first-run.lock"):
         if not result_file.is_file():
-            _compile_kernels()
-            run = run_flow("run", small_data(), artifacts, *settings(*SMALL_MODEL))
+            warm_python()  # compiles: the first training after an installation needs more memory
+            words = settings(*SMALL_MODEL)
+            run = run_flow("run", small_data(), artifacts, *words, is_cold=True)
             shutil.copytree(artifacts, _untouched(), symlinks=True)
             content = {"folder": run.folder, "result": vars(run.result)}
             result_file.write_text(json.dumps(content, default=str), encoding="utf-8")
     found = read_json(result_file)
     result = subprocess.CompletedProcess[str](**found["result"])
     return PipelineRun(small_data(), artifacts, result, Path(found["folder"]))
-
-
-def _compile_kernels() -> None:
-    """What the first training after an installation does, and what its memory is the larger for."""
-    code = (
-        "from tests.builders.trainings import tiny, train\n"
-        "for cell in ('gru', 'lstm'):\n    train(tiny(), cell=cell)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), check=True)
 
 
 def copy_artifacts(destination: Path) -> Path:

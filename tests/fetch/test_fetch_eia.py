@@ -8,16 +8,16 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
 
@@ -27,14 +27,13 @@ from tests.builders.eia_server import KEY, EiaServer, Reply, eia_server, error_b
 from tests.builders.pipelines import (
     ROOT,
     SECONDS,
-    clean_environment,
-    copy_artifacts,
     gridcast,
     on_a_server,
     read_json,
     settings,
 )
 from tests.builders.values import make_config
+from tests.builders.warm_server import warm_python
 
 pytestmark = pytest.mark.prefect  # tasks.fetch.eia imports it, which takes seconds
 
@@ -451,9 +450,8 @@ def fetched(
     tmp_path: Path,
     *arguments: str,
     key: str | None = KEY,
-    prefect: Mapping[str, str] | None = None,
 ) -> Any:  # noqa: ANN401
-    environment = {**(prefect or on_a_server()), "EIA_API_URL": server.address}
+    environment = {**on_a_server(), "EIA_API_URL": server.address}
     environment.pop("EIA_API_KEY", None)
     if key is not None:
         environment["EIA_API_KEY"] = key
@@ -519,19 +517,28 @@ def test_without_a_key_the_command_says_where_it_looks_for_one(
     assert not (tmp_path / "eia").exists()
 
 
-@pytest.mark.slow
-def test_the_key_may_lie_in_a_secret_block_of_prefect(server: EiaServer, tmp_path: Path) -> None:
-    from tasks.runs.servers import local_settings
-
-    artifacts = copy_artifacts(tmp_path / "artifacts")  # with Prefect's database
+@pytest.fixture
+def secret() -> Iterator[None]:
+    """The key in Prefect's Secret block, stored as the runbook says, while a test lasts."""
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^python -c '(from prefect.blocks.*)'$", runbook, re.MULTILINE)
     subprocess.run(
-        [sys.executable, "-c", command], input=KEY, text=True, check=True, capture_output=True,
-        env=clean_environment(**local_settings(artifacts)), timeout=SECONDS,
+        [warm_python(), "-c", command], input=KEY, text=True, check=True, capture_output=True,
+        env=on_a_server(), timeout=SECONDS,
     )  # fmt: skip
+    api = on_a_server()["PREFECT_API_URL"]
+    stored = httpx.get(f"{api}/block_types/slug/secret/block_documents/name/eia-api-key")
+    try:
+        yield
+    finally:
+        httpx.delete(f"{api}/block_documents/{stored.json()['id']}").raise_for_status()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("secret")
+def test_the_key_may_lie_in_a_secret_block_of_prefect(server: EiaServer, tmp_path: Path) -> None:
     command = ("--since", "2026-01-30", "--region", "AEP")
-    result = fetched(server, tmp_path, *command, key=None, prefect=clean_environment())
+    result = fetched(server, tmp_path, *command, key=None)
     assert result.returncode == 0, result.stderr
     assert len(lines(tmp_path / "eia")) == 1 + 48
     assert KEY not in result.stdout + result.stderr

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.builders.pipelines import ROOT, SECONDS, clean_environment, temporary_files
 
@@ -85,14 +86,15 @@ def run_python(code: str, *arguments: object) -> str:
 
 
 @pytest.mark.slow
-def test_killed_200_times_during_publication_a_reader_sees_the_old_or_the_new_snapshot_whole(
+def test_killed_100_times_during_publication_a_reader_sees_the_old_or_the_new_snapshot_whole(
     tmp_path: Path,
 ) -> None:
-    num_old, num_new, num_midway = map(int, run_python(KILLER, tmp_path, 200, 5).split())
-    assert num_old + num_new == 200
+    times = max(100, settings().max_examples)  # 2000 in the profile that searches for longer
+    num_old, num_new, num_midway = map(int, run_python(KILLER, tmp_path, times, 5).split())
+    assert num_old + num_new == times
     # Of both many, and most were really killed: the delays hit the publication, not its edges.
-    assert min(num_old, num_new) >= 10
-    assert num_midway >= 50
+    assert min(num_old, num_new) >= times // 20
+    assert num_midway >= times // 4
 
 
 # A file system of its own with so many bytes free, in a mount namespace: each trial has a little

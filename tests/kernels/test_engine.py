@@ -26,7 +26,6 @@ from tests.builders.trainings import make_data, make_stack, tiny, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from gridcast.config import Cell, Config
 
@@ -121,13 +120,6 @@ def test_the_losses_of_our_loops_are_losses_of_pytorch_too() -> None:
 
 # -- numba that refuses, for real ------------------------------------------------------------------
 
-_TRAIN = """
-import json
-from tests.builders.trainings import tiny, train
-from gridcast.networks.forecaster import weights_sha256
-trained = train(tiny())
-print(json.dumps([trained.engine.model_dump(), weights_sha256(trained.forecaster)]))
-"""
 REFUSALS = {
     "not_there": ({}, "import sys\nsys.modules['numba'] = None", "numba is not installed"),
     "switched_off": ({"NUMBA_DISABLE_JIT": "1"}, "", "NotImplementedError"),
@@ -135,23 +127,50 @@ REFUSALS = {
     "without_an_option": ({}, "from numba.core import cpu\ndel cpu._options_mixin._nrt", "_nrt"),
     "of_another_llvm": ({}, "import sys\nsys.modules['llvmlite'] = None", "ModuleNotFoundError"),
 }
+# Each in a fork of one process that has not imported numba yet.
+_TRAIN = """
+import json, os, sys
+from tests.builders.trainings import tiny, train
+from gridcast.networks.forecaster import weights_sha256
+assert "numba" not in sys.modules
+for environment, before, _ in json.loads(sys.argv[1]).values():
+    child = os.fork()
+    if child == 0:
+        os.environ.update(environment)
+        exec(before)
+        trained = train(tiny())
+        print(json.dumps([trained.engine.model_dump(), weights_sha256(trained.forecaster)]))
+        sys.exit()
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Engine, str]]:
+    """The engine and the weights of a training where numba refuses our loops, by the reason.
+
+    From nothing: a loop that an earlier process kept is not compiled again.
+    """
+    kept = {"NUMBA_CACHE_DIR": str(tmp_path_factory.mktemp("numba"))}
+    ended = subprocess.run(
+        [sys.executable, "-c", _TRAIN, json.dumps(REFUSALS)], cwd=ROOT, check=True, text=True,
+        env={**clean_environment(), **kept}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    found = map(json.loads, ended.stdout.splitlines())
+    return {
+        name: (Engine.model_validate(engine), weights)
+        for name, (engine, weights) in zip(REFUSALS, found, strict=True)
+    }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("environment", "before", "reason"), REFUSALS.values(), ids=list(REFUSALS))
+@pytest.mark.parametrize("name", REFUSALS)
 def test_where_numba_refuses_our_loops_pytorch_trains_and_says_why(
-    environment: dict[str, str], before: str, reason: str, tmp_path: Path
+    name: str, refused: dict[str, tuple[Engine, str]]
 ) -> None:
-    """From nothing: a loop that an earlier process kept is not compiled again."""
-    environment = {**environment, "NUMBA_CACHE_DIR": str(tmp_path)}
-    ended = subprocess.run(
-        [sys.executable, "-c", f"{before}\n{_TRAIN}"], cwd=ROOT, check=True, text=True,
-        env={**clean_environment(), **environment}, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    found, weights = json.loads(ended.stdout)
-    engine = Engine.model_validate(found)
+    engine, weights = refused[name]
     assert engine.is_fallback
-    assert reason in engine.reason
+    assert REFUSALS[name][2] in engine.reason
     assert "\n" not in engine.reason
     library = train(tiny(training={"recurrence": "library"}))
     assert weights == weights_sha256(library.forecaster)
@@ -228,20 +247,22 @@ def test_with_library_no_kernel_of_ours_is_launched_on_a_gpu(
     assert launches["kernels"] > 0
 
 
-@CELLS
-def test_what_is_tried_is_what_a_training_calls_so_that_nothing_is_compiled_twice(
-    cell: Cell,
-) -> None:
-    names = ("gather", "score", "square_sum", "adam_step", f"{cell}_forward", f"{cell}_backward")
+def test_what_is_tried_is_what_a_training_calls_so_that_nothing_is_compiled_twice() -> None:
+    names = [
+        *("gather", "score", "square_sum", "adam_step"),
+        *(f"{cell}_{way}" for cell in KERNELS_OF_CELL for way in ("forward", "backward")),
+    ]
     code = f"""
 from gridcast.kernels import cpu_kernels
 from gridcast.kernels.cpu_trial import try_loops
 from tests.builders.trainings import tiny, train
 kernels = [getattr(cpu_kernels, name) for name in {names}]
-try_loops({cell!r})
+for cell in ("gru", "lstm"):
+    try_loops(cell)
 tried = [list(each.signatures) for each in kernels]
 assert all(tried)
-train(tiny(model={{"hidden_size": 70, "num_layers": 2}}), cell={cell!r})
+for cell in ("gru", "lstm"):
+    train(tiny(model={{"hidden_size": 70, "num_layers": 2}}), cell=cell)
 assert [list(each.signatures) for each in kernels] == tried
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), check=True)

@@ -29,6 +29,7 @@ from tests.builders.pipelines import (
     started,
     wait_for,
 )
+from tests.builders.warm_server import warm_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +117,9 @@ class Operation:
             return json.loads(response.read())
 
 
+AS_PREFECT = "import prefect.cli; prefect.cli.app()"  # as the command does
+
+
 @pytest.fixture(scope="module")
 def operation() -> Iterator[Operation]:
     """What docs/runbook.md tells an operator to do, on free ports and in temporary folders."""
@@ -131,7 +135,8 @@ def operation() -> Iterator[Operation]:
 
     def prefect(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
-            [PREFECT, "--no-prompt", *arguments], env=environment, cwd=ROOT, text=True,
+            [warm_python(), "-c", AS_PREFECT, "--no-prompt", *arguments], env=environment, cwd=ROOT,
+            text=True,
             capture_output=True, timeout=SECONDS, check=False,
         )  # fmt: skip
         assert result.returncode == 0 or not check, result.stdout + result.stderr

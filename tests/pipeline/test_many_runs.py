@@ -21,6 +21,7 @@ from tests.builders.pipelines import (
     SMALL_MODEL,
     Command,
     PipelineRun,
+    Started,
     command_of,
     copy_artifacts,
     first_run,
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 PATIENCE = 300  # s, for whatever a loaded machine takes
-# Trains for as long as a test needs to kill it, were it not killed.
-LONG = ("training.passes=100000",)
+# Trains for as long as a test needs to kill it, were it not killed, in passes of half a second.
+LONG = (
+    "training.passes=3000", "model.hidden_size=128", "windows.lookback=168", "model.cells=[gru]",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +80,7 @@ def trained_by_whom(artifacts: Path) -> Counter[str]:
     )
 
 
-def training_processes(parent: psutil.Process) -> list[psutil.Process]:
+def training_processes(parent: Started) -> list[psutil.Process]:
     try:
         children = parent.children(recursive=True)
     except psutil.NoSuchProcess:
@@ -110,9 +113,10 @@ def at_once(few_regions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     ]
     with ExitStack() as running:
         logs = [artifacts.with_name(f"log{number}.txt") for number in range(3)]
+        servers = [on_a_server(), None, None]  # two begin one of their own, on one database
         processes = [
-            running.enter_context(started(*command, log=log))
-            for command, log in zip(commands, logs, strict=True)
+            running.enter_context(started(*command, log=log, environment=server))
+            for command, log, server in zip(commands, logs, servers, strict=True)
         ]
         codes = [process.wait(2 * PATIENCE) for process in processes]
     assert codes == [0, 0, 0], "\n".join(log.read_text("utf-8") for log in logs)
@@ -164,14 +168,14 @@ def test_what_runs_at_once_left_passes_its_audit(at_once: Path) -> None:
 # -- killed --------------------------------------------------------------------------------------
 
 
-def begin(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> psutil.Popen:
+def begin(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> Started:
     """A run that trains for a long time."""
     where: Command = ("--data", data, "--artifacts", artifacts)
     command: Command = (GRIDCAST, "run", *where, *settings(*SMALL_MODEL, *LONG))
     return stack.enter_context(started(*command, log=log, environment=on_a_server()))
 
 
-def begin_training(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> psutil.Popen:
+def begin_training(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> Started:
     """Such a run, from when its models train on."""
     process = begin(data, artifacts, log, stack)
 
@@ -184,9 +188,10 @@ def begin_training(data: Path, artifacts: Path, log: Path, stack: ExitStack) -> 
 
 
 def test_who_waits_for_a_job_whose_trainer_is_killed_trains_it(
-    few_regions: Path, tmp_path: Path
+    few_regions: Path, at_once: Path, tmp_path: Path
 ) -> None:
     artifacts, log = tmp_path / "artifacts", tmp_path / "second.txt"
+    shutil.copytree(at_once, artifacts, symlinks=True)  # where the regions are ingested
     with ExitStack() as stack:
         first = begin_training(few_regions, artifacts, tmp_path / "first.txt", stack)
         second = begin(few_regions, artifacts, log, stack)

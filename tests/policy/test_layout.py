@@ -88,6 +88,8 @@ def test_the_training_process_imports_no_orchestrator_tracker_or_validator() -> 
     imported = imported_by("import tasks.train.training_process")
     assert "torch" in imported
     assert imported.isdisjoint({"prefect", "mlflow", "great_expectations", "sqlalchemy", "fastapi"})
+    # scikit-learn alone takes as long as all else but PyTorch; numba comes with a training.
+    assert imported.isdisjoint({"sklearn", "scipy", "holidays", "numba", "matplotlib"})
 
 
 def test_what_looks_at_the_data_before_a_run_does_not_wait_for_prefect() -> None:

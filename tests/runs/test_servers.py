@@ -16,6 +16,7 @@ import pytest
 from tests.builders.pipelines import (
     GRIDCAST,
     SECONDS,
+    Started,
     alive,
     copy_artifacts,
     first_run,
@@ -36,7 +37,7 @@ pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 class Pages:
     """Both servers as ``gridcast ui`` started them, and what it printed."""
 
-    process: psutil.Popen
+    process: Started
     prefect_port: int
     mlflow_port: int
     printed: str
@@ -80,7 +81,7 @@ def test_ui_prints_both_addresses_and_both_pages_answer(pages: Pages) -> None:
 def test_all_that_ui_starts_listens_on_loopback_alone(pages: Pages) -> None:
     listening = [
         connection.laddr
-        for process in [pages.process, *pages.process.children(recursive=True)]
+        for process in [psutil.Process(pages.process.pid), *pages.process.children(recursive=True)]
         for connection in process.net_connections(kind="inet")
         if connection.status == psutil.CONN_LISTEN
     ]

@@ -30,6 +30,7 @@ from tests.builders.pipelines import (
     started,
     wait_for,
 )
+from tests.builders.warm_python import HELD
 
 if TYPE_CHECKING:
     from tasks.runs.run import Run
@@ -58,7 +59,8 @@ def done() -> Done:
     """``gridcast train``: the models are there, linear is fitted, boosting is killed."""
     artifacts, log = copy_artifacts(session_folder() / "baselines"), session_folder() / "fits.txt"
     command: Command = (GRIDCAST, "train", "--artifacts", artifacts, *settings(*WANTED))
-    with started(*command, log=log, environment=on_a_server()) as run:
+    environment = {**on_a_server(), HELD: "/histogram_boosting-"}
+    with started(*command, log=log, environment=environment) as run:
 
         def boosting() -> list[psutil.Process]:
             return [each for each in run.children(recursive=True) if is_boosting(command_of(each))]

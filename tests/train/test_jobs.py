@@ -14,9 +14,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psutil
 import pytest
 
@@ -32,31 +34,36 @@ from tests.builders.pipelines import (
     SECONDS,
     SMALL_MODEL,
     Command,
+    Started,
     alive,
     clean_environment,
     command_of,
     copy_artifacts,
     first_run,
-    gridcast,
     kill_tree,
     on_a_server,
     read_json,
+    run_flow,
     session_folder,
     settings,
     small_data,
     started,
     wait_for,
 )
+from tests.builders.warm_python import HELD
+from tests.builders.warm_server import warm_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 PROCESS = NetworkJob.process
-ENDLESS = (*SMALL_MODEL, "training.passes=3000")
+# Passes of half a second, since of each Prefect's server is told.
+ENDLESS = (
+    *SMALL_MODEL, "training.passes=3000", "model.hidden_size=128", "windows.lookback=168",
+)  # fmt: skip
 NO_NUMBER = {"learning_rate": 1e30, "clip_norm": None, "schedule": "constant"}
 
 
@@ -79,10 +86,12 @@ def change_training(folder: Path, **training: object) -> None:
 
 
 @contextmanager
-def process_of(folder: Path, module: str = PROCESS) -> Iterator[psutil.Popen]:
+def process_of(
+    folder: Path, module: str = PROCESS, *, python: Path | None = None
+) -> Iterator[psutil.Popen]:
     """The process as its owner starts it."""
     process = psutil.Popen(
-        [sys.executable, "-m", module, str(folder)], cwd=ROOT, env=clean_environment(),
+        [python or warm_python(), "-m", module, str(folder)], cwd=ROOT, env=clean_environment(),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         start_new_session=True,
     )  # fmt: skip
@@ -155,8 +164,8 @@ def test_a_table_of_features_that_was_changed_is_refused_before_it_is_read(
 def test_where_numba_refuses_our_loops_the_process_says_so_once_and_its_result_does_too(
     job_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    with process_of(job_folder) as process:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # which numba reads when it is imported
+    with process_of(job_folder, python=Path(sys.executable)) as process:
         (reason,) = (each["reason"] for each in events_of(process) if each["event"] == "fallback")
         assert process.wait(300) == 0
     assert reason.startswith("numba does not compile our loops here (NotImplementedError: ")
@@ -170,7 +179,7 @@ def test_where_numba_refuses_our_loops_the_process_says_so_once_and_its_result_d
 @contextmanager
 def training(
     artifacts: Path, log: Path, *overrides: str, environment: Mapping[str, str] | None = None
-) -> Iterator[psutil.Popen]:
+) -> Iterator[Started]:
     """``gridcast train`` on what the first run ingested."""
     command: Command = (GRIDCAST, "train", "--artifacts", artifacts, *settings(*overrides))
     environment = {**(environment or clean_environment()), "PYTHONFAULTHANDLER": "1"}
@@ -178,7 +187,7 @@ def training(
         yield process
 
 
-def status_of(process: psutil.Popen, log: Path) -> int:
+def status_of(process: Started, log: Path) -> int:
     """With which status it ends; one that does not end says first where its threads stand."""
     with suppress(psutil.TimeoutExpired):
         return int(process.wait(SECONDS))
@@ -187,7 +196,7 @@ def status_of(process: psutil.Popen, log: Path) -> int:
     pytest.fail(f"It did not end within {SECONDS} s:\n{log.read_text(encoding='utf-8')[-8000:]}")
 
 
-def jobs_of(process: psutil.Popen) -> dict[str, psutil.Process]:
+def jobs_of(process: Started) -> dict[str, psutil.Process]:
     """Its training processes, by name of the job."""
     found = {}
     for each in process.children(recursive=True):
@@ -199,28 +208,22 @@ def jobs_of(process: psutil.Popen) -> dict[str, psutil.Process]:
     return found
 
 
-def wait_for_training(process: psutil.Popen, log: Path) -> dict[str, psutil.Process]:
-    """Both jobs, once both have ended a pass."""
-
-    def both() -> bool:
-        assert process.poll() is None, log.read_text(encoding="utf-8")
-        text = log.read_text(encoding="utf-8")
-        return all(f"{job}-seed0: pass 1/" in text for job in ("gru", "lstm"))
-
-    wait_for("both jobs to train", both)
-    jobs = jobs_of(process)
-    assert sorted(jobs) == ["gru-seed0", "lstm-seed0"]
-    return jobs
-
-
 @contextmanager
 def endless_training(
     artifacts: Path, log: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[tuple[psutil.Popen, list[psutil.Process]]]:
+) -> Iterator[tuple[Started, list[psutil.Process]]]:
     """A training under way and what it started; once the body has ended it, all of that is gone."""
     with training(artifacts, log, *ENDLESS, environment=environment) as process:
-        wait_for_training(process, log)
-        family = process.children(recursive=True)
+
+        def both() -> bool:
+            text = log.read_text(encoding="utf-8")
+            assert process.poll() is None, text
+            return all(f"{job}-seed0: pass 1/" in text for job in ("gru", "lstm"))
+
+        wait_for("both jobs to train", both)
+        assert sorted(jobs_of(process)) == ["gru-seed0", "lstm-seed0"]
+        family = process.family()
+        assert len(family) >= 4
         yield process, family
         psutil.wait_procs(family, timeout=SECONDS)
         assert alive(family) == []
@@ -250,11 +253,12 @@ def killed() -> tuple[Summary, str, Path]:
     two_jobs = settings(*SMALL_MODEL, "model.cells=[gru]", "training.seeds=[0, 1]")
     folders = ("--data", small_data(), "--artifacts", artifacts)
     command: Command = (GRIDCAST, "run", "--fresh", *folders, *two_jobs)
-    with started(*command, log=log, environment=on_a_server()) as process:
-        jobs = wait_for("two jobs", lambda: len(jobs_of(process)) == 2 and jobs_of(process))
-        jobs["gru-seed1"].kill()
+    environment = {**on_a_server(), HELD: "/gru-seed1-"}
+    with started(*command, log=log, environment=environment) as process:
+        job = wait_for("the second job", lambda: jobs_of(process).get("gru-seed1"))
+        job.kill()
         assert process.wait(SECONDS) == 1, log.read_text("utf-8")
-        assert alive(jobs.values()) == []
+        assert alive([job]) == []
     return latest_summary(artifacts), log.read_text("utf-8"), artifacts
 
 
@@ -341,25 +345,55 @@ def test_a_run_whose_prefect_server_is_told_to_end_as_well_still_says_that_it_wa
 def test_a_run_that_is_killed_leaves_no_process_and_the_next_one_closes_it(
     artifacts: Path, tmp_path: Path
 ) -> None:
-    log = tmp_path / "log.txt"
-    with endless_training(artifacts, log) as (process, family):
-        assert any("uvicorn" in command_of(each) for each in family)
+    with endless_training(artifacts, tmp_path / "log.txt", on_a_server()) as (process, _):
         process.kill()  # it alone: SIGKILL of a person, or of a kernel short of memory
         process.wait(SECONDS)
     (killed,) = (
         path for path in (artifacts / "runs").iterdir() if not (path / "summary.json").exists()
     )
-    again = gridcast("ingest", "--data", small_data(), "--artifacts", artifacts)  # the shortest
-    assert again.returncode == 0, again.stderr
+    flow_run = read_json(killed / "opened.json")["flow_run_id"]
+    assert "RUNNING" in states_of(flow_run)
+    again = run_flow("ingest", small_data(), artifacts, environment=on_a_server())  # the shortest
+    assert again.result.returncode == 0, again.result.stderr
     summary = Summary.model_validate_json((killed / "summary.json").read_bytes())
     assert (summary.status, summary.errors) == ("failed", [REASON])
-    with closing(sqlite3.connect(artifacts / "prefect" / "prefect.db")) as database:
-        flow_run = read_json(killed / "opened.json")["flow_run_id"]
-        states = dict(database.execute("SELECT id, state_type FROM flow_run").fetchall())
-        assert states[flow_run] == "CRASHED"
-        assert set(states.values()) <= {"COMPLETED", "FAILED", "CRASHED"}
-        running = "SELECT count(*) FROM task_run WHERE state_type IN ('RUNNING', 'PENDING')"
-        assert database.execute(running).fetchone() == (0,)
+    state, *of_tasks = states_of(flow_run)
+    assert state == "CRASHED"
+    assert set(of_tasks) <= {"COMPLETED", "FAILED", "CRASHED"}
+
+
+def states_of(flow_run: str) -> list[str]:
+    """What the session's server knows of a run of a flow, then of its tasks."""
+    address = on_a_server()["PREFECT_API_URL"]
+    own = httpx.get(f"{address}/flow_runs/{flow_run}").raise_for_status().json()
+    wanted = {"flow_runs": {"id": {"any_": [flow_run]}}}
+    tasks = httpx.post(f"{address}/task_runs/filter", json=wanted).raise_for_status().json()
+    return [str(each["state_type"]) for each in (own, *tasks)]
+
+
+HELD_BY_A_SERVER = """
+import os, sys, time
+from pathlib import Path
+from tasks.runs.servers import local_settings, start_embedded_prefect
+artifacts = Path(sys.argv[1])
+os.environ.update(local_settings(artifacts))
+start_embedded_prefect(artifacts)
+print("begun", flush=True)
+time.sleep(3600)
+"""
+
+
+def test_a_server_of_a_run_that_is_killed_ends_with_it(artifacts: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    command: Command = (sys.executable, "-c", HELD_BY_A_SERVER, artifacts)
+    with started(*command, log=log) as process:
+        wait_for("the server", lambda: "begun" in log.read_text("utf-8"))
+        family = process.children(recursive=True)
+        assert any("uvicorn" in command_of(each) for each in family)
+        process.kill()
+        process.wait(SECONDS)
+        psutil.wait_procs(family, timeout=SECONDS)
+        assert alive(family) == []
 
 
 @pytest.mark.parametrize(
@@ -379,10 +413,3 @@ def test_who_asks_a_cpu_for_what_its_loops_do_not_know_is_warned_in_one_line(
     warn_of_missing_loops(Config.load("base", overrides=overrides))
     assert len(caplog.records) == bool(reason)
     assert reason in caplog.text
-
-
-def test_a_training_process_starts_without_what_only_other_stages_need() -> None:
-    """scikit-learn alone takes as long to import as all else but PyTorch."""
-    code = "import sys, tasks.train.training_process; print(*sys.modules)"
-    text = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
-    assert not {"sklearn", "scipy", "holidays", "numba"} & set(text.stdout.decode().split())

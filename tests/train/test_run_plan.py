@@ -38,7 +38,7 @@ def test_the_plan_of_a_run_has_its_windows_steps_and_memory_and_publishes_nothin
     run = first_run()  # before the plan: the first training compiles, which takes memory
     result = gridcast(
         "run", "--plan", "--json", "--data", small_data(), "--artifacts", tmp_path,
-        *settings(*SMALL_MODEL, "model.cells=[lstm]"),
+        *settings(*SMALL_MODEL, "model.cells=[lstm]"), is_cold=True,  # as the run: for the memory
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     plan, summary = Plan.model_validate_json(result.stdout), run.summary

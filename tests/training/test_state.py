@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -38,6 +37,7 @@ from gridcast.training.loop import TrainedModel, Training, train_models
 from gridcast.training.state import StateRecord, TrainingState
 from tests.builders.pipelines import ROOT, clean_environment
 from tests.builders.trainings import make_data, tiny
+from tests.builders.warm_server import warm_python
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
 
@@ -249,7 +249,7 @@ training = Trainer("carried_dropout", "lstm").begin(TrainingState(record, tensor
 print(result_of(advance(training))[3]["weights"])
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], cwd=ROOT, env=clean_environment(), check=True,
+        [warm_python(), "-c", code, tmp_path], cwd=ROOT, env=clean_environment(), check=True,
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.stdout.split()[-1] == expected

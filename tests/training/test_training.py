@@ -28,7 +28,7 @@ from gridcast.training import step
 from gridcast.training.clock import Progress
 from gridcast.training.gradients import BatchGradient
 from gridcast.training.loop import TrainedModel, Training, run_interleaved, train_model
-from gridcast.training.step import averaging_shares
+from gridcast.training.step import averaging_shares, learning_rates
 from tests.builders.trainings import LOADS, make_data, make_stack, tiny, train, weights_of
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
@@ -375,6 +375,21 @@ def test_clipping_by_value_limits_each_part_of_the_gradient_alone() -> None:
     free, clipped = first_gradient(), first_gradient(clip_value=0.01)
     assert free.abs().max() > 0.01 > free.abs().min()
     assert torch.equal(clipped, free.clamp(-0.01, 0.01))
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 9, 10, 1000])
+def test_one_cycle_is_pytorchs_to_the_last_bit(num_steps: int) -> None:
+    config = tiny(training={"schedule": "one_cycle", "learning_rate": 0.0123})
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.0123)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.0123, total_steps=num_steps + 1, cycle_momentum=False
+    )
+    wanted = []
+    for _ in range(num_steps):
+        wanted.append(cycle.get_last_lr()[0])
+        optimizer.step()
+        cycle.step()
+    assert learning_rates(config.training, num_steps) == wanted
 
 
 def test_one_cycle_rises_to_the_learning_rate_and_falls_to_nothing_over_all_passes() -> None:

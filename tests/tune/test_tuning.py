@@ -31,6 +31,7 @@ from tests.builders.pipelines import (
     started,
     wait_for,
 )
+from tests.builders.warm_python import HELD
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -78,9 +79,8 @@ def searched() -> Search:
     log = session_folder() / "killed-search.txt"
     options = (*settings(*SMALL), "--trials", str(NUM_TRIALS))
     folders = ("--data", small_data(), "--artifacts", artifacts)
-    with started(
-        GRIDCAST, "tune", *folders, *options, log=log, environment=on_a_server()
-    ) as process:
+    environment = {**on_a_server(), HELD: "/trial1-"}
+    with started(GRIDCAST, "tune", *folders, *options, log=log, environment=environment) as process:
 
         def is_in_its_second_trial() -> bool:
             assert process.poll() is None, log.read_text("utf-8")
