@@ -8,7 +8,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from gridcast.errors import EXIT_OK, EXIT_PARTIAL
-from gridcast.evaluation.records import BaselineRecord, Evaluation, MeanRecord, ModelRecord
+from gridcast.evaluation.records import (
+    BaselineRecord,
+    Evaluation,
+    KeptModels,
+    MeanRecord,
+    ModelRecord,
+)
 from gridcast.features.windows import FeaturesMade, WindowsRecord
 from gridcast.readings.records import DataRecord, DataReport, Ingestion, RegionRecord
 from gridcast.record import Record, RunRecord
@@ -96,6 +102,7 @@ class Summary(RunRecord):
     ``preferred`` is the contestant with the smallest error on the validation part (null: there is
     no such part); the test part has no say in it. ``failed_jobs`` has fitted baselines too.
     ``imputed_hours`` counts by region the hours that models get as inputs filled, not as read.
+    ``model_folders`` has the folders that forecast, by the network's or the mean's name.
     ``devices`` and ``precision`` are as the run decided them (null: it was killed before it did).
     """
 
@@ -128,6 +135,7 @@ class Summary(RunRecord):
     data_docs: str | None = None
     snapshot: str | None = None
     data_report: str | None = None
+    model_folders: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +148,7 @@ class RunRecords:
     features: FeaturesMade | None = None
     jobs: FailedJobs | None = None
     evaluation: Evaluation | None = None
+    kept: KeptModels | None = None
     tracking: tuple[Tracking, ...] = ()
     report: Report | None = None
     timings: tuple[StageTime, ...] = ()
@@ -198,6 +207,7 @@ def summarize(run_id: str, records: RunRecords, ending: Ending) -> Summary:
         data_docs=ingestion.data_docs if ingestion else None,
         snapshot=ingestion.snapshot if ingestion else None,
         data_report=records.data_report.path if records.data_report else None,
+        model_folders=records.kept.folders if records.kept else {},
     )
 
 

@@ -22,7 +22,7 @@ from gridcast.errors import (
     RecordError,
     UsageError,
 )
-from gridcast.evaluation.records import Evaluation
+from gridcast.evaluation.records import Evaluation, KeptModels
 from gridcast.features.windows import FeaturesMade
 from gridcast.readings.records import DataReport, Ingestion
 from gridcast.record import RunRecord
@@ -351,6 +351,7 @@ def _records_of(folder: Path) -> RunRecords:
         features=one(FeaturesMade),
         jobs=one(FailedJobs),
         evaluation=one(Evaluation),
+        kept=one(KeptModels),
         tracking=several(Tracking),
         report=one(Report),
         timings=several(StageTime),

@@ -86,7 +86,9 @@ def _show_what_to_know(out: Console, summary: Summary) -> None:
 
 
 def _show_places(out: Console, summary: Summary, *, artifacts: Path) -> None:
+    model = summary.model_folders.get(summary.preferred or "")
     pages = {
+        "Model": model,
         "Report": summary.report,
         "Data": summary.data_report,
         "Data Docs": summary.data_docs,
@@ -95,6 +97,8 @@ def _show_places(out: Console, summary: Summary, *, artifacts: Path) -> None:
     for name, place in {"Snapshot": summary.snapshot, **found}.items():
         if place:
             out.print(f"{name + ':':10s} {place}", highlight=False)
+    if model:
+        out.print("Forecast the hours to come: gridcast forecast", highlight=False)
     if summary.models:
         out.print("Compare runs in MLflow and Prefect: gridcast ui", highlight=False)
 

@@ -46,7 +46,8 @@ _IMPORTED = (
     "flows.command_line.app", *_FLOWS,
     "tasks.show.show_run", "tasks.show.show_study", "tasks.track.verify", "fastapi.encoders",
     "prefect.server.api.server", "mlflow.store.tracking.sqlalchemy_store", "mlflow.pyfunc",
-    *MODULES, "gridcast.kernels.cpu_trial", "tasks.ingest.gate.data_docs", "tasks.ingest.gate.added_rows",
+    *MODULES, "gridcast.kernels.cpu_trial", "tasks.ingest.gate.data_docs",
+    "tasks.ingest.gate.added_rows",
     "tasks.ingest.gate.region_expectations", "matplotlib.backends.backend_agg", "git",
     "holidays.countries", "sklearn.preprocessing", "sklearn.metrics",
 )  # fmt: skip
