@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 300
 # What a run imports on its way, that of the command line before all that reads settings.
+_FLOWS = tuple(f"flows.{path.stem}" for path in (ROOT / "flows").glob("[a-z]*.py"))
 _IMPORTED = (
-    "flows.command_line.app", "flows.run_pipeline", "flows.tune_models", "flows.check_leaks",
-    "flows.fetch_data", "flows.forecast_load", "tasks.show.show_run", "tasks.show.show_study",
-    "tasks.track.verify", "fastapi.encoders", "prefect.server.api.server",
-    "mlflow.store.tracking.sqlalchemy_store", "mlflow.pyfunc", *MODULES,
-    "gridcast.kernels.cpu_trial", "tasks.ingest.gate.data_docs", "tasks.ingest.gate.added_rows",
+    "flows.command_line.app", *_FLOWS, "tasks.show.show_run", "tasks.show.show_study",
+    "tasks.track.verify", "fastapi.encoders", "prefect.server.api.server", "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store", *MODULES, "gridcast.kernels.cpu_trial",
+    "tasks.ingest.gate.data_docs", "tasks.ingest.gate.added_rows",
     "tasks.ingest.gate.region_expectations", "matplotlib.backends.backend_agg", "git",
     "holidays.countries", "sklearn.preprocessing", "sklearn.metrics",
 )  # fmt: skip
@@ -197,9 +197,7 @@ def _import_all() -> socket.socket:
     for module in _IMPORTED:
         import_module(module)
     from gridcast.kernels.cpu_trial import try_loops
-    from tasks.train.model_file import importing_export
 
-    importing_export().join()
     for cell in ("gru", "lstm"):
         try_loops(cell)
     assert threading.active_count() == 1  # a fork has one, and waits for ever for what others hold
