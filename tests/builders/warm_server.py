@@ -43,11 +43,10 @@ SECONDS = 300
 # What a run imports on its way, that of the command line before all that reads settings.
 _FLOWS = tuple(f"flows.{path.stem}" for path in (ROOT / "flows").glob("[a-z]*.py"))
 _IMPORTED = (
-    "flows.command_line.app", *_FLOWS,
-    "tasks.show.show_run", "tasks.show.show_study", "tasks.track.verify", "fastapi.encoders",
-    "prefect.server.api.server", "mlflow.store.tracking.sqlalchemy_store", "mlflow.pyfunc",
-    *MODULES, "gridcast.kernels.cpu_trial", "tasks.ingest.gate.data_docs",
-    "tasks.ingest.gate.added_rows",
+    "flows.command_line.app", *_FLOWS, "tasks.show.show_run", "tasks.show.show_study",
+    "tasks.track.verify", "fastapi.encoders", "prefect.server.api.server", "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store", *MODULES, "gridcast.kernels.cpu_trial",
+    "tasks.ingest.gate.data_docs", "tasks.ingest.gate.added_rows",
     "tasks.ingest.gate.region_expectations", "matplotlib.backends.backend_agg", "git",
     "holidays.countries", "sklearn.preprocessing", "sklearn.metrics",
 )  # fmt: skip
@@ -177,6 +176,9 @@ def _serve() -> dict[str, Any]:
             elif key.fileobj is listener:
                 client, _ = listener.accept()
                 asked, streams = _received(client)
+                if len(streams) < 3:  # it was killed while it asked
+                    client.close()
+                    continue
                 child = os.fork()
                 if child == 0:
                     for each in (*clients.values(), client, listener, waker):
@@ -185,10 +187,10 @@ def _serve() -> dict[str, Any]:
                     _become(asked, streams)
                     return asked
                 _close(streams)
-                client.sendall(b"%d\n" % child)
+                _tell(client, child)
                 clients[child] = client
                 selector.register(client, selectors.EVENT_READ, child)
-            else:  # one who asked has closed the answers
+            elif key.data in clients:  # one who asked has closed the answers
                 selector.unregister(key.fileobj)
                 _kill(key.data)
 
@@ -212,9 +214,18 @@ def _import_all() -> socket.socket:
 
 
 def _received(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    _, streams, _, _ = socket.recv_fds(client, 1, 3)
-    with client.makefile("rb") as lines:
+    """What is to be done, and its streams; without them where the client has ended already."""
+    streams: list[int] = []
+    with suppress(OSError, ValueError), client.makefile("rb") as lines:
+        _, streams, _, _ = socket.recv_fds(client, 1, 3)
         return json.loads(lines.readline()), streams
+    _close(streams)
+    return {}, []
+
+
+def _tell(client: socket.socket, number: int) -> None:
+    with suppress(OSError):
+        client.sendall(b"%d\n" % number)
 
 
 def _tell_of_ended(clients: dict[int, socket.socket], selector: selectors.BaseSelector) -> None:
@@ -224,8 +235,7 @@ def _tell_of_ended(clients: dict[int, socket.socket], selector: selectors.BaseSe
             client = clients.pop(child)
             with suppress(KeyError):  # its client closed
                 selector.unregister(client)
-            with suppress(OSError):
-                client.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+            _tell(client, os.waitstatus_to_exitcode(status))
             client.close()
 
 
