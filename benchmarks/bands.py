@@ -36,7 +36,8 @@ from gridcast.evaluation.forecasts import quantile_column
 from gridcast.features.splits import PARTS, TEST, VALIDATION
 from gridcast.features.table import FeatureTable, build_features
 from gridcast.forecasting.bands import first_state, offsets_by_day
-from gridcast.forecasting.error_days import ErrorDays, error_days
+from gridcast.forecasting.error_days import HOURS, ErrorDays, error_days
+from gridcast.forecasting.hindcast import first_learned, week_of
 from gridcast.forecasting.intervals import error_quantiles
 from gridcast.forecasting.rolling import can_forecast, forecast_origins, rolling_table
 from gridcast.training.loop import train_model
@@ -184,13 +185,51 @@ def _hindcast(
 
 def _offsets(judged: Judged, config: Config, name: str) -> np.ndarray:
     """Of bands that adapt, or of fixed ones: MW, ``(D, R, V, K, Q)``."""
-    levels, bands = config.forecasting.quantiles, config.forecasting.bands
+    levels = config.forecasting.quantiles
     if name == "adaptive":
-        state = first_state(judged.calibration, levels, bands)
-        return np.asarray(offsets_by_day(state, judged.days, bands)[0])
+        return _offsets_by_week(judged, config)
     error_OK = judged.calibration.error_DRVK.reshape(-1, NUM_LEADS)
     fixed_KQ = error_quantiles(error_OK, levels)
     return np.broadcast_to(fixed_KQ, (*judged.days.error_DRVK.shape, len(levels)))
+
+
+def _offsets_by_week(judged: Judged, config: Config) -> np.ndarray:
+    """As they are issued: each week begins with what the errors of some weeks before it say.
+
+    What is issued on a Sunday for the Monday has the bands of the Sunday.
+    """
+    own, days = config.forecasting, _joined(judged.calibration, judged.days)
+    done, found, of_monday = len(days) - len(judged.days), list[np.ndarray](), None
+    is_issued_before_VK = np.arange(HOURS)[:, None] < np.arange(NUM_LEADS)
+    while done < len(days):
+        today = days.first_day + np.timedelta64(done, "D")
+        monday, first = (max(0, int((each - days.first_day) / np.timedelta64(1, "D")))
+                         for each in (week_of(today), first_learned(today, own)))  # fmt: skip
+        begin = max(monday, 1)
+        end = min(monday + _WEEK, len(days))
+        state = first_state(days.between(first, begin), own.quantiles, own.bands)
+        offset, _ = offsets_by_day(state, days.between(begin, end + 1), own.bands)
+        if of_monday is not None:
+            offset[0][:, is_issued_before_VK] = of_monday[:, is_issued_before_VK]
+        found.append(offset[done - begin : end - begin])
+        done, of_monday = end, offset[-1]
+    return np.concatenate(found)
+
+
+def _joined(before: ErrorDays, after: ErrorDays) -> ErrorDays:
+    """The days of both; a day that both have has the errors of both."""
+    num_days = int((after.first_day - before.first_day) / np.timedelta64(1, "D")) + len(after)
+    shape = num_days, *before.error_DRVK.shape[1:]
+    forecast_DRVK, error_DRVK = (np.full(shape, np.nan, np.float32) for _ in range(2))
+    for each in (before, after):
+        begin = int((each.first_day - before.first_day) / np.timedelta64(1, "D"))
+        place = slice(begin, begin + len(each))
+        known = ~np.isnan(each.error_DRVK)
+        error_DRVK[place][known] = each.error_DRVK[known]
+        forecast_DRVK[place][known] = each.forecast_DRVK[known]
+    hour_DV = np.zeros((num_days, before.hour_DV.shape[1]), dtype=np.int64)
+    hour_DV[: len(before)], hour_DV[num_days - len(after) :] = before.hour_DV, after.hour_DV
+    return ErrorDays(before.first_day, forecast_DRVK, error_DRVK, hour_DV)
 
 
 def _rows(spans: Mapping[str, Judged], config: Config, name: str) -> pd.DataFrame:
