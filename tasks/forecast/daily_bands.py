@@ -106,7 +106,9 @@ def _keys(
     """All on which the bands of each day of the week depend, ``day`` first."""
     depends_on = {
         "model": model.sha256,
-        "config": model.config.keyed("forecasting", "features", "ingestion", "rules"),
+        "config": model.config.keyed(
+            "forecasting", "features", "ingestion", "rules", "scaling", "split", "windows", "model"
+        ),
         "code": code_sha256(__name__),
     }
     keys, each = {}, day

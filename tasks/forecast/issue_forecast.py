@@ -76,14 +76,10 @@ def issue_forecast(
     chosen = choose_model(artifacts, run_id=run_id)
     current = current_snapshot(artifacts, folder)
     _require_known(chosen.model, regions)
-    issue_time, readings = (
-        issue_time_of(as_of),
-        published_readings(artifacts, current, chosen.model),
-    )
-    day = np.datetime64(issue_time.tz_localize(None), "D")
-    model = with_bands_on(
-        artifacts, chosen, readings, config, day=day, snapshot=current.snapshot.id
-    )
+    issue_time = issue_time_of(as_of)
+    readings = published_readings(artifacts, current, chosen.model)
+    day, snapshot = np.datetime64(issue_time.tz_localize(None), "D"), current.snapshot.id
+    model = with_bands_on(artifacts, chosen, readings, config, day=day, snapshot=snapshot)
     issue = forecast_regions(
         model, readings, issue_time=issue_time, horizon=config.horizon,
         max_stale_hours=config.max_stale_hours, regions=regions,
@@ -95,9 +91,8 @@ def issue_forecast(
             artifacts, found=found, expected="a region with hours before the issue time"
         )
     rows = issue.rows.assign(
-        model=model.name, model_sha256=model.sha256, run_id=chosen.run_id,
-        snapshot=current.snapshot.id,
-    )  # fmt: skip
+        model=model.name, model_sha256=model.sha256, run_id=chosen.run_id, snapshot=snapshot
+    )
     stored = store_rows(artifacts, current.dataset, rows, issue_time=issue_time)
     return Issued(
         rows, issue_time, current.dataset, model.name, chosen.run_id, stored, missing,

@@ -187,7 +187,7 @@ def _tracking_key(run: Run, trained: TrainedJob, evaluation: Evaluation) -> str:
         weights=trained.weights_sha256,
         result=file_sha256(trained.file("result.json")),
         metrics=_final_metrics(trained, evaluation),
-        config=run.config.keyed(*_SECTIONS, "evaluation", "tracking"),
+        config=run.config.keyed(*_SECTIONS, "evaluation", "forecasting", "tracking"),
         rules=run.config.rules.default.keyed("flagged", "repaired"),
         code=code_sha256(__name__, _SERVED),
     )
