@@ -152,8 +152,9 @@ def files_of_each_kind(lineage: Lineage) -> list[tuple[Link, str]]:
     files: dict[tuple[str, str], list[tuple[Link, str]]] = {}
     for link in lineage.links:
         for written in link.files:
-            is_regional = link.kind in {"csv", "region"}
-            name = Path(written).suffix if is_regional else Path(written).name
+            # One of many alike: regions, and copies of our code that go with a model.
+            is_one_of_many = link.kind in {"csv", "region"} or "/code/" in written
+            name = Path(written).suffix if is_one_of_many else Path(written).name
             files.setdefault((link.kind, name), []).append((link, written))
     return [many[-(number % 2)] for number, many in enumerate(files.values())]
 
