@@ -203,14 +203,26 @@ def _holiday_features(
         return {}
     date_T = next_local.dt.tz_localize(None).to_numpy().astype("datetime64[D]")
     is_holiday_T = np.isin(date_T, holiday_dates(config.holidays, date_T)).astype("float64")
-    num_steps = len(is_holiday_T)
-    columns = [
-        np.nan_to_num(_last_steps(is_holiday_T, num_steps, lag)) for lag in config.lags_hours
-    ]
+    features = {"x_holiday": is_holiday_T, **lagged_holidays(is_holiday_T, config)}
     if config.next_day_holiday:
         next_T = date_T + np.timedelta64(1, "D")
-        columns.append(np.isin(next_T, holiday_dates(config.holidays, next_T)).astype("float64"))
-    return dict(zip(_holiday_names(config), [is_holiday_T, *columns], strict=True))
+        is_next_T = np.isin(next_T, holiday_dates(config.holidays, next_T)).astype("float64")
+        features["x_next_day_holiday"] = is_next_T
+    return features
+
+
+def lagged_holidays(
+    is_holiday_T: np.ndarray, config: FeaturesConfig, *, last: int | None = None
+) -> dict[str, np.ndarray]:
+    """Whether the hour at each lag of the one being forecast lay in a holiday; 0 before the start.
+
+    ``last`` and further dimensions before ``T`` as in :func:`load_features`.
+    """
+    num_steps = is_holiday_T.shape[-1] if last is None else last
+    return {
+        f"x_lag_{lag}h_holiday": np.nan_to_num(_last_steps(is_holiday_T, num_steps, lag))
+        for lag in config.lags_hours
+    }
 
 
 def _holiday_names(config: FeaturesConfig) -> list[str]:

@@ -15,28 +15,20 @@ import numpy as np
 import pandas as pd
 
 from gridcast.evaluation.forecasts import quantile_column
-from gridcast.features.table import region_features
 from gridcast.forecasting.bands import offsets
 from gridcast.forecasting.model import NETWORK, STAND_INS
-from gridcast.forecasting.recursion import steps_of_load
-from gridcast.forecasting.rolling import (
-    forecast_origins,
-    naive_origins,
-    rolling_table,
-)
+from gridcast.forecasting.region_state import RegionState, region_state, table_of_states
+from gridcast.forecasting.rolling import forecast_origins, naive_origins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gridcast.config import Config
-    from gridcast.features.load_scale import LoadScale
     from gridcast.forecasting.calibration import Calibration
     from gridcast.forecasting.model import ForecastModel
 
 V = TypeVar("V")
 OLDEST_HOURS = 14 * 24  # since a region's newest hour; of an older one nothing is forecast
-_HOUR = pd.Timedelta(hours=1)
-_DAY, _WEEK = 24, 168
+_SHOWN_HOURS = 168  # of each region's known ones
 _REGIONS_AT_ONCE = 256  # of a model whose regions do not read one another
 
 
@@ -45,78 +37,19 @@ class IssuedRows:
     """A forecast as it is issued, a row a region and hour (see :func:`forecast_rows`).
 
     ``missing`` tells why a region of the model has no rows, ``doubts`` why one has those of a naive
-    forecast for want of data; ``loads`` has each region's last known hours, for pictures.
+    forecast for want of data; ``loads`` has the last week's known hours of each region, for
+    pictures (``region``, ``timestamp`` in UTC, ``load_mw``).
     """
 
     rows: pd.DataFrame
     missing: dict[str, str]
     doubts: dict[str, str]
-    loads: dict[str, pd.DataFrame]
-
-
-@dataclass(frozen=True, slots=True)
-class RegionState:
-    """One region as it is known at the issue time.
-
-    ``stale_hours`` lie between its last known hour and the issue time; ``doubt`` says why its
-    network's forecast cannot be made or trusted (empty: it can).
-    """
-
-    region: str
-    frame: pd.DataFrame  # of `region_features`, its last steps
-    stale_hours: int
-    doubt: str = ""
+    loads: pd.DataFrame
 
 
 def issue_time_of(as_of: pd.Timestamp) -> pd.Timestamp:
     """The full hour (UTC) that has begun at ``as_of``: the first one that is forecast."""
     return as_of.tz_convert("UTC").floor("h")
-
-
-def region_state(
-    region: str,
-    readings: pd.DataFrame,
-    config: Config,
-    *,
-    regions: Sequence[str],
-    scale: LoadScale,
-    issue_time: pd.Timestamp,
-    max_stale_hours: int,
-) -> RegionState | None:
-    """What is known of ``region`` before ``issue_time``; None where nothing is.
-
-    Args:
-        region: one of ``regions``, those that the model was trained on, in its order.
-        readings: as published (see ``RegionLoad.frame``, with ``flag``).
-        config: of the model.
-        regions: see ``region``.
-        scale: the region's, of the model.
-        issue_time: first hour to forecast, UTC.
-        max_stale_hours: an older region is doubtful.
-    """
-    known = readings[readings["timestamp"] < issue_time]
-    if known.empty:
-        return None
-    last = known["timestamp"].iloc[-1]
-    stale = int((issue_time - last) / _HOUR) - 1
-    recent = known[known["timestamp"] > last - hours_back(config) * _HOUR]
-    frame, _ = region_features(region, recent, config, regions=regions, scale=scale)
-    num_read = config.windows.lookback + (last + _HOUR).hour
-    doubt = ""
-    if stale > max_stale_hours:
-        doubt = f"its newest hour is {last:%Y-%m-%d %H:%M} UTC, {stale} hours before the issue time"
-    elif len(frame) < num_read:
-        doubt = f"{len(frame)} hours are known, {num_read} are needed"
-    elif not frame["is_input"].to_numpy()[-num_read:].all():
-        doubt = f"a gap in its last {num_read} hours is too long to be filled"
-    return RegionState(region, frame, stale, doubt)
-
-
-def hours_back(config: Config) -> int:
-    """How many hours up to the last known one have a say in a forecast."""
-    rules = [config.rules.default, *config.rules.regions.values()]
-    reach_of_fill = max(each.repaired.fill_weeks for each in rules) * _WEEK + _WEEK
-    return config.windows.lookback + _DAY + steps_of_load(config) + reach_of_fill
 
 
 def forecast_regions(
@@ -138,24 +71,47 @@ def forecast_regions(
         max_stale_hours: a region whose newest hour is older gets a naive forecast.
         regions: only these; none: all that the model knows.
     """
-    wanted = [name for name in model.regions if not regions or name in regions]
+    wanted_set = set(regions or model.regions)
+    wanted = [name for name in model.regions if name in wanted_set]
     if model.config.model.neighbour_units:
         blocks = [model.regions]
     else:
         firsts = range(0, len(wanted), _REGIONS_AT_ONCE)
         blocks = [wanted[first : first + _REGIONS_AT_ONCE] for first in firsts]
-    tables, loads = list[pd.DataFrame](), dict[str, pd.DataFrame]()
+    tables, loads = list[pd.DataFrame](), list[pd.DataFrame]()
     missing, doubts = dict[str, str](), dict[str, str]()
     for block in blocks:
         states, unknown = _states(
             model, readings, block, issue_time=issue_time, max_stale_hours=max_stale_hours
         )
         missing |= unknown
-        tables += _rows_of_states(model, states, wanted, issue_time=issue_time, horizon=horizon)
+        if states:
+            own = [each for each in states if each.region in wanted_set]
+            tables.append(
+                _rows_of_states(model, states, own, issue_time=issue_time, horizon=horizon)
+            )
+            loads.append(_loads_of(own))
         doubts |= {each.region: each.doubt for each in states if each.doubt}
-        loads |= {each.region: each.frame[["timestamp", "load_mw"]] for each in states}
-    rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    return IssuedRows(rows, _of(missing, wanted), _of(doubts, wanted), _of(loads, wanted))
+    missing, doubts = _of(missing, wanted), _of(doubts, wanted)
+    return IssuedRows(_together(tables), missing, doubts, _together(loads))
+
+
+def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _loads_of(states: Sequence[RegionState]) -> pd.DataFrame:
+    """The last known hours of each region, end to end."""
+    nums = [min(_SHOWN_HOURS, len(each.timestamp_T)) for each in states]
+    regions = pd.Series([each.region for each in states], dtype="str")
+    hours = np.concatenate([each.timestamp_T[-_SHOWN_HOURS:] for each in states])
+    return pd.DataFrame(
+        {
+            "region": regions.repeat(nums).array,
+            "timestamp": pd.DatetimeIndex(hours.astype("datetime64[us]")).tz_localize("UTC"),
+            "load_mw": np.concatenate([each.load_mw_T[-_SHOWN_HOURS:] for each in states]),
+        }
+    )
 
 
 def _of(by_region: Mapping[str, V], wanted: Sequence[str]) -> dict[str, V]:
@@ -177,8 +133,8 @@ def _states(
             missing[name] = "there are no readings of it"
             continue
         state = region_state(
-            name, readings[name], model.config, regions=model.regions, scale=model.scales[name],
-            issue_time=issue_time, max_stale_hours=max_stale_hours,
+            name, readings[name], model.config, issue_time=issue_time,
+            max_stale_hours=max_stale_hours,
         )  # fmt: skip
         if state is None:
             missing[name] = f"it has no hour before {issue_time:%Y-%m-%d %H:%M} UTC"
@@ -192,46 +148,55 @@ def _states(
 def _rows_of_states(
     model: ForecastModel,
     states: Sequence[RegionState],
-    wanted: Sequence[str],
+    wanted: Sequence[RegionState],
     *,
     issue_time: pd.Timestamp,
     horizon: int,
-) -> list[pd.DataFrame]:
-    """The rows of each wanted region of the states; of the others the past alone is looked at."""
-    if not states:
-        return []
+) -> pd.DataFrame:
+    """The rows of each wanted one of the states; of the others the past alone is looked at."""
     most = horizon + max(each.stale_hours for each in states)
-    frame = pd.concat([each.frame for each in states], ignore_index=True)
-    table = rolling_table(frame, model.scales, model.config, num_leads=most)
-    last_S = np.cumsum([len(each.frame) for each in states]) - 1
+    table = table_of_states(states, model.scales, model.config, num_leads=most)
+    last_of = dict(zip((each.region for each in states), table.last_steps(), strict=True))
     number_of = {name: number for number, name in enumerate(model.regions)}
-    makers = [_maker_of(each, number_of[each.region], model.calibrations) for each in states]
-    load_mw_SK = np.full((len(states), most), np.nan)
+    region_S = np.array([number_of[each.region] for each in wanted])
+    last_S = np.array([last_of[each.region] for each in wanted])
+    makers = [
+        _maker_of(each, number, model.calibrations)
+        for each, number in zip(wanted, region_S, strict=True)
+    ]
+    stale_S = np.array([each.stale_hours for each in wanted])
+    # Hours between the last known one and the issue time are forecast too, and not told.
+    place_SH = stale_S[:, None] + np.arange(horizon)
+    ahead = issue_time + pd.to_timedelta(np.arange(horizon), unit="h")
+    hour_H = ahead.tz_convert(model.config.ingestion.timezone).hour.to_numpy()
+    load_mw_SH = np.empty(place_SH.shape)
+    levels = model.calibrations[NETWORK].bands.level_Q
+    offset_SHQ = np.empty((*place_SH.shape, len(levels)))
     for name in (NETWORK, *STAND_INS):
-        own = np.array([each.region in wanted and maker[0] == name
-                        for each, maker in zip(states, makers, strict=True)])  # fmt: skip
+        own = np.array([maker[0] == name for maker in makers])
         if not own.any():
             continue
         if name == NETWORK:
-            load_mw_SK[own] = forecast_origins(
+            load_mw_SK = forecast_origins(
                 model.forecasters, table, last_S[own], model.config, num_leads=most
             )
         else:
-            load_mw_SK[own] = naive_origins(table, last_S[own], name, num_leads=most)
-    return [
-        _rows(
-            state,
-            maker,
-            load_mw_K,
-            model.calibrations[maker[0]],
-            number_of[state.region],
-            issue_time,
-            horizon,
-            model.config.ingestion.timezone,
-        )
-        for state, maker, load_mw_K in zip(states, makers, load_mw_SK, strict=True)
-        if state.region in wanted
-    ]
+            load_mw_SK = naive_origins(table, last_S[own], name, num_leads=most)
+        load_mw_SH[own] = np.take_along_axis(load_mw_SK, place_SH[own], axis=1)
+        offset_SHQ[own] = offsets(
+            model.calibrations[name].bands, load_mw_SH[own], region_B=region_S[own],
+            lead_BK=place_SH[own] + 1, hour_BK=np.broadcast_to(hour_H, place_SH[own].shape),
+        )  # fmt: skip
+    quantiles = {
+        quantile_column(level): load_mw_SH + offset_SHQ[..., number]
+        for number, level in enumerate(levels)
+    }
+    names = [each.region for each in wanted]
+    rows = forecast_rows(names, issue_time, load_mw_SH, quantiles)
+    return rows.assign(
+        fallback=_repeated(["" if name == NETWORK else name for name, _ in makers], horizon),
+        fallback_reason=_repeated([reason for _, reason in makers], horizon),
+    )
 
 
 def _maker_of(
@@ -248,51 +213,30 @@ def _maker_of(
     return NETWORK, ""
 
 
-def _rows(
-    state: RegionState,
-    maker: tuple[str, str],
-    load_mw_K: np.ndarray,
-    calibration: Calibration,
-    region: int,
-    issue_time: pd.Timestamp,
-    horizon: int,
-    timezone: str,
-) -> pd.DataFrame:
-    """Hours between the last known one and the issue time are forecast too, and not told.
-
-    So the first hour that is told has a lead of as many hours more.
-    """
-    (name, reason), first = maker, state.stale_hours
-    own = load_mw_K[first : first + horizon]
-    leads = np.arange(first + 1, first + horizon + 1)
-    timestamps = issue_time + pd.to_timedelta(np.arange(horizon), unit="h")
-    offset_KQ = offsets(
-        calibration.bands, own[None], region_B=np.array([region]), lead_BK=leads[None],
-        hour_BK=timestamps.tz_convert(timezone).hour.to_numpy()[None],
-    )[0]  # fmt: skip
-    quantiles = {
-        quantile_column(level): own + offset_KQ[:, number]
-        for number, level in enumerate(calibration.bands.level_Q)
-    }
-    table = forecast_rows(state.region, issue_time, own, quantiles)
-    return table.assign(fallback="" if name == NETWORK else name, fallback_reason=reason)
-
-
 def forecast_rows(
-    region: str,
+    regions: Sequence[str],
     issue_time: pd.Timestamp,
-    load_mw_K: np.ndarray,
+    load_mw_SH: np.ndarray,
     quantiles: Mapping[str, np.ndarray],
 ) -> pd.DataFrame:
-    """One row a lead: ``region``, ``issue_time``, ``timestamp``, ``lead`` (h), MW, quantiles."""
-    leads = np.arange(1, len(load_mw_K) + 1)
+    """One row a region and lead: ``region``, ``issue_time``, ``timestamp``, ``lead`` (h), MW.
+
+    ``quantiles`` (MW) have the shape of ``load_mw_SH``.
+    """
+    num_regions, horizon = load_mw_SH.shape
+    leads = np.tile(np.arange(1, horizon + 1), num_regions)
     return pd.DataFrame(
         {
-            "region": region,
+            "region": _repeated(regions, horizon),
             "issue_time": issue_time,
             "timestamp": issue_time + pd.to_timedelta(leads - 1, unit="h"),
             "lead": leads,
-            "load_mw": load_mw_K,
-            **quantiles,
+            "load_mw": load_mw_SH.reshape(-1),
+            **{name: each.reshape(-1) for name, each in quantiles.items()},
         }
     )
+
+
+def _repeated(texts: Sequence[str], num: int) -> pd.Series[str]:
+    """Each text ``num`` times."""
+    return pd.Series(list(texts), dtype="str").repeat(num).reset_index(drop=True)

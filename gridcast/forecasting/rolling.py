@@ -61,6 +61,10 @@ class RollingTable:
     offset_mw_R: np.ndarray
     scale_mw_R: np.ndarray
 
+    def last_steps(self) -> np.ndarray:
+        """The last step of each region that it has, in their order."""
+        return np.append(np.unique(self.first_T)[1:], len(self.first_T)) - 1
+
     def issue_hours(self, step_N: np.ndarray) -> np.ndarray:
         """The hours of the day (UTC) at which one issues who knows no later step than these."""
         hours = self.timestamp_T[step_N].astype("datetime64[h]").astype(np.int64) + 1
@@ -88,19 +92,20 @@ def rolling_table(
         hour_T=hours_T - hours_T.min(),
         x_TF=frame[names].to_numpy(dtype=np.float32),
         load_T=(input_T - offset_R[region_T]) / scale_R[region_T],
-        calendar_GC=_calendar(frame["timestamp"].min(), num_hours, names, config),
+        calendar_GC=calendar_of(timestamp_T.min(), num_hours, names, config),
         signals_GW=signals_of(frame).values_GW if config.model.neighbour_units else None,
         offset_mw_R=offset_R,
         scale_mw_R=scale_R,
     )
 
 
-def _calendar(
-    first: pd.Timestamp, num_hours: int, names: Sequence[str], config: Config
+def calendar_of(
+    first: np.datetime64, num_hours: int, names: Sequence[str], config: Config
 ) -> np.ndarray:
     """The calendar's features of ``num_hours`` steps from ``first`` (UTC) on, ``(G, C)``."""
     back = max(config.features.lags_hours, default=0)
-    hours = pd.date_range(first - back * _HOUR, periods=back + num_hours, freq="h")
+    begin = pd.Timestamp(first, tz="UTC") - back * _HOUR
+    hours = pd.date_range(begin, periods=back + num_hours, freq="h")
     local = pd.Series((hours + _HOUR).tz_convert(config.ingestion.timezone))
     features = calendar_features(local, config.features)
     columns = [features[names[place]] for place in calendar_columns(names)]

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _COLUMNS = 3
 _DAYS_BEFORE = 3
@@ -17,12 +12,12 @@ _WIDTH, _HEIGHT = 4.6, 2.3  # inches of a panel
 _KNOWN, _FORECAST = "#222222", "#0b6aa2"
 
 
-def draw_outlook(rows: pd.DataFrame, loads: Mapping[str, pd.DataFrame], *, timezone: str) -> Figure:
+def draw_outlook(rows: pd.DataFrame, loads: pd.DataFrame, *, timezone: str) -> Figure:
     """A panel a region; the bands are its quantiles, the outermost and those within.
 
     Args:
         rows: of :func:`gridcast.forecasting.issue.forecast_rows`, of one issue time.
-        loads: by region the last known hours (``timestamp``, UTC; ``load_mw``).
+        loads: the last known hours of each (``region``; ``timestamp``, UTC; ``load_mw``).
         timezone: of the time axis.
     """
     regions = sorted(rows["region"].unique())
@@ -39,7 +34,7 @@ def draw_outlook(rows: pd.DataFrame, loads: Mapping[str, pd.DataFrame], *, timez
             axis.fill_between(hours, own[low], own[high], color=_FORECAST, alpha=0.18, lw=0)
         axis.plot(hours, own["load_mw"], color=_FORECAST, lw=1.4)
         before = own["issue_time"].iloc[0] - pd.Timedelta(days=_DAYS_BEFORE)
-        known = loads[region][loads[region]["timestamp"] >= before]
+        known = loads[(loads["region"] == region) & (loads["timestamp"] >= before)]
         axis.plot(known["timestamp"].dt.tz_convert(timezone), known["load_mw"], color=_KNOWN, lw=1)
         axis.set_title(f"{region}, MW", loc="left", fontsize=10)
         locator = AutoDateLocator(tz=timezone, maxticks=6)  # type: ignore[no-untyped-call]

@@ -12,8 +12,9 @@ from gridcast.array_file import unpacked
 from gridcast.features.load_scale import LoadScale
 from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.calibration import Calibration
-from gridcast.forecasting.issue import forecast_regions, hours_back, issue_time_of
+from gridcast.forecasting.issue import forecast_regions, issue_time_of
 from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
+from gridcast.forecasting.region_state import hours_back
 from gridcast.networks.weights import read_forecaster
 from gridcast.serving.frames import readings_of
 from gridcast.serving.model_card import CALIBRATION

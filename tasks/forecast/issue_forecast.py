@@ -41,7 +41,7 @@ class Issued:
     stored: Path
     missing: dict[str, str]
     doubts: dict[str, str]
-    loads: dict[str, pd.DataFrame]  # by region: the last known hours, for pictures
+    loads: pd.DataFrame  # the last known hours of each region, for pictures
 
     @property
     def fallbacks(self) -> dict[str, str]:

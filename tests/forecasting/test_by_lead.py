@@ -9,7 +9,7 @@ import pytest
 from gridcast.config import Cell, Config
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import build_features
-from gridcast.forecasting.issue import RegionState, region_state
+from gridcast.forecasting.region_state import RegionState, region_state, table_of_states
 from gridcast.forecasting.rolling import can_forecast, forecast_origins, rolling_table
 from tests.builders.trainings import make_by_lead, tiny_by_lead
 from tests.builders.values import make_load, make_load_frame
@@ -27,11 +27,10 @@ def states_of(
 ) -> list[RegionState]:
     found = [
         region_state(
-            name, make_load_frame(load, flags={}), config, regions=REGIONS, scale=SCALES[name],
-            issue_time=issue_time, max_stale_hours=6,
+            name, make_load_frame(load, flags={}), config, issue_time=issue_time, max_stale_hours=6
         )
         for name, load in loads.items()
-    ]  # fmt: skip
+    ]
     return [each for each in found if each is not None]
 
 
@@ -42,10 +41,9 @@ def forecast(
     """Of each region that is known, MW, from the same hour on."""
     states = states_of(loads, config, FIRST + hour * HOUR)
     seen = [each for each in states if each.region not in unknown]
-    frame = pd.concat([each.frame for each in seen], ignore_index=True)
-    table = rolling_table(frame, SCALES, config, num_leads=num_leads)
-    last = np.cumsum([len(each.frame) for each in seen]) - 1
-    return forecast_origins([make_by_lead(config, cell)], table, last, config, num_leads=num_leads)
+    table = table_of_states(seen, SCALES, config, num_leads=num_leads)
+    network, last = make_by_lead(config, cell), table.last_steps()
+    return forecast_origins([network], table, last, config, num_leads=num_leads)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

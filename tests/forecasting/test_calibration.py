@@ -9,8 +9,8 @@ from gridcast.config import Config
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.table import FeatureTable, build_features
 from gridcast.forecasting.calibration import calibrations_of, origins_of, smape_by_lead
-from gridcast.forecasting.issue import region_state
 from gridcast.forecasting.model import NETWORK
+from gridcast.forecasting.region_state import region_state, table_of_states
 from gridcast.forecasting.rolling import (
     RollingTable,
     forecast_origins,
@@ -71,12 +71,11 @@ def test_a_forecast_from_an_origin_is_the_one_that_is_issued_then() -> None:
         row = table.frame.iloc[origin]
         state = region_state(
             row["region"], make_load_frame(LOADS[row["region"]], flags={}), config,
-            regions=sorted(LOADS), scale=table.scales[row["region"]], max_stale_hours=0,
-            issue_time=table.frame["timestamp"].iloc[origin + 1],
+            max_stale_hours=0, issue_time=table.frame["timestamp"].iloc[origin + 1],
         )  # fmt: skip
         assert state is not None
-        alone = rolling_table(state.frame, table.scales, config, num_leads=NUM_LEADS)
-        last = np.array([len(state.frame) - 1])
+        alone = table_of_states([state], table.scales, config, num_leads=NUM_LEADS)
+        last = alone.last_steps()
         issued = forecast_origins(forecasters, alone, last, config, num_leads=NUM_LEADS)[0]
         np.testing.assert_allclose(own, issued, rtol=1e-5)
         issued = naive_origins(alone, last, "same_hour_yesterday", num_leads=NUM_LEADS)[0]

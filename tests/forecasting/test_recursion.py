@@ -14,8 +14,8 @@ from gridcast.config import Cell, Config
 from gridcast.features.columns import calendar_columns
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import region_features
-from gridcast.forecasting.issue import RegionState, region_state
-from gridcast.forecasting.rolling import forecast_origins, naive_origins, rolling_table
+from gridcast.forecasting.region_state import RegionState, region_state, table_of_states
+from gridcast.forecasting.rolling import forecast_origins, naive_origins
 from gridcast.networks.forecaster import RecurrentForecaster
 from tests.builders.trainings import make_forecaster, tiny
 from tests.builders.values import make_load, make_load_frame
@@ -30,10 +30,7 @@ HOUR = pd.Timedelta(hours=1)
 def found_state(
     readings: pd.DataFrame, config: Config, issue_time: pd.Timestamp
 ) -> RegionState | None:
-    return region_state(
-        "DOM", readings, config, regions=REGIONS, scale=SCALE, issue_time=issue_time,
-        max_stale_hours=6,
-    )  # fmt: skip
+    return region_state("DOM", readings, config, issue_time=issue_time, max_stale_hours=6)
 
 
 def state_of(readings: pd.DataFrame, config: Config, issue_time: pd.Timestamp) -> RegionState:
@@ -47,9 +44,10 @@ def forecast(
 ) -> np.ndarray:
     """From its last known hour on, MW."""
     scales = dict.fromkeys(REGIONS, SCALE)
-    table = rolling_table(state.frame, scales, config, num_leads=num_leads)
-    last = np.array([len(state.frame) - 1])
-    found_BK = forecast_origins([forecaster], table, last, config, num_leads=num_leads)
+    table = table_of_states([state], scales, config, num_leads=num_leads)
+    found_BK = forecast_origins(
+        [forecaster], table, table.last_steps(), config, num_leads=num_leads
+    )
     return np.asarray(found_BK[0])
 
 
@@ -109,15 +107,16 @@ def test_the_calendar_ahead_is_what_the_features_of_those_hours_have() -> None:
     config = tiny(features={"lags_hours": [24], "holidays": "US"})
     readings = make_load_frame(make_load(NUM_HOURS), first="2017-06-25 05:00", flags={})
     issue_time = readings["timestamp"].iloc[150]  # 1 July; Independence Day lies ahead
-    frame = state_of(readings, config, issue_time).frame
-    table = rolling_table(frame, dict.fromkeys(REGIONS, SCALE), config, num_leads=200)
+    state = state_of(readings, config, issue_time)
+    table = table_of_states([state], dict.fromkeys(REGIONS, SCALE), config, num_leads=200)
     whole, _ = region_features("DOM", readings, config, regions=REGIONS, scale=SCALE)
     names = [name for name in whole.columns if name.startswith("x_")]
     columns = [names[place] for place in calendar_columns(names)]
     assert columns[0] == "x_hour_sin"
     assert any(name.endswith("holiday") for name in columns)
     expected = whole[columns].to_numpy()[150 : 150 + 199]
-    found = table.calendar_GC[len(frame) : len(frame) + 199]
+    num_known = len(table.load_T)
+    found = table.calendar_GC[num_known : num_known + 199]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert expected[:, columns.index("x_holiday")].any()
 
@@ -146,8 +145,7 @@ def test_a_naive_forecast_looks_back_by_whole_days_to_hours_that_are_known() -> 
     config = tiny()
     load = make_load(NUM_HOURS)
     state = state_of(make_load_frame(load, flags={}), config, FIRST + NUM_HOURS * HOUR)
-    table = rolling_table(state.frame, dict.fromkeys(REGIONS, SCALE), config, num_leads=30)
-    last = np.array([len(state.frame) - 1])
-    (found,) = naive_origins(table, last, "same_hour_yesterday", num_leads=30)
+    table = table_of_states([state], dict.fromkeys(REGIONS, SCALE), config, num_leads=30)
+    (found,) = naive_origins(table, table.last_steps(), "same_hour_yesterday", num_leads=30)
     expected = [load[NUM_HOURS + k - 24 * (1 + k // 24)] for k in range(30)]
     assert found == pytest.approx(expected)
