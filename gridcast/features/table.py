@@ -142,7 +142,8 @@ def load_features(
         return _last_steps(load_T, num_steps, hours)
 
     def change(hours: int) -> np.ndarray:
-        return np.asarray(config.change_gain * np.nan_to_num(before(hours) - before(hours + 1)))
+        difference = before(hours) - before(hours + 1)
+        return np.asarray(config.change_gain * np.where(np.isnan(difference), 0.0, difference))
 
     now = before(0)
     features = {LOAD_FEATURE: now, "x_load_change": change(0)}

@@ -154,9 +154,11 @@ class RecurrentForecaster(RecurrentNetwork):
 def rows_of(region_B: Tensor, region_RD: Tensor) -> Tensor:
     """The row of each window's region, ``(B, D)``.
 
-    A product with zeros and ones, and no look-up: the gradient of a look-up depends on the order in
-    which a GPU adds.
+    Where there is a gradient, a product with zeros and ones: that of a look-up depends on the order
+    in which a GPU adds. Without one it is a look-up, of which many regions make no more work.
     """
+    if not torch.is_grad_enabled() and region_RD.dim() == 2 and region_B.dim() == 1:  # noqa: PLR2004
+        return region_RD[region_B]
     is_region_BR = region_B[..., None] == torch.arange(region_RD.shape[-2], device=region_RD.device)
     return is_region_BR.to(region_RD.dtype) @ region_RD
 

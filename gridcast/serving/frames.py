@@ -13,7 +13,7 @@ from gridcast.readings.quality import flag_readings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gridcast.config import Config
+    from gridcast.config import Config, FlaggedRules
 
 COLUMNS = ("region", "timestamp", "load_mw")
 _WHERE = "the frame"
@@ -22,7 +22,7 @@ _WHERE = "the frame"
 def readings_of(
     frame: pd.DataFrame, config: Config, *, regions: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
-    """By region, sorted by time and flagged, as :func:`forecast_regions` takes them.
+    """By region, sorted by time and flagged, as :func:`forecast_regions` reads them.
 
     Args:
         frame: ``region``, ``timestamp`` (start of the hour; with a zone or an offset, or else by
@@ -39,23 +39,33 @@ def readings_of(
         _refuse(f"columns {', '.join(map(str, frame.columns))}", f"also {', '.join(lacking)}")
     if frame.empty:
         _refuse("no rows", "hours of load, one a row")
-    unknown = sorted(set(frame["region"].astype(str)) - set(regions))
-    if unknown:
-        _refuse(f"the region {unknown[0]!r}", f"those of the model: {', '.join(regions)}")
+    known, number_N = _numbered(frame["region"], regions)
     table = pd.DataFrame(
         {
-            "region": frame["region"].astype(str).to_numpy(),
+            "number": number_N,
             "timestamp": _in_utc(frame["timestamp"], config.ingestion.timezone).to_numpy(),
             "load_mw": _loads(frame["load_mw"]),
         }
     )
+    _require_hours(table, known)
+    table = table.dropna(subset=["load_mw"]).sort_values(["number", "timestamp"])
     table["timestamp"] = table["timestamp"].dt.tz_localize("UTC")
-    _require_hours(table)
-    table = table.dropna(subset=["load_mw"]).sort_values(["region", "timestamp"])
+    begins = np.searchsorted(table["number"], np.arange(len(known) + 1))
     return {
-        str(region): _flagged(str(region), own, config)
-        for region, own in table.groupby("region", sort=True)
+        name: _flagged(table.iloc[first:end], config.rules.of(name).flagged)
+        for name, first, end in zip(known, begins[:-1], begins[1:], strict=True)
+        if end > first
     }
+
+
+def _numbered(given: pd.Series[str], regions: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The regions that there are, by name, and which of them each row is of."""
+    numbers, names = pd.factorize(given, use_na_sentinel=False)
+    texts = [str(name) for name in names]
+    if unknown := sorted(set(texts) - set(regions)):
+        _refuse(f"the region {unknown[0]!r}", f"those of the model: {', '.join(regions)}")
+    known = sorted(set(texts))
+    return known, np.array([known.index(text) for text in texts])[numbers]
 
 
 def _refuse(found: str, expected: str) -> NoReturn:
@@ -104,20 +114,19 @@ def _loads(values: pd.Series[float]) -> np.ndarray:
     return loads
 
 
-def _require_hours(table: pd.DataFrame) -> None:
+def _require_hours(table: pd.DataFrame, regions: Sequence[str]) -> None:
     times = table["timestamp"]
     off = times != times.dt.floor("h")
     if off.any():
-        found = f"the time {times[off].iloc[0].isoformat()}"
+        found = f"the time {times[off].iloc[0].tz_localize('UTC').isoformat()}"
         _refuse(found, "the start of an hour; bring finer data to hours first")
-    twice = table.duplicated(["region", "timestamp"])
+    twice = table.duplicated(["number", "timestamp"])
     if twice.any():
         row = table[twice].iloc[0]
-        _refuse(f"{row['region']} twice at {row['timestamp'].isoformat()}", "each hour once")
+        time = row["timestamp"].tz_localize("UTC").isoformat()
+        _refuse(f"{regions[row['number']]} twice at {time}", "each hour once")
 
 
-def _flagged(region: str, own: pd.DataFrame, config: Config) -> pd.DataFrame:
-    own = own.drop(columns="region").reset_index(drop=True)
-    local = own["timestamp"].dt.tz_convert(config.ingestion.timezone).dt.tz_localize(None)
-    flags = flag_readings(own["load_mw"], config.rules.of(region).flagged)
-    return own.assign(local_label=local, flag=flags)
+def _flagged(own: pd.DataFrame, rules: FlaggedRules) -> pd.DataFrame:
+    own = own[["timestamp", "load_mw"]].reset_index(drop=True)
+    return own.assign(flag=flag_readings(own["load_mw"], rules))
