@@ -20,6 +20,7 @@ from tasks.runs.cached_state import Results
 from tasks.runs.run import Run, open_run
 from tasks.track.log_models import prepare_tracking, track_models
 from tasks.track.record_lineage import record_lineage
+from tasks.track.register_model import register_model
 from tasks.train.build_features import make_features
 from tasks.train.jobs import (
     fit_baseline,
@@ -78,6 +79,7 @@ def train_models(
         with run.timed("track_models"):
             tracked = track_models(run, features, trained, evaluation, kept, return_state=True)
             run_ids = _run_ids(tracked)
+            register_model(run, evaluation, kept, run_ids)
         with run.timed("report"):
             report = publish_report(run, ingestion, evaluation, run_ids)
         with run.timed("record_lineage"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -19,6 +19,10 @@ from gridcast.features.windows import FeaturesMade, WindowsRecord
 from gridcast.readings.records import DataRecord, DataReport, Ingestion, RegionRecord
 from gridcast.record import Record, RunRecord
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+M = TypeVar("M", ModelRecord, MeanRecord)
 Status = Literal["completed", "partial", "failed"]
 UNKNOWN = "unknown"
 
@@ -71,12 +75,16 @@ class FailedJobs(RunRecord):
 
 
 class Tracking(RunRecord):
-    """What a stage left with MLflow: the run of each model, or why MLflow did not take it."""
+    """What a stage left with MLflow: the run of each model, or why MLflow did not take it.
+
+    ``registered_model`` is the address of a version (see :class:`Summary`).
+    """
 
     kind: ClassVar[str] = "tracking"
 
     stage: str
     mlflow_run_ids: dict[str, str] = Field(default_factory=dict)
+    registered_model: str | None = None
     error: str | None = None
 
     @property
@@ -103,6 +111,8 @@ class Summary(RunRecord):
     no such part); the test part has no say in it. ``failed_jobs`` has fitted baselines too.
     ``imputed_hours`` counts by region the hours that models get as inputs filled, not as read.
     ``model_folders`` has the folders that forecast, by the network's or the mean's name.
+    ``registered_model`` is the version of MLflow's registry that has the recommended model, such as
+    ``models:/gridcast-pjm/3`` (null: there is none).
     ``devices`` and ``precision`` are as the run decided them (null: it was killed before it did).
     """
 
@@ -127,6 +137,7 @@ class Summary(RunRecord):
     failed_jobs: dict[str, str]
     baselines: dict[str, BaselineRecord]
     preferred: str | None = None
+    registered_model: str | None = None
     timings: dict[str, float]
     errors: list[str]
     code_version: str
@@ -136,6 +147,11 @@ class Summary(RunRecord):
     snapshot: str | None = None
     data_report: str | None = None
     model_folders: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def forecasters(self) -> dict[str, ModelRecord | MeanRecord]:
+        """The networks, then their means."""
+        return {**self.models, **self.means}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,11 +210,12 @@ def summarize(run_id: str, records: RunRecords, ending: Ending) -> Summary:
         regions=ingestion.regions if ingestion else {},
         windows=features.windows if features else None,
         imputed_hours=features.imputed_hours if features else {},
-        models=_models(records),
-        means=evaluation.means if evaluation else {},
+        models=_with_runs(evaluation.models if evaluation else {}, records),
+        means=_with_runs(evaluation.means if evaluation else {}, records),
         failed_jobs=jobs.failed_jobs if jobs else {},
         baselines=evaluation.baselines if evaluation else {},
         preferred=evaluation.preferred if evaluation else None,
+        registered_model=next(filter(None, (e.registered_model for e in records.tracking)), None),
         timings=_timings(records, ending),
         errors=errors,
         code_version=opened.code_version if opened else UNKNOWN,
@@ -211,13 +228,12 @@ def summarize(run_id: str, records: RunRecords, ending: Ending) -> Summary:
     )
 
 
-def _models(records: RunRecords) -> dict[str, ModelRecord]:
-    """The models with their MLflow runs, which came to be after the models were scored."""
-    found = records.evaluation.models if records.evaluation else {}
+def _with_runs(scored: Mapping[str, M], records: RunRecords) -> dict[str, M]:
+    """With their MLflow runs, which came to be after they were scored."""
     ids = {name: each for stage in records.tracking for name, each in stage.mlflow_run_ids.items()}
     return {
-        name: model.model_copy(update={"mlflow_run_id": ids.get(name)})
-        for name, model in found.items()
+        name: each.model_copy(update={"mlflow_run_id": ids.get(name)})
+        for name, each in scored.items()
     }
 
 

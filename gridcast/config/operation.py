@@ -65,3 +65,8 @@ class TrackingConfig(Section):
 
     experiment: str = Field(min_length=1, description="MLflow experiment")
     uri: str | None = Field(description="MLflow server; null: SQLite in the artifacts folder")
+    registered_model: str = Field(
+        pattern=r"^[^/:{}]*(\{dataset\})?[^/:{}]*$",
+        min_length=1,
+        description="name in MLflow's registry; {dataset}: that of the data set",
+    )

@@ -11,7 +11,7 @@ from gridcast.evaluation.contestants import Contestant
 from gridcast.record import Record, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class ModelRecord(Record):
@@ -69,6 +69,22 @@ class MeanRecord(Record):
     mase: float
     validation_smape: float | None
     train_seconds: float
+    mlflow_run_id: str | None = None
+
+
+def recommended_model(
+    preferred: str | None, models: Mapping[str, ModelRecord], means: Mapping[str, MeanRecord]
+) -> str:
+    """The network or mean that the validation part prefers; where that is a baseline, their best.
+
+    The first of them where there is no validation part.
+    """
+    errors = {name: each.validation_smape for name, each in models.items()}
+    errors |= {name: each.validation_smape for name, each in means.items()}
+    if preferred in errors:
+        return preferred
+    known = {name: error for name, error in errors.items() if error is not None}
+    return min(known, key=lambda name: known[name], default=next(iter(errors)))
 
 
 class BaselineRecord(Record):

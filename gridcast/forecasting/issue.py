@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from gridcast.forecasting.calibration import Calibration
     from gridcast.forecasting.model import ForecastModel
+    from gridcast.forecasting.rolling import RollingTable
 
 V = TypeVar("V")
 OLDEST_HOURS = 14 * 24  # since a region's newest hour; of an older one nothing is forecast
@@ -159,13 +160,43 @@ def _rows_of_states(
     last_of = dict(zip((each.region for each in states), table.last_steps(), strict=True))
     number_of = {name: number for number, name in enumerate(model.regions)}
     region_S = np.array([number_of[each.region] for each in wanted])
-    last_S = np.array([last_of[each.region] for each in wanted])
     makers = [
         _maker_of(each, number, model.calibrations)
         for each, number in zip(wanted, region_S, strict=True)
     ]
-    stale_S = np.array([each.stale_hours for each in wanted])
-    # Hours between the last known one and the issue time are forecast too, and not told.
+    load_mw_SH, offset_SHQ = _forecasts(
+        model, table, np.array([last_of[each.region] for each in wanted]), region_S, makers,
+        stale_S=np.array([each.stale_hours for each in wanted]), issue_time=issue_time,
+        horizon=horizon,
+    )  # fmt: skip
+    quantiles = {
+        quantile_column(level): load_mw_SH + offset_SHQ[..., number]
+        for number, level in enumerate(model.calibrations[NETWORK].bands.level_Q)
+    }
+    names = [each.region for each in wanted]
+    rows = forecast_rows(names, issue_time, load_mw_SH, quantiles)
+    return rows.assign(
+        fallback=_repeated(["" if name == NETWORK else name for name, _ in makers], horizon),
+        fallback_reason=_repeated([reason for _, reason in makers], horizon),
+    )
+
+
+def _forecasts(
+    model: ForecastModel,
+    table: RollingTable,
+    last_S: np.ndarray,
+    region_S: np.ndarray,
+    makers: Sequence[tuple[str, str]],
+    *,
+    stale_S: np.ndarray,
+    issue_time: pd.Timestamp,
+    horizon: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """MW from the last steps on, each by its maker, ``(S, H)``; how far quantiles lie above them.
+
+    Hours between the last known one and the issue time are forecast too, and not told.
+    """
+    most = horizon + int(stale_S.max())
     place_SH = stale_S[:, None] + np.arange(horizon)
     ahead = issue_time + pd.to_timedelta(np.arange(horizon), unit="h")
     hour_H = ahead.tz_convert(model.config.ingestion.timezone).hour.to_numpy()
@@ -187,16 +218,7 @@ def _rows_of_states(
             model.calibrations[name].bands, load_mw_SH[own], region_B=region_S[own],
             lead_BK=place_SH[own] + 1, hour_BK=np.broadcast_to(hour_H, place_SH[own].shape),
         )  # fmt: skip
-    quantiles = {
-        quantile_column(level): load_mw_SH + offset_SHQ[..., number]
-        for number, level in enumerate(levels)
-    }
-    names = [each.region for each in wanted]
-    rows = forecast_rows(names, issue_time, load_mw_SH, quantiles)
-    return rows.assign(
-        fallback=_repeated(["" if name == NETWORK else name for name, _ in makers], horizon),
-        fallback_reason=_repeated([reason for _, reason in makers], horizon),
-    )
+    return load_mw_SH, offset_SHQ
 
 
 def _maker_of(

@@ -10,7 +10,7 @@ calendar, ``F`` all features.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -147,48 +147,54 @@ def table_of_states(
         config: of the model.
         num_leads: hours that are forecast from the last steps.
     """
-    # Networks read what regions did at the hours of the one that is the latest.
-    num_kept = config.windows.lookback + _DAY + steps_of_load(config)
-    num_kept += max(each.stale_hours for each in states)
-    number_of = {name: number for number, name in enumerate(scales)}
-    region_S = np.array([number_of[each.region] for each in states])
+    kept = _kept(states, list(scales), config)
     offset_R, scale_R = (np.array([getattr(each, name) for each in scales.values()])
                          for name in ("offset_mw", "scale_mw"))  # fmt: skip
-    input_mw_SL = np.stack([_last(each.input_mw_T, num_kept) for each in states])
-    load_SL = (input_mw_SL - offset_R[region_S, None]) / scale_R[region_S, None]
-    num_S = np.array([min(num_kept, len(each.input_mw_T)) for each in states])
-    is_step_SL = np.arange(num_kept) >= num_kept - num_S[:, None]
-    timestamp_T = np.concatenate([each.timestamp_T[-num_kept:] for each in states])
-    hours_T = timestamp_T.astype(np.int64)
-    hour_T = hours_T - hours_T.min()
+    region_S1 = kept.region_S[:, None]
+    load_SL = (kept.input_mw_SL - offset_R[region_S1]) / scale_R[region_S1]
+    load_T, region_T = load_SL[kept.is_step_SL], np.repeat(kept.region_S, kept.num_S)
+    hour_T = kept.timestamp_T.astype(np.int64)
+    hour_T = hour_T - hour_T.min()
     num_hours = int(hour_T.max()) + 1 + steps_of_calendar(config, num_leads=num_leads)
     names = names_of_features(config.features)
-    calendar_GC = calendar_of(timestamp_T.min(), num_hours, names, config)
-    hour_SL = np.zeros(is_step_SL.shape, dtype=np.int64)
-    hour_SL[is_step_SL] = hour_T
-    x_SLF = _features(
-        load_SL, calendar_GC[hour_SL], is_step_SL, names, config,
-        num_read=config.windows.lookback + _DAY,
-    )  # fmt: skip
-    region_T = np.repeat(region_S, num_S)
-    load_T = load_SL[is_step_SL]
+    calendar_GC = calendar_of(kept.timestamp_T.min(), num_hours, names, config)
+    hour_SL = np.zeros(load_SL.shape, dtype=np.int64)
+    hour_SL[kept.is_step_SL] = hour_T
+    x_SLF = _features(load_SL, calendar_GC[hour_SL], kept.is_step_SL, names, config)
     signals_GW = None
     if config.model.neighbour_units:
         signals_GW = regional_signals(
-            np.nan_to_num(load_T).astype(np.float32), ~np.isnan(load_T), region_T, timestamp_T,
-            num_regions=len(scales),
+            np.nan_to_num(load_T).astype(np.float32), ~np.isnan(load_T), region_T,
+            kept.timestamp_T, num_regions=len(scales),
         ).values_GW  # fmt: skip
     return RollingTable(
-        timestamp_T=timestamp_T,
-        region_T=region_T,
-        first_T=np.repeat(np.cumsum(num_S) - num_S, num_S),
-        hour_T=hour_T,
-        x_TF=x_SLF[is_step_SL],
-        load_T=load_T,
-        calendar_GC=calendar_GC,
-        signals_GW=signals_GW,
-        offset_mw_R=offset_R,
-        scale_mw_R=scale_R,
+        kept.timestamp_T, region_T, np.repeat(np.cumsum(kept.num_S) - kept.num_S, kept.num_S),
+        hour_T, x_SLF[kept.is_step_SL], load_T, calendar_GC, signals_GW, offset_R, scale_R,
+    )  # fmt: skip
+
+
+class _Kept(NamedTuple):
+    """The steps of each region that have a say, aligned at the last one; NaN before the first."""
+
+    region_S: np.ndarray
+    num_S: np.ndarray
+    input_mw_SL: np.ndarray
+    is_step_SL: np.ndarray
+    timestamp_T: np.ndarray  # of those that are there
+
+
+def _kept(states: Sequence[RegionState], regions: Sequence[str], config: Config) -> _Kept:
+    # Networks read what regions did at the hours of the one that is the latest.
+    num_kept = config.windows.lookback + _DAY + steps_of_load(config)
+    num_kept += max(each.stale_hours for each in states)
+    number_of = {name: number for number, name in enumerate(regions)}
+    num_S = np.array([min(num_kept, len(each.input_mw_T)) for each in states])
+    return _Kept(
+        region_S=np.array([number_of[each.region] for each in states]),
+        num_S=num_S,
+        input_mw_SL=np.stack([_last(each.input_mw_T, num_kept) for each in states]),
+        is_step_SL=np.arange(num_kept) >= num_kept - num_S[:, None],
+        timestamp_T=np.concatenate([each.timestamp_T[-num_kept:] for each in states]),
     )
 
 
@@ -205,10 +211,9 @@ def _features(
     is_step_SL: np.ndarray,
     names: Sequence[str],
     config: Config,
-    *,
-    num_read: int,
 ) -> np.ndarray:
-    """What networks read at the last ``num_read`` steps, ``(S, L, F)``; NaN before."""
+    """What networks may read at the last steps, ``(S, L, F)``; NaN before."""
+    num_read = config.windows.lookback + _DAY
     x_SLF = np.full((*load_SL.shape, len(names)), np.nan, np.float32)
     of_load = load_features(load_SL, config.features, last=num_read)
     for name, values_SL in of_load.items():

@@ -47,6 +47,7 @@ class OtherFacts:
     contestant: Contestant
     training_seconds: float | None
     num_parameters: int | None  # None: not counted
+    mlflow_run_id: str | None = None  # of a mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

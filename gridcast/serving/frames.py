@@ -49,6 +49,8 @@ def readings_of(
     )
     _require_hours(table, known)
     table = table.dropna(subset=["load_mw"]).sort_values(["number", "timestamp"])
+    if table.empty:
+        _refuse("no load in any row", "loads in MW")
     table["timestamp"] = table["timestamp"].dt.tz_localize("UTC")
     begins = np.searchsorted(table["number"], np.arange(len(known) + 1))
     return {

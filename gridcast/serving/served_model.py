@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
 
 from gridcast.array_file import unpacked
+from gridcast.errors import UsageError
 from gridcast.features.load_scale import LoadScale
 from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.calibration import Calibration
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from gridcast.config import Config
     from gridcast.serving.model_card import ModelCard
 
+_MOST_HOURS = 168  # that are forecast
 _HOUR = pd.Timedelta(hours=1)
 
 
@@ -44,7 +47,10 @@ class ServedModel:
 
     @property
     def hours_needed(self) -> int:
-        """How many hours of load before a forecast have a say in it; fewer give a doubt."""
+        """How many hours of load before a forecast have a say in it.
+
+        Of fewer, gaps and wrong readings are filled from fewer weeks.
+        """
         return hours_back(self.trained.config)
 
     def forecast(
@@ -62,7 +68,7 @@ class ServedModel:
                 :func:`gridcast.serving.frames.readings_of`. The newest 60 days of each region are
                 enough (:attr:`hours_needed`).
             as_of: from when on, UTC if it names no zone; none: the end of the frame's newest hour.
-            horizon: hours; none: as the model was configured (``forecasting.horizon``).
+            horizon: hours (1 to 168); none: as the model was configured (``forecasting.horizon``).
             regions: only these; none: all that the frame has.
 
         Returns:
@@ -71,24 +77,59 @@ class ServedModel:
             that stands in for the network), ``fallback_reason``, ``model``, ``model_sha256``.
 
         Raises:
-            UsageError: the frame is not what it should be; what was found and expected is told.
+            UsageError: the frame is not what it should be, or has fewer hours of a region than the
+                networks read; what was found and expected is told.
         """
         config = self.trained.config
+        if horizon is not None and not 1 <= horizon <= _MOST_HOURS:
+            _refuse("horizon", f"{horizon} hours", f"1 to {_MOST_HOURS}")
+        instant = None if as_of is None else _instant(as_of)
         readings = readings_of(frame, config, regions=self.regions)
-        if as_of is None:
+        wanted = {name: readings[name] for name in regions or readings if name in readings}
+        if instant is None:
             instant = max(each["timestamp"].iloc[-1] for each in readings.values()) + _HOUR
-        else:
-            instant = pd.Timestamp(as_of)
-            instant = instant.tz_localize("UTC") if instant.tzinfo is None else instant
+        issue_time = issue_time_of(instant)
+        for name, own in wanted.items():
+            _require_enough(name, own, issue_time, config)
         issue = forecast_regions(
             self.trained,
             readings,
-            issue_time=issue_time_of(instant),
+            issue_time=issue_time,
             horizon=horizon or config.forecasting.horizon,
             max_stale_hours=config.forecasting.max_stale_hours,
-            regions=[name for name in regions or readings if name in readings],
+            regions=list(wanted),
         )
+        for name, why in issue.missing.items():
+            _refuse(f"the frame, {name}", why, "newer hours of load")
         return issue.rows.assign(model=self.trained.name, model_sha256=self.trained.sha256)
+
+
+def _refuse(where: str, found: str, expected: str) -> NoReturn:
+    raise UsageError(where, found=found, expected=expected)
+
+
+def _instant(as_of: pd.Timestamp | str) -> pd.Timestamp:
+    """With a zone; UTC where it names none."""
+    try:
+        instant = pd.Timestamp(as_of)
+    except ValueError:
+        _refuse("as_of", repr(as_of), "a time, as 2018-07-01T09:00:00Z")
+    return instant.tz_localize("UTC") if instant.tzinfo is None else instant
+
+
+def _require_enough(
+    region: str, readings: pd.DataFrame, issue_time: pd.Timestamp, config: Config
+) -> None:
+    """Refuse fewer hours than a network reads: a naive forecast is not what was asked for."""
+    times = readings["timestamp"]
+    known = times[times < issue_time]
+    last = known.iloc[-1] if len(known) else issue_time - _HOUR
+    needed = config.windows.lookback + (last + _HOUR).hour
+    num_hours = int((last - known.iloc[0]) / _HOUR) + 1 if len(known) else 0
+    if num_hours < needed:
+        found = f"{num_hours} hours before {issue_time:%Y-%m-%d %H:%M} UTC"
+        expected = f"at least {needed}; {hours_back(config)} are best"
+        _refuse(f"the frame, {region}", found, expected)
 
 
 def load_model(folder: str | Path) -> ServedModel:

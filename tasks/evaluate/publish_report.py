@@ -53,7 +53,7 @@ def publish_report(
         horizon=run.config.windows.horizon,
         num_test_labels=evaluation.num_test_labels,
         follows_article=run.config.features.kind == "article",
-        others=_others(evaluation),
+        others=_others(evaluation, mlflow_run_ids),
         validation_smape=_validation(evaluation),
         preferred=evaluation.preferred,
     )
@@ -113,13 +113,14 @@ def _model(name: str, model: ModelRecord, mlflow_run_id: str | None) -> ModelFac
     )
 
 
-def _others(evaluation: Evaluation) -> list[OtherFacts]:
+def _others(evaluation: Evaluation, mlflow_run_ids: Mapping[str, str]) -> list[OtherFacts]:
     """The means and the fitted baselines."""
     means = [
         OtherFacts(
             contestant=each,
             training_seconds=evaluation.means[each.name].train_seconds,
             num_parameters=evaluation.means[each.name].num_parameters,
+            mlflow_run_id=mlflow_run_ids.get(each.name),
         )
         for each in of_kind(evaluation.contestants, "mean")
     ]

@@ -147,10 +147,14 @@ def _mean_records(models: dict[str, ModelRecord], comparison: Comparison) -> dic
     records = {}
     for mean in of_kind(comparison.forecasts.contestants, "mean"):
         own = [models[member] for member in mean.members]
+        overall = overall_scores(comparison.scores, mean.name)
         records[mean.name] = MeanRecord(
             members=mean.members,
             num_parameters=sum(each.num_parameters for each in own),
-            **overall_scores(comparison.scores, mean.name),
+            smape=overall["smape"],
+            mae=overall["mae"],
+            rmse=overall["rmse"],
+            mase=overall["mase"],
             smape_by_region=smape_by_region(comparison.scores, mean.name),
             validation_smape=comparison.validation_smape.get(mean.name),
             train_seconds=total_train_seconds(own),

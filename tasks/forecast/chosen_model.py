@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gridcast.audit.lineage import Lineage
 from gridcast.errors import UsageError
+from gridcast.evaluation.records import recommended_model
 from gridcast.serving.model_card import CARD
 from gridcast.serving.served_model import read_model
 from tasks.runs.keys import require_sha256
@@ -20,7 +21,6 @@ from tasks.runs.run import read_summary
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gridcast.evaluation.records import MeanRecord, ModelRecord
     from gridcast.forecasting.model import ForecastModel
     from gridcast.summary import Summary
 
@@ -51,8 +51,7 @@ def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
         RecordError: what its run left is damaged, or of a newer version.
     """
     folder, summary = _run_with_models(artifacts, run_id)
-    able: dict[str, ModelRecord | MeanRecord] = {**summary.models, **summary.means}
-    name = summary.preferred if summary.preferred in able else _best(able)
+    name = recommended_model(summary.preferred, summary.models, summary.means)
     lineage = read_record(folder / "lineage.json", Lineage)
     kept = next((each for each in lineage.of("model") if each.name == f"model {name}"), None)
     if kept is None:
@@ -78,10 +77,3 @@ def _run_with_models(artifacts: Path, run_id: str | None) -> tuple[Path, Summary
     raise UsageError(
         artifacts, found=found, expected="one; train first: gridcast run --data FOLDER"
     )
-
-
-def _best(able: dict[str, ModelRecord | MeanRecord]) -> str:
-    """The smallest error on the validation part; the first where there is none."""
-    errors = {name: each.validation_smape for name, each in able.items()}
-    known = {name: error for name, error in errors.items() if error is not None}
-    return min(known, key=lambda name: known[name], default=next(iter(able)))

@@ -19,8 +19,8 @@ from gridcast.forecasting.hindcast import (
     num_leads_of,
     week_of,
 )
-from gridcast.forecasting.issue import hours_back
 from gridcast.forecasting.model import NETWORK, STAND_INS
+from gridcast.forecasting.region_state import hours_back
 from gridcast.forecasting.rolling import rolling_table
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of

@@ -13,7 +13,7 @@ from gridcast.errors import UsageError
 from gridcast.features.table import region_features
 from gridcast.forecasting.backtest import Backtest, backtest
 from gridcast.forecasting.hindcast import first_learned, num_leads_of
-from gridcast.forecasting.issue import hours_back
+from gridcast.forecasting.region_state import hours_back
 from gridcast.record import StoredRecord
 from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.issue_forecast import current_snapshot, end_of_data, published_readings

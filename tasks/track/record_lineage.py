@@ -69,14 +69,20 @@ def record_lineage(
         *_model_links(run, kept, evaluation),
     ]
     try:
-        _finish(run, links, mlflow_run_ids)
+        members = {name: mean.members for name, mean in evaluation.means.items()}
+        _finish(run, links, mlflow_run_ids, members)
     except TrackingError as error:  # the chain as far as MLflow stands; the next run has all of it
         run.leave(Tracking(stage="record_lineage", error=str(error)))
     _log.info("Lineage: %d links; check them with `gridcast verify %s`", len(links), run.run_id)
     return str(run.folder / "lineage.json")
 
 
-def _finish(run: Run, links: list[Link], logged: Mapping[str, str]) -> None:
+def _finish(
+    run: Run,
+    links: list[Link],
+    logged: Mapping[str, str],
+    members: Mapping[str, tuple[str, ...]],
+) -> None:
     """Add MLflow's links, write all of it once, and leave it with MLflow."""
     if not logged:
         _write(run, links)
@@ -85,7 +91,10 @@ def _finish(run: Run, links: list[Link], logged: Mapping[str, str]) -> None:
         try:
             client = open_client(_uri(run))
             found = {name: client.get_run(run_id) for name, run_id in logged.items()}
-            links += [_mlflow_link(run, client, name, each) for name, each in found.items()]
+            links += [
+                _mlflow_link(run, client, name, each, members=members.get(name, (name,)))
+                for name, each in found.items()
+            ]
         finally:
             _write(run, links)
         for each in found.values():
@@ -269,7 +278,9 @@ def _result_links(
     )
 
 
-def _mlflow_link(run: Run, client: MlflowClient, name: str, found: MlflowRun) -> Link:
+def _mlflow_link(
+    run: Run, client: MlflowClient, name: str, found: MlflowRun, *, members: Iterable[str]
+) -> Link:
     """What MLflow has of a model: tags, parameters, final metrics, and the model's own files."""
     folder = local_folder(found.info.artifact_uri)
     kept = {
@@ -282,7 +293,7 @@ def _mlflow_link(run: Run, client: MlflowClient, name: str, found: MlflowRun) ->
         kind="mlflow",
         name=f"mlflow {name}",
         files={address: file_sha256(path) for address, path in kept.items()},
-        made_of=(f"weights {name}", "scores", "config"),
+        made_of=(*(f"weights {each}" for each in members), "scores", "config"),
         key=key_of(**parts),
         parts=parts,
         facts={

@@ -11,6 +11,7 @@ import mlflow
 import torch
 
 import gridcast
+from gridcast.errors import GridcastError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,11 +36,18 @@ class ServedForecaster(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-de
 
         ``params``: ``as_of`` (ISO time; empty: the end of the newest hour) and ``horizon`` (hours;
         0: as the model was configured).
+
+        Raises:
+            MlflowException: the frame or a parameter is not what it should be; a server answers 400
+                and tells what was found and expected.
         """
         asked = params or {}
-        return self._model.forecast(
-            model_input, as_of=asked.get("as_of") or None, horizon=asked.get("horizon") or None
-        )
+        try:
+            return self._model.forecast(
+                model_input, as_of=asked.get("as_of") or None, horizon=asked.get("horizon") or None
+            )
+        except GridcastError as error:
+            raise mlflow.MlflowException.invalid_parameter_value(str(error)) from error
 
 
 mlflow.models.set_model(ServedForecaster())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gridcast.audit.lineage import UnlikeError, require_figures, require_parts, require_same
 from gridcast.evaluation.scores import overall_scores
 from tasks.runs.keys import file_sha256, key_of
+from tasks.track.logged_contestant import mean_sha256
 from tasks.track.mlflow_client import (
     LATEST,
     LINEAGE_TAG,
@@ -60,12 +61,15 @@ def _require_chain(where: str, found: MlflowRun, link: Link, recomputation: Reco
     name = link.name.partition(" ")[2]
     lineage = recomputation.lineage
     features = lineage.link("features")
+    weights = [lineage.link(each) for each in link.made_of if each.startswith("weights ")]
+    shas = [each.facts["weights_sha256"] for each in weights]
     expected = {
-        "job_key": lineage.link(f"job {name}").key,
         "features_key": features.key,
         "features_sha256": next(iter(features.files.values())),
-        "weights_sha256": lineage.link(f"weights {name}").facts["weights_sha256"],
+        "weights_sha256": shas[0] if len(shas) == 1 else mean_sha256(shas),
     }
+    if len(shas) == 1:
+        expected["job_key"] = lineage.link(f"job {name}").key
     require_parts(f"{where}, tag", found.data.tags, expected)
     if recomputation.scores is not None:
         again = overall_scores(recomputation.scores, name)

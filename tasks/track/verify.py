@@ -107,9 +107,10 @@ def _find(target: str, artifacts: Path) -> _Target:
         raise UsageError(runs, found=f"no run with {_FILE}", expected="one; `gridcast run` first")
     path = newest / _FILE
     names = [link.name for link in links_of(path)]
-    if target != "latest" and names and f"job {target}" not in names:
-        jobs = ", ".join(name.partition(" ")[2] for name in names if name.startswith("job "))
-        found = f"no run, model or job {target!r} (jobs of the last run: {jobs})"
+    able = [name.partition(" ")[2] for name in names if name.startswith(("job ", "model "))]
+    if target != "latest" and names and target not in able:
+        jobs = ", ".join(dict.fromkeys(able))
+        found = f"no run, model or job {target!r} (jobs and means of the last run: {jobs})"
         raise UsageError(runs, found=found, expected=_FORMS)
     return _Target(path, "" if target == "latest" else target)
 
@@ -138,7 +139,7 @@ def _find_tracked(target: str, artifacts: Path) -> _Target:
         raise UsageError(
             uri, found=f"no {target} with a lineage ({message})", expected=_FORMS
         ) from None
-    return _Target(path, f"{tags.get('cell')}-seed{tags.get('seed')}")
+    return _Target(path, tags.get("contestant") or f"{tags.get('cell')}-seed{tags.get('seed')}")
 
 
 def _last_uri(artifacts: Path) -> str:
@@ -155,7 +156,7 @@ def _chain(lineage: Lineage, job: str) -> tuple[Link, ...]:
     if not job:
         return lineage.links
     names = {link.name for link in lineage.links}
-    ends = (f"mlflow {job}", f"predictions {job}")
+    ends = (f"mlflow {job}", f"predictions {job}", f"model {job}")
     end = next((name for name in ends if name in names), "")
     if not end:
         raise UsageError(lineage.run_id, found=f"no job {job}", expected="a job of that run")

@@ -9,6 +9,7 @@ import re
 import shutil
 import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 JOBS = ("gru-seed0", "lstm-seed0")
+MEAN = "mean-seed0"
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
 
 PICKLE_NAMES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill"}
@@ -225,20 +227,62 @@ def test_mlflow_has_one_flat_finished_run_a_model_tagged_with_the_pipeline_run(
     tracking: MlflowClient,
 ) -> None:
     run, found = first_run(), runs_of(tracking)
-    assert sorted(found) == sorted(JOBS)
-    for name, each in found.items():
+    assert sorted(found) == sorted([*JOBS, MEAN])
+    for each in found.values():
         assert each.info.status == "FINISHED"
-        assert each.info.run_id == run.summary.models[name].mlflow_run_id
         assert each.data.tags["pipeline_run"] == run.summary.run_id
-        assert each.data.tags["weights_sha256"] == run.summary.models[name].weights_sha256
         assert "mlflow.parentRunId" not in each.data.tags
+    for name, model in run.summary.models.items():
+        assert found[name].info.run_id == model.mlflow_run_id
+        assert found[name].data.tags["weights_sha256"] == model.weights_sha256
+
+
+def test_the_mean_is_a_run_of_its_own_with_its_scores_and_members(tracking: MlflowClient) -> None:
+    run = first_run()
+    found, mean = runs_of(tracking)[MEAN], run.summary.means[MEAN]
+    assert found.info.run_id == mean.mlflow_run_id
+    assert found.data.params["members"] == "gru-seed0, lstm-seed0"
+    assert found.data.params["num_parameters"] == str(mean.num_parameters)
+    assert found.data.metrics["smape"] == pytest.approx(mean.smape)
+    assert found.data.metrics["validation_smape"] == mean.validation_smape
+    card = read_json(model_folder(MEAN) / "model.json")
+    assert found.data.tags["weights_sha256"] == card["sha256"]
+    assert str(mean.mlflow_run_id) in run.place(run.summary.report).read_text(encoding="utf-8")
+
+
+def test_what_the_run_recommends_is_a_version_of_the_data_sets_model(
+    tracking: MlflowClient,
+) -> None:
+    run = first_run()
+    summary, name = run.summary, "gridcast-csv"
+    (version,) = tracking.search_model_versions(f"name = '{name}'")
+    able = summary.forecasters
+    smallest = min(able, key=lambda each: able[each].validation_smape or 9e9)
+    preferred = str(summary.preferred)
+    recommended = preferred if preferred in able else smallest
+    assert version.run_id == able[recommended].mlflow_run_id
+    assert summary.registered_model == f"models:/{name}/{version.version}"
+    assert tracking.get_model_version_by_alias(name, "challenger").version == version.version
+    assert version.tags["contestant"] == recommended
+    assert (
+        version.tags["weights_sha256"]
+        == read_json(model_folder(recommended) / "model.json")["sha256"]
+    )
+    assert version.tags["pipeline_run"] == summary.run_id
+    assert version.tags["snapshot"] == summary.snapshot
+
+
+def model_folder(name: str) -> Path:
+    (folder,) = (first_run().artifacts / "models").glob(f"{name}-*")
+    return folder
 
 
 def test_mlflow_has_parameters_final_scores_and_each_passes_history(
     tracking: MlflowClient,
 ) -> None:
     summary = first_run().summary
-    for name, each in runs_of(tracking).items():
+    for name in JOBS:
+        each = runs_of(tracking)[name]
         assert each.data.params["model.hidden_size"] == "8"
         assert each.data.params["training.passes"] == "2"
         assert each.data.params["cell"] == summary.models[name].cell
@@ -252,7 +296,8 @@ def test_mlflow_has_parameters_final_scores_and_each_passes_history(
 
 
 def test_mlflow_has_the_figures_and_the_settings(tracking: MlflowClient) -> None:
-    for each in runs_of(tracking).values():
+    found = runs_of(tracking)
+    for each in (found[name] for name in JOBS):
         run_id = each.info.run_id
         names = {file.path for file in tracking.list_artifacts(run_id)}
         assert {"figures", "config.json"} <= names
@@ -261,7 +306,7 @@ def test_mlflow_has_the_figures_and_the_settings(tracking: MlflowClient) -> None
         assert {path.suffix for path in figures} == {".png"}
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", [JOBS[0], MEAN])
 def test_the_logged_model_forecasts_a_frame_as_the_folder_of_the_run_does(
     tracking: MlflowClient, job: str
 ) -> None:
@@ -269,8 +314,7 @@ def test_the_logged_model_forecasts_a_frame_as_the_folder_of_the_run_does(
     frame = published_loads()
     served = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
     rows = served.predict(frame, params={"horizon": 12})
-    (folder,) = (first_run().artifacts / "models").glob(f"{job}-*")
-    expected = load_model(folder).forecast(frame, horizon=12)
+    expected = load_model(model_folder(job)).forecast(frame, horizon=12)
     assert len(rows) == NUM_REGIONS * 12
     assert rows["load_mw"].notna().all()
     pd.testing.assert_frame_equal(rows, expected)
@@ -285,7 +329,17 @@ def published_loads() -> pd.DataFrame:
         .assign(region=region)
         for region, each in first_run().summary.regions.items()
     ]
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(timestamp=table["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def test_a_logged_model_has_an_example_that_it_forecasts(tracking: MlflowClient) -> None:
+    run_id = runs_of(tracking)[MEAN].info.run_id
+    folder = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model")
+    served = mlflow.pyfunc.load_model(folder)
+    example = served.metadata.load_input_example(folder)
+    assert len(served.predict(example)) == 48
+    assert (Path(folder) / "serving_input_example.json").stat().st_size < 50_000
 
 
 def test_a_logged_model_that_was_changed_is_refused_by_its_sha256_before_it_is_loaded(
@@ -346,7 +400,11 @@ def test_a_second_run_leaves_the_data_report_as_it_was(second_run: PipelineRun) 
 
 
 def test_a_second_run_logs_no_new_mlflow_run(second_run: PipelineRun) -> None:
-    assert num_mlflow_runs(second_run.artifacts) == len(JOBS)
+    assert num_mlflow_runs(second_run.artifacts) == len(JOBS) + 1
+    assert second_run.summary.registered_model == first_run().summary.registered_model
+    database = second_run.artifacts / "mlflow" / "mlflow.db"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM model_versions").fetchone() == (1,)
 
 
 def test_training_where_nothing_was_ingested_says_what_to_do_first(tmp_path: Path) -> None:

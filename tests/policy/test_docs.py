@@ -1,6 +1,6 @@
 """The pages say what is so: commands, links, files, words, settings and figures are held to it.
 
-A block fenced as ``sh`` in README.md, CONTRIBUTING.md or docs/runbook.md holds commands. It is run
+A block fenced as ``sh`` in one of ``PAGES_WITH_COMMANDS`` holds commands. It is run
 here, unless a line ``<!-- not run by the tests: why -->`` stands above it; its commands are parsed
 in any case.
 """
@@ -32,9 +32,12 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "docs/adr/*.md", "artifacts/README.md")
     for path in ROOT.glob(pattern)
 )
-PAGES_WITH_COMMANDS = ("README.md", "CONTRIBUTING.md", "docs/runbook.md")
+PAGES_WITH_COMMANDS = (
+    "README.md", "CONTRIBUTING.md", "docs/forecasting.md", "docs/runbook.md",
+)  # fmt: skip
 KNOWN_PROGRAMS = {
-    "export", "fuser", "gridcast", "make", "mlflow", "prefect", "ps", "psql", "python", "rm",
+    "curl", "export", "fuser", "gridcast", "make", "mlflow", "prefect", "ps", "psql", "python",
+    "rm",
 }  # fmt: skip
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```sh\n(?P<body>.*?)```", re.DOTALL)
 MARK = "not run by the tests: "

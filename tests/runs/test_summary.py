@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gridcast.errors import EXIT_LOCKED
-from gridcast.evaluation.records import BaselineRecord, Evaluation, ModelRecord
+from gridcast.evaluation.records import BaselineRecord, Evaluation, MeanRecord, ModelRecord
 from gridcast.features.windows import FeaturesMade, WindowsRecord
 from gridcast.readings.records import DataRecord, DataReport, Ingestion, RegionRecord
 from gridcast.record import RunRecord
@@ -81,6 +81,23 @@ def test_a_models_mlflow_run_comes_from_the_stage_that_logged_it() -> None:
     assert summarize("r", WHOLE, DONE).models["gru-seed0"].mlflow_run_id == "m"
     untracked = replace(WHOLE, tracking=(Tracking(stage="track_models", error="ERROR down"),))
     assert summarize("r", untracked, DONE).models["gru-seed0"].mlflow_run_id is None
+
+
+def test_a_mean_has_its_mlflow_run_and_the_registered_model_comes_from_its_stage() -> None:
+    mean = MeanRecord(
+        members=("gru-seed0",), num_parameters=9, smape=1.0, smape_by_region={"AEP": 1.0}, mae=1.0,
+        rmse=1.0, mase=1.0, validation_smape=0.9, train_seconds=2.0,
+    )  # fmt: skip
+    assert WHOLE.evaluation is not None
+    evaluation = WHOLE.evaluation.model_copy(update={"means": {"mean-seed0": mean}})
+    logged = Tracking(stage="track_models", mlflow_run_ids={"mean-seed0": "n"})
+    registered = Tracking(stage="register_model", registered_model="models:/gridcast-load/2")
+    summary = summarize(
+        "r", replace(WHOLE, evaluation=evaluation, tracking=(logged, registered)), DONE
+    )
+    assert summary.means["mean-seed0"].mlflow_run_id == "n"
+    assert summary.registered_model == "models:/gridcast-load/2"
+    assert summarize("r", WHOLE, DONE).registered_model is None
 
 
 @pytest.mark.parametrize(

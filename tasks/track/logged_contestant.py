@@ -1,0 +1,231 @@
+"""What MLflow is told of a network or of a mean: tags, parameters, metrics, pictures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gridcast.evaluation.scores import shown_regions
+from gridcast.readings.records import Ingestion
+from gridcast.report.figures import draw_error_heat_map, draw_scores
+from gridcast.report.forecast_panels import draw_panels
+from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
+from tasks.runs.import_closure import all_code_sha256
+from tasks.runs.keys import file_sha256, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gridcast.evaluation.records import Evaluation, KeptModels, MeanRecord, ModelRecord
+    from tasks.runs.run import Run
+    from tasks.train.records import Features, PassEnd, TrainedJob
+
+SECTIONS = ("features", "scaling", "split", "windows", "model", "training")  # logged as parameters
+_OVERALL = ("smape", "mae", "rmse", "mase", "train_seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedContestant:
+    """One that becomes a run of MLflow.
+
+    ``made_of`` has the key, weights and results of each job behind it; ``note`` is the file that
+    keeps its MLflow run (None: that is found by its tag), ``folder`` that of the model that
+    forecasts (None: none is kept).
+    """
+
+    name: str
+    made_of: Mapping[str, Sequence[str]]
+    note: Path | None
+    folder: Path | None
+    tags: Mapping[str, str]
+    params: Mapping[str, object]
+    metrics: Mapping[str, float]
+    smape_by_region: dict[str, float]
+    history: Sequence[PassEnd]  # of a training's passes
+
+    def all_params(self) -> list[Any]:
+        """As MLflow takes them."""
+        from mlflow.entities import Param
+
+        return [Param(key, str(value)) for key, value in self.params.items()]
+
+    def all_metrics(self) -> list[Any]:
+        """The final ones, and those of each pass at the time when it ended."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, 0) for name, value in self.metrics.items()]
+        end = (self.history[-1]["elapsed_seconds"] or 0.0) if self.history else 0.0
+        for progress in self.history:
+            at = now - int(1000 * (end - (progress["elapsed_seconds"] or 0.0)))
+            number = int(progress["pass_number"] or 0)
+            metrics += [
+                Metric(f"pass_{key}", value, at, number)
+                for key in ("loss", "validation_smape", "steps_per_second")
+                if (value := progress[key]) is not None
+            ]
+        return metrics
+
+    def figures(self, evaluation: Evaluation) -> dict[str, Any]:
+        """Pictures of a network by their files; of a mean the report has them."""
+        if not self.history:
+            return {}
+        own = next(each for each in evaluation.contestants if each.name == self.name)
+        forecasts = read_forecast_table(evaluation.forecasts_path, {self.name})
+        shown = [each for each in evaluation.contestants if each == own or each.kind == "naive"]
+        return {
+            "forecast_and_actual.png": draw_panels(forecasts, [own]),
+            "smape_by_hour_and_region.png": draw_error_heat_map(forecasts, own),
+            "smape_by_region.png": draw_scores(
+                read_scores(evaluation.scores_paths).of(shown), shown
+            ),
+        }
+
+
+def logged_contestants(
+    run: Run,
+    features: Features,
+    trained: Sequence[TrainedJob],
+    evaluation: Evaluation,
+    kept: KeptModels,
+) -> list[LoggedContestant]:
+    """The networks, then their means."""
+    shared = _shared_tags(run, features), _shared_params(run)
+    by_name = {each.job.name: each for each in trained}
+    networks = [
+        _network(each, evaluation, _folder_of(each.job.name, kept), *shared) for each in trained
+    ]
+    means = [
+        _mean(name, [by_name[each] for each in mean.members], evaluation, _folder_of(name, kept),
+              *shared)
+        for name, mean in evaluation.means.items()
+    ]  # fmt: skip
+    return networks + means
+
+
+def _folder_of(name: str, kept: KeptModels) -> Path | None:
+    return Path(kept.folders[name]) if name in kept.folders else None
+
+
+def _network(
+    trained: TrainedJob,
+    evaluation: Evaluation,
+    folder: Path | None,
+    tags: Mapping[str, str],
+    params: Mapping[str, object],
+) -> LoggedContestant:
+    job, record = trained.job, evaluation.models[trained.job.name]
+    own_tags = {
+        "contestant": job.name,
+        "cell": job.cell,
+        "seed": str(job.seed),
+        "weights_sha256": trained.weights_sha256,
+        "engine": trained.engine.layers,
+        "engine_reason": trained.engine.reason,
+        "job_key": job.key,
+    }
+    own_params = {
+        "cell": job.cell,
+        "seed": job.seed,
+        "device": job.device,
+        "num_parameters": trained.num_parameters,
+        "seeds_per_pass": trained.seeds_per_pass,
+        "engine": trained.engine.layers,
+        "weights_sha256": trained.weights_sha256,
+    }
+    cost = {
+        "evaluation_seconds": trained.evaluation_seconds,
+        "peak_memory_bytes": float(trained.peak_memory_bytes),
+    }
+    return LoggedContestant(
+        name=job.name,
+        made_of=_made_of([trained]),
+        note=trained.file("mlflow.json"),
+        folder=folder,
+        tags={**tags, **own_tags},
+        params={**params, **own_params},
+        metrics=_metrics(record, evaluation) | cost,
+        smape_by_region=record.smape_by_region,
+        history=trained.history,
+    )
+
+
+def _mean(
+    name: str,
+    members: Sequence[TrainedJob],
+    evaluation: Evaluation,
+    folder: Path | None,
+    tags: Mapping[str, str],
+    params: Mapping[str, object],
+) -> LoggedContestant:
+    record = evaluation.means[name]
+    weights_sha256 = mean_sha256([each.weights_sha256 for each in members])
+    own = {"members": ", ".join(record.members), "weights_sha256": weights_sha256}
+    return LoggedContestant(
+        name=name,
+        made_of=_made_of(members),
+        note=None,
+        folder=folder,
+        tags={**tags, "contestant": name, **own},
+        params={**params, **own, "num_parameters": record.num_parameters},
+        metrics=_metrics(record, evaluation),
+        smape_by_region=record.smape_by_region,
+        history=(),
+    )
+
+
+def mean_sha256(weights_sha256: Sequence[str]) -> str:
+    """Tells a mean apart, by the weights of its members in their order."""
+    return key_of(members=list(weights_sha256))
+
+
+def _made_of(jobs: Sequence[TrainedJob]) -> dict[str, Sequence[str]]:
+    return {
+        each.job.name: (each.job.key, each.weights_sha256, file_sha256(each.file("result.json")))
+        for each in jobs
+    }
+
+
+def _metrics(record: ModelRecord | MeanRecord, evaluation: Evaluation) -> dict[str, float]:
+    shown = shown_regions(record.smape_by_region)
+    validation = record.validation_smape
+    return {
+        **{name: getattr(record, name) for name in _OVERALL},
+        **({} if validation is None else {"validation_smape": validation}),
+        **{f"smape/{region}": record.smape_by_region[region] for region in shown},
+        **{
+            f"naive/{name}": each.smape
+            for name, each in evaluation.baselines.items()
+            if each.kind == "naive"  # those that there are in every run
+        },
+    }
+
+
+def _shared_tags(run: Run, features: Features) -> dict[str, str]:
+    ingestion = run.find(Ingestion)
+    regions = ingestion.regions if ingestion else {}
+    contents = {name: region.content_sha256 for name, region in regions.items()}
+    return {
+        "pipeline_run": run.run_id,
+        "profile": run.profile,
+        "data_kind": ingestion.data.kind if ingestion else "",
+        "data_folder": ingestion.data.folder if ingestion else "",
+        "data_sha256": key_of(regions=contents),
+        "code_sha256": all_code_sha256(),
+        "features_sha256": features.file_sha256,
+        "features_key": features.key,
+        "config_sha256": key_of(config=run.config.model_dump(mode="json")),
+    }
+
+
+def _shared_params(run: Run) -> dict[str, object]:
+    sections = run.config.model_dump(mode="json", include=set(SECTIONS))
+    rules = run.config.rules.default.model_dump(mode="json", include={"flagged", "repaired"})
+    by_section = {**sections, **{f"rules.{part}": each for part, each in rules.items()}}
+    return {
+        f"{section}.{key}": value
+        for section, keys in by_section.items()
+        for key, value in keys.items()
+    }
