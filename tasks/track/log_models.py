@@ -17,7 +17,7 @@ from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of
 from tasks.runs.locks import held
 from tasks.runs.record_files import cached_record, write_record
-from tasks.track.logged_contestant import SECTIONS, LoggedContestant, logged_contestants
+from tasks.track.logged_contestant import LoggedContestant, logged_contestants
 from tasks.track.logged_folder import log_folder
 from tasks.track.mlflow_client import (
     create_database,
@@ -40,6 +40,7 @@ _log = logging.getLogger("gridcast.track")
 _STAGE = "track_models"
 _KEY_TAG = "tracking_key"
 _BATCH = 1000  # metrics; a server takes no more at once
+_SECTIONS = ("features", "scaling", "split", "windows", "model", "training")  # logged as parameters
 _SERVED = "tasks.track.served_model"  # whose file goes with the model
 
 
@@ -94,7 +95,9 @@ def track_models(
     try:
         with _alone(run):
             client = _client(run)
-        for each in logged_contestants(run, features, trained, evaluation, kept):
+        for each in logged_contestants(
+            run, features, trained, evaluation, kept, sections=_SECTIONS
+        ):
             with _alone(run):  # two runs that have the same job log it once
                 experiment_id = _experiment_id(run, client)
                 key = _tracking_key(run, each)
@@ -177,7 +180,7 @@ def _tracking_key(run: Run, logged: LoggedContestant) -> str:
         name=logged.name,
         made_of=logged.made_of,
         metrics=logged.metrics,
-        config=run.config.keyed(*SECTIONS, "evaluation", "forecasting", "tracking"),
+        config=run.config.keyed(*_SECTIONS, "evaluation", "forecasting", "ingestion", "tracking"),
         rules=run.config.rules.default.keyed("flagged", "repaired"),
         code=code_sha256(__name__, _SERVED),
     )

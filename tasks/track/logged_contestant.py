@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tasks.runs.run import Run
     from tasks.train.records import Features, PassEnd, TrainedJob
 
-SECTIONS = ("features", "scaling", "split", "windows", "model", "training")  # logged as parameters
 _OVERALL = ("smape", "mae", "rmse", "mase", "train_seconds")
 
 
@@ -90,9 +89,11 @@ def logged_contestants(
     trained: Sequence[TrainedJob],
     evaluation: Evaluation,
     kept: KeptModels,
+    *,
+    sections: Sequence[str],
 ) -> list[LoggedContestant]:
-    """The networks, then their means."""
-    shared = _shared_tags(run, features), _shared_params(run)
+    """The networks, then their means; ``sections`` of the settings become parameters."""
+    shared = _shared_tags(run, features), _shared_params(run, sections)
     by_name = {each.job.name: each for each in trained}
     networks = [
         _network(each, evaluation, _folder_of(each.job.name, kept), *shared) for each in trained
@@ -220,8 +221,8 @@ def _shared_tags(run: Run, features: Features) -> dict[str, str]:
     }
 
 
-def _shared_params(run: Run) -> dict[str, object]:
-    sections = run.config.model_dump(mode="json", include=set(SECTIONS))
+def _shared_params(run: Run, names: Sequence[str]) -> dict[str, object]:
+    sections = run.config.model_dump(mode="json", include=set(names))
     rules = run.config.rules.default.model_dump(mode="json", include={"flagged", "repaired"})
     by_section = {**sections, **{f"rules.{part}": each for part, each in rules.items()}}
     return {
