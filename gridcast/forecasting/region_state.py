@@ -184,8 +184,9 @@ class _Kept(NamedTuple):
 
 
 def _kept(states: Sequence[RegionState], regions: Sequence[str], config: Config) -> _Kept:
-    # Networks read what regions did at the hours of the one that is the latest.
-    num_kept = config.windows.lookback + _DAY + steps_of_load(config)
+    # Networks read what regions did at the hours of the one that is the latest; a naive forecast
+    # looks back a week.
+    num_kept = max(config.windows.lookback + _DAY + steps_of_load(config), _WEEK)
     num_kept += max(each.stale_hours for each in states)
     number_of = {name: number for number, name in enumerate(regions)}
     num_S = np.array([min(num_kept, len(each.input_mw_T)) for each in states])

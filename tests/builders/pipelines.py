@@ -179,13 +179,15 @@ def started(
     environment: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
     cold_children: bool = False,
+    is_cold: bool = False,
 ) -> Iterator[Started]:
     """Start a command in a session of its own; at the end nothing of it is left, whatever happens.
 
     Its output goes to ``log``, both streams together. ``gridcast`` is forked from a process that
-    has imported what it needs; what it starts is forked too, unless it is to start cold.
+    has imported what it needs; what it starts is forked too, unless it is to start cold. With
+    ``is_cold`` the command and what it starts begin from nothing, as in a shell.
     """
-    if command[0] == GRIDCAST:
+    if command[0] == GRIDCAST and not is_cold:
         words = list(map(str, command[1:]))
         with log.open("wb") as file:
             process: Started = start_warm(

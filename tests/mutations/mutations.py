@@ -188,8 +188,8 @@ MUTATIONS = (
     ),
     Mutation(
         _TABLE,
-        "np.nan_to_num(_last_steps(is_holiday_T, num_steps, lag)) for lag",
-        "np.nan_to_num(_last_steps(is_holiday_T, num_steps, lag - 1)) for lag",
+        "np.nan_to_num(_last_steps(is_holiday_T, num_steps, lag))\n",
+        "np.nan_to_num(_last_steps(is_holiday_T, num_steps, lag - 1))\n",
         FEATURES,
     ),
     Mutation(
@@ -433,8 +433,11 @@ MUTATIONS = (
              "np.arange(-lookback, origins[-1])", FORECASTS),
     Mutation(_ROLLING, "(hours + _HOUR).tz_convert", "hours.tz_convert", FORECASTS),
     Mutation(_ROLLING, "table.hour_T[steps_BL]]", "table.hour_T[steps_BL] - 1]", BY_LEAD),
-    Mutation("gridcast/forecasting/issue.py", 'readings["timestamp"] < issue_time]',
-             'readings["timestamp"] <= issue_time]', FORECASTS),
+    Mutation("gridcast/forecasting/region_state.py",
+             "end = int(np.searchsorted(hour_N, issue_hour))",
+             'end = int(np.searchsorted(hour_N, issue_hour, side="right"))', FORECASTS),
+    Mutation("gridcast/forecasting/region_state.py", "steps_of_load(config), _WEEK)",
+             "steps_of_load(config), 1)", "tests/forecasting/test_backtest.py"),
     Mutation("gridcast/forecasting/calibration.py", '"part"].to_numpy() == VALIDATION, table',
              '"part"].to_numpy() > VALIDATION, table', FORECASTS),
     # linear baselines and the size of a training

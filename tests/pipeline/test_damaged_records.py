@@ -10,10 +10,11 @@ import pytest
 
 from gridcast.audit.lineage import Lineage
 from gridcast.errors import RecordError
-from gridcast.evaluation.records import Evaluation
+from gridcast.evaluation.records import Evaluation, KeptModels
 from gridcast.features.windows import FeaturesMade
 from gridcast.readings.records import DataReport, Ingestion, Snapshot
 from gridcast.readings.snapshots import SnapshotChanges
+from gridcast.serving.model_card import ModelCard
 from gridcast.summary import FailedJobs, Opened, Report, StageTime, Summary, Tracking
 from tasks.fetch.marker import Origin
 from tasks.ingest.publish_data_report import PageNote
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 # Of a run's own folder the files are named by their kinds.
-RUN_KINDS = (DataReport, Evaluation, FailedJobs, FeaturesMade, Ingestion, Lineage, Opened, Report,
-             SnapshotChanges, Summary)  # fmt: skip
+RUN_KINDS = (DataReport, Evaluation, FailedJobs, FeaturesMade, Ingestion, KeptModels, Lineage,
+             Opened, Report, SnapshotChanges, Summary)  # fmt: skip
 CACHES: dict[str, type[StoredRecord]] = {
     "data-report/*/report.json": PageNote,
     "data/keys/*.json": KnownRegion,
@@ -51,6 +52,7 @@ CACHES: dict[str, type[StoredRecord]] = {
     "features/*.json": Features,
     "jobs/*/result.json": TrainingResult,
     "jobs/*/mlflow.json": TrackedNote,
+    "models/*/model.json": ModelCard,
 }
 KINDS: dict[str, type[StoredRecord]] = {
     **{f"runs/*/{each.kind}.json": each for each in RUN_KINDS},

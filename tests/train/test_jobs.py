@@ -51,7 +51,7 @@ from tests.builders.pipelines import (
     wait_for,
 )
 from tests.builders.warm_python import HELD
-from tests.builders.warm_server import warm_python
+from tests.builders.warm_server import WarmProcess, warm_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -182,8 +182,9 @@ def training(
 ) -> Iterator[Started]:
     """``gridcast train`` on what the first run ingested."""
     command: Command = (GRIDCAST, "train", "--artifacts", artifacts, *settings(*overrides))
+    is_cold = environment is None  # with a server of its own, whose whole group is told to end
     environment = {**(environment or clean_environment()), "PYTHONFAULTHANDLER": "1"}
-    with started(*command, log=log, environment=environment) as process:
+    with started(*command, log=log, environment=environment, is_cold=is_cold) as process:
         yield process
 
 
@@ -222,7 +223,10 @@ def endless_training(
 
         wait_for("both jobs to train", both)
         assert sorted(jobs_of(process)) == ["gru-seed0", "lstm-seed0"]
-        family = process.family()
+        family = (
+            process.family() if isinstance(process, WarmProcess)
+            else process.children(recursive=True)
+        )  # fmt: skip
         assert len(family) >= 4
         yield process, family
         psutil.wait_procs(family, timeout=SECONDS)
