@@ -30,6 +30,11 @@ NEIGHBOUR = Path(__file__).resolve().parents[2] / "shared" / "data" / "pjm"
 # Read now: tests that start commands take such variables out of their process.
 DATA = Path(os.environ.get("GRIDCAST_DATA", NEIGHBOUR))
 
+# A shell starts what runs in the background with SIGINT ignored, and its children: tests that
+# interrupt a run would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder of what the tests share; it goes with the process that starts the others."""
