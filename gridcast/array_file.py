@@ -25,6 +25,13 @@ def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
     return file.getvalue()
 
 
+def below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Those whose names begin so, under the rest of their names."""
+    return {
+        name.removeprefix(prefix): each for name, each in arrays.items() if name.startswith(prefix)
+    }
+
+
 def unpacked(content: bytes, *, where: object) -> dict[str, np.ndarray]:
     """The arrays of :func:`packed` by name; ``where`` is what an error calls them.
 

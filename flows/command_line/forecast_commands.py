@@ -11,6 +11,11 @@ from flows.command_line.options import DEFAULT_ARTIFACTS, Artifacts, Profile, Se
 from flows.command_line.starting import exit_code_of
 
 app = typer.Typer()
+Ingested = Annotated[
+    Path | None, typer.Option(help="Folder that was ingested. None: the one ingested last.")
+]
+Horizon = Annotated[int | None, typer.Option(help="Hours to forecast (forecasting.horizon).")]
+ModelOfRun = Annotated[str | None, typer.Option(help="Run whose model. None: the newest.")]
 
 
 @app.command(
@@ -18,9 +23,7 @@ app = typer.Typer()
     "gridcast forecast --as-of 2018-07-01T09:00-04:00 --region AEP --region DOM --picture aep.svg"
 )
 def forecast(  # noqa: PLR0913 - options of a command
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that was ingested. None: the one ingested last.")
-    ] = None,
+    data: Ingested = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
     settings: Settings = None,
@@ -28,15 +31,13 @@ def forecast(  # noqa: PLR0913 - options of a command
     as_of: Annotated[
         str | None, typer.Option(help="ISO time, UTC if it names no zone. None: where data end.")
     ] = None,
-    horizon: Annotated[
-        int | None, typer.Option(help="Hours to forecast (forecasting.horizon).")
-    ] = None,
+    horizon: Horizon = None,
     region: Annotated[
         list[str] | None, typer.Option(help="Only this one; may be repeated.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write: .csv or .parquet.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Picture to write: .svg or .png.")] = None,
-    run: Annotated[str | None, typer.Option(help="Run whose model. None: the newest.")] = None,
+    run: ModelOfRun = None,
 ) -> None:
     """Forecast the next hours of every region, with bands, by the recommended model.
 
@@ -46,9 +47,9 @@ def forecast(  # noqa: PLR0913 - options of a command
     def work() -> None:
         from tasks.show.show_forecast import ForecastRequest, forecast_and_show
 
-        overrides = [*(settings or []), *([f"forecasting.horizon={horizon}"] if horizon else [])]
         forecast_and_show(ForecastRequest(
-            artifacts=artifacts.absolute(), profile=profile, overrides=tuple(overrides),
+            artifacts=artifacts.absolute(), profile=profile,
+            overrides=_with_horizon(settings, horizon),
             as_of=as_of, folder=None if data is None else data.resolve(),
             regions=tuple(region or ()),
             run_id=run, out=out, picture=picture,
@@ -62,9 +63,7 @@ def forecast(  # noqa: PLR0913 - options of a command
     "--horizon 24  ·  gridcast backtest --set forecasting.bands.rate=0"
 )
 def backtest(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that was ingested. None: the one ingested last.")
-    ] = None,
+    data: Ingested = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
     settings: Settings = None,
@@ -75,10 +74,8 @@ def backtest(
     end: Annotated[
         str | None, typer.Option("--to", help="ISO day after the last. None: where data end.")
     ] = None,
-    horizon: Annotated[
-        int | None, typer.Option(help="Hours to forecast (forecasting.horizon).")
-    ] = None,
-    run: Annotated[str | None, typer.Option(help="Run whose model. None: the newest.")] = None,
+    horizon: Horizon = None,
+    run: ModelOfRun = None,
 ) -> None:
     """Live through a span: forecast from every hour what was to come, and score it by lead.
 
@@ -89,10 +86,14 @@ def backtest(
     def work() -> None:
         from tasks.show.show_backtest import BacktestRequest, backtest_and_show
 
-        overrides = [*(settings or []), *([f"forecasting.horizon={horizon}"] if horizon else [])]
         backtest_and_show(BacktestRequest(
-            artifacts=artifacts.absolute(), profile=profile, overrides=tuple(overrides),
+            artifacts=artifacts.absolute(), profile=profile,
+            overrides=_with_horizon(settings, horizon),
             first=first, end=end, folder=None if data is None else data.resolve(), run_id=run,
         ))  # fmt: skip
 
     raise typer.Exit(exit_code_of(work))
+
+
+def _with_horizon(settings: list[str] | None, horizon: int | None) -> tuple[str, ...]:
+    return (*(settings or []), *([f"forecasting.horizon={horizon}"] if horizon else []))

@@ -8,6 +8,7 @@ Legend: ``N`` labels (an hour and a lead), ``T`` steps of the table of features.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,10 +21,11 @@ from gridcast.evaluation.naive_forecasts import naive_forecasts
 from gridcast.features.splits import PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gridcast.features.windows import Ints
 
+_QUANTILE = re.compile(r"q\d\d(\.\d)?")
 KEYS = ("contestant", "region", "issue_time", "timestamp", "lead")
 COLUMNS = (*KEYS, "local_hour", "y_true", "y_pred")
 # Of ``FeatureTable.frame``: what labels are told by, and what naive forecasts are made of.
@@ -37,6 +39,15 @@ def quantile_column(level: float) -> str:
     ('q05', 'q97.5')
     """
     return f"q{100 * level:04.1f}".removesuffix(".0")
+
+
+def levels_of(columns: Iterable[str]) -> list[float]:
+    """The levels of those columns that are quantiles, in the order of the columns.
+
+    >>> levels_of(["load_mw", "q02.5", "q50", "q97.5", "quality"])
+    [0.025, 0.5, 0.975]
+    """
+    return [float(name[1:]) / 100 for name in columns if _QUANTILE.fullmatch(name)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,16 +50,18 @@ def build_features(
     config: Config,
     *,
     scales: Mapping[str, LoadScale] | None = None,
+    regions: Sequence[str] | None = None,
 ) -> FeatureTable:
     """From each region's readings (see ``RegionLoad.frame``, with ``flag``) to the table.
 
     A region's scale is the one given in ``scales``, or else fitted as ``config.scaling`` says.
+    ``regions``: all that a model knows, in the order of their numbers; none: those of the readings.
     """
     scales = dict(scales or {})
-    regions, frames = sorted(readings), []
-    for region in regions:
+    names, frames = sorted(readings), []
+    for region in names:
         frame, scales[region] = region_features(
-            region, readings[region], config, regions=regions, scale=scales.get(region)
+            region, readings[region], config, regions=regions or names, scale=scales.get(region)
         )
         frames.append(frame)
     return FeatureTable(pd.concat(frames, ignore_index=True), scales)

@@ -79,7 +79,7 @@ def backtest(
         UsageError: no region has an hour with a truth in this span that is new to the model.
     """
     config = model.config
-    networks = {str(number): each for number, each in enumerate(model.forecasters)}
+    networks = model.networks
     num_leads = num_leads_of(config.forecasting)
     table = rolling_table(frame, model.scales, config, num_leads=num_leads)
     # The truth of the last forecasts comes in the days after.

@@ -13,15 +13,16 @@ import pandas as pd
 
 from gridcast.evaluation.metrics import relative_errors
 from gridcast.features.splits import VALIDATION
-from gridcast.forecasting.hindcast import bands_on, num_leads_of, unseen_since
-from gridcast.forecasting.model import NETWORK, STAND_INS
-from gridcast.forecasting.rolling import (
-    RollingTable,
-    can_forecast,
-    forecast_origins,
-    naive_origins,
-    rolling_table,
+from gridcast.forecasting.hindcast import (
+    bands_on,
+    first_learned,
+    forecast_contestants,
+    hindcast,
+    num_leads_of,
+    unseen_since,
 )
+from gridcast.forecasting.model import NETWORK, STAND_INS
+from gridcast.forecasting.rolling import RollingTable, can_forecast, rolling_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,15 +79,17 @@ def origins_of(
     chosen = [np.zeros(0, dtype=np.int64)]
     for region in np.unique(region_T):
         own = first[region_T[first] == region]
-        chosen.append(_spread(own, table.timestamp_T[own], num_origins))
+        chosen.append(_spread(own, table.issue_times(own).astype(np.int64), num_origins))
     return np.concatenate(chosen)
 
 
-def _spread(step_N: np.ndarray, timestamp_N: np.ndarray, num_wanted: int) -> np.ndarray:
-    """Some of the steps, about ``num_wanted``; all where there are no more."""
+def _spread(step_N: np.ndarray, hours_N: np.ndarray, num_wanted: int) -> np.ndarray:
+    """Some of the steps, about ``num_wanted``; all where there are no more.
+
+    ``hours_N``, since 1970: at which one issues.
+    """
     if len(step_N) <= num_wanted:
         return step_N
-    hours_N = timestamp_N.astype("datetime64[h]").astype(np.int64) + 1  # at which one issues
     is_fifth_N = hours_N % _EVERY_HOURS == 0
     if is_fifth_N.sum() >= num_wanted:
         step_N, hours_N = step_N[is_fifth_N], hours_N[is_fifth_N]
@@ -136,22 +139,17 @@ def calibrations_of(
         frame, table, lookback=config.windows.lookback, num_leads=num_leads,
         num_origins=config.forecasting.calibration_origins,
     )  # fmt: skip
-    by_network = {
-        name: forecast_origins([each], table, origins, config, num_leads=num_leads)
-        for name, each in networks.items()
-    }
-    forecast = {
-        name: np.mean([by_network[each] for each in own], axis=0) for name, own in members.items()
-    } | {kind: naive_origins(table, origins, kind, num_leads=num_leads) for kind in STAND_INS}
+    forecasts = forecast_contestants(networks, members, table, origins, config)
     newest = frame["timestamp"].max().tz_localize(None) + pd.Timedelta(hours=1)
     day = np.datetime64(newest, "D")
-    bands = bands_on(
+    past = hindcast(
         networks, members, table, frame, unseen_since(frame, first_part=VALIDATION), config,
-        day=day,
+        first=first_learned(day, config.forecasting), end=day,
     )  # fmt: skip
+    bands = bands_on(past, config.forecasting)
     found = {
         name: Calibration(smape_by_lead(frame, origins, each), bands[name])
-        for name, each in forecast.items()
+        for name, each in forecasts.items()
     }
     stand_ins = {kind: found[kind] for kind in STAND_INS}
     return {name: {NETWORK: found[name]} | stand_ins for name in members}

@@ -107,24 +107,38 @@ def hindcast(
     stop = _hour_of(end)
     regions = list(map(str, frame["region"].cat.categories))
     step_N = _origins(table, since, regions, config, first=_hour_of(first), stop=stop)
-    issue_N = table.timestamp_T[step_N].astype("datetime64[h]") + np.timedelta64(1, "h")
-    by_network = {
-        name: forecast_origins([each], table, step_N, config, num_leads=num_leads)
-        for name, each in networks.items()
-    }
-    forecasts = {
-        name: np.mean([by_network[each] for each in own], axis=0) for name, own in members.items()
-    } | {kind: naive_origins(table, step_N, kind, num_leads=num_leads) for kind in STAND_INS}
+    issue_N = table.issue_times(step_N)
     return Hindcast(
         issue_time_N=issue_N,
         region_N=table.region_T[step_N],
         truth_NK=_truth(table, frame, step_N, issue_N, num_leads=num_leads, stop=stop),
-        forecasts=forecasts,
+        forecasts=forecast_contestants(networks, members, table, step_N, config),
         first=first,
         num_days=int((end - first) / _ONE_DAY),
         num_regions=len(regions),
         timezone=config.ingestion.timezone,
     )
+
+
+def forecast_contestants(
+    networks: Mapping[str, Forecaster],
+    members: Mapping[str, Sequence[str]],
+    table: RollingTable,
+    step_N: np.ndarray,
+    config: Config,
+) -> dict[str, np.ndarray]:
+    """MW from each of ``N`` steps, ``(N, K)``, by contestant, the stand-ins last.
+
+    A network is asked once, in however many of ``members`` it is; see :func:`hindcast`.
+    """
+    num_leads = num_leads_of(config.forecasting)
+    by_network = {
+        name: forecast_origins([each], table, step_N, config, num_leads=num_leads)
+        for name, each in networks.items()
+    }
+    return {
+        name: np.mean([by_network[each] for each in own], axis=0) for name, own in members.items()
+    } | {kind: naive_origins(table, step_N, kind, num_leads=num_leads) for kind in STAND_INS}
 
 
 def _origins(
@@ -139,7 +153,7 @@ def _origins(
     """Steps from which an hour from ``first`` to before ``stop`` (since 1970) was forecast."""
     since_R = np.array([_hour_of(np.datetime64(since[name][:13])) if name in since else stop
                         for name in regions])  # fmt: skip
-    issue_T = table.timestamp_T.astype("datetime64[h]").astype(np.int64) + 1
+    issue_T = table.issue_times(slice(None)).astype(np.int64)
     is_wanted_T = (issue_T > first - num_leads_of(config.forecasting)) & (issue_T < stop)
     step_N = np.flatnonzero(is_wanted_T & (issue_T >= since_R[table.region_T]))
     return np.asarray(step_N[can_forecast(table, step_N, lookback=config.windows.lookback)])
@@ -175,37 +189,20 @@ def _truth(
 
 
 def bands_on(
-    networks: Mapping[str, Forecaster],
-    members: Mapping[str, Sequence[str]],
-    table: RollingTable,
-    frame: pd.DataFrame,
-    since: Mapping[str, str],
-    config: Config,
-    *,
-    day: np.datetime64,
-    begun: Mapping[str, BandState] | None = None,
+    past: Hindcast, config: ForecastingConfig, *, begun: Mapping[str, BandState] | None = None
 ) -> dict[str, BandState]:
-    """The bands on ``day`` of each contestant of ``members`` and of the stand-ins, by name.
+    """The bands on the day after the last one of ``past``, of each contestant by its name.
 
-    ``begun``: those of an earlier day of the same week, which are lived on from; the same comes of
-    it as without. See :func:`hindcast` for the rest.
+    Args:
+        past: from :func:`first_learned` of that day on, or from the day of ``begun`` on.
+        config: of the bands.
+        begun: those of an earlier day of the same week, which are lived on from; the same comes of
+            it as without.
     """
-    own = config.forecasting
-    first = first_learned(day, own) if begun is None else next(iter(begun.values())).day
-    past = hindcast(networks, members, table, frame, since, config, first=first, end=day)
-    errors = {name: past.errors(name) for name in past.forecasts}
-    if begun is None:
-        num_learned = int((week_of(day) - first) / _ONE_DAY)
-        begun = {
-            name: first_state(each.between(0, num_learned), own.quantiles, own.bands)
-            for name, each in errors.items()
-        }
-        errors = {name: each.between(num_learned, len(each)) for name, each in errors.items()}
-    found = dict(begun)
-    for name, days in errors.items():
-        for each in days:
-            found[name] = next_day(found[name], each, own.bands)
-    return found
+    return {
+        name: _bands_after(past.errors(name), config, begun=begun[name] if begun else None)
+        for name in past.forecasts
+    }
 
 
 def bands_by_day(
@@ -217,13 +214,26 @@ def bands_by_day(
     """
     state = None
     for number in range(int((first - errors.first_day) / _ONE_DAY), len(errors)):
-        day = errors.first_day + np.timedelta64(number, "D")
+        day = errors.first_day + number * _ONE_DAY
         if state is None or day == week_of(day):
-            learned = max(0, int((first_learned(day, config) - errors.first_day) / _ONE_DAY))
-            begun = int((week_of(day) - errors.first_day) / _ONE_DAY)
-            state = first_state(errors.between(learned, begun), config.quantiles, config.bands)
-            for each in errors.between(begun, number):
-                state = next_day(state, each, config.bands)
+            state = _bands_after(errors.between(0, number), config)
         yield state
-        (today,) = errors.between(number, number + 1)
-        state = next_day(state, today, config.bands)
+        state = _bands_after(errors.between(number, number + 1), config, begun=state)
+
+
+def _bands_after(
+    errors: ErrorDays, config: ForecastingConfig, *, begun: BandState | None = None
+) -> BandState:
+    """The bands on the day after the last one of ``errors``, lived on from ``begun``.
+
+    Without it they begin with what was learned before the week of that day.
+    """
+    if begun is None:
+        day = errors.first_day + len(errors) * _ONE_DAY
+        learned, week = (max(0, int((each - errors.first_day) / _ONE_DAY))
+                         for each in (first_learned(day, config), week_of(day)))  # fmt: skip
+        begun = first_state(errors.between(learned, week), config.quantiles, config.bands)
+        errors = errors.between(week, len(errors))
+    for each in errors:
+        begun = next_day(begun, each, config.bands)
+    return begun

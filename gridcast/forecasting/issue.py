@@ -48,6 +48,11 @@ class IssuedRows:
     loads: pd.DataFrame
 
 
+def with_zone(time: pd.Timestamp) -> pd.Timestamp:
+    """The instant in UTC; a time that names no zone is taken for one of UTC."""
+    return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
+
+
 def issue_time_of(as_of: pd.Timestamp) -> pd.Timestamp:
     """The full hour (UTC) that has begun at ``as_of``: the first one that is forecast."""
     return as_of.tz_convert("UTC").floor("h")

@@ -36,6 +36,11 @@ class ForecastModel:
     calibrations: Mapping[str, Calibration]
 
     @property
+    def networks(self) -> dict[str, Forecaster]:
+        """The forecasters under names of their own."""
+        return {str(number): each for number, each in enumerate(self.forecasters)}
+
+    @property
     def regions(self) -> list[str]:
         """Those that it was trained on, in the order of their numbers."""
         return list(self.scales)

@@ -19,7 +19,7 @@ from gridcast.features.neighbours import regional_signals
 from gridcast.features.series import bridge_gaps
 from gridcast.features.table import lagged_holidays, load_features, names_of_features
 from gridcast.forecasting.recursion import steps_of_calendar, steps_of_load
-from gridcast.forecasting.rolling import RollingTable, calendar_of
+from gridcast.forecasting.rolling import RollingTable, calendar_of, scale_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,8 +148,7 @@ def table_of_states(
         num_leads: hours that are forecast from the last steps.
     """
     kept = _kept(states, list(scales), config)
-    offset_R, scale_R = (np.array([getattr(each, name) for each in scales.values()])
-                         for name in ("offset_mw", "scale_mw"))  # fmt: skip
+    offset_R, scale_R = scale_arrays(scales.values())
     region_S1 = kept.region_S[:, None]
     load_SL = (kept.input_mw_SL - offset_R[region_S1]) / scale_R[region_S1]
     load_T, region_T = load_SL[kept.is_step_SL], np.repeat(kept.region_S, kept.num_S)

@@ -31,7 +31,7 @@ from gridcast.forecasting.recursion import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gridcast.config import Config
     from gridcast.features.load_scale import LoadScale
@@ -65,10 +65,13 @@ class RollingTable:
         """The last step of each region that it has, in their order."""
         return np.append(np.unique(self.first_T)[1:], len(self.first_T)) - 1
 
+    def issue_times(self, step_N: np.ndarray | slice) -> np.ndarray:
+        """When one issues who knows no later step than these: datetime64[h], UTC."""
+        return np.asarray(self.timestamp_T[step_N].astype("datetime64[h]") + np.timedelta64(1, "h"))
+
     def issue_hours(self, step_N: np.ndarray) -> np.ndarray:
-        """The hours of the day (UTC) at which one issues who knows no later step than these."""
-        hours = self.timestamp_T[step_N].astype("datetime64[h]").astype(np.int64) + 1
-        return np.asarray(hours % _DAY)
+        """The same as hours of the day, 0 to 23."""
+        return np.asarray(self.issue_times(step_N).astype(np.int64) % _DAY)
 
 
 def rolling_table(
@@ -80,9 +83,7 @@ def rolling_table(
     hours_T = timestamp_T.astype("datetime64[h]").astype(np.int64)
     begins = np.flatnonzero(np.diff(region_T, prepend=-1))
     names = feature_columns(frame.columns)
-    own = [scales[str(name)] for name in frame["region"].cat.categories]
-    offset_R, scale_R = (np.array([getattr(each, name) for each in own])
-                         for name in ("offset_mw", "scale_mw"))  # fmt: skip
+    offset_R, scale_R = scale_arrays([scales[str(each)] for each in frame["region"].cat.categories])
     input_T = np.where(frame["is_input"], frame["input_mw"], np.nan).astype(float)
     num_hours = int(np.ptp(hours_T)) + 1 + steps_of_calendar(config, num_leads=num_leads)
     return RollingTable(
@@ -97,6 +98,12 @@ def rolling_table(
         offset_mw_R=offset_R,
         scale_mw_R=scale_R,
     )
+
+
+def scale_arrays(scales: Iterable[LoadScale]) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and scale (MW) of each, ``(R,)``."""
+    both_R2 = np.array([(each.offset_mw, each.scale_mw) for each in scales])
+    return both_R2[:, 0], both_R2[:, 1]
 
 
 def calendar_of(

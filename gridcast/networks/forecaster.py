@@ -7,6 +7,7 @@ Legend: ``B`` windows, ``L`` lookback, ``F`` features, ``U`` units, ``O`` origin
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +21,7 @@ _CELLS: dict[Cell, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 LOAD = 0  # the first feature is the scaled load
 
 
-class RecurrentNetwork(nn.Module):
+class RecurrentNetwork(nn.Module, ABC):
     """The recurrent layers of a network, a GRU or an LSTM; who inherits adds a head."""
 
     def __init__(self, config: ModelConfig, *, cell: Cell, num_inputs: int) -> None:
@@ -70,11 +71,11 @@ class RecurrentNetwork(nn.Module):
         h, *c = (torch.cat(each) for each in zip(*ends, strict=True))
         return x_LBF.transpose(0, 1), ((h, *c) if c else h)
 
+    @abstractmethod
     def inputs_of(
         self, x_BLF: Tensor, region_B: Tensor | None, signals_BLW: Tensor | None
     ) -> Tensor:
         """What the layers read at each step."""
-        raise NotImplementedError
 
     def read_on(
         self, x_BLF: Tensor, region_B: Tensor, signals_BLW: Tensor | None, state: State | None

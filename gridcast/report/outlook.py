@@ -6,6 +6,8 @@ import pandas as pd
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from gridcast.evaluation.forecasts import levels_of, quantile_column
+
 _COLUMNS = 3
 _DAYS_BEFORE = 3
 _WIDTH, _HEIGHT = 4.6, 2.3  # inches of a panel
@@ -25,13 +27,14 @@ def draw_outlook(rows: pd.DataFrame, loads: pd.DataFrame, *, timezone: str) -> F
     num_rows = -(-len(regions) // num_columns)
     figure = Figure(figsize=(_WIDTH * num_columns, _HEIGHT * num_rows + 0.5), layout="constrained")
     axes = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
-    quantiles = [name for name in rows.columns if name[0] == "q" and name[1:].isdigit()]
-    pairs = [(quantiles[k], quantiles[-1 - k]) for k in range(len(quantiles) // 2)]
+    levels = levels_of(rows.columns)
+    pairs = [(levels[k], levels[-1 - k]) for k in range(len(levels) // 2)]
     for axis, region in zip(axes, regions, strict=False):
         own = rows[rows["region"] == region]
         hours = own["timestamp"].dt.tz_convert(timezone)
         for low, high in pairs:
-            axis.fill_between(hours, own[low], own[high], color=_FORECAST, alpha=0.18, lw=0)
+            lower, upper = own[quantile_column(low)], own[quantile_column(high)]
+            axis.fill_between(hours, lower, upper, color=_FORECAST, alpha=0.18, lw=0)
         axis.plot(hours, own["load_mw"], color=_FORECAST, lw=1.4)
         before = own["issue_time"].iloc[0] - pd.Timedelta(days=_DAYS_BEFORE)
         known = loads[(loads["region"] == region) & (loads["timestamp"] >= before)]
@@ -45,7 +48,7 @@ def draw_outlook(rows: pd.DataFrame, loads: pd.DataFrame, *, timezone: str) -> F
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[len(regions) :]:
         axis.set_visible(False)
-    shares = ", ".join(f"{int(high[1:]) - int(low[1:])} %" for low, high in pairs)
+    shares = ", ".join(f"{100 * (high - low):.0f} %" for low, high in pairs)
     issue_time = rows["issue_time"].iloc[0].tz_convert(timezone)
     figure.suptitle(
         f"Issued {issue_time:%Y-%m-%d %H:%M} ({timezone}); bands of {shares}", fontsize=10

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
 
-from gridcast.array_file import unpacked
+from gridcast.array_file import below, unpacked
 from gridcast.errors import UsageError
 from gridcast.features.load_scale import LoadScale
 from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.calibration import Calibration
-from gridcast.forecasting.issue import forecast_regions, issue_time_of
+from gridcast.forecasting.issue import forecast_regions, issue_time_of, with_zone
 from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
 from gridcast.forecasting.region_state import hours_back
 from gridcast.networks.weights import read_forecaster
@@ -111,10 +111,9 @@ def _refuse(where: str, found: str, expected: str) -> NoReturn:
 def _instant(as_of: pd.Timestamp | str) -> pd.Timestamp:
     """With a zone; UTC where it names none."""
     try:
-        instant = pd.Timestamp(as_of)
+        return with_zone(pd.Timestamp(as_of))
     except ValueError:
         _refuse("as_of", repr(as_of), "a time, as 2018-07-01T09:00:00Z")
-    return instant.tz_localize("UTC") if instant.tzinfo is None else instant
 
 
 def _require_enough(
@@ -174,6 +173,5 @@ def read_model(folder: Path) -> tuple[ModelCard, ForecastModel]:
 
 
 def _calibration(arrays: Mapping[str, np.ndarray], name: str) -> Calibration:
-    of_bands = f"{name}.bands."
-    bands = {key.removeprefix(of_bands): a for key, a in arrays.items() if key.startswith(of_bands)}
-    return Calibration(arrays[f"{name}.smape"], BandState.of(bands))
+    bands = BandState.of(below(arrays, f"{name}.bands."))
+    return Calibration(arrays[f"{name}.smape"], bands)

@@ -10,6 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.config import Config
+from gridcast.forecasting.issue import with_zone
 from tasks.forecast.run_backtest import run_backtest
 
 
@@ -39,7 +40,4 @@ def keep_backtest(
 
 
 def _instant(text: str | None) -> pd.Timestamp | None:
-    if text is None:
-        return None
-    instant = pd.Timestamp(text)
-    return instant.tz_localize("UTC") if instant.tzinfo is None else instant
+    return None if text is None else with_zone(pd.Timestamp(text))

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gridcast.array_file import packed, unpacked
-from gridcast.features.table import region_features
+from gridcast.array_file import below, packed, unpacked
+from gridcast.features.table import build_features
 from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.hindcast import (
     bands_on,
     first_learned,
+    hindcast,
     num_leads_of,
     week_of,
 )
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tasks.forecast.chosen_model import ChosenModel
 
 _ONE_DAY = np.timedelta64(1, "D")
+_DIGEST_BYTES = 32  # SHA-256 of what stands before it
 _log = logging.getLogger("gridcast.forecast")
 
 
@@ -67,7 +69,8 @@ def with_bands_on(
     if own.day == day and as_trained and chosen.snapshot == snapshot:
         return model  # made of the same readings when the model was kept
     model = replace(model, config=model.config.model_copy(update={"forecasting": asked}))
-    known = {name: _known(each, day, model) for name, each in readings.items()}
+    # No hour that had not ended when the day began has a say in its bands.
+    known = readings_since_learned(model, readings, day, until=day)
     keys = _keys(model, known, day)
     with held(artifacts, f"bands-{model.sha256[:16]}"):
         begun = None
@@ -91,13 +94,22 @@ def _is_empty(bands: BandState) -> bool:
     return bool(np.isnan(bands.scale_PRKH).all())
 
 
-def _known(readings: pd.DataFrame, day: np.datetime64, model: ForecastModel) -> pd.DataFrame:
-    """What has a say in the bands of a day: no hour that had not ended when it began."""
-    first = first_learned(day, model.config.forecasting)
-    back = np.timedelta64(hours_back(model.config) + num_leads_of(model.config.forecasting), "h")
-    times = readings["timestamp"]
-    since, until = (pd.Timestamp(each).tz_localize("UTC") for each in (first - back, day))
-    return readings[(times >= since) & (times < until)]
+def readings_since_learned(
+    model: ForecastModel,
+    readings: Mapping[str, pd.DataFrame],
+    day: np.datetime64,
+    *,
+    until: np.datetime64,
+) -> dict[str, pd.DataFrame]:
+    """Of each region what has a say from ``day`` on, with its bands, up to ``until`` (UTC)."""
+    own = model.config.forecasting
+    hours = np.timedelta64(hours_back(model.config) + num_leads_of(own), "h")
+    begin, end = (pd.Timestamp(each).tz_localize("UTC")
+                  for each in (first_learned(day, own) - hours, until))  # fmt: skip
+    return {
+        name: table[(table["timestamp"] >= begin) & (table["timestamp"] < end)]
+        for name, table in readings.items()
+    }
 
 
 def _keys(
@@ -140,23 +152,18 @@ def _made(
     day: np.datetime64,
 ) -> dict[str, BandState]:
     _log.info("Learning from the errors of the last weeks how wide the bands of %s are", day)
-    frames = [
-        region_features(name, table, model.config, regions=model.regions, scale=model.scales[name])[
-            0
-        ]
-        for name, table in known.items()
-        if name in model.scales and len(table)
-    ]
-    if not frames:
+    some = {name: table for name, table in known.items() if len(table)}
+    if not some:
         return {name: each.bands for name, each in model.calibrations.items()}
-    frame = pd.concat(frames, ignore_index=True)
-    num_leads = num_leads_of(model.config.forecasting)
-    table = rolling_table(frame, model.scales, model.config, num_leads=num_leads)
-    networks = {str(number): each for number, each in enumerate(model.forecasters)}
-    return bands_on(
-        networks, {NETWORK: tuple(networks)}, table, frame, chosen.unseen_since, model.config,
-        day=day, begun=begun,
+    config, networks = model.config, model.networks
+    frame = build_features(some, config, scales=model.scales, regions=model.regions).frame
+    table = rolling_table(frame, model.scales, config, num_leads=num_leads_of(config.forecasting))
+    first = first_learned(day, config.forecasting) if begun is None else begun[NETWORK].day
+    past = hindcast(
+        networks, {NETWORK: tuple(networks)}, table, frame, chosen.unseen_since, config,
+        first=first, end=day,
     )  # fmt: skip
+    return bands_on(past, config.forecasting, begun=begun)
 
 
 # -- what is kept ----------------------------------------------------------------------------------
@@ -180,16 +187,10 @@ def _kept(artifacts: Path, key: str) -> dict[str, BandState] | None:
     path = _path(artifacts, key)
     if not path.is_file():
         return None
-    content, digest = path.read_bytes()[:-32], path.read_bytes()[-32:]
+    content = path.read_bytes()
+    content, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
         _log.warning("%s: found other bytes than were written; it is made anew", path)
         return None
     arrays = unpacked(content, where=path)
-    return {
-        name: BandState.of({
-            key.removeprefix(f"{name}."): each
-            for key, each in arrays.items()
-            if key.startswith(f"{name}.")
-        })
-        for name in (NETWORK, *STAND_INS)
-    }  # fmt: skip
+    return {name: BandState.of(below(arrays, f"{name}.")) for name in (NETWORK, *STAND_INS)}

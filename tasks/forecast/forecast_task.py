@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 
 from gridcast.config import Config
 from gridcast.errors import ForecastDoubtError
+from gridcast.forecasting.issue import with_zone
 from tasks.forecast.issue_forecast import issue_forecast
 
 _log = logging.getLogger("gridcast.forecast")
@@ -29,9 +30,7 @@ def store_forecast(
             others, and of it, are kept.
     """
     config = Config.load(profile, overrides=tuple(overrides)).forecasting
-    instant = pd.Timestamp(as_of) if as_of else pd.Timestamp(flow_run.scheduled_start_time)
-    if instant.tzinfo is None:
-        instant = instant.tz_localize("UTC")
+    instant = with_zone(pd.Timestamp(as_of or flow_run.scheduled_start_time))
     folder = None if data is None else Path(data).resolve()
     issued = issue_forecast(Path(artifacts).resolve(), config, as_of=instant, folder=folder)
     rows = issued.rows[issued.rows["lead"] <= 1]

@@ -112,10 +112,6 @@ def _require_known(model: ForecastModel, regions: Sequence[str]) -> None:
         raise UsageError(where, found=", ".join(unknown), expected=expected)
 
 
-def _reads_all(model: ForecastModel) -> bool:
-    return model.config.model.neighbour_units > 0
-
-
 def published_readings(
     artifacts: Path, current: Current, model: ForecastModel
 ) -> dict[str, pd.DataFrame]:

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from gridcast.errors import UsageError
-from gridcast.features.table import region_features
+from gridcast.features.table import build_features
 from gridcast.forecasting.backtest import Backtest, backtest
-from gridcast.forecasting.hindcast import first_learned, num_leads_of
-from gridcast.forecasting.region_state import hours_back
+from gridcast.forecasting.hindcast import num_leads_of
 from gridcast.record import StoredRecord
 from tasks.forecast.chosen_model import choose_model
+from tasks.forecast.daily_bands import readings_since_learned
 from tasks.forecast.issue_forecast import current_snapshot, end_of_data, published_readings
 from tasks.runs.record_files import write_record
 from tasks.runs.storage import publishing
@@ -24,12 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import pandas as pd
+
     from gridcast.config import ForecastingConfig
     from gridcast.forecasting.model import ForecastModel
 
 _ONE_DAY = np.timedelta64(1, "D")
 _DEFAULT_DAYS = 28
-_HOUR = pd.Timedelta(hours=1)
 _log = logging.getLogger("gridcast.forecast")
 
 
@@ -118,21 +118,13 @@ def _frame(
     end: np.datetime64,
 ) -> pd.DataFrame:
     """The steps of all regions that have a say, and those of the truth."""
-    own, config = model.config.forecasting, model.config
-    back = (hours_back(config) + num_leads_of(own)) * _HOUR
-    since = pd.Timestamp(first_learned(first, own)).tz_localize("UTC") - back
-    until = pd.Timestamp(end).tz_localize("UTC") + num_leads_of(own) * _HOUR
-    frames = []
-    for name, table in readings.items():
-        some = table[(table["timestamp"] >= since) & (table["timestamp"] < until)]
-        if len(some):
-            scale = model.scales[name]
-            frame, _ = region_features(name, some, config, regions=model.regions, scale=scale)
-            frames.append(frame)
-    if not frames:
-        where, found = "--from and --to", f"no reading from {since.date()} to {until.date()}"
+    until = end + np.timedelta64(num_leads_of(model.config.forecasting), "h")
+    known = readings_since_learned(model, readings, first, until=until)
+    some = {name: table for name, table in known.items() if len(table)}
+    if not some:
+        where, found = "--from and --to", f"no reading from {first} to {end} or before"
         raise UsageError(where, found=found, expected="a span of the published data")
-    return pd.concat(frames, ignore_index=True)
+    return build_features(some, model.config, scales=model.scales, regions=model.regions).frame
 
 
 def _record(

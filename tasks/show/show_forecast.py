@@ -15,6 +15,8 @@ from rich.table import Table
 
 from gridcast.config import Config
 from gridcast.errors import ForecastDoubtError, UsageError
+from gridcast.evaluation.forecasts import levels_of, quantile_column
+from gridcast.forecasting.issue import with_zone
 from tasks.forecast.forecast_store import export, require_known_form
 from tasks.forecast.issue_forecast import end_of_data, issue_forecast
 from tasks.runs.storage import publishing
@@ -95,16 +97,16 @@ def instant_of(text: str) -> pd.Timestamp:
     except ValueError:
         where, expected = "--as-of", "an ISO time, as 2018-07-01T09:00 or 2018-07-01T09:00-04:00"
         raise UsageError(where, found=repr(text), expected=expected) from None
-    return instant.tz_localize("UTC") if instant.tzinfo is None else instant.tz_convert("UTC")
+    return with_zone(instant)
 
 
 def show_forecast(issued: Issued, *, timezone: str) -> None:
     """A line a region: the next hour and its band, the next day's peak, and how the load goes."""
     local = issued.issue_time.tz_convert(timezone)
-    quantiles = [name for name in issued.rows.columns if name[0] == "q" and name[1:].isdigit()]
-    low, high = quantiles[0], quantiles[-1]
+    levels = levels_of(issued.rows.columns)
+    low, high = (quantile_column(levels[place]) for place in (0, -1))
     horizon = int(issued.rows["lead"].max())
-    share = f"{int(high[1:]) - int(low[1:])} %"
+    share = f"{100 * (levels[-1] - levels[0]):.0f} %"
     table = Table(
         title=f"{horizon} hours from {local:%Y-%m-%d %H:%M} ({timezone}), by {issued.model}",
         box=box.SIMPLE_HEAD,

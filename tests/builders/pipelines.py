@@ -161,15 +161,21 @@ def _server_command(port: int) -> Command:
 
 
 def _wait_until_it_answers(process: Started, port: int, log: Path) -> None:
+    wait_until_it_answers(process, port, "api/health", log)
+
+
+def wait_until_it_answers(process: Started, port: int, page: str, log: Path) -> None:
+    """Until the server that was started does; its log where it ends instead."""
+
     def is_up() -> bool:
         assert process.poll() is None, log.read_text("utf-8")
         try:
-            urlopen(f"http://127.0.0.1:{port}/api/health", timeout=SECONDS).close()
+            urlopen(f"http://127.0.0.1:{port}/{page}", timeout=SECONDS).close()
         except OSError:
             return False
         return True
 
-    wait_for("Prefect's server", is_up)
+    wait_for(f"an answer to {page}", is_up)
 
 
 @contextmanager

@@ -174,6 +174,18 @@ def test_the_flow_keeps_the_rows_that_the_command_does(tmp_path: Path, artifacts
     pd.testing.assert_frame_equal(pd.read_parquet(path), issue(artifacts).rows, check_dtype=False)
 
 
+def test_quantiles_between_percents_make_bands_on_the_screen_and_in_the_picture(
+    tmp_path: Path,
+) -> None:
+    artifacts = copy_artifacts(tmp_path / "artifacts")
+    picture, levels = tmp_path / "tomorrow.svg", "forecasting.quantiles=[0.025, 0.5, 0.975]"
+    result = gridcast("forecast", "--artifacts", artifacts, "--picture", picture,
+                      "--horizon", "3", "--set", levels)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "95 % band" in result.stdout
+    assert picture.read_text(encoding="utf-8").count("<svg") == 1
+
+
 def test_a_text_that_a_spreadsheet_would_run_is_neutralised(tmp_path: Path) -> None:
     rows = pd.DataFrame(
         {"region": ["=HYPERLINK(1)", "+1", "-1", "@x", "AEP"], "load_mw": [-1.0] * 5}

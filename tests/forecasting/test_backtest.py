@@ -11,10 +11,10 @@ import pytest
 from gridcast.errors import UsageError
 from gridcast.evaluation.metrics import smape
 from gridcast.features.load_scale import LoadScale
-from gridcast.features.table import region_features
+from gridcast.features.table import build_features
 from gridcast.forecasting.backtest import Backtest, backtest
 from gridcast.forecasting.calibration import Calibration
-from gridcast.forecasting.hindcast import bands_on
+from gridcast.forecasting.hindcast import bands_on, first_learned, hindcast
 from gridcast.forecasting.issue import forecast_regions
 from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
 from gridcast.forecasting.rolling import rolling_table
@@ -35,20 +35,19 @@ FIRST, END = np.datetime64("2017-01-21"), np.datetime64("2017-01-25")  # over a 
 
 
 def frame_of(loads: dict[str, np.ndarray]) -> pd.DataFrame:
-    frames = [
-        region_features(
-            name, make_load_frame(load, flags={}), CONFIG, regions=REGIONS, scale=SCALES[name]
-        )[0]
-        for name, load in loads.items()
-    ]
-    return pd.concat(frames, ignore_index=True)
+    readings = {name: make_load_frame(load, flags={}) for name, load in loads.items()}
+    return build_features(readings, CONFIG, scales=SCALES).frame
 
 
 def model_on(day: np.datetime64) -> ForecastModel:
     """With the bands of a day, and a network that is better than any stand-in."""
     frame = frame_of(LOADS)
     table = rolling_table(frame, SCALES, CONFIG, num_leads=HORIZON + LATE)
-    bands = bands_on(NETWORKS, {NETWORK: ("0", "1")}, table, frame, SINCE, CONFIG, day=day)
+    past = hindcast(
+        NETWORKS, {NETWORK: ("0", "1")}, table, frame, SINCE, CONFIG,
+        first=first_learned(day, CONFIG.forecasting), end=day,
+    )  # fmt: skip
+    bands = bands_on(past, CONFIG.forecasting)
     errors = {NETWORK: 0.0, STAND_INS[0]: 1.0, STAND_INS[1]: 1.0}
     calibrations = {
         name: Calibration(np.full((2, HORIZON), smape), bands[name])

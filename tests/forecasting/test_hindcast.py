@@ -13,6 +13,7 @@ from gridcast.features.table import build_features, region_features
 from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.error_days import ErrorDays
 from gridcast.forecasting.hindcast import (
+    Hindcast,
     bands_on,
     first_learned,
     hindcast,
@@ -38,34 +39,29 @@ NETWORK: RecurrentForecaster = make_forecaster(CONFIG, "lstm")
 
 
 def table_of(loads: dict[str, np.ndarray], config: Config = CONFIG) -> pd.DataFrame:
-    return pd.concat(
-        [
-            region_features(
-                name, make_load_frame(load, flags={}), config, regions=REGIONS, scale=SCALES[name]
-            )[0]
-            for name, load in loads.items()
-        ],
-        ignore_index=True,
-    )
+    readings = {name: make_load_frame(load, flags={}) for name, load in loads.items()}
+    return build_features(readings, config, scales=SCALES).frame
 
 
 def errors_of(
     frame: pd.DataFrame, first: np.datetime64 = FIRST, end: np.datetime64 = DAY
 ) -> dict[str, ErrorDays]:
+    past = past_of(frame, first, end)
+    return {name: past.errors(name) for name in past.forecasts}
+
+
+def past_of(frame: pd.DataFrame, first: np.datetime64, end: np.datetime64) -> Hindcast:
     table = rolling_table(frame, SCALES, CONFIG, num_leads=NUM_LEADS)
-    past = hindcast(
+    return hindcast(
         {"net": NETWORK}, {"net": ("net",)}, table, frame, SINCE, CONFIG, first=first, end=end
     )
-    return {name: past.errors(name) for name in past.forecasts}
 
 
 def bands(
     frame: pd.DataFrame, day: np.datetime64 = DAY, begun: dict[str, BandState] | None = None
 ) -> dict[str, BandState]:
-    table = rolling_table(frame, SCALES, CONFIG, num_leads=NUM_LEADS)
-    return bands_on(
-        {"net": NETWORK}, {"net": ("net",)}, table, frame, SINCE, CONFIG, day=day, begun=begun
-    )
+    first = begun["net"].day if begun else first_learned(day, CONFIG.forecasting)
+    return bands_on(past_of(frame, first, day), CONFIG.forecasting, begun=begun)
 
 
 @pytest.mark.parametrize("name", ["net", "same_hour_yesterday"])

@@ -20,7 +20,7 @@ from tests.builders.pipelines import (
     free_port,
     read_json,
     started,
-    wait_for,
+    wait_until_it_answers,
 )
 
 if TYPE_CHECKING:
@@ -47,16 +47,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         MLFLOW, *words, "--host", "127.0.0.1", "--port", str(port), log=log,
         environment=environment, cwd=log.parent,
     ) as process:  # fmt: skip
-
-        def is_up() -> bool:
-            assert process.poll() is None, log.read_text("utf-8")
-            try:
-                urlopen(f"http://127.0.0.1:{port}/ping", timeout=SECONDS).close()
-            except OSError:
-                return False
-            return True
-
-        wait_for("the scoring server", is_up)
+        wait_until_it_answers(process, port, "ping", log)
         yield f"http://127.0.0.1:{port}/invocations"
 
 
