@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from gridcast.config import Cell, Config
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import build_features
 from gridcast.forecasting.region_state import RegionState, region_state, table_of_states
 from gridcast.forecasting.rolling import can_forecast, forecast_origins, rolling_table
+from gridcast.training.lead_windows import forecast_windows
 from tests.builders.trainings import make_by_lead, tiny_by_lead
-from tests.builders.values import make_load, make_load_frame
+from tests.builders.values import make_load, make_load_frame, make_training_data
 
 SCALES = {"AEP": LoadScale(10_000.0, 1_500.0), "DOM": LoadScale(900.0, 150.0)}
 REGIONS = tuple(SCALES)
@@ -60,6 +62,29 @@ def test_leads_beyond_the_network_s_own_are_forecast_as_if_the_first_had_come_tr
     for ahead in (HORIZON, 2 * HORIZON):
         later = forecast(lived, config, begin + ahead, cell=cell)[:, : 12 - ahead]
         np.testing.assert_allclose(far[:, ahead : ahead + HORIZON], later, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("hour", [0, 1, 17, 23])  # of the issue, UTC
+def test_a_forecast_is_the_one_of_training_s_windows_along_the_series(
+    cell: Cell, hour: int
+) -> None:
+    config = tiny_by_lead()
+    readings = {name: make_load_frame(load, flags={}) for name, load in LOADS.items()}
+    built = build_features(readings, config, scales=SCALES)
+    origins = np.array([24 * 20 - 6 + hour, NUM_HOURS + 24 * 30 - 6 + hour])
+    table = rolling_table(built.frame, SCALES, config, num_leads=HORIZON)
+    assert (table.issue_hours(origins) == hour).all()
+    forecaster, data = make_by_lead(config, cell), make_training_data(built, config.model)
+    found = forecast_origins([forecaster], table, origins, config, num_leads=HORIZON)
+    # It reads from 336 hours before 00:00 UTC of the day on.
+    windows = config.windows.model_copy(update={"lookback": config.windows.lookback + hour})
+    starts_B = torch.from_numpy(origins - windows.lookback + 1)
+    at_BO = torch.full((2, 1), windows.lookback - 1)
+    with torch.no_grad():
+        scaled = forecast_windows(forecaster.eval(), data, starts_B, at_BO, windows)[:, 0].numpy()
+    for own, y_H, scale in zip(found, scaled, SCALES.values(), strict=True):
+        np.testing.assert_allclose(own, scale.to_mw(y_H), rtol=1e-5)
 
 
 def test_nothing_after_the_issue_time_exists_for_a_forecast_of_any_region() -> None:
