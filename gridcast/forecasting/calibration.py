@@ -49,11 +49,6 @@ class Calibration:
     smape_RK: np.ndarray
     bands: BandState
 
-    def mean_smape(self, region: int) -> float:
-        """The mean over the leads of a region's sMAPE; infinite where none is known."""
-        known = self.smape_RK[region][~np.isnan(self.smape_RK[region])]
-        return float(known.mean()) if len(known) else float("inf")
-
 
 def origins_of(
     frame: pd.DataFrame,

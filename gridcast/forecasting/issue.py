@@ -9,6 +9,7 @@ Legend: ``K`` leads, ``Q`` quantiles.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -169,10 +170,12 @@ def _rows_of_states(
         _maker_of(each, number, model.calibrations)
         for each, number in zip(wanted, region_S, strict=True)
     ]
+    place_SH = np.array([each.stale_hours for each in wanted])[:, None] + np.arange(horizon)
+    is_network_SH = place_SH < np.array([each.num_network_leads for each in makers])[:, None]
     load_mw_SH, offset_SHQ = _forecasts(
-        model, table, np.array([last_of[each.region] for each in wanted]), region_S, makers,
-        stale_S=np.array([each.stale_hours for each in wanted]), issue_time=issue_time,
-        horizon=horizon,
+        model, table, np.array([last_of[each.region] for each in wanted]), region_S,
+        np.where(is_network_SH, NETWORK, np.array([each.stand_in for each in makers])[:, None]),
+        place_SH=place_SH, issue_time=issue_time,
     )  # fmt: skip
     quantiles = {
         quantile_column(level): load_mw_SH + offset_SHQ[..., number]
@@ -180,9 +183,11 @@ def _rows_of_states(
     }
     names = [each.region for each in wanted]
     rows = forecast_rows(names, issue_time, load_mw_SH, quantiles)
+    stand_ins = _repeated([each.stand_in for each in makers], horizon)
+    reasons = _repeated([each.reason for each in makers], horizon)
+    is_network = is_network_SH.reshape(-1)
     return rows.assign(
-        fallback=_repeated(["" if name == NETWORK else name for name, _ in makers], horizon),
-        fallback_reason=_repeated([reason for _, reason in makers], horizon),
+        fallback=stand_ins.mask(is_network, ""), fallback_reason=reasons.mask(is_network, "")
     )
 
 
@@ -191,53 +196,90 @@ def _forecasts(
     table: RollingTable,
     last_S: np.ndarray,
     region_S: np.ndarray,
-    makers: Sequence[tuple[str, str]],
+    maker_SH: np.ndarray,
     *,
-    stale_S: np.ndarray,
+    place_SH: np.ndarray,
     issue_time: pd.Timestamp,
-    horizon: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """MW from the last steps on, each by its maker, ``(S, H)``; how far quantiles lie above them.
+    """MW at ``place_SH`` leads from the last steps on, each by its maker; how far quantiles lie.
 
-    Hours between the last known one and the issue time are forecast too, and not told.
+    Hours between the last known one and the issue time are forecast too, and not told. The second
+    array, ``(S, H, Q)``, is to be added to the forecast.
     """
-    most = horizon + int(stale_S.max())
-    place_SH = stale_S[:, None] + np.arange(horizon)
+    num_leads, horizon = int(place_SH.max()) + 1, place_SH.shape[1]
     ahead = issue_time + pd.to_timedelta(np.arange(horizon), unit="h")
     hour_H = ahead.tz_convert(model.config.ingestion.timezone).hour.to_numpy()
     load_mw_SH = np.empty(place_SH.shape)
     levels = model.calibrations[NETWORK].bands.level_Q
     offset_SHQ = np.empty((*place_SH.shape, len(levels)))
     for name in (NETWORK, *STAND_INS):
-        own = np.array([maker[0] == name for maker in makers])
+        own = (maker_SH == name).any(axis=1)
         if not own.any():
             continue
         if name == NETWORK:
             load_mw_SK = forecast_origins(
-                model.forecasters, table, last_S[own], model.config, num_leads=most
+                model.forecasters, table, last_S[own], model.config, num_leads=num_leads
             )
         else:
-            load_mw_SK = naive_origins(table, last_S[own], name, num_leads=most)
-        load_mw_SH[own] = np.take_along_axis(load_mw_SK, place_SH[own], axis=1)
-        offset_SHQ[own] = offsets(
-            model.calibrations[name].bands, load_mw_SH[own], region_B=region_S[own],
-            lead_BK=place_SH[own] + 1, hour_BK=np.broadcast_to(hour_H, place_SH[own].shape),
+            load_mw_SK = naive_origins(table, last_S[own], name, num_leads=num_leads)
+        made_SH = np.take_along_axis(load_mw_SK, place_SH[own], axis=1)
+        offset_SHQ_own = offsets(
+            model.calibrations[name].bands, made_SH, region_B=region_S[own],
+            lead_BK=place_SH[own] + 1, hour_BK=np.broadcast_to(hour_H, made_SH.shape),
         )  # fmt: skip
+        is_own_SH = maker_SH[own] == name
+        load_mw_SH[own] = np.where(is_own_SH, made_SH, load_mw_SH[own])
+        offset_SHQ[own] = np.where(is_own_SH[..., None], offset_SHQ_own, offset_SHQ[own])
     return load_mw_SH, offset_SHQ
 
 
-def _maker_of(
-    state: RegionState, region: int, calibrations: Mapping[str, Calibration]
-) -> tuple[str, str]:
-    """Who forecasts the region, and why it is not the network (empty: it is)."""
-    error = {name: each.mean_smape(region) for name, each in calibrations.items()}
-    stand_in = min(STAND_INS, key=lambda name: error[name])
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Who forecasts a region: the network its first leads, the stand-in the others, and why."""
+
+    num_network_leads: float  # counted from the last known hour on; infinite: all
+    stand_in: str
+    reason: str
+
+
+def _maker_of(state: RegionState, region: int, calibrations: Mapping[str, Calibration]) -> _Maker:
+    """By the errors on the validation part, or by the doubts in what is known.
+
+    One change from the network to a naive forecast, at the lead at which the sum of the errors is
+    the least: a choice lead by lead would make a path of two by chance.
+    """
+    error_K = {name: each.smape_RK[region] for name, each in calibrations.items()}
+    makers = [(*_best_change(error_K[NETWORK], error_K[name]), name) for name in STAND_INS]
+    _, num_leads, stand_in = min(makers, key=itemgetter(0))
     if state.doubt:
-        return stand_in, state.doubt
-    if error[stand_in] < error[NETWORK]:
-        errors_text = f"{error[stand_in]:.2f} % against {error[NETWORK]:.2f} %"
-        return stand_in, f"on the validation part it is better than the network ({errors_text})"
-    return NETWORK, ""
+        stand_in = min(STAND_INS, key=lambda name: _mean(error_K[name]))
+        return _Maker(0, stand_in, state.doubt)
+    if num_leads == len(error_K[NETWORK]):
+        return _Maker(np.inf, stand_in, "")
+    naive, network = _mean(error_K[stand_in][num_leads:]), _mean(error_K[NETWORK][num_leads:])
+    since = f"from lead {num_leads + 1} on " if num_leads else ""
+    reason = (
+        f"{since}it is better than the network on the validation part "
+        f"({naive:.2f} % against {network:.2f} %)"
+    )
+    return _Maker(num_leads, stand_in, reason)
+
+
+def _best_change(network_K: np.ndarray, naive_K: np.ndarray) -> tuple[float, int]:
+    """The least sum of errors, and of how many first leads the network then makes the forecast.
+
+    Of equal sums the most of the network; leads without a known error count nothing.
+    """
+    gain_K = np.nan_to_num(network_K - naive_K)
+    sums = np.concatenate([[0.0], np.cumsum(gain_K)])
+    num_leads = len(sums) - 1 - int(np.argmin(sums[::-1]))
+    return float(np.nansum(naive_K) + sums[num_leads]), num_leads
+
+
+def _mean(error_K: np.ndarray) -> float:
+    """Of the known errors; infinite where there is none."""
+    known = error_K[~np.isnan(error_K)]
+    return float(known.mean()) if len(known) else float("inf")
 
 
 def forecast_rows(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gridcast.audit.lineage import Lineage
 from gridcast.errors import UsageError
 from gridcast.evaluation.records import recommended_model
+from gridcast.forecasting.model import NETWORK
 from gridcast.serving.model_card import CARD
 from gridcast.serving.served_model import read_model
 from tasks.runs.keys import require_sha256
@@ -21,6 +22,8 @@ from tasks.runs.run import read_summary
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+
     from gridcast.forecasting.model import ForecastModel
     from gridcast.summary import Summary
 
@@ -30,13 +33,14 @@ class ChosenModel:
     """A model and the run that recommends it.
 
     ``unseen_since`` has the first hour (ISO, UTC) of each region that the model was not trained on.
-    ``snapshot``: of what that run read.
+    ``snapshot``: of what that run read. ``trained_to``: the day (UTC) after its newest hour.
     """
 
     model: ForecastModel
     run_id: str
     snapshot: str | None
     unseen_since: dict[str, str]
+    trained_to: np.datetime64
 
 
 def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
@@ -62,7 +66,8 @@ def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
         require_sha256(artifacts / path, sha256)
     (card,) = (artifacts / path for path in kept.files if path.endswith(f"/{CARD}"))
     about, model = read_model(card.parent)
-    return ChosenModel(model, summary.run_id, summary.snapshot, about.unseen_since)
+    trained_to = model.calibrations[NETWORK].bands.day
+    return ChosenModel(model, summary.run_id, summary.snapshot, about.unseen_since, trained_to)
 
 
 def _run_with_models(artifacts: Path, run_id: str | None) -> tuple[Path, Summary]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gridcast.errors import UsageError
-from gridcast.forecasting.issue import forecast_regions, issue_time_of
+from gridcast.forecasting.issue import OLDEST_HOURS, forecast_regions, issue_time_of
 from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.daily_bands import with_bands_on
 from tasks.forecast.forecast_store import store_rows
@@ -17,7 +17,7 @@ from tasks.ingest.snapshots import read_current
 from tasks.runs.keys import require_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from gridcast.config import ForecastingConfig
@@ -30,7 +30,8 @@ class Issued:
     """A forecast as it was issued.
 
     ``missing`` tells why a region of the model has no rows, ``doubts`` why one has those of a naive
-    forecast for want of data.
+    forecast for want of data. ``ended`` has the last hour (UTC) of those that were no longer
+    reported when the model was trained: nobody waits for a forecast of them.
     """
 
     rows: pd.DataFrame
@@ -41,11 +42,12 @@ class Issued:
     stored: Path
     missing: dict[str, str]
     doubts: dict[str, str]
+    ended: dict[str, pd.Timestamp]
     loads: pd.DataFrame  # the last known hours of each region, for pictures
 
     @property
     def fallbacks(self) -> dict[str, str]:
-        """Why a region's forecast is not that of the model."""
+        """Why a region's forecast, or its later leads', is not that of the model."""
         own = self.rows[self.rows["fallback"] != ""].drop_duplicates("region")
         return dict(zip(own["region"], own["fallback_reason"], strict=True))
 
@@ -84,7 +86,10 @@ def issue_forecast(
         model, readings, issue_time=issue_time, horizon=config.horizon,
         max_stale_hours=config.max_stale_hours, regions=regions,
     )  # fmt: skip
-    missing = {name: _why(current, name, why) for name, why in issue.missing.items()}
+    ended = ended_regions(readings, set(issue.missing) - set(regions), trained_to=chosen.trained_to)
+    missing = {
+        name: _why(current, name, why) for name, why in issue.missing.items() if name not in ended
+    }
     if issue.rows.empty:
         found = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise UsageError(
@@ -96,8 +101,17 @@ def issue_forecast(
     stored = store_rows(artifacts, current.dataset, rows, issue_time=issue_time)
     return Issued(
         rows, issue_time, current.dataset, model.name, chosen.run_id, stored, missing,
-        issue.doubts, issue.loads,
+        issue.doubts, ended, issue.loads,
     )  # fmt: skip
+
+
+def ended_regions(
+    readings: Mapping[str, pd.DataFrame], missing: set[str], *, trained_to: np.datetime64
+) -> dict[str, pd.Timestamp]:
+    """The last hour of those whose series was over, for whoever trained to see."""
+    oldest = pd.Timestamp(trained_to, tz="UTC") - pd.Timedelta(hours=OLDEST_HOURS)
+    newest = {name: readings[name]["timestamp"].max() for name in sorted(missing & set(readings))}
+    return {name: time for name, time in newest.items() if time < oldest}
 
 
 def _why(current: Current, region: str, why: str) -> str:

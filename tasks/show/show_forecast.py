@@ -119,7 +119,10 @@ def show_forecast(issued: Issued, *, timezone: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     console.print(table)
     for region, reason in issued.fallbacks.items():
-        console.print(f"{region}: a naive forecast stands in, for {reason}", highlight=False)
+        console.print(f"{region}: a naive forecast stands in: {reason}", highlight=False)
+    if issued.ended:
+        ended = ", ".join(f"{name} ({time:%Y-%m-%d})" for name, time in issued.ended.items())
+        console.print(f"No longer reported, and not forecast: {ended}", highlight=False)
     console.print(f"Kept:      {issued.stored}", highlight=False, soft_wrap=True)
 
 
@@ -133,9 +136,17 @@ def _cells(rows: pd.DataFrame, low: str, high: str, *, timezone: str) -> list[st
         f"{rows[low].iloc[0]:,.0f} – {rows[high].iloc[0]:,.0f}",
         f"{load_mw[peak]:,.0f}",
         f"{at:%a %H:%M}",
-        str(rows["fallback"].iloc[0]).replace("_", " ") or "network",
+        _makers(rows),
         sparkline(load_mw),
     ]
+
+
+def _makers(rows: pd.DataFrame) -> str:
+    """Who forecasts, and from which lead on another one does."""
+    names = [name.replace("_", " ") or "network" for name in rows["fallback"]]
+    changes = [n for n in range(1, len(names)) if names[n] != names[n - 1]]
+    later = (f"{names[n]} from lead {rows['lead'].iloc[n]}" for n in changes)
+    return ", ".join([names[0], *later])
 
 
 def sparkline(values: np.ndarray) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,7 +14,7 @@ from gridcast.config import Config
 from gridcast.errors import ForecastDoubtError, IntegrityError, UsageError
 from gridcast.forecasting.model import NETWORK
 from tasks.forecast.forecast_store import export, read_issued, safe_for_spreadsheets
-from tasks.forecast.issue_forecast import Issued, end_of_data, issue_forecast
+from tasks.forecast.issue_forecast import Issued, end_of_data, ended_regions, issue_forecast
 from tasks.show.show_forecast import instant_of, sparkline
 from tests.builders.pipelines import (
     NUM_REGIONS,
@@ -114,6 +115,19 @@ def test_a_stale_region_gets_a_stand_in(artifacts: Path) -> None:
 def test_where_nothing_is_known_for_two_weeks_nothing_is_forecast(artifacts: Path) -> None:
     with pytest.raises(UsageError, match="too long ago for any forecast"):
         issue(artifacts, hours_late=15 * 24)
+
+
+def test_a_region_that_was_over_before_the_training_is_no_missing_one() -> None:
+    hours = pd.date_range("2018-01-01", periods=48, freq="h", tz="UTC")
+    readings = {
+        "NI": pd.DataFrame({"timestamp": hours}),
+        "DEAD": pd.DataFrame({"timestamp": hours}),
+    }
+    readings["DEAD"]["timestamp"] += pd.Timedelta(days=10)
+    found = ended_regions(
+        readings, {"NI", "DEAD", "GONE"}, trained_to=np.datetime64("2018-01-20")
+    )  # fmt: skip
+    assert found == {"NI": pd.Timestamp("2018-01-02 23:00", tz="UTC")}
 
 
 def test_an_unknown_region_names_those_that_are_known(artifacts: Path) -> None:

@@ -54,6 +54,7 @@ _AHEAD, _NEIGHBOURS = "gridcast/features/known_ahead.py", "gridcast/features/nei
 _LEADS = "gridcast/networks/lead_forecaster.py"
 _LEAD_WINDOWS, _RECURSION = "gridcast/training/lead_windows.py", "gridcast/forecasting/recursion.py"
 _LINEAR = "gridcast/evaluation/linear_baselines.py"
+_ISSUE, ISSUE = "gridcast/forecasting/issue.py", "tests/forecasting/test_issue.py"
 _ROLLING = "gridcast/forecasting/rolling.py"
 _BANDS, _TYPICAL = "gridcast/forecasting/bands.py", "gridcast/forecasting/typical_errors.py"
 _ERROR_DAYS = "gridcast/forecasting/error_days.py"
@@ -439,6 +440,10 @@ MUTATIONS = (
              "steps_of_load(config), 1)", "tests/forecasting/test_backtest.py"),
     Mutation("gridcast/forecasting/calibration.py", '"part"].to_numpy() == VALIDATION, table',
              '"part"].to_numpy() > VALIDATION, table', FORECASTS),
+    Mutation(_ISSUE, "np.cumsum(gain_K)", "np.cumsum(-gain_K)", ISSUE),
+    Mutation(_ISSUE, "int(np.argmin(sums[::-1]))", "int(np.argmax(sums[::-1]))", ISSUE),
+    Mutation(_ISSUE, "is_network_SH = place_SH < ", "is_network_SH = place_SH <= ", ISSUE),
+    Mutation(_ISSUE, "min(makers, key=itemgetter(0))", "makers[0]", ISSUE),
     # linear baselines and the size of a training
     Mutation(_LINEAR, "last_T = load_T.shift(1)\n", "last_T = load_T\n", LINEAR),
     Mutation(_LINEAR, "change_GQ[hour_N - lag]", "change_GQ[hour_N - lag + 1]", LINEAR),
