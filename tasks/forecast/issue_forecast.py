@@ -87,9 +87,7 @@ def issue_forecast(
         max_stale_hours=config.max_stale_hours, regions=regions,
     )  # fmt: skip
     ended = ended_regions(readings, set(issue.missing) - set(regions), trained_to=chosen.trained_to)
-    missing = {
-        name: _why(current, name, why) for name, why in issue.missing.items() if name not in ended
-    }
+    missing = {n: _why(current, n, why) for n, why in issue.missing.items() if n not in ended}
     if issue.rows.empty:
         found = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise UsageError(
