@@ -46,7 +46,7 @@ from gridcast.config.section import (
     Share,
     Unkeyed,
 )
-from gridcast.config.tree import Config
+from gridcast.config.tree import Config, completed
 
 __all__ = [
     "BASE_PROFILE",
@@ -86,6 +86,7 @@ __all__ = [
     "TuningConfig",
     "Unkeyed",
     "WindowsConfig",
+    "completed",
     "merged",
     "profile_names",
     "profile_path",

@@ -146,6 +146,25 @@ class Config(Section):
             raise _first_fault(error, origin) from None
 
 
+def completed(stored: object) -> object:
+    """What a record of an older version says, with the value of ``base.yaml`` for what is newer.
+
+    A setting that comes with a version does by default what was done before it.
+    """
+    return _filled(stored, _stack([])[0], Config) if isinstance(stored, Mapping) else stored
+
+
+def _filled(
+    stored: Mapping[str, Any], base: Mapping[str, Any], section: type[BaseModel]
+) -> dict[str, Any]:
+    tree = {name: base[name] for name in section.model_fields if name in base} | dict(stored)
+    for name, field in section.model_fields.items():
+        kind, own = field.annotation, stored.get(name)
+        if isinstance(kind, type) and issubclass(kind, Section) and isinstance(own, Mapping):
+            tree[name] = _filled(own, base.get(name, {}), kind)
+    return tree
+
+
 def _require(key: str, found: object, expected: object) -> None:
     if found != expected:
         raise _mismatch(key=key, found=found, expected=f"{expected} with this model.head")

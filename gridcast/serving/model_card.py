@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from gridcast.config import Cell, Config
+from gridcast.config import Cell, Config, completed
 from gridcast.record import Record, StoredRecord
 
 CARD = "model.json"
@@ -40,7 +40,7 @@ class ModelCard(StoredRecord):
     name: str
     sha256: str
     features_sha256: str
-    config: Config
+    config: Annotated[Config, BeforeValidator(completed)]
     scales: dict[str, tuple[float, float]]
     feature_names: list[str]
     members: tuple[Member, ...] = Field(min_length=1)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import gridcast
+from gridcast.config import Config
 from gridcast.errors import IntegrityError, RecordError, UsageError
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.splits import VALIDATION
@@ -22,6 +23,7 @@ from gridcast.forecasting.model import ForecastModel
 from gridcast.networks.weights import weights_file
 from gridcast.serving.model_card import CARD, Member, ModelCard
 from gridcast.serving.model_folder import model_files
+from gridcast.serving.served_model import read_model
 from tests.builders.pipelines import ROOT
 from tests.builders.trainings import make_forecaster, tiny
 from tests.builders.values import make_load, make_load_frame
@@ -136,6 +138,25 @@ def test_no_model_and_a_damaged_card_are_told(folder: Path, tmp_path: Path) -> N
     (folder / CARD).unlink()
     with pytest.raises(UsageError, match=r"found no model\.json"):
         gridcast.load_model(folder)
+
+
+def test_a_card_of_a_version_without_some_settings_is_read_with_those_of_base(folder: Path) -> None:
+    path = folder / "model.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    del card["config"]["tracking"]["registered_model"], card["config"]["forecasting"]["bands"]
+    del card["config"]["ingestion"]["timezone"], card["config"]["tuning"]
+    path.write_text(json.dumps(card), encoding="utf-8")
+    about, model = read_model(folder)
+    base = Config.load()
+    assert about.config.tracking.registered_model == base.tracking.registered_model
+    assert model.config.forecasting.bands == base.forecasting.bands
+    assert model.config.tuning == base.tuning
+    assert (
+        model.config.forecasting.horizon == CONFIG.forecasting.horizon != (base.forecasting.horizon)
+    )
+    path.write_text(json.dumps(card | {"config": 7}), encoding="utf-8")
+    with pytest.raises(RecordError, match=r"model\.json: found config: .* dictionary"):
+        read_model(folder)
 
 
 def test_the_same_model_is_the_same_bytes(made: tuple[ForecastModel, dict[str, bytes]]) -> None:
