@@ -24,9 +24,13 @@ from gridcast.features.table import load_features
 from gridcast.networks.lead_forecaster import LeadForecaster
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from gridcast.config import Config
     from gridcast.networks.building import Forecaster
     from gridcast.networks.forecaster import State
+
+_SERIES_AT_ONCE = 2048  # of several origins: enough to fill a step, few enough to stay small
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +75,46 @@ def forecast_leads(
     :func:`steps_of_calendar`.
     """
     forecaster.eval()
+    paths = list(_paths(forecaster, known, steps_of_load(config)))
+    num_series = len(known.region_B)
+    at_once = max(1, _SERIES_AT_ONCE // num_series)
+    forecasts = []
+    for first in range(0, len(paths), at_once):
+        own = paths[first : first + at_once]
+        y_BK = _all_leads(forecaster, _side_by_side(own), config, num_leads=num_leads)
+        forecasts.append(y_BK.reshape(len(own), num_series, num_leads))
+    return np.concatenate(forecasts).transpose(1, 0, 2)
+
+
+def _paths(forecaster: Forecaster, known: Known, num_steps: int) -> Iterator[_Path]:
+    """Where the forecasts from each origin begin: what is known is read once, on and on."""
     x_BLF, region_B = _tensor(known.x_BLF, np.float32), _tensor(known.region_B, np.int64)
     signals_BLW = None if known.signals_BLW is None else _tensor(known.signals_BLW, np.float32)
-    num_steps, forecasts, state, done = steps_of_load(config), [], None, 0
+    num_ahead = known.calendar_BSC.shape[1] - (known.origins[-1] - known.origins[0])
+    state, done = None, 0
     for place in known.origins:
         signals_BSW = None if signals_BLW is None else signals_BLW[:, done : place + 1]
         x_BSF = x_BLF[:, done : place + 1]
         hidden_BU, state = forecaster.read_on(x_BSF, region_B, signals_BSW, state)
         done = place + 1
         end = known.load_BT.shape[1] - known.x_BLF.shape[1] + done
-        path = _Path(
+        first = place - known.origins[0]
+        yield _Path(
             hidden_BU, state, region_B, known.load_BT[:, end - num_steps : end],
-            known.calendar_BSC[:, place - known.origins[0] :],
+            known.calendar_BSC[:, first : first + num_ahead],
         )  # fmt: skip
-        forecasts.append(_all_leads(forecaster, path, config, num_leads=num_leads))
-    return np.stack(forecasts, axis=1)
+
+
+def _side_by_side(paths: Sequence[_Path]) -> _Path:
+    """Paths of several origins as series of one: a step of few costs as much as one of many."""
+    states = zip(*(each.state for each in paths), strict=True)
+    return _Path(
+        torch.cat([each.hidden_BU for each in paths]),
+        tuple(torch.cat(each, dim=1) for each in states),
+        torch.cat([each.region_B for each in paths]),
+        np.concatenate([each.load_BT for each in paths]),
+        np.concatenate([each.calendar_BSC for each in paths]),
+    )
 
 
 def _tensor(values: np.ndarray, dtype: type[np.generic]) -> Tensor:
