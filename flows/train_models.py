@@ -81,7 +81,7 @@ def train_models(
             run_ids = _run_ids(tracked)
             register_model(run, evaluation, kept, run_ids)
         with run.timed("report"):
-            report = publish_report(run, ingestion, evaluation, run_ids)
+            report = publish_report(run, ingestion, evaluation, kept, run_ids)
         with run.timed("record_lineage"):
             done: list[TrainedJob | FittedBaseline] = [*trained, *fitted]
             record_lineage(run, ingestion, features, done, evaluation, kept, run_ids)

@@ -13,6 +13,9 @@ class EvaluationConfig(Section):
     """What the forecasts are held against."""
 
     season_length: Count = Field(description="of the naive forecast in MASE's scale (hours)")
+    backtest_days: Annotated[int, Field(ge=0)] = Field(
+        description="at the end of the data, lived through hour by hour for the report (days)"
+    )
 
 
 class BandsConfig(Section):

@@ -8,16 +8,14 @@ Legend: ``N`` origins, ``K`` leads, ``R`` regions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from gridcast.errors import UsageError
-from gridcast.evaluation.band_scores import score_bands
+from gridcast.evaluation.backtest_scores import Backtest, score_rows
 from gridcast.evaluation.forecasts import quantile_column
-from gridcast.evaluation.metrics import relative_errors
 from gridcast.forecasting.bands import offsets
 from gridcast.forecasting.hindcast import (
     Hindcast,
@@ -31,28 +29,11 @@ from gridcast.forecasting.rolling import rolling_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gridcast.config import ForecastingConfig
     from gridcast.forecasting.model import ForecastModel
 
-METRICS = ("smape", "mae")
 _DAY = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Backtest:
-    """What was forecast, and how good it was.
-
-    ``rows`` has a row a region, issue time and lead that has a truth: ``contestant``, ``region``,
-    ``issue_time``, ``timestamp`` (UTC), ``lead`` (h), ``local_hour``, ``y_true``, ``y_pred`` and
-    the quantiles (MW); first the model's, then each naive forecast's. ``by_lead`` has ``smape``
-    (percent) and ``mae`` (MW), the means over the regions, by ``contestant`` and ``lead``;
-    ``by_region`` the same by ``region``, the means over the leads; ``bands`` coverage, width,
-    Winkler score and CRPS (percent) by ``contestant`` and ``lead``.
-    """
-
-    rows: pd.DataFrame
-    by_lead: pd.DataFrame
-    by_region: pd.DataFrame
-    bands: pd.DataFrame
+_MOST_REGIONS = 64  # whose rows are made: of more every so-and-so-many-th
 
 
 def backtest(
@@ -88,33 +69,57 @@ def backtest(
         networks, {model.name: tuple(networks)}, table, frame, since, config,
         first=first_learned(first, config.forecasting), end=end + days_ahead,
     )  # fmt: skip
-    tables = [
-        _rows(past, name, model, first=first, end=end, horizon=horizon) for name in past.forecasts
-    ]
-    rows = pd.concat(tables, ignore_index=True)
-    if rows.empty:
+    scored = score_hindcast(
+        past, config.forecasting, model.regions, first=first, end=end, horizon=horizon
+    )
+    if scored is None:
         oldest = min(since.values(), default="nowhere")
         where, found = "the span", f"no hour from {first} to {end} that the model had not been told"
         raise UsageError(where, found=found, expected=f"hours from {oldest} on")
-    rows = _named(rows, model.regions)
-    return Backtest(rows, *_scores(rows, config.forecasting.quantiles))
+    return scored
+
+
+def score_hindcast(
+    past: Hindcast,
+    config: ForecastingConfig,
+    regions: Sequence[str],
+    *,
+    first: np.datetime64,
+    end: np.datetime64,
+    horizon: int,
+) -> Backtest | None:
+    """What each contestant would have issued from ``first`` to before ``end``, and its scores.
+
+    Of at most 64 regions, spread over all of them; the bands are made of the errors of all. None
+    where no hour has a truth. ``past`` goes back to :func:`first_learned` of ``first``;
+    ``regions`` in the order of their numbers.
+    """
+    tables = [
+        _rows(past, name, config, first=first, end=end, horizon=horizon).assign(contestant=number)
+        for number, name in enumerate(past.forecasts)
+    ]
+    rows = pd.concat(tables, ignore_index=True)
+    if rows.empty:
+        return None
+    rows = _named(rows, list(past.forecasts), regions)
+    return score_rows(rows, config.quantiles)
 
 
 def _rows(
     past: Hindcast,
     name: str,
-    model: ForecastModel,
+    own: ForecastingConfig,
     *,
     first: np.datetime64,
     end: np.datetime64,
     horizon: int,
 ) -> pd.DataFrame:
     """Those of one contestant, with the bands of each day."""
-    own = model.config.forecasting
     day_N = past.issue_time_N.astype("datetime64[D]")
+    is_told_N = past.region_N % -(-past.num_regions // _MOST_REGIONS) == 0
     tables = []
     for state in bands_by_day(past.errors(name), own, first=first):
-        at = np.flatnonzero(day_N == state.day)
+        at = np.flatnonzero((day_N == state.day) & is_told_N)
         if state.day >= end or not len(at):
             continue
         forecast_NK = past.forecasts[name][at, :horizon]
@@ -126,8 +131,7 @@ def _rows(
             state, forecast_NK, region_B=past.region_N[at], lead_BK=lead_NK, hour_BK=hour_NK
         )
         quantile_NKQ = forecast_NK[..., None] + offset_NKQ
-        table = _long(past, at, time_NK, hour_NK, forecast_NK, quantile_NKQ, own.quantiles)
-        tables.append(table.assign(contestant=name))
+        tables.append(_long(past, at, time_NK, hour_NK, forecast_NK, quantile_NKQ, own.quantiles))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -160,31 +164,11 @@ def _long(
     )
 
 
-def _named(rows: pd.DataFrame, regions: Sequence[str]) -> pd.DataFrame:
+def _named(rows: pd.DataFrame, names: Sequence[str], regions: Sequence[str]) -> pd.DataFrame:
     """Names for numbers, UTC for times."""
-    names = list(dict.fromkeys(rows["contestant"]))
     return rows.assign(
-        contestant=pd.Categorical(rows["contestant"], names),
+        contestant=pd.Categorical.from_codes(rows["contestant"].to_numpy(), pd.Index(names)),
         region=pd.Categorical.from_codes(rows["region"].to_numpy(), pd.Index(regions)),
         issue_time=rows["issue_time"].dt.tz_localize("UTC"),
         timestamp=rows["timestamp"].dt.tz_localize("UTC"),
     )
-
-
-def _scores(
-    rows: pd.DataFrame, levels: Sequence[float]
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """By lead, by region, and those of the bands."""
-    truth, forecast = (rows[each].to_numpy() for each in ("y_true", "y_pred"))
-    errors = rows[["contestant", "region", "lead"]].assign(
-        smape=100 * relative_errors(truth, forecast), mae=np.abs(truth - forecast)
-    )
-    metrics = list(METRICS)
-    each = errors.groupby(["contestant", "region", "lead"], observed=True)[metrics].mean()
-    by_lead = each.groupby(["contestant", "lead"], observed=True).mean().reset_index()
-    by_region = each.groupby(["contestant", "region"], observed=True).mean().reset_index()
-    bands = [
-        score_bands(own, levels).by_lead.assign(contestant=name)
-        for name, own in rows.groupby("contestant", observed=True)
-    ]
-    return by_lead, by_region, pd.concat(bands, ignore_index=True)

@@ -13,7 +13,9 @@ import pandas as pd
 
 from gridcast.evaluation.metrics import relative_errors
 from gridcast.features.splits import VALIDATION
+from gridcast.forecasting.backtest import score_hindcast
 from gridcast.forecasting.hindcast import (
+    Hindcast,
     bands_on,
     first_learned,
     forecast_contestants,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gridcast.config import Config
+    from gridcast.evaluation.backtest_scores import Backtest
     from gridcast.features.load_scale import LoadScale
     from gridcast.forecasting.bands import BandState
     from gridcast.networks.building import Forecaster
@@ -116,17 +119,44 @@ def smape_by_lead(
     return smape_RK
 
 
-def calibrations_of(
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the validation part and the last weeks tell of contestants.
+
+    ``calibrations``: by contestant, then ``NETWORK`` or the name of the stand-in; the bands are
+    those of ``day``, the one (UTC) in which the data end. ``past`` holds the errors behind them.
+    """
+
+    calibrations: Mapping[str, Mapping[str, Calibration]]
+    past: Hindcast
+    day: np.datetime64
+
+    def backtest(self, config: Config, regions: Sequence[str]) -> Backtest | None:
+        """All contestants lived through the last days (``evaluation.backtest_days``).
+
+        None where no days are asked for, or no hour of them has a truth that is new to the models.
+        """
+        first, own = _first_tested(self.day, config), config.forecasting
+        return score_hindcast(
+            self.past, own, regions, first=first, end=self.day, horizon=own.horizon
+        )
+
+
+def _first_tested(day: np.datetime64, config: Config) -> np.datetime64:
+    return day - np.timedelta64(config.evaluation.backtest_days, "D")
+
+
+def learn_errors(
     networks: Mapping[str, Forecaster],
     members: Mapping[str, Sequence[str]],
     frame: pd.DataFrame,
     scales: Mapping[str, LoadScale],
     config: Config,
-) -> dict[str, dict[str, Calibration]]:
+) -> Learned:
     """Of each contestant (its ``members`` are networks) and of what may stand in for it.
 
-    By contestant, then ``NETWORK`` or the name of the stand-in; the bands are those of the day
-    after the frame's last hour. ``frame`` is ``FeatureTable.frame``.
+    ``frame`` is ``FeatureTable.frame``. The past goes back as far as the bands of the first day of
+    ``evaluation.backtest_days`` need.
     """
     num_leads = num_leads_of(config.forecasting)
     table = rolling_table(frame, scales, config, num_leads=num_leads)
@@ -137,9 +167,10 @@ def calibrations_of(
     forecasts = forecast_contestants(networks, members, table, origins, config)
     newest = frame["timestamp"].max().tz_localize(None) + pd.Timedelta(hours=1)
     day = np.datetime64(newest, "D")
+    oldest = _first_tested(day, config)
     past = hindcast(
         networks, members, table, frame, unseen_since(frame, first_part=VALIDATION), config,
-        first=first_learned(day, config.forecasting), end=day,
+        first=first_learned(oldest, config.forecasting), end=day,
     )  # fmt: skip
     bands = bands_on(past, config.forecasting)
     found = {
@@ -147,4 +178,4 @@ def calibrations_of(
         for name, each in forecasts.items()
     }
     stand_ins = {kind: found[kind] for kind in STAND_INS}
-    return {name: {NETWORK: found[name]} | stand_ins for name in members}
+    return Learned({name: {NETWORK: found[name]} | stand_ins for name in members}, past, day)

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from gridcast.evaluation.backtest_scores import BacktestScores
 from gridcast.evaluation.contestants import Contestant, of_kind
 from gridcast.evaluation.metrics import relative_errors
 from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, Scores
@@ -288,27 +289,27 @@ def _scores_sentence(
     return f"Dot plot of sMAPE by region. Means: {listed}.{article} The numbers are tabled below."
 
 
-def draw_backtest(by_lead: pd.DataFrame, bands: pd.DataFrame, *, share: float) -> Figure:
-    """Left the error of each contestant by lead, right what share of truths its bands held.
-
-    Args:
-        by_lead: ``contestant``, ``lead``, ``smape`` (percent); the model first.
-        bands: ``contestant``, ``lead``, ``coverage`` (percent).
-        share: of the truths that bands are to hold (percent).
-    """
+def draw_backtest(scores: BacktestScores) -> Figure:
+    """Left the error of each contestant by lead, right what share of truths its bands held."""
     figure = new_figure(3.4)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    names = list(dict.fromkeys(by_lead["contestant"]))
-    for name, colour in zip(names, (MEAN_COLOUR, *NAIVE_GREYS), strict=False):
-        own = by_lead[by_lead["contestant"] == name]
-        left.plot(own["lead"], own["smape"], color=colour, label=str(name).replace("_", " "))
-    held = bands[bands["contestant"] == names[0]]
-    right.plot(held["lead"], held["coverage"], color=MEAN_COLOUR)
-    right.axhline(share, color=INK, lw=0.8, ls=":")
-    right.set_ylim(max(0.0, share - 15), 100)
-    for axes, title in ((left, "sMAPE by lead, %"), (right, f"held by bands of {share:.0f} %, %")):
+    leads = [each.lead for each in scores.by_lead]
+    for name, colour in zip(scores.smape, (MEAN_COLOUR, *NAIVE_GREYS), strict=False):
+        errors = [each.smape[name] for each in scores.by_lead]
+        left.plot(leads, errors, color=colour, label=name.replace("_", " "))
+    right.plot(leads, [each.coverage for each in scores.by_lead], color=MEAN_COLOUR)
+    right.axhline(scores.share, color=INK, lw=0.8, ls=":")
+    right.set_ylim(max(0.0, scores.share - 15), 100)
+    titles = ("sMAPE by lead, %", f"held by bands of {scores.share:.0f} %, %")
+    for axes, title in zip((left, right), titles, strict=True):
         style_axes(axes, title=title, x_label="lead, h")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_ylim(bottom=0)
     left.legend(frameon=False, fontsize=TEXT_SIZE)
+    first, last = scores.by_lead[0], scores.by_lead[-1]
+    ends = " and ".join(format_percent(each.smape[scores.model]) for each in (first, last))
+    figure.set_label(
+        f"Lines by lead. The sMAPE of {scores.model} at leads {first.lead} and {last.lead} is "
+        f"{ends}; its bands held {scores.coverage:.1f} % of the truths."
+    )
     return figure

@@ -12,12 +12,13 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
+from gridcast.evaluation.backtest_scores import BacktestScores, LeadFigures, RegionFigures
 from gridcast.evaluation.contestants import ContestantKind, of_kind
 from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, METRICS, Scores, shown_regions
 from gridcast.report import article
@@ -42,6 +43,16 @@ class ScoreCell(NamedTuple):
     loses: bool  # one of them whose error is larger than that of a naive forecast
 
 
+class BacktestRow(NamedTuple):
+    """A lead or a region of the backtest: its errors by contestant and its bands, in percent."""
+
+    name: str
+    smape: list[float]
+    coverage: float
+    width: float
+    winkler: float
+
+
 class Picture(NamedTuple):
     """A figure as an image element of the page."""
 
@@ -58,10 +69,13 @@ def run_report_html(
     summary: RunFacts,
     scores: Scores,
     figures: dict[str, Figure],
+    backtest: BacktestScores | None = None,
+    backtest_figures: Sequence[Figure] = (),
 ) -> str:
     """The report as one HTML document.
 
-    ``figures`` maps a heading to a figure; the figure's label is its alternative text.
+    ``figures`` maps a heading to a figure; the figure's label is its alternative text. ``backtest``
+    is that of the recommended model (None: there is none).
     """
     overall = scores.overall.set_index("contestant")
     by_name = {each.name: each for each in summary.contestants}
@@ -77,6 +91,10 @@ def run_report_html(
         score_rows=score_rows(scores, summary),
         mean_cells=mean_cells(scores, summary),
         lead_rows=lead_rows(scores, summary),
+        backtest=backtest,
+        backtest_pictures=[_picture("As forecast", figure) for figure in backtest_figures],
+        backtest_leads=backtest_rows(backtest, "by_lead"),
+        backtest_regions=backtest_rows(backtest, "by_region"),
         quantile_rows=_quantile_rows(scores),
         num_regions=scores.by_region["region"].nunique(),
         most_troubled=_most_troubled(summary.regions),
@@ -170,6 +188,26 @@ def lead_rows(scores: Scores, summary: RunFacts) -> list[tuple[int, list[ScoreCe
     if len(leads) > _MAX_LEADS:
         leads = [lead for lead in leads if lead in _SHOWN_LEADS or lead == leads[-1]]
     return [(lead, _cells(table.T[lead], summary)) for lead in leads]
+
+
+def backtest_rows(
+    backtest: BacktestScores | None, kind: Literal["by_lead", "by_region"]
+) -> list[BacktestRow]:
+    """Those of some leads, or of the regions unless they are very many."""
+    if backtest is None or (kind == "by_region" and len(backtest.by_region) > MAX_SHOWN_REGIONS):
+        return []
+    figures: Sequence[LeadFigures | RegionFigures] = backtest.by_region
+    if kind == "by_lead":
+        own = backtest.by_lead
+        figures = [each for each in own if each.lead in _SHOWN_LEADS or each == own[-1]]
+    return [
+        BacktestRow(
+            str(each.region if isinstance(each, RegionFigures) else each.lead),
+            [each.smape.get(name, math.nan) for name in backtest.smape],
+            each.coverage, each.width, each.winkler,
+        )
+        for each in figures
+    ]  # fmt: skip
 
 
 def _cells(errors_of: pd.Series[float], summary: RunFacts) -> list[ScoreCell]:

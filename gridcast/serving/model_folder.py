@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def model_files(
-    card: ModelCard, weights: Mapping[str, bytes], calibrations: Mapping[str, Calibration]
+    card: ModelCard, others: Mapping[str, bytes], calibrations: Mapping[str, Calibration]
 ) -> dict[str, bytes]:
     """The files of a folder by name; ``card`` comes without their hashes, and is one of them.
 
-    ``weights`` are those of the card's members, by the names of their files.
+    ``others``, by their names: the weights of the card's members, and what else there is.
     """
     arrays = dict[str, "np.ndarray"]()
     for name, each in calibrations.items():
         arrays[f"{name}.smape"] = each.smape_RK
         arrays |= {f"{name}.bands.{part}": own for part, own in each.bands.arrays().items()}
-    files = {**weights, CALIBRATION: packed(arrays)}
+    files = {**others, CALIBRATION: packed(arrays)}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     written = card.model_copy(update={"files": hashes}).model_dump_json(indent=2)
     return {CARD: written.encode() + b"\n", **files}

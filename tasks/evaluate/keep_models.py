@@ -68,7 +68,7 @@ def _key(run: Run, features: Features, members: Sequence[TrainedJob]) -> str:
     return key_of(
         jobs={each.job.name: (each.job.key, each.weights_sha256) for each in members},
         features=features.file_sha256,
-        config=run.config.keyed("forecasting", *_SETTINGS),
+        config=run.config.keyed("forecasting", "evaluation", *_SETTINGS),
         code=code_sha256(__name__),
     )
 
@@ -94,9 +94,10 @@ def _make(
 ) -> None:
     from gridcast.features.load_scale import LoadScale
     from gridcast.features.splits import VALIDATION
-    from gridcast.forecasting.calibration import CALIBRATED_ON, calibrations_of
+    from gridcast.forecasting.calibration import CALIBRATED_ON, learn_errors
     from gridcast.forecasting.hindcast import unseen_since
     from gridcast.networks.weights import read_forecaster
+    from gridcast.serving.backtest_files import backtest_files
 
     needed = sorted({each for own in members.values() for each in own})
     weights = {name: _weights_of(trained[name]) for name in needed}
@@ -112,29 +113,43 @@ def _make(
     _log.info("Learning how wrong %s are at each lead", ", ".join(members))
     require_sha256(Path(features.path), features.file_sha256)
     frame = pd.read_parquet(features.path, columns=[*CALIBRATED_ON, *features.feature_names])
-    calibrations = calibrations_of(networks, members, frame, scales, run.config)
+    learned = learn_errors(networks, members, frame, scales, run.config)
+    backtest = learned.backtest(run.config, list(scales))
+    unseen = unseen_since(frame, first_part=VALIDATION)
     for name, own in members.items():
-        card = ModelCard(
-            name=name,
-            sha256=_model_sha256([trained[each] for each in own]),
-            features_sha256=features.file_sha256,
-            config=run.config.with_values({"tracking.uri": None}, where="the model's folder"),
-            scales=features.scales,
-            feature_names=features.feature_names,
-            members=tuple(
-                Member(
-                    name=each, cell=trained[each].job.cell, job_key=trained[each].job.key,
-                    weights=f"{each}.npz",
-                )
-                for each in own
-            ),
-            unseen_since=unseen_since(frame, first_part=VALIDATION),
-            files={},
-        )  # fmt: skip
+        card = _card(run, features, name, [trained[each] for each in own], unseen)
         of_card = {f"{each}.npz": weights[each] for each in own}
+        others = of_card | backtest_files(learned, backtest, card)
+        files = model_files(card, others, learned.calibrations[name])
         with publishing_folder(places[name]) as folder:
-            for file, content in model_files(card, of_card, calibrations[name]).items():
+            for file, content in files.items():
                 (folder / file).write_bytes(content)
+
+
+def _card(
+    run: Run,
+    features: Features,
+    name: str,
+    members: Sequence[TrainedJob],
+    unseen: dict[str, str],
+) -> ModelCard:
+    return ModelCard(
+        name=name,
+        sha256=_model_sha256(members),
+        features_sha256=features.file_sha256,
+        config=run.config.with_values({"tracking.uri": None}, where="the model's folder"),
+        scales=features.scales,
+        feature_names=features.feature_names,
+        members=tuple(
+            Member(
+                name=each.job.name, cell=each.job.cell, job_key=each.job.key,
+                weights=f"{each.job.name}.npz",
+            )
+            for each in members
+        ),
+        unseen_since=unseen,
+        files={},
+    )  # fmt: skip
 
 
 def _weights_of(trained: TrainedJob) -> bytes:

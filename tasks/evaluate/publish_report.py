@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -10,10 +11,18 @@ from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.evaluation.contestants import of_kind
+from gridcast.evaluation.records import recommended_model
 from gridcast.report.facts import ModelFacts, OtherFacts, RegionFacts, RunFacts
-from gridcast.report.figures import draw_error_by_lead, draw_error_heat_map, draw_scores
+from gridcast.report.figures import (
+    draw_backtest,
+    draw_error_by_lead,
+    draw_error_heat_map,
+    draw_scores,
+)
 from gridcast.report.forecast_panels import draw_panels
+from gridcast.report.outlook import draw_paths
 from gridcast.report.run_page import run_report_html
+from gridcast.serving.backtest_files import read_backtest
 from gridcast.summary import Report
 from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
 from tasks.runs.storage import write_bytes
@@ -21,9 +30,11 @@ from tasks.runs.storage import write_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
     from matplotlib.figure import Figure
 
-    from gridcast.evaluation.records import Evaluation, ModelRecord
+    from gridcast.evaluation.backtest_scores import BacktestScores
+    from gridcast.evaluation.records import Evaluation, KeptModels, ModelRecord
     from gridcast.evaluation.scores import Scores
     from gridcast.readings.records import Ingestion, RegionRecord
     from tasks.runs.run import Run
@@ -33,7 +44,11 @@ _log = logging.getLogger("gridcast.report")
 
 @task(name="publish-report", cache_policy=NO_CACHE)
 def publish_report(
-    run: Run, ingestion: Ingestion, evaluation: Evaluation, mlflow_run_ids: Mapping[str, str]
+    run: Run,
+    ingestion: Ingestion,
+    evaluation: Evaluation,
+    kept: KeptModels,
+    mlflow_run_ids: Mapping[str, str],
 ) -> str:
     """Forecasts and scores → pictures and tables → ``report.html``; its path."""
     scores = read_scores(evaluation.scores_paths)
@@ -59,11 +74,26 @@ def publish_report(
     )
     figures = _figures(facts, evaluation, scores)
     path = run.folder / "report.html"
-    html = run_report_html(title="GRU and LSTM", summary=facts, scores=scores, figures=figures)
+    backtest, paths = _backtest(evaluation, kept) or (None, None)
+    drawn = [] if backtest is None else [draw_backtest(backtest)]
+    if paths is not None and len(paths):
+        drawn.insert(0, draw_paths(paths, timezone=run.config.ingestion.timezone))
+    html = run_report_html(
+        title="GRU and LSTM", summary=facts, scores=scores, figures=figures, backtest=backtest,
+        backtest_figures=drawn,
+    )  # fmt: skip
     write_bytes(path, html.encode())
     run.leave(Report(path=str(path)))
     create_link_artifact(key="report", link=path.as_uri(), description=f"Report of {run.run_id}")
     return str(path)
+
+
+def _backtest(
+    evaluation: Evaluation, kept: KeptModels
+) -> tuple[BacktestScores, pd.DataFrame] | None:
+    """Of the model that a forecast is made with."""
+    name = recommended_model(evaluation.preferred, evaluation.models, evaluation.means)
+    return read_backtest(Path(kept.folders[name])) if name in kept.folders else None
 
 
 def _figures(facts: RunFacts, evaluation: Evaluation, scores: Scores) -> dict[str, Figure]:

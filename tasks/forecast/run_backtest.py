@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from gridcast.errors import UsageError
+from gridcast.evaluation.backtest_scores import Backtest, BacktestScores, record_of
 from gridcast.features.table import build_features
-from gridcast.forecasting.backtest import Backtest, backtest
+from gridcast.forecasting.backtest import backtest
 from gridcast.forecasting.hindcast import num_leads_of
-from gridcast.record import StoredRecord
+from gridcast.forecasting.model import STAND_INS
 from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.daily_bands import readings_since_learned
 from tasks.forecast.issue_forecast import current_snapshot, end_of_data, published_readings
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import pandas as pd
-
     from gridcast.config import ForecastingConfig
     from gridcast.forecasting.model import ForecastModel
 
@@ -33,25 +33,11 @@ _DEFAULT_DAYS = 28
 _log = logging.getLogger("gridcast.forecast")
 
 
-class BacktestRecord(StoredRecord):
-    """What a backtest was of, and its figures: mean over the leads and regions.
+class BacktestRecord(BacktestScores):
+    """With what was lived through: the snapshot, by the model of which run."""
 
-    ``smape`` (percent) is by contestant; ``coverage`` and ``winkler`` (percent of labels, of load)
-    are of the model's bands, which are to hold ``share`` (percent).
-    """
-
-    model: str
-    model_sha256: str
     run_id: str
     snapshot: str
-    first: str
-    end: str
-    horizon: int
-    num_forecasts: int
-    smape: dict[str, float]
-    share: float
-    coverage: float
-    winkler: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +86,10 @@ def run_backtest(
     result = backtest(
         model, frame, chosen.unseen_since, first=begin, end=last, horizon=config.horizon
     )
-    record = _record(result, model, config, run_id=chosen.run_id, snapshot=current.snapshot.id,
-                     span=(begin, last))  # fmt: skip
+    scores = record_of(
+        result, model.name, model.sha256, config.quantiles, beside=STAND_INS, first=begin, end=last
+    )
+    record = BacktestRecord(**dict(scores), run_id=chosen.run_id, snapshot=current.snapshot.id)
     place = artifacts / "backtests" / f"{begin}--{last}-{model.sha256[:12]}"
     _keep(place, record, result)
     return Backtested(record, result, place)
@@ -127,38 +115,13 @@ def _frame(
     return build_features(some, model.config, scales=model.scales, regions=model.regions).frame
 
 
-def _record(
-    result: Backtest,
-    model: ForecastModel,
-    config: ForecastingConfig,
-    *,
-    run_id: str,
-    snapshot: str,
-    span: tuple[np.datetime64, np.datetime64],
-) -> BacktestRecord:
-    smape = result.by_lead.groupby("contestant", observed=True)["smape"].mean()
-    bands = result.bands[result.bands["contestant"] == model.name]
-    return BacktestRecord(
-        model=model.name,
-        model_sha256=model.sha256,
-        run_id=run_id,
-        snapshot=snapshot,
-        first=str(span[0]),
-        end=str(span[1]),
-        horizon=config.horizon,
-        num_forecasts=int((result.rows["contestant"] == model.name).sum()),
-        smape={str(name): float(value) for name, value in smape.items()},
-        share=100 * (config.quantiles[-1] - config.quantiles[0]),
-        coverage=float(bands["coverage"].mean()),
-        winkler=float(bands["winkler"].mean()),
-    )
-
-
 def _keep(place: Path, record: BacktestRecord, result: Backtest) -> None:
     """The forecasts as Parquet, the figures as CSV, the record last."""
     with publishing(place / "forecasts.parquet") as temporary:
         result.rows.to_parquet(temporary, compression="zstd", index=False)
-    for name in ("by_lead", "by_region", "bands"):
+    bands = [each.by_lead.assign(contestant=name) for name, each in result.bands.items()]
+    tables = {"by_lead": result.by_lead, "by_region": result.by_region, "bands": pd.concat(bands)}
+    for name, table in tables.items():
         with publishing(place / f"{name}.csv") as temporary:
-            getattr(result, name).to_csv(temporary, index=False)
+            table.to_csv(temporary, index=False)
     write_record(place / "backtest.json", record)

@@ -57,7 +57,7 @@ def draw(done: Backtested) -> None:
     """``backtest.svg`` in the folder of the backtest."""
     from gridcast.report.figures import draw_backtest
 
-    figure = draw_backtest(done.result.by_lead, done.result.bands, share=done.record.share)
+    figure = draw_backtest(done.record)
     with publishing(done.folder / "backtest.svg") as temporary:
         figure.savefig(temporary, format="svg")
 
@@ -78,11 +78,15 @@ def show_backtest(done: Backtested) -> None:
     for name, row in errors.sort_values(errors.columns[-1]).iterrows():
         cells = [f"{row[lead]:.2f}" for lead in leads]
         table.add_row(str(name).replace("_", " "), *cells, f"{record.smape[str(name)]:.2f}")
+    table.add_section()
+    held = {each.lead: each.coverage for each in record.by_lead}
+    cells = [f"{held[lead]:.1f}" if lead in held else "" for lead in leads]
+    table.add_row(f"within bands of {record.share:.0f} %", *cells, f"{record.coverage:.1f}")
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     console.print(table)
     console.print(
-        f"Bands of {record.share:.0f} %: {record.coverage:.1f} % of {record.num_forecasts:,} "
-        f"truths lay within; Winkler score {record.winkler:.2f} % of load",
+        f"Bands of {record.share:.0f} % held {record.coverage:.1f} % of {record.num_forecasts:,} "
+        f"truths; Winkler score {record.winkler:.2f} % of load",
         highlight=False,
     )
     console.print(f"Kept:      {done.folder}", highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from gridcast.evaluation.scores import shown_regions
 from gridcast.readings.records import Ingestion
 from gridcast.report.figures import draw_error_heat_map, draw_scores
 from gridcast.report.forecast_panels import draw_panels
+from gridcast.serving.backtest_files import read_backtest
 from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
 from tasks.runs.import_closure import all_code_sha256
 from tasks.runs.keys import file_sha256, key_of
@@ -18,6 +19,7 @@ from tasks.runs.keys import file_sha256, key_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gridcast.evaluation.backtest_scores import BacktestScores
     from gridcast.evaluation.records import Evaluation, KeptModels, MeanRecord, ModelRecord
     from tasks.runs.run import Run
     from tasks.train.records import Features, PassEnd, TrainedJob
@@ -41,6 +43,7 @@ class LoggedContestant:
     tags: Mapping[str, str]
     params: Mapping[str, object]
     metrics: Mapping[str, float]
+    backtest: BacktestScores | None  # of the folder
     smape_by_region: dict[str, float]
     history: Sequence[PassEnd]  # of a training's passes
 
@@ -51,11 +54,17 @@ class LoggedContestant:
         return [Param(key, str(value)) for key, value in self.params.items()]
 
     def all_metrics(self) -> list[Any]:
-        """The final ones, and those of each pass at the time when it ended."""
+        """The final ones, those of the backtest by lead, and those of each pass when it ended."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in self.metrics.items()]
+        for each in self.backtest.by_lead if self.backtest else ():
+            of_lead = {"smape": each.smape[self.name], "coverage": each.coverage}
+            metrics += [
+                Metric(f"backtest/{name}_by_lead", value, now, each.lead)
+                for name, value in of_lead.items()
+            ]
         end = (self.history[-1]["elapsed_seconds"] or 0.0) if self.history else 0.0
         for progress in self.history:
             at = now - int(1000 * (end - (progress["elapsed_seconds"] or 0.0)))
@@ -118,6 +127,7 @@ def _network(
     params: Mapping[str, object],
 ) -> LoggedContestant:
     job, record = trained.job, evaluation.models[trained.job.name]
+    backtest = _backtest(folder)
     own_tags = {
         "contestant": job.name,
         "cell": job.cell,
@@ -147,7 +157,8 @@ def _network(
         folder=folder,
         tags={**tags, **own_tags},
         params={**params, **own_params},
-        metrics=_metrics(record, evaluation) | cost,
+        metrics=_metrics(record, evaluation) | cost | _of_backtest(backtest),
+        backtest=backtest,
         smape_by_region=record.smape_by_region,
         history=trained.history,
     )
@@ -161,7 +172,7 @@ def _mean(
     tags: Mapping[str, str],
     params: Mapping[str, object],
 ) -> LoggedContestant:
-    record = evaluation.means[name]
+    record, backtest = evaluation.means[name], _backtest(folder)
     weights_sha256 = mean_sha256([each.weights_sha256 for each in members])
     own = {"members": ", ".join(record.members), "weights_sha256": weights_sha256}
     return LoggedContestant(
@@ -171,10 +182,27 @@ def _mean(
         folder=folder,
         tags={**tags, "contestant": name, **own},
         params={**params, **own, "num_parameters": record.num_parameters},
-        metrics=_metrics(record, evaluation),
+        metrics=_metrics(record, evaluation) | _of_backtest(backtest),
+        backtest=backtest,
         smape_by_region=record.smape_by_region,
         history=(),
     )
+
+
+def _backtest(folder: Path | None) -> BacktestScores | None:
+    found = None if folder is None else read_backtest(folder)
+    return None if found is None else found[0]
+
+
+def _of_backtest(found: BacktestScores | None) -> dict[str, float]:
+    """Over all leads; ``backtest/smape`` is the mean of what ``smape_by_lead`` has."""
+    if found is None:
+        return {}
+    return {
+        "backtest/smape": found.smape[found.model],
+        "backtest/coverage": found.coverage,
+        "backtest/winkler": found.winkler,
+    }
 
 
 def mean_sha256(weights_sha256: Sequence[str]) -> str:

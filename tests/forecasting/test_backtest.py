@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from gridcast.errors import UsageError
+from gridcast.evaluation.backtest_scores import Backtest
 from gridcast.evaluation.metrics import smape
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import build_features
-from gridcast.forecasting.backtest import Backtest, backtest
+from gridcast.forecasting.backtest import backtest
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.hindcast import bands_on, first_learned, hindcast
 from gridcast.forecasting.issue import forecast_regions
@@ -101,7 +102,7 @@ def test_each_truth_stands_beside_its_forecast_and_makes_the_scores(found: Backt
     ]
     told = found.by_lead.set_index(["contestant", "lead"])["smape"]["mean", 3]
     assert told == pytest.approx(np.mean(each))
-    assert set(found.bands["contestant"]) == {"mean", *STAND_INS}
+    assert set(found.bands) == {"mean", *STAND_INS}
 
 
 def test_a_truth_after_an_issue_time_has_no_say_in_it() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import build_features
-from gridcast.forecasting.calibration import calibrations_of
+from gridcast.forecasting.calibration import learn_errors
 from gridcast.forecasting.issue import forecast_regions
 from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
 from tests.builders.trainings import make_forecaster, tiny
@@ -33,7 +33,8 @@ GOOD, BAD = [0.0] * (HORIZON + LATE), [9.0] * (HORIZON + LATE)
 def model() -> ForecastModel:
     network = make_forecaster(CONFIG, "gru", num_regions=1)
     frame = build_features(READINGS, CONFIG, scales=SCALES).frame
-    found = calibrations_of({"gru": network}, {"gru": ("gru",)}, frame, SCALES, CONFIG)["gru"]
+    learned = learn_errors({"gru": network}, {"gru": ("gru",)}, frame, SCALES, CONFIG)
+    found = learned.calibrations["gru"]
     return ForecastModel("gru", "a" * 64, CONFIG, SCALES, (network,), found)
 
 

@@ -22,6 +22,7 @@ import torch
 from gridcast import load_model
 from gridcast.readings.records import Snapshot
 from gridcast.readings.snapshots import SnapshotChanges
+from gridcast.serving.backtest_files import read_backtest
 from gridcast.summary import Summary
 from tests.builders.pipelines import (
     NUM_REGIONS,
@@ -270,6 +271,33 @@ def test_what_the_run_recommends_is_a_version_of_the_data_sets_model(
     )
     assert version.tags["pipeline_run"] == summary.run_id
     assert version.tags["snapshot"] == summary.snapshot
+
+
+def test_the_last_weeks_lived_through_stand_in_the_folder_the_report_and_mlflow(
+    tracking: MlflowClient,
+) -> None:
+    run = first_run()
+    html = run.place(run.summary.report).read_text(encoding="utf-8")
+    for name in (*JOBS, MEAN):
+        found = read_backtest(model_folder(name))
+        assert found is not None
+        scores, paths = found
+        assert scores.model == name
+        assert scores.horizon == len(scores.by_lead) == 48
+        assert {each.region for each in scores.by_region} == set(run.summary.regions)
+        assert set(paths["region"]) <= set(run.summary.regions)
+        each = runs_of(tracking)[name]
+        assert each.data.metrics["backtest/smape"] == pytest.approx(scores.smape[name])
+        assert each.data.metrics["backtest/coverage"] == pytest.approx(scores.coverage)
+        history = tracking.get_metric_history(each.info.run_id, "backtest/coverage_by_lead")
+        by_lead = {point.step: point.value for point in history}
+        assert by_lead == {one.lead: pytest.approx(one.coverage) for one in scores.by_lead}
+    recommended = tracking.get_model_version_by_alias("gridcast-csv", "challenger")
+    found = read_backtest(model_folder(recommended.tags["contestant"]))
+    assert found is not None
+    assert f"held {found[0].coverage:,.1f} % of the" in html
+    section = html.split('id="as-forecast"')[1].split("</section>")[0]
+    assert section.count("<img ") == 2
 
 
 def model_folder(name: str) -> Path:

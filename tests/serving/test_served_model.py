@@ -16,7 +16,7 @@ from gridcast.config import Config
 from gridcast.errors import IntegrityError, RecordError, UsageError
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.splits import VALIDATION
-from gridcast.forecasting.calibration import calibrations_of
+from gridcast.forecasting.calibration import learn_errors
 from gridcast.forecasting.hindcast import unseen_since
 from gridcast.forecasting.issue import forecast_regions
 from gridcast.forecasting.model import ForecastModel
@@ -43,9 +43,14 @@ def made() -> tuple[ForecastModel, dict[str, bytes]]:
     readings = {name: make_load_frame(load, flags={}) for name, load in LOADS.items()}
     table = build_features(readings, CONFIG)
     networks = {"gru": make_forecaster(CONFIG, "gru"), "lstm": make_forecaster(CONFIG, "lstm")}
-    found = calibrations_of(networks, {"mean": ("gru", "lstm")}, table.frame, table.scales, CONFIG)
+    learned = learn_errors(networks, {"mean": ("gru", "lstm")}, table.frame, table.scales, CONFIG)
     model = ForecastModel(
-        "mean", "a" * 64, CONFIG, table.scales, tuple(networks.values()), found["mean"]
+        "mean",
+        "a" * 64,
+        CONFIG,
+        table.scales,
+        tuple(networks.values()),
+        learned.calibrations["mean"],
     )
     card = ModelCard(
         name="mean", sha256="a" * 64, features_sha256="b" * 64, config=CONFIG,
