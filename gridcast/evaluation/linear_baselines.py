@@ -1,6 +1,7 @@
 """Linear baselines: a model for each region and hour of the day, fitted to the absolute error.
 
-``linear`` sees the region's own past and the calendar, ``linear_neighbours`` also what the other
+``linear`` sees the region's own past and the calendar; asked for more than the next hour it takes
+its forecasts for loads (:class:`LinearModels`). ``linear_neighbours`` sees also what the other
 regions' loads did in the last hours. Where a neighbour's past is not known, a forecast is made from
 the region's own. All of it is known before the hour that is forecast.
 
@@ -20,7 +21,7 @@ from gridcast.features.neighbours import load_grid
 from gridcast.features.splits import TRAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -195,10 +196,59 @@ def _agreement(
 
 
 @dataclass(frozen=True, slots=True)
+class LinearModels:
+    """The models of all regions on their own past, which forecast on and on from what they said.
+
+    The inputs are those of :func:`own_inputs`, the lags ``LAGS``; one that a region has no room for
+    weighs nothing. A region without a training label has NaN.
+    """
+
+    weight_RHF: np.ndarray
+    bias_RH: np.ndarray
+    calendar: tuple[str, ...]  # names of the features behind the loads
+
+    def next_loads(
+        self, load_BT: np.ndarray, calendar_BC: np.ndarray, region_B: np.ndarray, hour_B: np.ndarray
+    ) -> np.ndarray:
+        """The scaled load of the hour after the last one, ``(B,)``; NaN: the last is not known.
+
+        Args:
+            load_BT: scaled, at least ``LEVEL_HOURS`` up to the last one; NaN where not known.
+            calendar_BC: of the label, by ``calendar``.
+            region_B: number of the region.
+            hour_B: local hour of the label.
+        """
+        last_B1 = load_BT[:, -1:]
+        lags_BF = load_BT[:, [-lag for lag in LAGS]] - last_B1
+        known_BT = load_BT[:, -LEVEL_HOURS:]
+        num_B = (~np.isnan(known_BT)).sum(axis=1)
+        mean_B = np.nansum(known_BT, axis=1) / np.maximum(num_B, 1)
+        level_B = np.where(num_B >= _HOURS, load_BT[:, -1] - mean_B, np.nan)
+        x_BF = np.concatenate([lags_BF, level_B[:, None], calendar_BC], axis=1)
+        change_B = np.einsum("bf,bf->b", np.nan_to_num(x_BF), self.weight_RHF[region_B, hour_B])
+        return np.asarray(load_BT[:, -1] + change_B + self.bias_RH[region_B, hour_B])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As a file keeps them."""
+        return {
+            "weight": self.weight_RHF, "bias": self.bias_RH, "calendar": np.array(self.calendar)
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> LinearModels:
+        """What :meth:`arrays` gave."""
+        return cls(arrays["weight"], arrays["bias"], tuple(map(str, arrays["calendar"])))
+
+
+@dataclass(frozen=True, slots=True)
 class LinearForecasts:
-    """What the models of all regions forecast of each step of the table that has a part."""
+    """What the models of all regions forecast of each step of the table that has a part.
+
+    ``models`` are those on the regions' own past (None: neighbours have a say too).
+    """
 
     scaled_T: np.ndarray  # NaN where there is none, or the load before it is not known
+    models: LinearModels | None
 
     def forecast(self, step_N: np.ndarray) -> np.ndarray:
         """The scaled load of the labels at ``step_N``."""
@@ -211,16 +261,26 @@ def fit_linear(frame: pd.DataFrame, *, with_neighbours: bool) -> LinearForecasts
     ``frame`` is ``FeatureTable.frame`` with ``features.kind: base``.
     """
     grid = change_grid(frame) if with_neighbours else None
-    codes_T = frame["region"].cat.codes.to_numpy()
+    codes_T, calendar = frame["region"].cat.codes.to_numpy(), _calendar(frame)
+    num_regions, num_inputs = len(frame["region"].cat.categories), len(LAGS) + 1 + len(calendar)
+    models = LinearModels(
+        np.full((num_regions, _HOURS, num_inputs), np.nan), np.full((num_regions, _HOURS), np.nan),
+        tuple(calendar),
+    )  # fmt: skip
     scaled_T = np.full(len(frame), np.nan)
     for region in np.unique(codes_T):
         rows = slice(*np.searchsorted(codes_T, [region, region + 1]))
         labels = _Labels.of(frame.iloc[rows])
-        change_T = labels.changes(labels.own_TF)
+        change_T, own = labels.changes(labels.own_TF)
+        if grid is None and labels.train_T.any():
+            place_F = [*(LAGS.index(lag) for lag in labels.lags), *range(len(LAGS), num_inputs)]
+            models.weight_RHF[region] = 0.0
+            models.weight_RHF[region][:, place_F] = [each.weight_F for each in own]
+            models.bias_RH[region] = [each.bias for each in own]
         if grid is not None and labels.train_T.any():
             _forecast_by_neighbours(change_T, labels, grid, grid.hour_T[rows], region)
         scaled_T[rows] = labels.last_T + change_T
-    return LinearForecasts(scaled_T)
+    return LinearForecasts(scaled_T, models if grid is None else None)
 
 
 def _forecast_by_neighbours(
@@ -232,7 +292,7 @@ def _forecast_by_neighbours(
         return
     theirs_TF = neighbour_inputs(grid.change_GR, hour_T, neighbours)
     known_T = ~np.isnan(theirs_TF).any(1)
-    by_neighbours_T = labels.changes(np.concatenate([labels.own_TF, theirs_TF], axis=1), known_T)
+    by_neighbours_T, _ = labels.changes(np.concatenate([labels.own_TF, theirs_TF], axis=1), known_T)
     np.copyto(change_T, by_neighbours_T, where=known_T)
 
 
@@ -240,6 +300,7 @@ class _Labels(NamedTuple):
     """A region's steps as labels."""
 
     own_TF: np.ndarray
+    lags: list[int]
     local_hour_T: np.ndarray
     last_T: np.ndarray  # the load before, scaled
     target_T: np.ndarray  # the change from it
@@ -255,15 +316,18 @@ class _Labels(NamedTuple):
         target_T = frame["target"].to_numpy(dtype="float64") - last_T
         lags = [lag for lag in LAGS if lag <= _LONGEST_LAG_SHARE * train_T.sum()]
         local_hour_T = frame["local_hour"].to_numpy()
-        return cls(own_inputs(frame, lags), local_hour_T, last_T, target_T, train_T, part_T > 0)
+        own_TF = own_inputs(frame, lags)
+        return cls(own_TF, lags, local_hour_T, last_T, target_T, train_T, part_T > 0)
 
-    def changes(self, x_TF: np.ndarray, among_T: np.ndarray | None = None) -> np.ndarray:
-        """Fit a model to each hour of the day; the changes that it tells of all labels with a part.
+    def changes(
+        self, x_TF: np.ndarray, among_T: np.ndarray | None = None
+    ) -> tuple[np.ndarray, list[Linear]]:
+        """Fit a model to each hour of the day; the changes that they tell of labels with a part.
 
         A label trains only where all its inputs are known; to forecast, an unknown lag is taken for
         the last load.
         """
-        change_T = np.full(len(x_TF), np.nan)
+        change_T, models = np.full(len(x_TF), np.nan), list[Linear]()
         wanted_T = self.has_part_T if among_T is None else self.has_part_T & among_T
         whole_T = self.train_T & ~np.isnan(x_TF).any(1)
         for hour in range(_HOURS):
@@ -271,5 +335,6 @@ class _Labels(NamedTuple):
             x_NF = x_TF[step_N].astype("float64")
             train_N = np.flatnonzero(whole_T[step_N])[-_MOST_ROWS:]
             model = fit_least_absolute(x_NF[train_N], self.target_T[step_N[train_N]])
+            models.append(model)
             change_T[step_N] = model.predict(np.nan_to_num(x_NF, copy=False))
-        return change_T
+        return change_T, models

@@ -60,13 +60,12 @@ def backtest(
         UsageError: no region has an hour with a truth in this span that is new to the model.
     """
     config = model.config
-    networks = model.networks
     num_leads = num_leads_of(config.forecasting)
     table = rolling_table(frame, model.scales, config, num_leads=num_leads)
     # The truth of the last forecasts comes in the days after.
     days_ahead = np.timedelta64(1 - -num_leads // _DAY, "D")
     past = hindcast(
-        networks, {model.name: tuple(networks)}, table, frame, since, config,
+        model.as_contestants(model.name), table, frame, since, config,
         first=first_learned(first, config.forecasting), end=end + days_ahead,
     )  # fmt: skip
     scored = score_hindcast(

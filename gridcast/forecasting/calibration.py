@@ -23,7 +23,7 @@ from gridcast.forecasting.hindcast import (
     num_leads_of,
     unseen_since,
 )
-from gridcast.forecasting.model import NETWORK, STAND_INS
+from gridcast.forecasting.model import NETWORK
 from gridcast.forecasting.rolling import RollingTable, can_forecast, rolling_table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gridcast.evaluation.backtest_scores import Backtest
     from gridcast.features.load_scale import LoadScale
     from gridcast.forecasting.bands import BandState
-    from gridcast.networks.building import Forecaster
+    from gridcast.forecasting.model import Contestants
 
 # Of `FeatureTable.frame`, beside the features: what origins and truth are told by.
 CALIBRATED_ON = (
@@ -147,13 +147,12 @@ def _first_tested(day: np.datetime64, config: Config) -> np.datetime64:
 
 
 def learn_errors(
-    networks: Mapping[str, Forecaster],
-    members: Mapping[str, Sequence[str]],
+    contestants: Contestants,
     frame: pd.DataFrame,
     scales: Mapping[str, LoadScale],
     config: Config,
 ) -> Learned:
-    """Of each contestant (its ``members`` are networks) and of what may stand in for it.
+    """Of each contestant and of what may stand in for it.
 
     ``frame`` is ``FeatureTable.frame``. The past goes back as far as the bands of the first day of
     ``evaluation.backtest_days`` need.
@@ -164,12 +163,12 @@ def learn_errors(
         frame, table, lookback=config.windows.lookback, num_leads=num_leads,
         num_origins=config.forecasting.calibration_origins,
     )  # fmt: skip
-    forecasts = forecast_contestants(networks, members, table, origins, config)
+    forecasts = forecast_contestants(contestants, table, origins, config)
     newest = frame["timestamp"].max().tz_localize(None) + pd.Timedelta(hours=1)
     day = np.datetime64(newest, "D")
     oldest = _first_tested(day, config)
     past = hindcast(
-        networks, members, table, frame, unseen_since(frame, first_part=VALIDATION), config,
+        contestants, table, frame, unseen_since(frame, first_part=VALIDATION), config,
         first=first_learned(oldest, config.forecasting), end=day,
     )  # fmt: skip
     bands = bands_on(past, config.forecasting)
@@ -177,5 +176,7 @@ def learn_errors(
         name: Calibration(smape_by_lead(frame, origins, each), bands[name])
         for name, each in forecasts.items()
     }
-    stand_ins = {kind: found[kind] for kind in STAND_INS}
-    return Learned({name: {NETWORK: found[name]} | stand_ins for name in members}, past, day)
+    stand_ins = {kind: found[kind] for kind in contestants.stand_ins}
+    return Learned(
+        {name: {NETWORK: found[name]} | stand_ins for name in contestants.members}, past, day
+    )

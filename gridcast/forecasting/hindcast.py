@@ -16,8 +16,12 @@ import numpy as np
 
 from gridcast.forecasting.bands import first_state, next_day
 from gridcast.forecasting.error_days import ErrorDays, error_days
-from gridcast.forecasting.model import STAND_INS
-from gridcast.forecasting.rolling import RollingTable, can_forecast, forecast_origins, naive_origins
+from gridcast.forecasting.rolling import (
+    RollingTable,
+    can_forecast,
+    forecast_origins,
+    stand_in_origins,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 
     from gridcast.config import Config, ForecastingConfig
     from gridcast.forecasting.bands import BandState
-    from gridcast.networks.building import Forecaster
+    from gridcast.forecasting.model import Contestants
 
 _ONE_DAY = np.timedelta64(1, "D")
 _MONDAY = np.datetime64("1970-01-05", "D")
@@ -81,8 +85,7 @@ class Hindcast:
 
 
 def hindcast(
-    networks: Mapping[str, Forecaster],
-    members: Mapping[str, Sequence[str]],
+    contestants: Contestants,
     table: RollingTable,
     frame: pd.DataFrame,
     since: Mapping[str, str],
@@ -94,8 +97,7 @@ def hindcast(
     """All forecasts of hours on the days from ``first`` to before ``end`` (UTC), from every hour.
 
     Args:
-        networks: by name.
-        members: of each contestant the networks whose mean it is; the stand-ins come beside them.
+        contestants: who is asked; what may stand in comes beside the means.
         table: of ``frame``, with the leads of :func:`num_leads_of`.
         frame: rows of ``FeatureTable.frame``.
         since: see :func:`unseen_since`; what was issued before counts nothing.
@@ -112,7 +114,7 @@ def hindcast(
         issue_time_N=issue_N,
         region_N=table.region_T[step_N],
         truth_NK=_truth(table, frame, step_N, issue_N, num_leads=num_leads, stop=stop),
-        forecasts=forecast_contestants(networks, members, table, step_N, config),
+        forecasts=forecast_contestants(contestants, table, step_N, config),
         first=first,
         num_days=int((end - first) / _ONE_DAY),
         num_regions=len(regions),
@@ -121,24 +123,24 @@ def hindcast(
 
 
 def forecast_contestants(
-    networks: Mapping[str, Forecaster],
-    members: Mapping[str, Sequence[str]],
-    table: RollingTable,
-    step_N: np.ndarray,
-    config: Config,
+    contestants: Contestants, table: RollingTable, step_N: np.ndarray, config: Config
 ) -> dict[str, np.ndarray]:
     """MW from each of ``N`` steps, ``(N, K)``, by contestant, the stand-ins last.
 
-    A network is asked once, in however many of ``members`` it is; see :func:`hindcast`.
+    A network is asked once, in however many means it is; see :func:`hindcast`.
     """
-    num_leads = num_leads_of(config.forecasting)
+    num_leads, linear = num_leads_of(config.forecasting), contestants.linear
     by_network = {
         name: forecast_origins([each], table, step_N, config, num_leads=num_leads)
-        for name, each in networks.items()
+        for name, each in contestants.networks.items()
     }
     return {
-        name: np.mean([by_network[each] for each in own], axis=0) for name, own in members.items()
-    } | {kind: naive_origins(table, step_N, kind, num_leads=num_leads) for kind in STAND_INS}
+        name: np.mean([by_network[each] for each in own], axis=0)
+        for name, own in contestants.members.items()
+    } | {
+        kind: stand_in_origins(table, step_N, kind, linear, config, num_leads=num_leads)
+        for kind in contestants.stand_ins
+    }
 
 
 def _origins(

@@ -17,9 +17,9 @@ import pandas as pd
 
 from gridcast.evaluation.forecasts import quantile_column
 from gridcast.forecasting.bands import offsets
-from gridcast.forecasting.model import NETWORK, STAND_INS
+from gridcast.forecasting.model import NETWORK
 from gridcast.forecasting.region_state import RegionState, region_state, table_of_states
-from gridcast.forecasting.rolling import forecast_origins, naive_origins
+from gridcast.forecasting.rolling import forecast_origins, stand_in_origins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -212,7 +212,7 @@ def _forecasts(
     load_mw_SH = np.empty(place_SH.shape)
     levels = model.calibrations[NETWORK].bands.level_Q
     offset_SHQ = np.empty((*place_SH.shape, len(levels)))
-    for name in (NETWORK, *STAND_INS):
+    for name in (NETWORK, *model.stand_ins):
         own = (maker_SH == name).any(axis=1)
         if not own.any():
             continue
@@ -221,7 +221,9 @@ def _forecasts(
                 model.forecasters, table, last_S[own], model.config, num_leads=num_leads
             )
         else:
-            load_mw_SK = naive_origins(table, last_S[own], name, num_leads=num_leads)
+            load_mw_SK = stand_in_origins(
+                table, last_S[own], name, model.linear, model.config, num_leads=num_leads
+            )
         made_SH = np.take_along_axis(load_mw_SK, place_SH[own], axis=1)
         offset_SHQ_own = offsets(
             model.calibrations[name].bands, made_SH, region_B=region_S[own],
@@ -249,10 +251,11 @@ def _maker_of(state: RegionState, region: int, calibrations: Mapping[str, Calibr
     the least: a choice lead by lead would make a path of two by chance.
     """
     error_K = {name: each.smape_RK[region] for name, each in calibrations.items()}
-    makers = [(*_best_change(error_K[NETWORK], error_K[name]), name) for name in STAND_INS]
+    stand_ins = [name for name in calibrations if name != NETWORK]
+    makers = [(*_best_change(error_K[NETWORK], error_K[name]), name) for name in stand_ins]
     _, num_leads, stand_in = min(makers, key=itemgetter(0))
     if state.doubt:
-        stand_in = min(STAND_INS, key=lambda name: _mean(error_K[name]))
+        stand_in = min(stand_ins, key=lambda name: _mean(error_K[name]))
         return _Maker(0, stand_in, state.doubt)
     if num_leads == len(error_K[NETWORK]):
         return _Maker(np.inf, stand_in, "")

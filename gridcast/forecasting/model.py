@@ -6,16 +6,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gridcast.config import Config
+    from gridcast.evaluation.linear_baselines import LinearModels
     from gridcast.features.load_scale import LoadScale
     from gridcast.forecasting.calibration import Calibration
     from gridcast.networks.building import Forecaster
 
 NETWORK = "network"
-# What stands in for a network: of them the better on the validation part, region by region.
+# What stands in for a network: of them the best on the validation part, region by region. The
+# linear models do where a run has fitted them.
+LINEAR = "linear"
 STAND_INS = ("same_hour_yesterday", "same_hour_last_week")
+
+
+@dataclass(frozen=True, slots=True)
+class Contestants:
+    """Who is asked for the same hours: means of networks, and what may stand in for them.
+
+    ``members`` has of each mean the names of its ``networks``: a network by itself is one too.
+    """
+
+    networks: Mapping[str, Forecaster]
+    members: Mapping[str, Sequence[str]]
+    linear: LinearModels | None = None
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The names of what may stand in."""
+        return STAND_INS if self.linear is None else (LINEAR, *STAND_INS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +44,9 @@ class ForecastModel:
 
     ``sha256`` tells the model apart: one network's weights, or a hash over those of all.
     ``scales`` has the regions that it was trained on, in the order of their numbers.
-    ``calibrations`` tells of the networks' mean (``NETWORK``) and of each of ``STAND_INS`` how
-    wrong it was on the validation part.
+    ``calibrations`` tells of the networks' mean (``NETWORK``) and of each of ``stand_ins`` how
+    wrong it was on the validation part. ``linear``: the linear models of all regions, if the run
+    has fitted some.
     """
 
     name: str
@@ -34,11 +55,17 @@ class ForecastModel:
     scales: Mapping[str, LoadScale]
     forecasters: tuple[Forecaster, ...]
     calibrations: Mapping[str, Calibration]
+    linear: LinearModels | None = None
+
+    def as_contestants(self, name: str) -> Contestants:
+        """The mean of its networks under a name, and what may stand in for it."""
+        networks = {str(number): each for number, each in enumerate(self.forecasters)}
+        return Contestants(networks, {name: tuple(networks)}, self.linear)
 
     @property
-    def networks(self) -> dict[str, Forecaster]:
-        """The forecasters under names of their own."""
-        return {str(number): each for number, each in enumerate(self.forecasters)}
+    def stand_ins(self) -> tuple[str, ...]:
+        """What may stand in for the networks: the contestants with a calibration beside them."""
+        return tuple(name for name in self.calibrations if name != NETWORK)
 
     @property
     def regions(self) -> list[str]:

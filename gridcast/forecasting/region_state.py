@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gridcast.evaluation.linear_baselines import LEVEL_HOURS
 from gridcast.features.columns import calendar_columns
 from gridcast.features.neighbours import regional_signals
 from gridcast.features.series import bridge_gaps
@@ -53,7 +54,7 @@ def hours_back(config: Config) -> int:
     """How many hours up to the last known one have a say in a forecast."""
     rules = [config.rules.default, *config.rules.regions.values()]
     reach_of_fill = max(each.repaired.fill_weeks for each in rules) * _WEEK + _WEEK
-    return config.windows.lookback + _DAY + steps_of_load(config) + reach_of_fill
+    return max(config.windows.lookback + _DAY + steps_of_load(config) + reach_of_fill, LEVEL_HOURS)
 
 
 def region_state(
@@ -183,9 +184,9 @@ class _Kept(NamedTuple):
 
 
 def _kept(states: Sequence[RegionState], regions: Sequence[str], config: Config) -> _Kept:
-    # Networks read what regions did at the hours of the one that is the latest; a naive forecast
-    # looks back a week.
-    num_kept = max(config.windows.lookback + _DAY + steps_of_load(config), _WEEK)
+    # Networks read what regions did at the hours of the one that is the latest; what may stand in
+    # looks back four weeks.
+    num_kept = max(config.windows.lookback + _DAY + steps_of_load(config), LEVEL_HOURS)
     num_kept += max(each.stale_hours for each in states)
     number_of = {name: number for number, name in enumerate(regions)}
     num_S = np.array([min(num_kept, len(each.input_mw_T)) for each in states])

@@ -19,10 +19,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from gridcast.evaluation.linear_baselines import LEVEL_HOURS, LinearModels
 from gridcast.evaluation.naive_forecasts import naive_forecasts
 from gridcast.features.columns import calendar_columns, feature_columns
 from gridcast.features.neighbours import signals_of
-from gridcast.features.table import calendar_features
+from gridcast.features.table import calendar_features, names_of_features
+from gridcast.forecasting.model import LINEAR
 from gridcast.forecasting.recursion import (
     Known,
     forecast_leads,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 _HOUR = pd.Timedelta(hours=1)
 _DAY = 24
+_ORIGINS_AT_ONCE = 2048
 _DAYS_AT_ONCE = 512  # of regions: memory does not grow with their number
 
 
@@ -216,6 +219,66 @@ def _forecast_days(
     each = [forecast_leads(one, known, config, num_leads=num_leads) for one in forecasters]
     scale_B, offset_B = table.scale_mw_R[region_B], table.offset_mw_R[region_B]
     return np.asarray(np.mean(each, axis=0) * scale_B[:, None, None] + offset_B[:, None, None])
+
+
+def stand_in_origins(
+    table: RollingTable,
+    step_N: np.ndarray,
+    kind: str,
+    linear: LinearModels | None,
+    config: Config,
+    *,
+    num_leads: int,
+) -> np.ndarray:
+    """A forecast (MW) from each of ``N`` steps without a network, shape ``(N, K)``.
+
+    ``kind``: ``LINEAR``, for which ``linear`` is needed, or the name of a naive forecast.
+    """
+    if kind != LINEAR or linear is None:
+        return naive_origins(table, step_N, kind, num_leads=num_leads)
+    found = [np.zeros((0, num_leads))]
+    for first in range(0, len(step_N), _ORIGINS_AT_ONCE):
+        own = step_N[first : first + _ORIGINS_AT_ONCE]
+        found.append(_linear_leads(table, own, linear, config, num_leads=num_leads))
+    return np.concatenate(found)
+
+
+def _linear_leads(
+    table: RollingTable, step_N: np.ndarray, linear: LinearModels, config: Config, *, num_leads: int
+) -> np.ndarray:
+    """The next hour, and on from there as if it had come true; MW ``(N, K)``."""
+    step_NT = step_N[:, None] + np.arange(1 - LEVEL_HOURS, 1)
+    load_NT = table.load_T[np.maximum(step_NT, 0)]
+    load_NT[step_NT < table.first_T[step_N][:, None]] = np.nan
+    load_NT = np.concatenate([load_NT, np.empty((len(step_N), num_leads))], axis=1)
+    names = feature_columns_of_calendar(config)
+    columns = [names.index(name) for name in linear.calendar]
+    region_N = table.region_T[step_N]
+    hour_NK = local_hours(table.issue_times(step_N), num_leads, config.ingestion.timezone)
+    for lead in range(num_leads):
+        end = LEVEL_HOURS + lead
+        calendar_NC = table.calendar_GC[table.hour_T[step_N] + lead][:, columns]
+        load_NT[:, end] = linear.next_loads(
+            load_NT[:, :end], calendar_NC, region_N, hour_NK[:, lead]
+        )
+    scale_N1, offset_N1 = (
+        each[region_N][:, None] for each in (table.scale_mw_R, table.offset_mw_R)
+    )
+    return np.asarray(load_NT[:, LEVEL_HOURS:] * scale_N1 + offset_N1)
+
+
+def feature_columns_of_calendar(config: Config) -> list[str]:
+    """The names of a table's ``calendar_GC``."""
+    names = names_of_features(config.features)
+    return [names[place] for place in calendar_columns(names)]
+
+
+def local_hours(issue_time_N: np.ndarray, num_leads: int, timezone: str) -> np.ndarray:
+    """The local hour of each lead, ``(N, K)``; issue times are datetime64[h], UTC."""
+    hours, place_N = np.unique(issue_time_N, return_inverse=True)
+    ahead = (hours[:, None] + np.arange(num_leads)).reshape(-1)
+    local = pd.DatetimeIndex(ahead.astype("datetime64[s]")).tz_localize("UTC").tz_convert(timezone)
+    return np.asarray(local.hour.to_numpy().reshape(len(hours), num_leads)[place_N])
 
 
 def naive_origins(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gridcast.evaluation.backtest_scores import BacktestScores, paths_at_midnight, record_of
-from gridcast.forecasting.model import STAND_INS
+from gridcast.forecasting.model import NETWORK
 from gridcast.record import parse_record
 from gridcast.serving.model_folder import read_files
 
@@ -35,7 +35,7 @@ def backtest_files(learned: Learned, found: Backtest | None, card: ModelCard) ->
         card.name,
         card.sha256,
         config.forecasting.quantiles,
-        beside=STAND_INS,
+        beside=[name for name in learned.calibrations[card.name] if name != NETWORK],
         first=first,
         end=learned.day,
     )

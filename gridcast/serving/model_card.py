@@ -11,6 +11,7 @@ from gridcast.record import Record, StoredRecord
 
 CARD = "model.json"
 CALIBRATION = "calibration.npz"
+LINEAR_FILE = "linear.npz"  # where the run has fitted it
 
 
 class Member(Record):

@@ -10,15 +10,16 @@ import pandas as pd
 
 from gridcast.array_file import below, unpacked
 from gridcast.errors import UsageError
+from gridcast.evaluation.linear_baselines import LinearModels
 from gridcast.features.load_scale import LoadScale
 from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.issue import forecast_regions, issue_time_of, with_zone
-from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
+from gridcast.forecasting.model import ForecastModel
 from gridcast.forecasting.region_state import hours_back
 from gridcast.networks.weights import read_forecaster
 from gridcast.serving.frames import readings_of
-from gridcast.serving.model_card import CALIBRATION
+from gridcast.serving.model_card import CALIBRATION, LINEAR_FILE
 from gridcast.serving.model_folder import read_files
 
 if TYPE_CHECKING:
@@ -152,6 +153,9 @@ def read_model(folder: Path) -> tuple[ModelCard, ForecastModel]:
     """
     card, files = read_files(folder)
     arrays = unpacked(files[CALIBRATION], where=folder / CALIBRATION)
+    linear = None
+    if LINEAR_FILE in files:
+        linear = LinearModels.of(unpacked(files[LINEAR_FILE], where=folder / LINEAR_FILE))
     return card, ForecastModel(
         name=card.name,
         sha256=card.sha256,
@@ -168,10 +172,15 @@ def read_model(folder: Path) -> tuple[ModelCard, ForecastModel]:
             )
             for each in card.members
         ),
-        calibrations={name: _calibration(arrays, name) for name in (NETWORK, *STAND_INS)},
+        calibrations=_calibrations(arrays),
+        linear=linear,
     )
 
 
-def _calibration(arrays: Mapping[str, np.ndarray], name: str) -> Calibration:
-    bands = BandState.of(below(arrays, f"{name}.bands."))
-    return Calibration(arrays[f"{name}.smape"], bands)
+def _calibrations(arrays: Mapping[str, np.ndarray]) -> dict[str, Calibration]:
+    """By contestant; who that is says the file."""
+    names = [name.removesuffix(".smape") for name in arrays if name.endswith(".smape")]
+    return {
+        name: Calibration(arrays[f"{name}.smape"], BandState.of(below(arrays, f"{name}.bands.")))
+        for name in names
+    }

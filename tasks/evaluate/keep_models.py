@@ -13,13 +13,13 @@ from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import IntegrityError, RecordError, UsageError
 from gridcast.evaluation.records import Evaluation, KeptModels
-from gridcast.serving.model_card import Member, ModelCard
+from gridcast.serving.model_card import LINEAR_FILE, Member, ModelCard
 from gridcast.serving.model_folder import model_files, read_files
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.locks import held
 from tasks.runs.storage import publishing_folder
-from tasks.train.records import Features, TrainedJob
+from tasks.train.records import Features, FittedBaseline, TrainedJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,20 +34,26 @@ _log = logging.getLogger("gridcast.evaluate")
 
 @task(name="keep-models", cache_policy=NO_CACHE)
 def keep_models(
-    run: Run, features: Features, trained: list[TrainedJob], evaluation: Evaluation
+    run: Run,
+    features: Features,
+    trained: list[TrainedJob],
+    fitted: list[FittedBaseline],
+    evaluation: Evaluation,
 ) -> KeptModels:
     """Weights, scales, settings and bands of each network and mean → a folder of the run each.
 
-    How wrong a model was at each lead is learned from the validation part. The article's features
-    know no hour to come: of its models nothing is kept.
+    How wrong a model was at each lead is learned from the validation part. Linear models that the
+    run has fitted stand in where they are better. The article's features know no hour to come: of
+    its models nothing is kept.
     """
     folders = dict[str, str]()
     if run.config.features.kind != "article":
         members: dict[str, tuple[str, ...]] = {each.job.name: (each.job.name,) for each in trained}
         members |= {name: each.members for name, each in evaluation.means.items()}
         by_name = {each.job.name: each for each in trained}
+        linear = next((each for each in fitted if LINEAR_FILE in each.files), None)
         keys = {
-            name: _key(run, features, [by_name[each] for each in own])
+            name: _key(run, features, [by_name[each] for each in own], linear)
             for name, own in members.items()
         }
         places = {
@@ -56,17 +62,20 @@ def keep_models(
         with held(run.artifacts, "models", is_cancelled=run.stop_file.exists):
             lacking = {name: members[name] for name, path in places.items() if not _is_whole(path)}
             if lacking:
-                _make(run, features, by_name, lacking, places)
+                _make(run, features, by_name, linear, lacking, places)
         folders = {name: str(path) for name, path in places.items()}
     kept = KeptModels(folders=folders)
     run.leave(kept)
     return kept
 
 
-def _key(run: Run, features: Features, members: Sequence[TrainedJob]) -> str:
+def _key(
+    run: Run, features: Features, members: Sequence[TrainedJob], linear: FittedBaseline | None
+) -> str:
     """All on which a folder depends: it is made once for all runs that have the same jobs."""
     return key_of(
         jobs={each.job.name: (each.job.key, each.weights_sha256) for each in members},
+        linear=linear and linear.files[LINEAR_FILE],
         features=features.file_sha256,
         config=run.config.keyed("forecasting", "evaluation", *_SETTINGS),
         code=code_sha256(__name__),
@@ -89,18 +98,22 @@ def _make(
     run: Run,
     features: Features,
     trained: Mapping[str, TrainedJob],
+    fitted: FittedBaseline | None,
     members: Mapping[str, tuple[str, ...]],
     places: Mapping[str, Path],
 ) -> None:
+    from gridcast.array_file import unpacked
+    from gridcast.evaluation.linear_baselines import LinearModels
     from gridcast.features.load_scale import LoadScale
     from gridcast.features.splits import VALIDATION
     from gridcast.forecasting.calibration import CALIBRATED_ON, learn_errors
     from gridcast.forecasting.hindcast import unseen_since
+    from gridcast.forecasting.model import Contestants
     from gridcast.networks.weights import read_forecaster
     from gridcast.serving.backtest_files import backtest_files
 
     needed = sorted({each for own in members.values() for each in own})
-    weights = {name: _weights_of(trained[name]) for name in needed}
+    weights = {name: _content(trained[name], _WEIGHTS) for name in needed}
     scales = {region: LoadScale(*each) for region, each in features.scales.items()}
     networks = {
         name: read_forecaster(
@@ -113,13 +126,17 @@ def _make(
     _log.info("Learning how wrong %s are at each lead", ", ".join(members))
     require_sha256(Path(features.path), features.file_sha256)
     frame = pd.read_parquet(features.path, columns=[*CALIBRATED_ON, *features.feature_names])
-    learned = learn_errors(networks, members, frame, scales, run.config)
+    of_linear, linear = dict[str, bytes](), None
+    if fitted is not None:
+        of_linear = {LINEAR_FILE: _content(fitted, LINEAR_FILE)}
+        linear = LinearModels.of(unpacked(of_linear[LINEAR_FILE], where=fitted.file(LINEAR_FILE)))
+    learned = learn_errors(Contestants(networks, members, linear), frame, scales, run.config)
     backtest = learned.backtest(run.config, list(scales))
     unseen = unseen_since(frame, first_part=VALIDATION)
     for name, own in members.items():
         card = _card(run, features, name, [trained[each] for each in own], unseen)
         of_card = {f"{each}.npz": weights[each] for each in own}
-        others = of_card | backtest_files(learned, backtest, card)
+        others = of_card | of_linear | backtest_files(learned, backtest, card)
         files = model_files(card, others, learned.calibrations[name])
         with publishing_folder(places[name]) as folder:
             for file, content in files.items():
@@ -152,9 +169,10 @@ def _card(
     )  # fmt: skip
 
 
-def _weights_of(trained: TrainedJob) -> bytes:
-    path = trained.file(_WEIGHTS)
-    require_sha256(path, trained.files[_WEIGHTS])
+def _content(done: TrainedJob | FittedBaseline, name: str) -> bytes:
+    """Of a file that a job has left, as it was written."""
+    path = done.file(name)
+    require_sha256(path, done.files[name])
     return path.read_bytes()
 
 

@@ -20,7 +20,7 @@ from gridcast.forecasting.hindcast import (
     num_leads_of,
     week_of,
 )
-from gridcast.forecasting.model import NETWORK, STAND_INS
+from gridcast.forecasting.model import NETWORK
 from gridcast.forecasting.region_state import hours_back
 from gridcast.forecasting.rolling import rolling_table
 from tasks.runs.import_closure import code_sha256
@@ -29,7 +29,7 @@ from tasks.runs.locks import held
 from tasks.runs.storage import publishing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from gridcast.config import ForecastingConfig
@@ -75,7 +75,7 @@ def with_bands_on(
     with held(artifacts, f"bands-{model.sha256[:16]}"):
         begun = None
         for key in keys.values():
-            begun = _kept(artifacts, key)
+            begun = _kept(artifacts, key, model.calibrations)
             if begun is not None:
                 break
         if begun is None or begun[NETWORK].day < day:
@@ -155,12 +155,12 @@ def _made(
     some = {name: table for name, table in known.items() if len(table)}
     if not some:
         return {name: each.bands for name, each in model.calibrations.items()}
-    config, networks = model.config, model.networks
+    config = model.config
     frame = build_features(some, config, scales=model.scales, regions=model.regions).frame
     table = rolling_table(frame, model.scales, config, num_leads=num_leads_of(config.forecasting))
     first = first_learned(day, config.forecasting) if begun is None else begun[NETWORK].day
     past = hindcast(
-        networks, {NETWORK: tuple(networks)}, table, frame, chosen.unseen_since, config,
+        model.as_contestants(NETWORK), table, frame, chosen.unseen_since, config,
         first=first, end=day,
     )  # fmt: skip
     return bands_on(past, config.forecasting, begun=begun)
@@ -182,7 +182,7 @@ def _keep(artifacts: Path, key: str, bands: Mapping[str, BandState]) -> None:
         temporary.write_bytes(content + hashlib.sha256(content).digest())
 
 
-def _kept(artifacts: Path, key: str) -> dict[str, BandState] | None:
+def _kept(artifacts: Path, key: str, names: Iterable[str]) -> dict[str, BandState] | None:
     """None where there is nothing, or not what was written: it is made anew."""
     path = _path(artifacts, key)
     if not path.is_file():
@@ -193,4 +193,4 @@ def _kept(artifacts: Path, key: str) -> dict[str, BandState] | None:
         _log.warning("%s: found other bytes than were written; it is made anew", path)
         return None
     arrays = unpacked(content, where=path)
-    return {name: BandState.of(below(arrays, f"{name}.")) for name in (NETWORK, *STAND_INS)}
+    return {name: BandState.of(below(arrays, f"{name}.")) for name in names}

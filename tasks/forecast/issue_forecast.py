@@ -47,9 +47,11 @@ class Issued:
 
     @property
     def fallbacks(self) -> dict[str, str]:
-        """Why a region's forecast, or its later leads', is not that of the model."""
+        """What stands in for the model in a region, or in its later leads, and why."""
         own = self.rows[self.rows["fallback"] != ""].drop_duplicates("region")
-        return dict(zip(own["region"], own["fallback_reason"], strict=True))
+        names = own["fallback"].str.replace("_", " ")
+        told = names + " stands in: " + own["fallback_reason"]
+        return dict(zip(own["region"], told, strict=True))
 
 
 def issue_forecast(

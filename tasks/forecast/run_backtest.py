@@ -14,7 +14,6 @@ from gridcast.evaluation.backtest_scores import Backtest, BacktestScores, record
 from gridcast.features.table import build_features
 from gridcast.forecasting.backtest import backtest
 from gridcast.forecasting.hindcast import num_leads_of
-from gridcast.forecasting.model import STAND_INS
 from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.daily_bands import readings_since_learned
 from tasks.forecast.issue_forecast import current_snapshot, end_of_data, published_readings
@@ -87,7 +86,13 @@ def run_backtest(
         model, frame, chosen.unseen_since, first=begin, end=last, horizon=config.horizon
     )
     scores = record_of(
-        result, model.name, model.sha256, config.quantiles, beside=STAND_INS, first=begin, end=last
+        result,
+        model.name,
+        model.sha256,
+        config.quantiles,
+        beside=model.stand_ins,
+        first=begin,
+        end=last,
     )
     record = BacktestRecord(**dict(scores), run_id=chosen.run_id, snapshot=current.snapshot.id)
     place = artifacts / "backtests" / f"{begin}--{last}-{model.sha256[:12]}"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tasks.forecast.issue_forecast import Issued
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_WIDTH_OF_FILES = 140
+_WIDTH_OF_FILES = 160
 _DAY = 24
 
 
@@ -119,7 +119,7 @@ def show_forecast(issued: Issued, *, timezone: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     console.print(table)
     for region, reason in issued.fallbacks.items():
-        console.print(f"{region}: a naive forecast stands in: {reason}", highlight=False)
+        console.print(f"{region}: {reason}", highlight=False)
     if issued.ended:
         ended = ", ".join(f"{name} ({time:%Y-%m-%d})" for name, time in issued.ended.items())
         console.print(f"No longer reported, and not forecast: {ended}", highlight=False)
@@ -145,8 +145,8 @@ def _makers(rows: pd.DataFrame) -> str:
     """Who forecasts, and from which lead on another one does."""
     names = [name.replace("_", " ") or "network" for name in rows["fallback"]]
     changes = [n for n in range(1, len(names)) if names[n] != names[n - 1]]
-    later = (f"{names[n]} from lead {rows['lead'].iloc[n]}" for n in changes)
-    return ", ".join([names[0], *later])
+    later = (f"from {rows['lead'].iloc[n]} h {names[n]}" for n in changes)
+    return "; ".join([names[0], *later])
 
 
 def sparkline(values: np.ndarray) -> str:

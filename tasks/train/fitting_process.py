@@ -1,7 +1,8 @@
 """The process that fits one baseline: ``python -m tasks.train.fitting_process <job folder>``.
 
-It reads ``job.json`` and leaves ``forecasts.parquet`` and, last of all, ``result.json``. It imports
-neither torch nor Prefect nor MLflow, and ends when its owner is gone, as the training process does.
+It reads ``job.json`` and leaves ``forecasts.parquet``, of linear models ``linear.npz``, and, last
+of all, ``result.json``. It imports neither torch nor Prefect nor MLflow, and ends when its owner is
+gone, as the training process does.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from gridcast.array_file import packed
 from gridcast.errors import GridcastError
 from gridcast.evaluation.fitted_baselines import fit_baseline, forecast_parts
+from gridcast.evaluation.linear_baselines import LinearForecasts
+from gridcast.serving.model_card import LINEAR_FILE
 from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256, require_sha256
 from tasks.runs.locks import held_file
@@ -60,10 +64,15 @@ def fit(asked: Specification[BaselineJob], folder: Path) -> FittingResult:
     evaluation_seconds = perf_counter() - begun
     with publishing(folder / _FORECASTS) as temporary:
         forecasts.to_parquet(temporary, compression="zstd", index=False)
+    files = [_FORECASTS]
+    if isinstance(baseline, LinearForecasts) and baseline.models is not None:
+        with publishing(folder / LINEAR_FILE) as temporary:
+            temporary.write_bytes(packed(baseline.models.arrays()))
+        files.append(LINEAR_FILE)
     return FittingResult(
         train_seconds=train_seconds,
         evaluation_seconds=evaluation_seconds,
-        files={_FORECASTS: file_sha256(folder / _FORECASTS)},
+        files={name: file_sha256(folder / name) for name in files},
     )
 
 

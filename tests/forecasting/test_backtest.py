@@ -17,7 +17,7 @@ from gridcast.forecasting.backtest import backtest
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.hindcast import bands_on, first_learned, hindcast
 from gridcast.forecasting.issue import forecast_regions
-from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
+from gridcast.forecasting.model import NETWORK, STAND_INS, Contestants, ForecastModel
 from gridcast.forecasting.rolling import rolling_table
 from tests.builders.trainings import make_forecaster, tiny
 from tests.builders.values import make_load, make_load_frame
@@ -45,7 +45,7 @@ def model_on(day: np.datetime64) -> ForecastModel:
     frame = frame_of(LOADS)
     table = rolling_table(frame, SCALES, CONFIG, num_leads=HORIZON + LATE)
     past = hindcast(
-        NETWORKS, {NETWORK: ("0", "1")}, table, frame, SINCE, CONFIG,
+        Contestants(NETWORKS, {NETWORK: ("0", "1")}), table, frame, SINCE, CONFIG,
         first=first_learned(day, CONFIG.forecasting), end=day,
     )  # fmt: skip
     bands = bands_on(past, CONFIG.forecasting)

@@ -9,7 +9,7 @@ from gridcast.config import Config
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.table import FeatureTable, build_features
 from gridcast.forecasting.calibration import learn_errors, origins_of, smape_by_lead
-from gridcast.forecasting.model import NETWORK
+from gridcast.forecasting.model import NETWORK, Contestants
 from gridcast.forecasting.region_state import region_state, table_of_states
 from gridcast.forecasting.rolling import (
     RollingTable,
@@ -100,8 +100,9 @@ def test_the_test_part_has_no_say_in_who_forecasts() -> None:
     frame.loc[frame["part"] == TEST, "x_load"] = 1e3
     origins = found_origins(table.frame, table, config)
     assert (origins == found_origins(frame, table, config)).all()
+    contestants = Contestants(networks, {"gru": ("gru",)})
     before, after = (
-        learn_errors(networks, {"gru": ("gru",)}, each, table.scales, config).calibrations["gru"]
+        learn_errors(contestants, each, table.scales, config).calibrations["gru"]
         for each in (table.frame, frame)
     )
     assert set(before) == {NETWORK, "same_hour_yesterday", "same_hour_last_week"}

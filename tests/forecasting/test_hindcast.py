@@ -20,6 +20,7 @@ from gridcast.forecasting.hindcast import (
     unseen_since,
     week_of,
 )
+from gridcast.forecasting.model import Contestants
 from gridcast.forecasting.rolling import forecast_origins, naive_origins, rolling_table
 from gridcast.networks.forecaster import RecurrentForecaster
 from tests.builders.trainings import make_forecaster, tiny
@@ -53,7 +54,13 @@ def errors_of(
 def past_of(frame: pd.DataFrame, first: np.datetime64, end: np.datetime64) -> Hindcast:
     table = rolling_table(frame, SCALES, CONFIG, num_leads=NUM_LEADS)
     return hindcast(
-        {"net": NETWORK}, {"net": ("net",)}, table, frame, SINCE, CONFIG, first=first, end=end
+        Contestants({"net": NETWORK}, {"net": ("net",)}),
+        table,
+        frame,
+        SINCE,
+        CONFIG,
+        first=first,
+        end=end,
     )
 
 

@@ -12,7 +12,7 @@ from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import build_features
 from gridcast.forecasting.calibration import learn_errors
 from gridcast.forecasting.issue import forecast_regions
-from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
+from gridcast.forecasting.model import NETWORK, STAND_INS, Contestants, ForecastModel
 from tests.builders.trainings import make_forecaster, tiny
 from tests.builders.values import make_load, make_load_frame
 
@@ -33,7 +33,7 @@ GOOD, BAD = [0.0] * (HORIZON + LATE), [9.0] * (HORIZON + LATE)
 def model() -> ForecastModel:
     network = make_forecaster(CONFIG, "gru", num_regions=1)
     frame = build_features(READINGS, CONFIG, scales=SCALES).frame
-    learned = learn_errors({"gru": network}, {"gru": ("gru",)}, frame, SCALES, CONFIG)
+    learned = learn_errors(Contestants({"gru": network}, {"gru": ("gru",)}), frame, SCALES, CONFIG)
     found = learned.calibrations["gru"]
     return ForecastModel("gru", "a" * 64, CONFIG, SCALES, (network,), found)
 

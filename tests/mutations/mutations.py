@@ -55,6 +55,7 @@ _LEADS = "gridcast/networks/lead_forecaster.py"
 _LEAD_WINDOWS, _RECURSION = "gridcast/training/lead_windows.py", "gridcast/forecasting/recursion.py"
 _LINEAR = "gridcast/evaluation/linear_baselines.py"
 _ISSUE, ISSUE = "gridcast/forecasting/issue.py", "tests/forecasting/test_issue.py"
+LINEAR_LEADS = "tests/forecasting/test_linear_leads.py"
 _ROLLING = "gridcast/forecasting/rolling.py"
 _BANDS, _TYPICAL = "gridcast/forecasting/bands.py", "gridcast/forecasting/typical_errors.py"
 _ERROR_DAYS = "gridcast/forecasting/error_days.py"
@@ -436,7 +437,7 @@ MUTATIONS = (
     Mutation("gridcast/forecasting/region_state.py",
              "end = int(np.searchsorted(hour_N, issue_hour))",
              'end = int(np.searchsorted(hour_N, issue_hour, side="right"))', FORECASTS),
-    Mutation("gridcast/forecasting/region_state.py", "steps_of_load(config), _WEEK)",
+    Mutation("gridcast/forecasting/region_state.py", "steps_of_load(config), LEVEL_HOURS)",
              "steps_of_load(config), 1)", "tests/forecasting/test_backtest.py"),
     Mutation("gridcast/forecasting/calibration.py", '"part"].to_numpy() == VALIDATION, table',
              '"part"].to_numpy() > VALIDATION, table', FORECASTS),
@@ -444,6 +445,10 @@ MUTATIONS = (
     Mutation(_ISSUE, "int(np.argmin(sums[::-1]))", "int(np.argmax(sums[::-1]))", ISSUE),
     Mutation(_ISSUE, "is_network_SH = place_SH < ", "is_network_SH = place_SH <= ", ISSUE),
     Mutation(_ISSUE, "min(makers, key=itemgetter(0))", "makers[0]", ISSUE),
+    Mutation(_ROLLING, "table.hour_T[step_N] + lead]", "table.hour_T[step_N] + lead + 1]", LINEAR_LEADS),
+    Mutation(_ROLLING, "region_N, hour_NK[:, lead]", "region_N, hour_NK[:, lead - 1]", LINEAR_LEADS),
+    Mutation(_LINEAR, "[-lag for lag in LAGS]", "[1 - lag for lag in LAGS]", LINEAR_LEADS),
+    Mutation(_LINEAR, "num_B >= _HOURS", "num_B >= 0 * _HOURS", LINEAR_LEADS),
     # linear baselines and the size of a training
     Mutation(_LINEAR, "last_T = load_T.shift(1)\n", "last_T = load_T\n", LINEAR),
     Mutation(_LINEAR, "change_GQ[hour_N - lag]", "change_GQ[hour_N - lag + 1]", LINEAR),

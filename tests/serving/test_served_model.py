@@ -19,7 +19,7 @@ from gridcast.features.splits import VALIDATION
 from gridcast.forecasting.calibration import learn_errors
 from gridcast.forecasting.hindcast import unseen_since
 from gridcast.forecasting.issue import forecast_regions
-from gridcast.forecasting.model import ForecastModel
+from gridcast.forecasting.model import Contestants, ForecastModel
 from gridcast.networks.weights import weights_file
 from gridcast.serving.model_card import CARD, Member, ModelCard
 from gridcast.serving.model_folder import model_files
@@ -43,7 +43,9 @@ def made() -> tuple[ForecastModel, dict[str, bytes]]:
     readings = {name: make_load_frame(load, flags={}) for name, load in LOADS.items()}
     table = build_features(readings, CONFIG)
     networks = {"gru": make_forecaster(CONFIG, "gru"), "lstm": make_forecaster(CONFIG, "lstm")}
-    learned = learn_errors(networks, {"mean": ("gru", "lstm")}, table.frame, table.scales, CONFIG)
+    learned = learn_errors(
+        Contestants(networks, {"mean": ("gru", "lstm")}), table.frame, table.scales, CONFIG
+    )
     model = ForecastModel(
         "mean",
         "a" * 64,
