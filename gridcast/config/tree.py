@@ -10,7 +10,7 @@ The key in the YAML file, the field's name and the argument's name are the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -146,12 +146,19 @@ class Config(Section):
             raise _first_fault(error, origin) from None
 
 
-def completed(stored: object) -> object:
+def completed(stored: object, read: Callable[[object], Config]) -> Config:
     """What a record of an older version says, with the value of ``base.yaml`` for what is newer.
 
-    A setting that comes with a version does by default what was done before it.
+    A setting that comes with a version does by default what was done before it. Of a record that
+    lacks nothing no file is read: a served model has none. ``read`` is pydantic's.
     """
-    return _filled(stored, _stack([])[0], Config) if isinstance(stored, Mapping) else stored
+    try:
+        return read(stored)
+    except ValidationError as error:
+        lacks = any(fault["type"] == "missing" for fault in error.errors())
+        if not isinstance(stored, Mapping) or not lacks:
+            raise
+    return read(_filled(stored, _stack([])[0], Config))
 
 
 def _filled(

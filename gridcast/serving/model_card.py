@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field, WrapValidator
 
 from gridcast.config import Cell, Config, completed
 from gridcast.record import Record, StoredRecord
@@ -41,7 +41,7 @@ class ModelCard(StoredRecord):
     name: str
     sha256: str
     features_sha256: str
-    config: Annotated[Config, BeforeValidator(completed)]
+    config: Annotated[Config, WrapValidator(completed)]
     scales: dict[str, tuple[float, float]]
     feature_names: list[str]
     members: tuple[Member, ...] = Field(min_length=1)

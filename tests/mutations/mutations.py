@@ -445,8 +445,10 @@ MUTATIONS = (
     Mutation(_ISSUE, "int(np.argmin(sums[::-1]))", "int(np.argmax(sums[::-1]))", ISSUE),
     Mutation(_ISSUE, "is_network_SH = place_SH < ", "is_network_SH = place_SH <= ", ISSUE),
     Mutation(_ISSUE, "min(makers, key=itemgetter(0))", "makers[0]", ISSUE),
-    Mutation(_ROLLING, "table.hour_T[step_N] + lead]", "table.hour_T[step_N] + lead + 1]", LINEAR_LEADS),
-    Mutation(_ROLLING, "region_N, hour_NK[:, lead]", "region_N, hour_NK[:, lead - 1]", LINEAR_LEADS),
+    Mutation(_ROLLING, "table.hour_T[step_N] + lead]", "table.hour_T[step_N] + lead + 1]",
+             LINEAR_LEADS),
+    Mutation(_ROLLING, "region_N, hour_NK[:, lead]", "region_N, hour_NK[:, lead - 1]",
+             LINEAR_LEADS),
     Mutation(_LINEAR, "[-lag for lag in LAGS]", "[1 - lag for lag in LAGS]", LINEAR_LEADS),
     Mutation(_LINEAR, "num_B >= _HOURS", "num_B >= 0 * _HOURS", LINEAR_LEADS),
     # linear baselines and the size of a training
