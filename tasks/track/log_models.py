@@ -58,12 +58,13 @@ def prepare_tracking(run: Run) -> None:
 
     try:
         with _alone(run):
-            _experiment_id(run, _client(run))
+            experiment_of(run, client_of(run))
     except MlflowException as error:
         raise TrackingError(_uri(run), error.message) from error
 
 
-def _experiment_id(run: Run, client: MlflowClient) -> str:
+def experiment_of(run: Run, client: MlflowClient) -> str:
+    """The id of the run's experiment in MLflow, which is made if it is not there."""
     name = run.config.tracking.experiment
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
@@ -94,12 +95,12 @@ def track_models(
     run_ids: dict[str, str] = {}
     try:
         with _alone(run):
-            client = _client(run)
+            client = client_of(run)
         for each in logged_contestants(
             run, features, trained, evaluation, kept, sections=_SECTIONS
         ):
             with _alone(run):  # two runs that have the same job log it once
-                experiment_id = _experiment_id(run, client)
+                experiment_id = experiment_of(run, client)
                 key = _tracking_key(run, each)
                 run_id = _known_run(run, client, experiment_id, each, key) or _log_contestant(
                     run, client, experiment_id, features, each, evaluation, key
@@ -122,7 +123,8 @@ def _uri(run: Run) -> str:
     return tracking_uri(run.artifacts, run.config.tracking)
 
 
-def _client(run: Run) -> MlflowClient:
+def client_of(run: Run) -> MlflowClient:
+    """The client of the run's server; a database of its own is made if it is not there."""
     database, uri = own_database(run.artifacts), _uri(run)
     database.parent.mkdir(parents=True, exist_ok=True)
     if uri == f"sqlite:///{database}" and not database.exists():

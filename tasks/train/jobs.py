@@ -148,6 +148,8 @@ def _shown(run: Run, jobs: Sequence[NetworkJob], failed: dict[str, str]) -> Iter
         elif event["event"] == "fallback":
             names = ", ".join(writers)
             _log.warning("%s: %s; %s", names, event["reason"], PYTORCH_TRAINS)
+        elif event["event"] == "notice":
+            _log.warning("%s", event["text"])
         elif event["event"] == "failed":
             failed[name] = event["reason"].removeprefix("ERROR ")
 

@@ -249,6 +249,18 @@ def mlflow_runs(artifacts: Path) -> set[str]:
     return {str(name) for (name,) in rows}
 
 
+def mlflow_statuses(artifacts: Path, run_id: str) -> dict[str, str]:
+    """How the MLflow runs of a pipeline run ended, by name."""
+    connection = sqlite3.connect(f"file:{artifacts / 'mlflow' / 'mlflow.db'}?mode=ro", uri=True)
+    query = """
+        SELECT name, status FROM runs JOIN tags USING (run_uuid)
+        WHERE tags.key = 'pipeline_run' AND tags.value = ?
+    """
+    rows = connection.execute(query, (run_id,)).fetchall()
+    connection.close()
+    return {str(name): str(status) for name, status in rows}
+
+
 @pytest.fixture(scope="module")
 def killed() -> tuple[Summary, str, Path]:
     """``gridcast run --fresh`` of two jobs, of which one is killed: summary, log, artifacts."""
@@ -332,6 +344,10 @@ def test_an_interrupted_run_ends_with_all_its_processes_and_a_summary(
     summary = latest_summary(artifacts)
     assert (summary.status, summary.exit_code, summary.models) == ("failed", 1, {})
     assert list((artifacts / "jobs").glob("*/*-tmp")) == []
+    kept = [path.parent.parent.name for path in (artifacts / "jobs").glob("*/checkpoints/*")]
+    assert sorted({name.partition("-")[0] for name in kept}) == ["gru", "lstm"]
+    statuses = mlflow_statuses(artifacts, summary.run_id)
+    assert statuses == {"gru-seed0": "KILLED", "lstm-seed0": "KILLED"}
 
 
 def test_a_run_whose_prefect_server_is_told_to_end_as_well_still_says_that_it_was_interrupted(
