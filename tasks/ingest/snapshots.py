@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from pydantic import Field
-
 from gridcast.errors import IntegrityError, RecordError, UsageError
 from gridcast.readings.records import DataRecord, RegionRecord, Snapshot
 from gridcast.readings.snapshots import RegionChange, SnapshotChanges, compare_tables, snapshot_id
@@ -54,7 +52,7 @@ class Pointer(StoredRecord):
 
     advice: ClassVar[str] = "delete it, and ingest again"
 
-    schema_version: int = Field(default=2, ge=1)  # 1 called `quarantined` of a region `set_aside`
+    # Version 1 called `quarantined` of a region `set_aside`.
     sequence: int = 0
     snapshot: str
     previous: str | None

@@ -93,15 +93,6 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
     write_bytes(path, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The record at ``path``; None where there is none, or none that can be read."""
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
 def seal_folder(folder: Path) -> None:
     """Write ``SHA256SUMS`` of all files in ``folder``, which `sha256sum --check` reads too.
 

@@ -14,9 +14,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from pydantic import ValidationError
+
 from gridcast.engine import Kernels
 from gridcast.errors import GridcastError, RecordError
-from gridcast.record import StoredRecord, parse_record
+from gridcast.record import StoredRecord
 from tasks.machine.owned_process import exit_process, send_event
 from tasks.runs.keys import sha256_of
 from tasks.runs.record_files import read_record, write_record
@@ -221,7 +223,10 @@ def _read(path: Path, note: CheckpointNote) -> TrainingState:
     if sha256 != sha256_of(body).encode():
         raise _refused(path, "a checkpoint that was changed after it was written")
     words, _, arrays = body.partition(b"\n")
-    found = parse_record(words, CheckpointNote, where=path)
+    try:
+        found = CheckpointNote.model_validate_json(words)
+    except ValidationError:
+        raise _refused(path, "a checkpoint of another version") from None
     if found != note:
         differs = [name for name, value in note if getattr(found, name) != value]
         raise _refused(path, f"the state of another training ({', '.join(differs)})")

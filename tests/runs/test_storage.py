@@ -14,10 +14,10 @@ import pytest
 
 from gridcast.errors import EXIT_USAGE, IntegrityError, UsageError
 from tasks.runs.keys import has_sha256, key_of, require_sha256, sha256_of
+from tasks.runs.record_files import read_json
 from tasks.runs.storage import (
     check_folder,
     publishing,
-    read_json,
     remove_leftovers,
     write_bytes,
     write_json,

@@ -50,6 +50,7 @@ from tests.builders.pipelines import (
     started,
     wait_for,
 )
+from tests.builders.records import write_tree
 from tests.builders.warm_python import HELD
 from tests.builders.warm_server import WarmProcess, warm_python
 
@@ -75,14 +76,14 @@ def job_folder(tmp_path: Path) -> Path:
     folder.mkdir()
     job = read_json(source)
     job["features"]["path"] = str(first_run().artifacts / job["features"]["path"])
-    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    write_tree(folder / "job.json", job)
     return folder
 
 
 def change_training(folder: Path, **training: object) -> None:
     job = read_json(folder / "job.json")
     job["config"]["training"] |= training
-    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    write_tree(folder / "job.json", job)
 
 
 @contextmanager
@@ -154,7 +155,7 @@ def test_a_table_of_features_that_was_changed_is_refused_before_it_is_read(
     with table.open("ab") as file:
         file.write(b"\0")
     job["features"]["path"] = str(table)
-    (job_folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    write_tree(job_folder / "job.json", job)
     with process_of(job_folder) as process:
         (reason,) = (each["reason"] for each in events_of(process) if each["event"] == "error")
     assert reason.startswith(f"ERROR {table}: found SHA-256 ")
