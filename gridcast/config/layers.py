@@ -18,6 +18,10 @@ BASE_PROFILE = "base"
 _NO_PROFILES = {"rules"}  # other files of the folder
 
 
+_DEEP = "brackets or sections in one another, deeper than can be read"
+_LONGEST = 160  # characters of a value that is told
+
+
 Layer = tuple[str, dict[str, Any]]  # a file or an override by name, and what it sets
 
 
@@ -63,6 +67,10 @@ def _read_yaml(path: Path, *, key: str, found: str, expected: str) -> dict[str, 
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
         raise ConfigError(where=str(path), key=key, found=found, expected=expected) from None
+    except RecursionError:
+        raise ConfigError(
+            where=str(path), key="(file)", found=_DEEP, expected="at most a few"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
             where=str(path), key="(file)", found=str(error), expected="valid YAML in UTF-8"
@@ -85,8 +93,11 @@ def _parse_override(override: str) -> dict[str, Any]:
         )
     try:
         value: Any = yaml.safe_load(text)
+    except RecursionError:
+        raise ConfigError(where="--set", key=key, found=_DEEP, expected="a YAML value") from None
     except yaml.YAMLError:
-        raise ConfigError(where="--set", key=key, found=text, expected="a YAML value") from None
+        found = text if len(text) < _LONGEST else f"{text[:_LONGEST]}…"
+        raise ConfigError(where="--set", key=key, found=found, expected="a YAML value") from None
     for part in reversed(key.split(".")):
         value = {part: value}
     return dict(value)

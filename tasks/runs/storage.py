@@ -7,7 +7,8 @@ import json
 import os
 import secrets
 import shutil
-from contextlib import contextmanager, suppress
+import sqlite3
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,32 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Publish ``record`` as indented JSON; NaN is refused, since JSON has none."""
     write_bytes(path, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+
+
+def set_aside_if_broken(database: Path) -> str:
+    """Give an SQLite file that is none any more another name, so that a new one can be made.
+
+    Gives what was wrong; empty where nothing is, or where somebody else has it locked.
+    """
+    if not database.is_file() or not (fault := _fault_of(database)):
+        return ""
+    number = 1 + len(list(database.parent.glob(f"{glob.escape(database.name)}.damaged-*")))
+    database.rename(database.with_name(f"{database.name}.damaged-{number}"))
+    for name in (f"{database.name}-wal", f"{database.name}-shm", f"{database.name}-journal"):
+        database.with_name(name).unlink(missing_ok=True)
+    return fault
+
+
+def _fault_of(database: Path) -> str:
+    """What SQLite finds wrong with the file."""
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:  # locked, or not to be read: it may be whole
+        return ""
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return "" if found == "ok" else str(found)
 
 
 def seal_folder(folder: Path) -> None:

@@ -346,6 +346,19 @@ def test_an_override_whose_value_is_no_yaml_is_refused() -> None:
     assert (error.where, error.key, error.found) == ("--set", "training.seeds", "[1")
 
 
+def test_brackets_without_end_are_refused_in_one_short_line(tmp_path: Path) -> None:
+    brackets = "[" * 100_000
+    for text in (brackets, brackets + "]" * 100_000, brackets[:900] + "1"):
+        error = refusal(f"training.seeds={text}")
+        assert (error.where, error.key) == ("--set", "training.seeds")
+        assert len(str(error)) < 400
+        assert "\n" not in str(error)
+    mine = write_profile(tmp_path, f"training: {brackets}")
+    error = refusal(profile=mine)
+    assert (error.where, error.key) == (mine, "(file)")
+    assert len(str(error)) < 400
+
+
 def test_an_unknown_profile_is_refused_naming_the_known_ones() -> None:
     error = refusal(profile="sead")
     assert (error.key, error.found) == ("profile", "sead")

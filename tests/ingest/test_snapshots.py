@@ -215,6 +215,30 @@ def test_a_damaged_pointer_is_named_to_readers_and_made_anew_by_the_next_publica
     assert current(tmp_path) == read_snapshot(tmp_path, snapshot.id)
 
 
+def test_after_a_damaged_pointer_history_goes_on_from_the_newest_snapshot(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish_loads(tmp_path, AEP=A, DOM=C)
+    newest = publish_loads(tmp_path, AEP=B, DOM=C)
+    (tmp_path / "load.json").write_bytes(b"{")
+    publication = publish_tables(tmp_path, {"AEP": make_table(A)}, refused=["DOM"])
+    snapshot = publication.snapshot
+    assert f"load: history goes on from snapshot {newest.id}" in caplog.text
+    assert snapshot.regions["DOM"] == newest.regions["DOM"]  # refused: as it was published before
+    pointer = read_pointer(tmp_path, "load")
+    assert pointer is not None
+    assert pointer.previous == newest.id
+    assert publication.changes is not None
+    assert publication.changes.before == newest.id
+
+
+def test_after_a_damaged_pointer_numbers_go_on_from_those_of_the_snapshots(tmp_path: Path) -> None:
+    publish_loads(tmp_path, AEP=A)
+    newest = publish_loads(tmp_path, AEP=B)
+    (tmp_path / "load.json").write_bytes(b"{")
+    assert publish_loads(tmp_path, AEP=C).sequence > newest.sequence
+
+
 def test_what_a_newer_version_points_at_is_not_published_over(tmp_path: Path) -> None:
     publish_loads(tmp_path, AEP=A)
     pointer = tmp_path / "load.json"

@@ -18,9 +18,9 @@ from gridcast.record import SEALED_SINCE, StoredRecord, sealed
 from gridcast.serving.model_card import ModelCard
 from gridcast.summary import FailedJobs, Opened, Report, StageTime, Summary, Tracking
 from tasks.fetch.marker import Origin
+from tasks.ingest.pointers import Pointer
 from tasks.ingest.publish_data_report import PageNote
 from tasks.ingest.region_tables import KnownRegion
-from tasks.ingest.snapshots import Pointer
 from tasks.runs.record_files import read_record
 from tasks.track.log_models import TrackedNote
 from tasks.track.verify import verify
