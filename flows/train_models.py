@@ -20,8 +20,8 @@ from tasks.machine.owned_process import owned_processes
 from tasks.machine.progress import shown_progress
 from tasks.runs.cached_state import Results
 from tasks.runs.run import Run, open_run
-from tasks.track.log_interrupted import logged_if_interrupted
 from tasks.track.log_models import prepare_tracking, track_models
+from tasks.track.logged.interrupted import logged_if_interrupted
 from tasks.track.record_lineage import record_lineage
 from tasks.track.register_model import register_model
 from tasks.train.build_features import make_features

@@ -206,7 +206,8 @@ class TrackingError(GridcastError):
     def __init__(self, uri: str, reason: str) -> None:
         super().__init__(
             f"ERROR {uri}: found MLflow not taking the runs ({reason.splitlines()[0]}), expected a "
-            "server that does; run the same command again when it answers: nothing is trained again"
+            "server that does; what it was to be told is kept: the next run tells it, or "
+            "`gridcast track`"
         )
 
 

@@ -178,7 +178,7 @@ def open_run(
     """
     folder = Path(artifacts).resolve()
     if run_id is not None:
-        yield _part_of(run_id, flow, folder, data=data, fresh=fresh)
+        yield part_of(run_id, flow, folder, data=data, fresh=fresh)
         return
     given = tuple(overrides or ())
     config, devices = resolve(profile, given)
@@ -219,10 +219,15 @@ def opened_runs() -> Iterator[list[Run]]:
         _opened.reset(token)
 
 
-def _part_of(run_id: str, flow: str, artifacts: Path, *, data: str | None, fresh: bool) -> Run:
+def part_of(
+    run_id: str, flow: str, artifacts: Path, *, data: str | None = None, fresh: bool = False
+) -> Run:
     """Take part in a run that is there, by what it has decided.
 
     Its id is a parameter, so anyone may name any.
+
+    Raises:
+        RecordError, UsageError: it is not there, or cannot be believed.
     """
     folder = artifacts / "runs" / run_id
     opened = find_record(folder, Opened) if RUN_ID.fullmatch(run_id) else None

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridcast.audit.records import LeakChecks
+from gridcast.config import Config
 from gridcast.errors import BrokenChainError
 from gridcast.evaluation.records import BaselineRecord, MeanRecord, ModelRecord
 from gridcast.evaluation.scores import shown_regions
@@ -121,6 +122,20 @@ def show_verification(target: str, artifacts: Path) -> None:
     out.print(f"Run {verdict.run_id}: no link of {num} is broken", style="green", highlight=False)
     if others:
         out.print(f"{len(others)} cannot be compared any more; see above", highlight=False)
+
+
+def show_unlogged(artifacts: Path, profile: str, overrides: tuple[str, ...]) -> None:
+    """Log what MLflow did not take before, and print of how many runs it was.
+
+    Raises:
+        TrackingError: it does not take it now either.
+    """
+    from tasks.track.logged.unlogged import log_unlogged, num_unlogged
+
+    config = Config.load(profile, overrides=overrides)
+    num = log_unlogged(artifacts, config.tracking)
+    left = num_unlogged(artifacts)
+    sys.stdout.write(f"{num} runs logged to MLflow, {left} left\n")
 
 
 def _show_finding(out: Console, finding: Finding) -> None:

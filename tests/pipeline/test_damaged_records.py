@@ -22,7 +22,7 @@ from tasks.ingest.pointers import Pointer
 from tasks.ingest.publish_data_report import PageNote
 from tasks.ingest.region_tables import KnownRegion
 from tasks.runs.record_files import read_record
-from tasks.track.log_models import TrackedNote
+from tasks.track.logged.contestant_runs import TrackedNote
 from tasks.track.verify import verify
 from tasks.train.build_features import TablesInUse
 from tasks.train.records import Features, NetworkJob, Specification, TrainingResult

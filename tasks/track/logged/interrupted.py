@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from gridcast.errors import GridcastError
 from tasks.machine.progress import ProgressReader
 from tasks.runs.locks import held
-from tasks.track.log_models import client_of, experiment_of
+from tasks.track.logged.contestant_runs import client_of, experiment_of, uri_of
+from tasks.track.mlflow_client import told_as_tracking_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,14 +40,13 @@ def logged_if_interrupted(run: Run) -> Iterator[None]:
 
 
 def _log_interrupted(run: Run) -> None:
-    from mlflow.exceptions import MlflowException
-
     deadline = time.monotonic() + _SECONDS_TO_WAIT
+    waiting = held(run.artifacts, "mlflow", is_cancelled=lambda: time.monotonic() > deadline)
     try:
-        with held(run.artifacts, "mlflow", is_cancelled=lambda: time.monotonic() > deadline):
+        with told_as_tracking_error(uri_of(run)), waiting:
             for job, passes in _broken_off(run).items():
                 _log_job(run, job, passes)
-    except (MlflowException, GridcastError, OSError) as error:
+    except GridcastError as error:
         _log.warning("MLflow was not told what was interrupted (%s)", str(error).splitlines()[0])
 
 
