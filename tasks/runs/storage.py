@@ -164,7 +164,7 @@ def check_folder(artifacts: Path) -> None:
     """
     probe = artifacts / f".probe.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     try:
-        artifacts.mkdir(parents=True, exist_ok=True)
+        artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe.write_bytes(b"gridcast")
     except OSError as error:
         raise UsageError(

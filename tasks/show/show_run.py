@@ -17,7 +17,7 @@ from rich.table import Table
 
 from gridcast.audit.records import LeakChecks
 from gridcast.config import Config
-from gridcast.errors import BrokenChainError
+from gridcast.errors import BrokenChainError, printable
 from gridcast.evaluation.records import BaselineRecord, MeanRecord, ModelRecord
 from gridcast.evaluation.scores import shown_regions
 from tasks.machine.progress import console
@@ -44,14 +44,21 @@ def show_log(level: int) -> None:
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, markup=False,
                               omit_repeated_times=False, log_time_format="%H:%M:%S")  # fmt: skip
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_Printable("%(message)s"))
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        handler.setFormatter(_Printable("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("gridcast")
     logger.setLevel(level)
     logger.addHandler(handler)
     logger.propagate = False
+
+
+class _Printable(logging.Formatter):
+    """Names of files reach the terminal with what would steer it spelt out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def show_summary(path: Path) -> None:

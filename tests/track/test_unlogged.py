@@ -16,7 +16,9 @@ from tasks.track.mlflow_client import require_usable, told_as_tracking_error
 from tests.builders.pipelines import (
     GRIDCAST,
     SMALL_MODEL,
+    Command,
     copy_artifacts,
+    free_port,
     gridcast,
     on_a_server,
     settings,
@@ -81,7 +83,7 @@ def test_a_run_that_is_killed_while_it_logs_leaves_none_running_and_none_twice(
     tmp_path: Path,
 ) -> None:
     artifacts = copy_artifacts(tmp_path / "artifacts")
-    command = (GRIDCAST, "train", "--artifacts", artifacts, *train_of(2))
+    command: Command = (GRIDCAST, "train", "--artifacts", artifacts, *train_of(2))
     with started(*command, log=tmp_path / "log.txt", environment=on_a_server()) as process:
         (entry,) = wait_for("its entry", lambda: list((artifacts / "unlogged").glob("*.json")))
         begun = wait_for("a run that begins", lambda: mlflow_runs(artifacts, entry.stem))
@@ -91,6 +93,24 @@ def test_a_run_that_is_killed_while_it_logs_leaves_none_running_and_none_twice(
     runs = mlflow_runs(artifacts, entry.stem)
     assert runs == {("gru-seed2", "KILLED"): 1, ("gru-seed2", "FINISHED"): 1}
     assert num_unlogged(artifacts) == 0
+
+
+@pytest.mark.prefect
+def test_a_password_of_a_server_that_is_gone_stands_nowhere(tmp_path: Path) -> None:
+    artifacts, log = copy_artifacts(tmp_path / "artifacts"), tmp_path / "log.txt"
+    environment = {
+        **on_a_server(), "MLFLOW_TRACKING_URI": f"http://me:hunter2@127.0.0.1:{free_port()}"
+    }  # fmt: skip
+    words = settings(*SMALL_MODEL)
+    for command in (("train", *words), ("track",), ("verify",)):
+        result = gridcast(*command, "--artifacts", artifacts, environment=environment)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(result.stdout + result.stderr)
+    assert "found MLflow not taking the runs" in log.read_text("utf-8")
+    assert num_unlogged(artifacts) == 1
+    holders = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in holders if b"hunter2" in path.read_bytes()] == []
+    assert len(holders) > 100
 
 
 # -- without a pipeline ----------------------------------------------------------------------------

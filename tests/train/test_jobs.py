@@ -404,13 +404,23 @@ time.sleep(3600)
 """
 
 
+def check_closed_to_others(server: psutil.Process) -> None:
+    """It answers nobody who does not know its word, from wherever."""
+    (port,) = {each.laddr.port for each in server.net_connections() if each.status == "LISTEN"}
+    for headers in ({}, {"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        address = f"http://127.0.0.1:{port}/api/variables/name/x"
+        answer = httpx.delete(address, headers=headers, timeout=SECONDS)
+        assert answer.status_code == 401, headers
+
+
 def test_a_server_of_a_run_that_is_killed_ends_with_it(artifacts: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     command: Command = (sys.executable, "-c", HELD_BY_A_SERVER, artifacts)
     with started(*command, log=log) as process:
         wait_for("the server", lambda: "begun" in log.read_text("utf-8"))
         family = process.children(recursive=True)
-        assert any("uvicorn" in command_of(each) for each in family)
+        (server,) = [each for each in family if "uvicorn" in command_of(each)]
+        check_closed_to_others(server)
         process.kill()
         process.wait(SECONDS)
         psutil.wait_procs(family, timeout=SECONDS)
