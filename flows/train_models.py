@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from prefect import flow
@@ -19,6 +21,7 @@ from tasks.machine.progress import shown_progress
 from tasks.runs.cached_state import Results
 from tasks.runs.run import Run, open_run
 from tasks.track.log_models import prepare_tracking, track_models
+from tasks.track.logged.interrupted import logged_if_interrupted
 from tasks.track.record_lineage import record_lineage
 from tasks.track.register_model import register_model
 from tasks.train.build_features import make_features
@@ -68,7 +71,7 @@ def train_models(
             raise PartialFailureError(ingestion.errors, summary=run.summary_path)
         with run.timed("build_features"):
             features = make_features(run, ingestion.published)
-        with run.timed("train_models"), owned_processes(run.stop_file), shown_progress(run.live):
+        with run.timed("train_models"), _owned(run), shown_progress(run.live):
             trained, fitted, failed = _train_all(run, features)
         if not trained:
             raise PartialFailureError(failed.values(), summary=run.summary_path)
@@ -108,6 +111,12 @@ def _train_all(
     failed = {n: str(each) for n, each in results.not_of(TrainedJob, FittedBaseline).items()}
     record_jobs(run, failed)
     return trained, fitted, failed
+
+
+@contextmanager
+def _owned(run: Run) -> Iterator[None]:
+    with logged_if_interrupted(run), owned_processes(run.stop_file):
+        yield
 
 
 def _run_ids(tracked: State[dict[str, str]]) -> dict[str, str]:

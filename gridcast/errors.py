@@ -6,6 +6,7 @@ status of the command that ends with it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +17,41 @@ EXIT_OK = 0
 EXIT_PARTIAL = 1
 EXIT_USAGE = 2
 EXIT_LOCKED = 75
+
+
+_MASK = "***"
+_SECRET = re.compile(r"(?i)passw|secret|token|credential|api_?key")
+# Control characters but the end of a line, and what turns the direction of writing.
+_STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_OF_AN_ADDRESS = re.compile(r"://[^/\s'\"@]*:[^\s'\"@]*@")  # name and password
+
+
+def masked(text: str) -> str:
+    """The text without the names and passwords of addresses.
+
+    >>> masked("found http://me:word@host:5000/x")
+    'found http://***@host:5000/x'
+    """
+    return _OF_AN_ADDRESS.sub(f"://{_MASK}@", text)
+
+
+def printable(text: str) -> str:
+    r"""The text as a terminal may be given it: what would steer the terminal is spelt out.
+
+    >>> printable("a\x1b[31m.csv")
+    'a\\x1b[31m.csv'
+    """
+    return _STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting of that name would hold what nobody is to read."""
+    return _SECRET.search(name) is not None
+
+
+def has_password(text: str) -> bool:
+    """Whether an address in the text has one."""
+    return _OF_AN_ADDRESS.search(text) is not None
 
 
 class GridcastError(Exception):
@@ -70,7 +106,8 @@ class ConfigError(GridcastError):
 
     def __init__(self, *, where: str, key: str, found: object, expected: str) -> None:
         self.where, self.key, self.found, self.expected = where, key, found, expected
-        super().__init__(f"ERROR {where}: {key}: found {found!r}, expected {expected}")
+        shown = _MASK if is_secret(key) else found
+        super().__init__(masked(f"ERROR {where}: {key}: found {shown!r}, expected {expected}"))
 
 
 class UsageError(GridcastError):
@@ -206,7 +243,8 @@ class TrackingError(GridcastError):
     def __init__(self, uri: str, reason: str) -> None:
         super().__init__(
             f"ERROR {uri}: found MLflow not taking the runs ({reason.splitlines()[0]}), expected a "
-            "server that does; run the same command again when it answers: nothing is trained again"
+            "server that does; what it was to be told is kept: the next run tells it, or "
+            "`gridcast track`"
         )
 
 

@@ -1,20 +1,26 @@
 """Records: what a stage hands on, what stands in a JSON file, and what a run leaves.
 
-Bytes become a record here; `tasks.runs.record_files` reads and writes the files.
+Bytes become a record here; `tasks.runs.record_files` reads and writes the files. The first line of
+a record's file has the SHA-256 of all that follows: what was changed since is not believed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from typing import Any, ClassVar, TypeVar
+import re
+from typing import Any, ClassVar, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gridcast.errors import RecordError
 
 _DEEPEST = 64  # lists and objects in one another; ours have about 10, and JSON can be without end
 _LONGEST = 160  # characters of what is told of a fault
+SEALED_SINCE: Final = 3  # from then on a record without the hash of its content is none
+_SEAL: Final = "record_sha256"
+_SEALED = re.compile(rb'\A\{\n  "' + _SEAL.encode() + rb'": "([0-9a-f]{64})",\n')
 
 
 class Record(BaseModel):
@@ -31,11 +37,20 @@ class StoredRecord(Record):
     version: `tasks.runs.record_files` passes over fields that it does not know, and fills in those
     that an older version did not write. A field that was renamed is read under its older name
     too, by ``AliasChoices``, and is a new version. A file that names no version is of version 1.
+    From version 3 on the file has the hash of its content (:func:`sealed`).
     """
 
     advice: ClassVar[str] = "delete it, and run the same command again"  # what to do with a bad one
 
-    schema_version: int = Field(default=1, ge=1)
+    schema_version: int = Field(default=SEALED_SINCE, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_its_seal(cls, tree: object) -> object:
+        """The hash is the file's, and no part of what it says."""
+        if isinstance(tree, dict) and _SEAL in tree:
+            return {name: value for name, value in tree.items() if name != _SEAL}
+        return tree
 
     @classmethod
     def newest_schema(cls) -> int:
@@ -66,6 +81,41 @@ class RunRecord(StoredRecord):
         return f"{self.kind}/{self.part}.json" if self.part else f"{self.kind}.json"
 
 
+def sealed(tree: dict[str, Any]) -> bytes:
+    """The bytes of a record's file: indented JSON, in whose first line stands the hash of the rest.
+
+    NaN is refused, since JSON has none.
+
+    >>> content = sealed({"schema_version": 3, "mw": 1.5})
+    >>> fault_of_seal(content), fault_of_seal(content.replace(b"1.5", b"1.6"))
+    ('', 'a record that was changed after it was written')
+    """
+    body = json.dumps(tree, indent=2, allow_nan=False).removeprefix("{\n").encode() + b"\n"
+    return b'{\n  "%b": "%b",\n%b' % (_SEAL.encode(), _digest(body), body)
+
+
+def fault_of_seal(content: bytes) -> str:
+    """What is wrong with a record's bytes by their hash; empty if nothing is, or if it is old."""
+    if seal := _SEALED.match(content):
+        is_whole = seal[1] == _digest(content[seal.end() :])
+        return "" if is_whole else "a record that was changed after it was written"
+    try:
+        tree = json.loads(content)
+    except (ValueError, RecursionError):
+        return "no JSON" if content.strip() else "an empty file"
+    return _fault_without_seal(tree) if isinstance(tree, dict) else "JSON that is no object"
+
+
+def _fault_without_seal(tree: dict[str, Any]) -> str:
+    version = tree.get("schema_version", 1)
+    is_old = isinstance(version, int) and version < SEALED_SINCE
+    return "" if is_old else f"a record without the hash of its content ({_SEAL})"
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
 def parse_record(content: bytes, kind: type[T], *, where: object) -> T:
     """The record that these bytes are; ``where`` is what an error calls them.
 
@@ -74,6 +124,9 @@ def parse_record(content: bytes, kind: type[T], *, where: object) -> T:
     Raises:
         RecordError: they are no such record, or one of a newer version.
     """
+    is_sealed = _SEALED.match(content) is not None
+    if is_sealed and (fault := fault_of_seal(content)):
+        raise not_a_record(where, kind, fault)
     tree = _tree_of(content, kind, where)
     version = tree.get("schema_version", 1)
     newest = kind.newest_schema()
@@ -85,6 +138,8 @@ def parse_record(content: bytes, kind: type[T], *, where: object) -> T:
             advice=f"use that version, or {kind.advice}",
             is_newer=True,
         )
+    if not is_sealed and (fault := _fault_without_seal(tree)):
+        raise not_a_record(where, kind, fault)
     try:
         record = kind.model_validate(tree, extra="ignore")
     except ValidationError as error:

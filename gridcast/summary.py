@@ -119,7 +119,7 @@ class Summary(RunRecord):
     advice: ClassVar[str] = "delete the folder of that run"
     kind: ClassVar[str] = "summary"
 
-    schema_version: int = Field(default=2, ge=1)  # see `RegionRecord` and `ModelRecord`
+    # Version 1: see `RegionRecord` and `ModelRecord`.
     run_id: str
     flow: str
     status: Status

@@ -1,4 +1,4 @@
-"""``gridcast verify`` and ``check-leaks``: whether what is claimed is so."""
+"""``gridcast verify``, ``check-leaks`` and ``track``: what is claimed is so, and told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from flows.command_line.options import (
     Profile,
     Settings,
 )
-from flows.command_line.starting import Request, exit_code_of, start_flow
+from flows.command_line.starting import (
+    Request,
+    exit_code_of,
+    prepare_surroundings,
+    start_flow,
+)
 
 app = typer.Typer()
 
@@ -35,6 +40,24 @@ def verify(
         show_verification(target, artifacts)
 
     raise typer.Exit(exit_code_of(check))
+
+
+@app.command(epilog="Examples:  gridcast track  ·  MLFLOW_TRACKING_URI=https://mlflow.example "
+             "gridcast track --artifacts /srv/gridcast")  # fmt: skip
+def track(
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    profile: Profile = "base",
+    settings: Settings = None,
+) -> None:
+    """Log to MLflow what it did not take when runs told it; the next run does so too."""
+
+    def log() -> None:
+        from tasks.show.show_run import show_unlogged
+
+        prepare_surroundings(artifacts)
+        show_unlogged(artifacts.absolute(), profile, tuple(settings or ()))
+
+    raise typer.Exit(exit_code_of(log))
 
 
 @app.command(epilog="Examples:  gridcast check-leaks  ·  gridcast check-leaks --data data/pjm  ·  "

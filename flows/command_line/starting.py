@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gridcast.errors import EXIT_OK, EXIT_PARTIAL, GridcastError, PartialFailureError
+from gridcast.errors import EXIT_OK, EXIT_PARTIAL, GridcastError, PartialFailureError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,10 +95,10 @@ def exit_code_of(work: Callable[[], Any]) -> int:
     try:
         work()
     except PartialFailureError as error:
-        typer.echo(str(error), err=True)
+        typer.echo(printable(str(error)), err=True)
         return EXIT_PARTIAL
     except GridcastError as error:
-        typer.echo(str(error), err=True)
+        typer.echo(printable(str(error)), err=True)
         return error.exit_code
     return EXIT_OK
 

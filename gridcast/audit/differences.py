@@ -5,14 +5,22 @@ Legend: ``N`` rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gridcast.audit.lineage import UnlikeError, require_figures, require_same
+from gridcast.evaluation.forecasts import COLUMNS
+from gridcast.features.windows import count_windows, steps_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
+
+    from gridcast.config import WindowsConfig
+    from gridcast.features.table import FeatureTable
 
 
 class Difference(NamedTuple):
@@ -69,3 +77,63 @@ def _unlike(found: pd.Series, expected: pd.Series, tolerance: float) -> np.ndarr
         return np.asarray(~np.isclose(ours, theirs, rtol=0.0, atol=tolerance, equal_nan=True))
     bits = f"u{ours.dtype.itemsize}"
     return np.asarray(ours.view(bits) != theirs.view(bits))
+
+
+def require_table(
+    where: str,
+    found: pd.DataFrame,
+    expected: pd.DataFrame,
+    columns: Sequence[str],
+    *,
+    tolerance: float,
+) -> None:
+    """Refuse a table of other rows, naming the first cell that differs.
+
+    Raises:
+        UnlikeError: with both values.
+    """
+    if len(found) != len(expected):
+        raise UnlikeError(where=where, found=f"{len(found)} rows", expected=f"{len(expected)}")
+    if difference := first_difference(found, expected, columns, tolerance=tolerance):
+        place = f"{where}, {difference.place}"
+        raise UnlikeError(
+            where=place, found=str(difference.found), expected=str(difference.expected)
+        )
+
+
+def require_forecasts(
+    where: str, found: pd.DataFrame, expected: pd.DataFrame, *, tolerance: float
+) -> None:
+    """Refuse other rows of one contestant in the long table.
+
+    Raises:
+        UnlikeError: naming the first cell that differs.
+    """
+    columns = [name for name in COLUMNS if name != "contestant"]
+    found, expected = (
+        rows.assign(
+            **{hour: rows[hour].dt.tz_localize(None) for hour in ("issue_time", "timestamp")}
+        )
+        for rows in (found, expected)
+    )
+    require_table(where, found, expected, columns, tolerance=tolerance)
+
+
+def require_described(
+    where: str, told: Mapping[str, Any], built: FeatureTable, windows: WindowsConfig
+) -> None:
+    """Refuse what is told of a table of features, if it is not what comes of building it.
+
+    That is each region's scale, the features' names, the windows, and how much was filled.
+
+    Raises:
+        UnlikeError: naming the first that differs.
+    """
+    for region, scale in built.scales.items():
+        found = dict(zip(("offset_mw", "scale_mw"), told["scales"].get(region, ()), strict=False))
+        require_figures(f"{where}: scales.{region}.", found, asdict(scale))
+    require_same(f"{where}: feature_names", told["feature_names"], built.feature_names)
+    counted = count_windows(steps_of(built.frame), windows)
+    require_same(f"{where}: windows", told["windows"], counted.model_dump())
+    filled = built.frame.groupby("region", observed=True)["is_imputed"].sum()
+    require_same(f"{where}: imputed_hours", told["imputed_hours"], filled.to_dict())

@@ -30,6 +30,7 @@ _ADVICE = {
     "region": f"{_ASK}; `gridcast ingest` publishes the region again",
     "snapshot": f"{_ASK}; `gridcast ingest --fresh` publishes the regions again",
     "mlflow": f"{_ASK}, and do not serve this model; `gridcast run --fresh` logs it anew",
+    "record": f"{_ASK}; the next run refuses it, or makes it anew",
     "code": "nothing to do; to compute it again, check out the version of that run",
 }
 _LONGEST, _SHOWN = 40, 16  # characters of a value that is told

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from gridcast.errors import ConfigError
+from gridcast.errors import ConfigError, has_password, is_secret, masked
 
 CONFIGS_FOLDER = Path(__file__).resolve().parent.parent.parent / "configs"
 
@@ -16,6 +16,10 @@ BASE_PROFILE = "base"
 
 
 _NO_PROFILES = {"rules"}  # other files of the folder
+
+
+_DEEP = "brackets or sections in one another, deeper than can be read"
+_LONGEST = 160  # characters of a value that is told
 
 
 Layer = tuple[str, dict[str, Any]]  # a file or an override by name, and what it sets
@@ -63,30 +67,74 @@ def _read_yaml(path: Path, *, key: str, found: str, expected: str) -> dict[str, 
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
         raise ConfigError(where=str(path), key=key, found=found, expected=expected) from None
+    except RecursionError:
+        raise ConfigError(
+            where=str(path), key="(file)", found=_DEEP, expected="at most a few"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
-            where=str(path), key="(file)", found=str(error), expected="valid YAML in UTF-8"
+            where=str(path), key="(file)", found=_place_of(error), expected="valid YAML in UTF-8"
         ) from None
     if not isinstance(tree, dict):
         raise ConfigError(
             where=str(path),
             key="(file)",
-            found=tree,
+            found=f"no mapping ({type(tree).__name__})",
             expected="sections with keys (a YAML mapping)",
         )
     return tree
+
+
+def _place_of(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+    """What is wrong and where; none of the file's own words, which may be meant for nobody."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return type(error).__name__
+    return f"{getattr(error, 'problem', None)} in line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _require_no_password(value: object, *, where: str, key: str) -> None:
+    """Settings are written down in many places, so no address in them may hold a password.
+
+    Raises:
+        ConfigError: one does; it is not told.
+    """
+    if isinstance(value, dict):
+        for name, each in value.items():
+            _require_no_password(each, where=where, key=f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for each in value:
+            _require_no_password(each, where=where, key=key)
+    elif isinstance(value, str) and has_password(value):
+        raise ConfigError(
+            where=masked(where), key=key, found="an address with a password",
+            expected="one without: the environment has it, in MLFLOW_TRACKING_URI, or in "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+        )  # fmt: skip
+
+
+def _name_of(override: str) -> str:
+    """An override as messages name it: without a value that looks like a secret."""
+    key, _, _ = override.partition("=")
+    return f"--set {key}=…" if is_secret(key) else f"--set {override}"
 
 
 def _parse_override(override: str) -> dict[str, Any]:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(
-            where="--set", key=override, found=override, expected="key=value, as training.passes=3"
+            where="--set",
+            key=override.partition(" ")[0],
+            found=override,
+            expected="key=value, as training.passes=3",
         )
     try:
         value: Any = yaml.safe_load(text)
+    except RecursionError:
+        raise ConfigError(where="--set", key=key, found=_DEEP, expected="a YAML value") from None
     except yaml.YAMLError:
-        raise ConfigError(where="--set", key=key, found=text, expected="a YAML value") from None
+        found = text if len(text) < _LONGEST else f"{text[:_LONGEST]}…"
+        raise ConfigError(where="--set", key=key, found=found, expected="a YAML value") from None
     for part in reversed(key.split(".")):
         value = {part: value}
     return dict(value)
@@ -96,6 +144,8 @@ def _stack(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
     """``base.yaml``, its rules and the named layers over it, and which layer set which key."""
     tree, origin = dict[str, Any](), dict[str, str]()
     base = _profile_layer(BASE_PROFILE)
+    for name, layer in layers:
+        _require_no_password(layer, where=name, key="")
     for name, layer in (base, _rules_layer([base, *layers]), *layers):
         _lay_over(tree, layer, origin, name)
     return tree, origin

@@ -24,6 +24,7 @@ from gridcast.config.section import (
 _JOB_EACH: Final = Unkeyed("there is a job for each, and its own is in its key")
 _WHERE: Final = Unkeyed("where and how fast it is computed; a job's key has the device's type")
 _LIMIT: Final = Unkeyed("how long may be computed; what is stopped leaves no result")
+_OFTEN: Final = Unkeyed("how often is kept what a training that was killed goes on from")
 _SEARCH: Final = Unkeyed("how, and how long, is searched: a study's trials stand, however found")
 
 
@@ -166,6 +167,9 @@ class TrainingConfig(Section):
     )
     confirm_above_hours: Annotated[Positive | None, _LIMIT] = Field(
         description="on a CPU, refuse a longer training without --yes (h); null: never"
+    )
+    checkpoint_seconds: Annotated[Positive | None, _OFTEN] = Field(
+        description="between checkpoints, from which a killed training goes on; null: none (s)"
     )
     time_limit_seconds: Annotated[Positive, _LIMIT] = Field(
         description="a job is stopped after this (s)"

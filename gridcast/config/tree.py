@@ -29,7 +29,13 @@ from gridcast.config.data import (
     RulesConfig,
     SyntheticConfig,
 )
-from gridcast.config.layers import BASE_PROFILE, _parse_override, _profile_layer, _stack
+from gridcast.config.layers import (
+    BASE_PROFILE,
+    _name_of,
+    _parse_override,
+    _profile_layer,
+    _stack,
+)
 from gridcast.config.learning import (
     BaselinesConfig,
     FeaturesConfig,
@@ -135,7 +141,7 @@ class Config(Section):
             ConfigError: an unknown profile, key or value, with file, key, found and expected.
         """
         profiles = [] if profile == BASE_PROFILE else [_profile_layer(profile)]
-        settings = [(f"--set {override}", _parse_override(override)) for override in overrides]
+        settings = [(_name_of(override), _parse_override(override)) for override in overrides]
         tree, origin = _stack([*profiles, *settings])
         on_cuda = tree.get("profile_on_cuda")
         if device_type == "cuda" and isinstance(on_cuda, str):

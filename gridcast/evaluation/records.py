@@ -110,7 +110,7 @@ class Evaluation(RunRecord):
 
     kind: ClassVar[str] = "evaluation"
 
-    schema_version: int = Field(default=2, ge=1)  # 1 called `seeds_per_pass` `num_together`
+    # Version 1 called `seeds_per_pass` `num_together`.
     forecasts_path: str
     scores_paths: dict[str, str]
     num_test_labels: int

@@ -25,6 +25,7 @@ _NOT_FOUND = {
     "device",
     "threads",
     "confirm_above_hours",
+    "checkpoint_seconds",
     "time_limit_seconds",
     "measuring_limit_seconds",
 }

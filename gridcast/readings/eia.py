@@ -123,8 +123,11 @@ def read_page(body: bytes, *, region: str) -> Page:
         ValueError: the body is no JSON: cut off on its way, and worth asking for again.
         FetchError: it is JSON, but not the answer that is documented.
     """
-    answer = json.loads(body)
     where = f"EIA {region}"
+    try:
+        answer = json.loads(body)
+    except RecursionError:
+        raise FetchError(where, found="JSON without end", expected="EIA's answer") from None
     try:
         response = answer["response"]
         total, rows = int(response["total"]), list(response["data"])

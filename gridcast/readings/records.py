@@ -63,7 +63,7 @@ class Snapshot(StoredRecord):
 
     advice: ClassVar[str] = "delete it, and ingest again"
 
-    schema_version: int = Field(default=2, ge=1)  # 1 called `quarantined` of a region `set_aside`
+    # Version 1 called `quarantined` of a region `set_aside`.
     id: str
     dataset: str
     parent: str | None
@@ -80,7 +80,7 @@ class Ingestion(RunRecord):
 
     kind: ClassVar[str] = "ingestion"
 
-    schema_version: int = Field(default=2, ge=1)  # 1 called `quarantined` of a region `set_aside`
+    # Version 1 called `quarantined` of a region `set_aside`.
     dataset: str
     data: DataRecord
     regions: dict[str, RegionRecord]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gridcast.array_file import packed
 from gridcast.errors import IntegrityError, UsageError
-from gridcast.record import parse_record
+from gridcast.record import parse_record, sealed
 from gridcast.serving.model_card import CALIBRATION, CARD, ModelCard
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def model_files(
         arrays |= {f"{name}.bands.{part}": own for part, own in each.bands.arrays().items()}
     files = {**others, CALIBRATION: packed(arrays)}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    written = card.model_copy(update={"files": hashes}).model_dump_json(indent=2)
-    return {CARD: written.encode() + b"\n", **files}
+    written = card.model_copy(update={"files": hashes}).model_dump(mode="json")
+    return {CARD: sealed(written), **files}
 
 
 def read_files(folder: Path) -> tuple[ModelCard, dict[str, bytes]]:

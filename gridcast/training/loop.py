@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +28,7 @@ from gridcast.training.lead_windows import LeadGradient
 from gridcast.training.prediction import plan_scoring, score_planned
 from gridcast.training.stack import ForecasterStack, draws_at_random, max_seeds_per_pass, stacks_of
 from gridcast.training.state import StateRecord, TrainingState, copied, errors_of, failures_of
-from gridcast.training.step import TrainingStep
+from gridcast.training.step import TrainingStep, stream_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gridcast.networks.building import Forecaster
     from gridcast.training.cpu_gradients import CompiledGradient
     from gridcast.training.data import TrainingData
+    from gridcast.training.state import Watcher
 
 _MAX_INTERLEAVED = 2  # trainings on one GPU: more gain nothing
 
@@ -96,6 +97,8 @@ def train_models(
     engine: Engine,
     on_progress: Callable[[Cell, int, Progress], None],
     replica_devices: Sequence[torch.device] = (),
+    stacks: Sequence[tuple[Cell, Sequence[int]]] = (),
+    watcher: Watcher | None = None,
 ) -> dict[tuple[Cell, int], TrainedModel | NotFiniteError]:
     """Fit several forecasters (cell, seed) on one device, as many at a time as pays.
 
@@ -103,6 +106,8 @@ def train_models(
     them each is trained by itself, two side by side where none draws from PyTorch's own generator.
     Whatever the company, each comes out as it does alone (to rounding, with our kernels).
     ``replica_devices`` share each batch with that of the data; cells then come one after the other.
+    ``stacks`` are cells with seeds that are to share a pass, if not those that pay. ``watcher``
+    hears of each training that begins, and of its steps.
 
     Raises:
         UsageError: the training part is too short for a batch in each pass.
@@ -121,18 +126,20 @@ def train_models(
             on_progress=partial(on_progress, cell),
             replicas=replicas,
         )
-        for cell, seeds in stacks_of(models, most=max_seeds_per_pass(engine))
+        for cell, seeds in stacks or stacks_of(models, most=max_seeds_per_pass(engine))
     ]
     for first in range(0, len(waiting), at_once):
-        run_interleaved(waiting[first : first + at_once])
+        run_interleaved(waiting[first : first + at_once], watcher)
     return {(each.cell, seed): end for each in waiting for seed, end in each.outcomes.items()}
 
 
-def run_interleaved(trainings: Sequence[Training]) -> None:
+def run_interleaved(trainings: Sequence[Training], watcher: Watcher | None = None) -> None:
     """Run trainings side by side, a step of each in turn; on a GPU each has a stream of its own."""
+    for training in trainings:
+        if watcher:
+            watcher.begins(training)
     running = [
-        (each, each.steps(), _stream_for(each.device, place))
-        for place, each in enumerate(trainings)
+        (each, each.steps(), stream_for(each.device, place)) for place, each in enumerate(trainings)
     ]
     while running:
         still = []
@@ -141,6 +148,10 @@ def run_interleaved(trainings: Sequence[Training]) -> None:
             with nullcontext() if stream is None else torch.cuda.stream(stream):
                 if next(steps, _ENDED) is not _ENDED:
                     still.append((training, steps, stream))
+                    if watcher:
+                        watcher.has_stepped(training)
+                elif watcher:
+                    watcher.has_ended(training)
             for other, _, _ in running:
                 if other is not training:
                     other.wait(training.validation_seconds - before)
@@ -148,20 +159,6 @@ def run_interleaved(trainings: Sequence[Training]) -> None:
 
 
 _ENDED = object()
-
-
-def _stream_for(device: torch.device, place: int) -> torch.cuda.Stream | None:
-    if device.type != "cuda":
-        return None
-    stream = _stream(device, place)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    return stream
-
-
-@cache
-def _stream(device: torch.device, place: int) -> torch.cuda.Stream:  # noqa: ARG001 - a key
-    """The same one for every training in that place: cuBLAS keeps a workspace for each stream."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def gradient_of(
@@ -217,14 +214,14 @@ class Training:
         self.cell, self._engine = cell, engine
         self._starts_N = train_starts(data.steps, config.windows)
         config = sized_config(config, num_windows=len(self._starts_N))
-        self._data, self._config, self._seeds = data, config, tuple(seeds)
+        self._data, self._config, self.seeds = data, config, tuple(seeds)
         self._replicas = tuple(replicas)
         self._validation = plan_scoring(data, VALIDATION, config)
         self._passes = plan_passes(
             count_phases(self._starts_N, config.windows), config.windows, config.training
         )
         num_steps = min(sum(self._passes), config.training.max_steps or sum(self._passes))
-        self._clock = Clock(len(self._passes), num_steps, self._seeds, on_progress)
+        self._clock = Clock(len(self._passes), num_steps, self.seeds, on_progress)
         self._pass_number, self._batch = 1, 0  # the batches of that pass that are done
         self._order: tuple[int, Tensor] | None = None  # of which pass, (S, N)
         self._update: TrainingStep | None = None  # while it trains: it takes memory
@@ -278,7 +275,7 @@ class Training:
 
     def _is_over(self) -> bool:
         has_steps = self._clock.step < self._clock.num_steps
-        return self._batch == 0 and (not has_steps or len(self.outcomes) == len(self._seeds))
+        return self._batch == 0 and (not has_steps or len(self.outcomes) == len(self.seeds))
 
     def _num_batches(self) -> int:
         """Those of this pass: the last one may end early."""
@@ -305,12 +302,12 @@ class Training:
         """Give what was trained; what it was trained with is let go, its state kept."""
         self._state = self._copy_of(update)
         stack, clock = update.stack, self._clock
-        for number, seed in enumerate(self._seeds):
+        for number, seed in enumerate(self.seeds):
             if seed not in self.outcomes:
                 self.outcomes[seed] = TrainedModel(
                     stack.forecaster(number), stack.forecaster(number, last_step=True),
                     tuple(clock.histories[number]), clock.train_seconds, clock.step,
-                    self._engine, len(self._seeds),
+                    self._engine, len(self.seeds),
                 )  # fmt: skip
         self._update = None
 
@@ -318,7 +315,7 @@ class Training:
         pass_seconds, elapsed_seconds = self._clock.now()
         return StateRecord(
             cell=self.cell,
-            seeds=self._seeds,
+            seeds=self.seeds,
             num_passes=len(self._passes),
             num_steps=self._clock.num_steps,
             pass_number=self._pass_number,
@@ -353,7 +350,7 @@ class Training:
         """What one device has of the training: the weights, and what derives their losses."""
         config, num_shares = self._config, 1 + len(self._replicas)
         stack = ForecasterStack(
-            data, config, cell=self.cell, seeds=self._seeds, engine=self._engine, share=share
+            data, config, cell=self.cell, seeds=self.seeds, engine=self._engine, share=share
         )
         return stack, gradient_of(stack, data, config, share=share, num_shares=num_shares)
 
@@ -367,7 +364,7 @@ class Training:
             number = self._pass_number
             orders = [
                 cut_pass(self._starts_N, self._config.windows, pass_number=number, seed=seed)
-                for seed in self._seeds
+                for seed in self.seeds
             ]
             self._order = number, torch.as_tensor(np.stack(orders), device=self.device)
         return self._order[1]
@@ -376,7 +373,7 @@ class Training:
         """Each seed's mean loss of the pass; one that was not finite has ended its training."""
         loss_BS = self._clock.finish_pass()
         is_finite_BS = torch.isfinite(loss_BS)
-        for number, seed in enumerate(self._seeds):
+        for number, seed in enumerate(self.seeds):
             if seed not in self.outcomes and not bool(is_finite_BS[:, number].all()):
                 first = int((~is_finite_BS[:, number]).nonzero()[0])
                 step = self._clock.step - len(loss_BS) + first + 1
@@ -389,7 +386,7 @@ class Training:
     def _validate(self, stack: ForecasterStack) -> list[float | None]:
         """Each seed's sMAPE on the validation part (percent), None where there is none."""
         found: list[float | None] = []
-        for number, seed in enumerate(self._seeds):
+        for number, seed in enumerate(self.seeds):
             if seed in self.outcomes:
                 found.append(None)
                 continue

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
+from gridcast.array_file import below, packed, unpacked
 from gridcast.config import Cell
-from gridcast.errors import NotFiniteError, StateRefusedError
+from gridcast.errors import NotFiniteError, StateRefusedError, UsageError
 from gridcast.record import Record
 from gridcast.training.clock import Progress
 
@@ -70,6 +73,32 @@ class TrainingState:
 
     record: StateRecord
     tensors: Mapping[str, Tensor]
+
+
+class Resumable(Protocol):
+    """A training of which the state can be taken and put back, as ``Training``."""
+
+    cell: Cell
+    seeds: tuple[int, ...]
+
+    def take_state(self) -> TrainingState:
+        """A copy of all that steps change."""
+
+    def put_state(self, state: TrainingState) -> None:
+        """Go on from there."""
+
+
+class Watcher(Protocol):
+    """Who hears of trainings as they go, and may take their states and put them back."""
+
+    def begins(self, training: Resumable) -> None:
+        """It is about to begin."""
+
+    def has_stepped(self, training: Resumable) -> None:
+        """A step of it, or a validation, is done."""
+
+    def has_ended(self, training: Resumable) -> None:
+        """It has come to its end."""
 
 
 def failures_of(outcomes: Mapping[int, object]) -> tuple[Failure, ...]:
@@ -157,3 +186,36 @@ def put_generators(generators: Mapping[str, Tensor], devices: Sequence[torch.dev
 
 def _gpus(devices: Sequence[torch.device]) -> Iterable[tuple[int, torch.device]]:
     return ((number, each) for number, each in enumerate(devices) if each.type == "cuda")
+
+
+# -- as bytes --------------------------------------------------------------------------------------
+
+_RECORD, _TENSOR = "record", "tensor."
+_BFLOAT16 = "bfloat16."  # which NumPy does not know: their bytes are kept as those of whole numbers
+
+
+def state_file(state: TrainingState) -> bytes:
+    """The bytes of a file that holds it: arrays of NumPy, and no pickle."""
+    arrays = {_RECORD: np.frombuffer(state.record.model_dump_json().encode(), dtype=np.uint8)}
+    for name, tensor in state.tensors.items():
+        if tensor.dtype == torch.bfloat16:
+            arrays[f"{_BFLOAT16}{name}"] = tensor.view(torch.int16).numpy()
+        else:
+            arrays[f"{_TENSOR}{name}"] = tensor.numpy()
+    return packed(arrays)
+
+
+def state_of_file(content: bytes, *, where: object) -> TrainingState:
+    """The state that :func:`state_file` made these bytes of; ``where`` is what an error calls them.
+
+    Raises:
+        UsageError: they are no such bytes.
+    """
+    arrays = unpacked(content, where=where)
+    if _RECORD not in arrays:
+        raise UsageError(where, found="arrays without a record", expected="a training's state")
+    record = StateRecord.model_validate_json(arrays[_RECORD].tobytes())
+    tensors = {name: torch.from_numpy(each) for name, each in below(arrays, _TENSOR).items()}
+    for name, each in below(arrays, _BFLOAT16).items():
+        tensors[name] = torch.from_numpy(each).view(torch.bfloat16)
+    return TrainingState(record, tensors)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -227,6 +228,21 @@ def _pytorch_on_one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(num_threads)
+
+
+def stream_for(device: torch.device, place: int) -> torch.cuda.Stream | None:
+    """That of the training in a place among those that run side by side; on a CPU none."""
+    if device.type != "cuda":
+        return None
+    stream = _stream(device, place)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    return stream
+
+
+@cache
+def _stream(device: torch.device, place: int) -> torch.cuda.Stream:  # noqa: ARG001 - a key
+    """The same one for every training in that place: cuBLAS keeps a workspace for each stream."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _with_losses(loss_S: Tensor, grad_SP: Tensor) -> Tensor:

@@ -208,7 +208,7 @@ def _failure_of(response: httpx.Response, body: bytes, *, where: str) -> Excepti
 def _message_of(body: bytes) -> str:
     try:
         return message_of(json.loads(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
 
 

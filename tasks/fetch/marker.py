@@ -12,9 +12,10 @@ from gridcast.errors import RecordError, UsageError
 from gridcast.readings.archive_members import MARKER
 from gridcast.readings.parsing import region_of
 from gridcast.readings.records import SourceKind
-from gridcast.record import Record, StoredRecord
+from gridcast.record import Record, StoredRecord, sealed
+from tasks.runs.keys import file_sha256
 from tasks.runs.record_files import read_record
-from tasks.runs.storage import write_json
+from tasks.runs.storage import write_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,7 @@ class Origin(StoredRecord):
 
     ``utc``: the end of an hour in UTC. ``local``: as ``ingestion.timezone`` and
     ``ingestion.label`` say. ``settings`` and ``code_sha256`` are what a synthetic set was made by.
+    ``files`` has the SHA-256 of each CSV of a folder that is gridcast's own.
     """
 
     advice: ClassVar[str] = "fetch the folder again"
@@ -55,6 +57,7 @@ class Origin(StoredRecord):
     settings: dict[str, int] = Field(default_factory=dict)
     code_sha256: str = ""
     skipped: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
     regions: dict[str, FetchedRegion] = Field(default_factory=dict)
 
 
@@ -83,7 +86,25 @@ def read_origin(folder: Path) -> Origin:
 def write_origin(folder: Path, origin: Origin) -> None:
     """Publish the folder's marker."""
     fields = origin.model_dump(mode="json", exclude_defaults=True)
-    write_json(folder / MARKER, {"schema_version": origin.schema_version, **fields})
+    tree = {"schema_version": origin.schema_version, **fields}
+    write_bytes(folder / MARKER, sealed(tree))
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each regional CSV in the folder, by its name."""
+    return {name: file_sha256(folder / name) for name in regional_names(folder)}
+
+
+def why_not_as_made(folder: Path) -> str:
+    """What differs in a folder of gridcast's own from what was put there; empty if nothing does."""
+    try:
+        origin = read_origin(folder)
+    except UsageError as error:
+        return str(error).removeprefix("ERROR ")
+    found = files_of(folder)
+    changed = [name for name, sha256 in origin.files.items() if found.get(name) != sha256]
+    changed += sorted(found.keys() - origin.files.keys())
+    return f"{folder / changed[0]}: found other bytes than were put there" if changed else ""
 
 
 def regional_names(folder: Path) -> list[str]:

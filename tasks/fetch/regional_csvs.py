@@ -6,6 +6,7 @@ No task, and nothing of Prefect: the command refuses wrong data before it waits 
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,14 @@ from gridcast.errors import UsageError
 from gridcast.readings.archive_members import MARKER
 from gridcast.readings.parsing import region_of
 from gridcast.readings.synthetic import csv_bytes, synthesize, synthetic_regions
-from tasks.fetch.marker import Origin, read_origin, require_own, write_origin
+from tasks.fetch.marker import (
+    Origin,
+    files_of,
+    read_origin,
+    require_own,
+    why_not_as_made,
+    write_origin,
+)
 from tasks.fetch.records import SourceFile, Sources
 from tasks.fetch.unpacking import check_archive, is_archive, unpack_archive
 from tasks.runs.import_closure import code_sha256
@@ -44,6 +52,7 @@ def sources_of(data: Path | None, artifacts: Path, config: Config) -> Sources:
         return list_sources(DEFAULT_FOLDER.absolute())
     folder = artifacts / "csv" / "synthetic"
     with held(artifacts, "synthetic-csvs"):
+        _remove_if_changed(folder)
         write_synthetic(folder, config.synthetic)
         return list_sources(folder)
 
@@ -110,7 +119,7 @@ def write_synthetic(folder: Path, config: SyntheticConfig) -> None:
         code_sha256=code_sha256("gridcast.readings.synthetic"),
     )
     require_own(folder, "synthetic")
-    if folder.is_dir() and read_origin(folder) == origin:
+    if folder.is_dir() and read_origin(folder).model_copy(update={"files": {}}) == origin:
         return
     if folder.exists():
         _write_set(folder, config, origin)
@@ -123,7 +132,14 @@ def _write_set(folder: Path, config: SyntheticConfig, origin: Origin) -> None:
     for region in synthetic_regions(config.num_regions):
         made = synthesize([region], num_hours=config.num_hours, seed=config.seed)
         write_bytes(folder / f"{region}_hourly.csv", csv_bytes(made[region]))
-    write_origin(folder, origin)
+    write_origin(folder, origin.model_copy(update={"files": files_of(folder)}))
+
+
+def _remove_if_changed(folder: Path) -> None:
+    """What gridcast itself put there, as its marker says, and is not as it was: it is made anew."""
+    if (folder / MARKER).is_file() and (reason := why_not_as_made(folder)):
+        _log.warning("%s; the folder is made anew", reason)
+        shutil.rmtree(folder)
 
 
 def _unpacked(archive: Path, artifacts: Path, limits: ArchivesConfig) -> Sources:
@@ -132,6 +148,7 @@ def _unpacked(archive: Path, artifacts: Path, limits: ArchivesConfig) -> Sources
     name = key_of(archive=file_sha256(archive), code=code)[:16]
     unpacked = artifacts / "sources" / name
     with held(artifacts, f"archive-{name}"):
+        _remove_if_changed(unpacked)
         if not unpacked.is_dir():
             unpack_archive(archive, unpacked, limits=limits)
             _log.info("Unpacked %s to %s", archive, unpacked)

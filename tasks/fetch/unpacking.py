@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from gridcast.errors import ArchiveRefusedError, UsageError
 from gridcast.readings.archive_members import Member, Unpacking, plan_unpacking
-from tasks.fetch.marker import Origin, now, read_origin, write_origin
+from tasks.fetch.marker import Origin, files_of, now, read_origin, write_origin
 from tasks.runs.keys import file_sha256
 from tasks.runs.storage import publishing_folder
 
@@ -104,7 +104,8 @@ def _mark(folder: Path, origin: Origin, *, sha256: str, skipped: dict[str, str])
     """Write the marker; one that was in the archive goes on telling the kind and the labels."""
     inner = read_origin(folder)
     kept = {} if inner.source == "folder" else {"source": inner.source, "labels": inner.labels}
-    write_origin(folder, origin.model_copy(update={"sha256": sha256, "skipped": skipped, **kept}))
+    update = {"sha256": sha256, "skipped": skipped, "files": files_of(folder), **kept}
+    write_origin(folder, origin.model_copy(update=update))
 
 
 def _copy(

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field
 
 from gridcast.readings.records import RegionRecord
 from gridcast.readings.snapshots import table_sha256
@@ -33,7 +32,7 @@ _DIGITS = 16
 class KnownRegion(StoredRecord):
     """What a source gave, and under which key: its bytes, the rules and the code."""
 
-    schema_version: int = Field(default=2, ge=1)  # 1 called `quarantined` of a region `set_aside`
+    # Version 1 called `quarantined` of a region `set_aside`.
     key: str
     region: RegionRecord
 

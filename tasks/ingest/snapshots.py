@@ -13,19 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
-
-from pydantic import Field
+from typing import TYPE_CHECKING, NamedTuple
 
 from gridcast.errors import IntegrityError, RecordError, UsageError
 from gridcast.readings.records import DataRecord, RegionRecord, Snapshot
 from gridcast.readings.snapshots import RegionChange, SnapshotChanges, compare_tables, snapshot_id
-from gridcast.record import Record, StoredRecord
+from tasks.ingest.pointers import Ingested, Pointer, recovered_pointer
 from tasks.ingest.region_tables import read_table, stored
 from tasks.runs.keys import has_sha256, require_sha256
 from tasks.runs.locks import held
 from tasks.runs.places import resolved_path
-from tasks.runs.record_files import mended_record, read_record, write_record
+from tasks.runs.record_files import cached_record, mended_record, read_record, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,31 +33,6 @@ _MANIFESTS = "snapshots"
 _AT_ONCE = 2  # regions compared: their tables are in memory
 _MANIFEST_PATTERN = "[0-9a-f]" * 16 + ".json"
 _log = logging.getLogger("gridcast.snapshots")
-
-
-class Ingested(Record):
-    """The last ingestion of one folder: the snapshot that came of it, and what it refused."""
-
-    snapshot: str
-    data: DataRecord
-    refused: dict[str, RegionRecord]
-
-
-class Pointer(StoredRecord):
-    """What readers of a data set get, what they got before, and the last ingestion of each folder.
-
-    ``folder`` is the one that was ingested last: folders of the same name share a data set. Of all
-    data sets, the one with the highest ``sequence`` was published last.
-    """
-
-    advice: ClassVar[str] = "delete it, and ingest again"
-
-    schema_version: int = Field(default=2, ge=1)  # 1 called `quarantined` of a region `set_aside`
-    sequence: int = 0
-    snapshot: str
-    previous: str | None
-    folder: str
-    ingestions: dict[str, Ingested]
 
 
 class Publication(NamedTuple):
@@ -173,8 +146,11 @@ def _point(store: Path, dataset: str, pointer: Pointer | None, ingested: Ingeste
 
 def _next_number(store: Path) -> int:
     """One above the number of what was published last, of all data sets."""
-    pointers, _ = _pointers(store)
-    return 1 + max((pointer.sequence for pointer in pointers.values()), default=0)
+    pointers, unreadable = _pointers(store)
+    numbers = [pointer.sequence for pointer in pointers.values()]
+    if unreadable:  # what they count is in the snapshots too, of which there may be many
+        numbers += [each.sequence for each in _readable_snapshots(store)]
+    return 1 + max(numbers, default=0)
 
 
 def use_snapshot(store: Path, snapshot: Snapshot) -> None:
@@ -207,8 +183,11 @@ def read_pointer(store: Path, dataset: str) -> Pointer | None:
 
 
 def _mended_pointer(store: Path, dataset: str) -> Pointer | None:
-    """For who publishes over it: a damaged one is as good as none."""
-    pointer = mended_record(_pointer_path(store, dataset), Pointer)
+    """For who publishes over it: in the place of a damaged one that to the newest snapshot."""
+    path = _pointer_path(store, dataset)
+    pointer = mended_record(path, Pointer)
+    if pointer is None and path.exists():
+        return recovered_pointer(_readable_snapshots(store), dataset)
     return _pointer_found(pointer, store) if pointer else None
 
 
@@ -273,6 +252,12 @@ def list_snapshots(store: Path) -> list[Snapshot]:
     paths = (store / _MANIFESTS).glob(_MANIFEST_PATTERN)
     found = [_manifest_found(read_record(path, Snapshot), store) for path in paths]
     return sorted(found, key=lambda each: (each.sequence, each.created))
+
+
+def _readable_snapshots(store: Path) -> list[Snapshot]:
+    paths = sorted((store / _MANIFESTS).glob(_MANIFEST_PATTERN))
+    found = [cached_record(path, Snapshot, is_reported=False) for path in paths]
+    return [_manifest_found(each, store) for each in found if each]
 
 
 def read_snapshot(store: Path, name: str) -> Snapshot:

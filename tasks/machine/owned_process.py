@@ -5,7 +5,7 @@ prints one JSON object a line (``event``, and the event's facts), the last of th
 ``reason`` if it fails, and ends when its standard input closes: then its owner is gone. Both sides
 stand here: `run_owned` is the owner's, `send_event`, `end_with_owner` and `exit_process` are the
 process's. Who wants it ended leaves a file, `stop`, at which its owner looks, in whatever thread or
-machine it is.
+machine it is: the process gets SIGTERM, and some seconds in which to keep what it has done.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path(gridcast.__file__).resolve().parent.parent
 _POLL_SECONDS = 0.2
+_SECONDS_TO_END = 10.0  # of a process that is told to stop: it may keep what it has done so far
 # glibc gives large blocks back to the system as they are freed, and a training step asks for the
 # same ones again: the page faults took half of an LSTM's step (64 windows; a quarter of the
 # article's GRU's). Other C libraries read neither.
@@ -153,7 +154,10 @@ def _started(work: Work) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def _watched(process: subprocess.Popen[str], work: Work) -> Iterator[list[str]]:
-    """Kill the process at its limit or once it is told to stop; why stands in what is given."""
+    """Kill the process at its limit; tell it to end, then kill it, once it is told to stop.
+
+    Why stands in what is given.
+    """
     is_over, reasons = threading.Event(), list[str]()
     deadline = time.monotonic() + work.limit_seconds
 
@@ -164,6 +168,7 @@ def _watched(process: subprocess.Popen[str], work: Work) -> Iterator[list[str]]:
                 reasons.append(f"stopped at its limit of {limit}")
             elif reason := stop_reason(work):
                 reasons.append(reason)
+                _end(process)
         if reasons:
             _kill(process)
 
@@ -216,6 +221,13 @@ def exit_process(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask it to end (SIGTERM), and wait a little."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.send_signal(signal.SIGTERM)
+        process.wait(_SECONDS_TO_END)
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

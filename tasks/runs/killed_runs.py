@@ -44,6 +44,8 @@ def crash_flow_runs(ids: Sequence[str]) -> None:
         for flow_run_id in ids:
             try:
                 _crash(client, UUID(flow_run_id), state)
+            except ValueError:
+                _log.warning("found %r for a flow run's id, expected 32 digits", flow_run_id)
             except ObjectNotFound:
                 _log.info("Prefect's server does not know the flow run %s", flow_run_id)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from gridcast.errors import LockHeldError
 from tasks.runs.locks import held, held_at_once
-from tasks.runs.storage import LIFE, read_json
+from tasks.runs.record_files import read_json
+from tasks.runs.storage import LIFE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +88,6 @@ def next_number(runs: Path) -> int:
 
 
 def number_of(folder: Path) -> int:
-    """The run's number; 0 of one that an earlier version made, or that can't be read."""
+    """The run's number; 0 of one that an earlier version made, or that can't be believed."""
     number = (read_json(folder / OPENED) or {}).get("sequence", 0)
     return number if isinstance(number, int) else 0

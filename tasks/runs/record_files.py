@@ -6,26 +6,37 @@ is read by `cached_record`, for which that is as good as nothing: it is made ane
 
 from __future__ import annotations
 
+import json
 import logging
-from typing import TYPE_CHECKING, Literal, TypeVar, overload
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from gridcast.errors import LeftTwiceError, RecordError
-from gridcast.record import RunRecord, StoredRecord, not_a_record, parse_record
+from gridcast.record import (
+    RunRecord,
+    StoredRecord,
+    fault_of_seal,
+    not_a_record,
+    parse_record,
+    sealed,
+)
 from tasks.runs.places import relative_paths
-from tasks.runs.storage import write_json
+from tasks.runs.storage import write_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T", bound=StoredRecord)
 R = TypeVar("R", bound=RunRecord)
+_OF_OTHERS = ("data-docs", "mlflow", "prefect")  # folders of artifacts that hold no records
 _log = logging.getLogger("gridcast.records")
 
 
 def write_record(path: Path, record: StoredRecord, *, artifacts: Path | None = None) -> None:
     """Publish the record as JSON, whole or not at all; paths below ``artifacts`` relative to it."""
     content = record.model_dump(mode="json")
-    write_json(path, content if artifacts is None else relative_paths(content, artifacts))
+    tree = content if artifacts is None else relative_paths(content, artifacts)
+    write_bytes(path, sealed(tree))
 
 
 @overload
@@ -49,6 +60,16 @@ def read_record(path: Path, kind: type[T], *, may_lack: bool = False) -> T | Non
     except OSError as error:
         raise not_a_record(path, kind, f"what cannot be read ({error.strerror})") from None
     return parse_record(content, kind, where=path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The record at ``path``; None where there is none, or none that can be believed."""
+    try:
+        content = path.read_bytes()
+        record = None if fault_of_seal(content) else json.loads(content)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def cached_record(path: Path, kind: type[T], *, is_reported: bool = True) -> T | None:
@@ -77,6 +98,20 @@ def mended_record(path: Path, kind: type[T]) -> T | None:
             raise
         _log.warning("%s: found %s; it is made anew", path, error.found)
         return None
+
+
+def altered_records(artifacts: Path) -> dict[Path, str]:
+    """Each JSON file of gridcast in the folder that is not as it was written, and what is found.
+
+    One of an older version has no hash of its content, and is not among them.
+    """
+    found = {}
+    for folder in sorted(path for path in artifacts.iterdir() if path.name not in _OF_OTHERS):
+        for path in sorted(folder.rglob("*.json")):
+            with suppress(FileNotFoundError):  # others work in the folder too
+                if fault := fault_of_seal(path.read_bytes()):
+                    found[path] = fault
+    return found
 
 
 # -- the folder of a run ---------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from gridcast.errors import (
 from gridcast.evaluation.records import Evaluation, KeptModels
 from gridcast.features.windows import FeaturesMade
 from gridcast.readings.records import DataReport, Ingestion
-from gridcast.record import RunRecord
+from gridcast.record import RunRecord, fault_of_seal
 from gridcast.summary import (
     Ending,
     FailedJobs,
@@ -40,7 +40,7 @@ from gridcast.summary import (
 from tasks.machine.devices import Devices, resolve
 from tasks.runs.keys import key_of
 from tasks.runs.killed_runs import REASON, crash_flow_runs, interruption_of, own_flow_run
-from tasks.runs.lives import claimed_dead, next_number, number_of, opening
+from tasks.runs.lives import OPENED, claimed_dead, has_ended, next_number, number_of, opening
 from tasks.runs.locks import held, held_file
 from tasks.runs.record_files import (
     files_of,
@@ -178,7 +178,7 @@ def open_run(
     """
     folder = Path(artifacts).resolve()
     if run_id is not None:
-        yield _part_of(run_id, flow, folder, data=data, fresh=fresh)
+        yield part_of(run_id, flow, folder, data=data, fresh=fresh)
         return
     given = tuple(overrides or ())
     config, devices = resolve(profile, given)
@@ -219,10 +219,15 @@ def opened_runs() -> Iterator[list[Run]]:
         _opened.reset(token)
 
 
-def _part_of(run_id: str, flow: str, artifacts: Path, *, data: str | None, fresh: bool) -> Run:
+def part_of(
+    run_id: str, flow: str, artifacts: Path, *, data: str | None = None, fresh: bool = False
+) -> Run:
     """Take part in a run that is there, by what it has decided.
 
     Its id is a parameter, so anyone may name any.
+
+    Raises:
+        RecordError, UsageError: it is not there, or cannot be believed.
     """
     folder = artifacts / "runs" / run_id
     opened = find_record(folder, Opened) if RUN_ID.fullmatch(run_id) else None
@@ -276,10 +281,18 @@ def _close_killed_runs(artifacts: Path) -> None:
     flow_runs = []
     for folder in sorted((artifacts / "runs").glob("*")):
         with claimed_dead(folder) as is_dead:
+            _tell_if_changed(folder)
             if is_dead and (opened := _close_killed(folder)) is not None and opened.flow_run_id:
                 flow_runs.append(opened.flow_run_id)
     if flow_runs:
         crash_flow_runs(flow_runs)
+
+
+def _tell_if_changed(folder: Path) -> None:
+    """Of a run that has ended: its number tells which run is the newest, so it must be its own."""
+    path = folder / OPENED
+    if has_ended(folder) and path.is_file() and (fault := fault_of_seal(path.read_bytes())):
+        _log.warning("%s: found %s; its run counts as the oldest", path, fault)
 
 
 def _owned(run: Run) -> Iterator[Run]:

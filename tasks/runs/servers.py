@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,20 +21,26 @@ from urllib.request import urlopen
 from gridcast.errors import GridcastError, UsageError
 from tasks.runs import server_watch
 from tasks.runs.locks import held
-from tasks.runs.storage import check_folder
+from tasks.runs.storage import check_folder, publishing
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from prefect.server.api.server import SubprocessASGIServer
+
 HOST = "127.0.0.1"
 _SECONDS_TO_START = 90.0
 _SECONDS_TO_STOP = 10.0
+_SECONDS_BETWEEN_LOOKS = 0.5
+_TOLD_TO_END = (0, -signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)
+_log = logging.getLogger("gridcast.run")
 
 
 def local_settings(artifacts: Path) -> dict[str, str]:
     """Environment of runs without a server of their own: SQLite here, nothing sent anywhere."""
     folder = artifacts / "prefect"
-    folder.mkdir(parents=True, exist_ok=True)
+    artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     return {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
@@ -58,7 +67,8 @@ def start_embedded_prefect(artifacts: Path) -> None:
     A terminal sends Ctrl-C to all that it started, and a run that is interrupted still reports to
     its server, for minutes if that is gone: what is started here inherits a deaf ear. SIGTERM is
     made an ordinary exit, at which Prefect stops its server; after SIGKILL the watch does. One
-    server at a time makes or migrates the database of the artifacts folder.
+    server at a time makes or migrates the database of the artifacts folder. It answers those alone
+    who know a word that this process has made, and its children inherit.
     """
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL
@@ -66,17 +76,60 @@ def start_embedded_prefect(artifacts: Path) -> None:
     signal.signal(signal.SIGTERM, _exit)
     if PREFECT_API_URL.value():
         return  # and what a server is made of need not be imported
+    _close_doors(secrets.token_urlsafe())
     from prefect.server.api.server import SubprocessASGIServer
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with held(artifacts, "prefect-database"):
             get_client(sync_client=True)
-        server = SubprocessASGIServer().server_process
-        if server is not None:
-            _end_with_this_process(server.pid)
+        server = SubprocessASGIServer()
+        if server.server_process is not None:
+            _end_with_this_process(server.server_process.pid)
+            threading.Thread(target=_keep_up, args=(server,), daemon=True).start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _close_doors(word: str) -> None:
+    """Have a server and its clients, of this process and its children, know each other by a word.
+
+    Otherwise whoever gets a browser on this machine to ask for a name that leads to it could.
+    """
+    from prefect.context import refresh_global_settings_context
+
+    os.environ.update(_doors(word, origin=f"http://{HOST}"))
+    refresh_global_settings_context()
+
+
+def _doors(word: str, *, origin: str) -> dict[str, str]:
+    """Settings of a server that answers those who know ``word``; pages of ``origin`` may ask."""
+    return {
+        "PREFECT_SERVER_API_AUTH_STRING": word,
+        "PREFECT_API_AUTH_STRING": word,
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": origin,
+    }
+
+
+def _keep_up(server: SubprocessASGIServer) -> None:
+    """Start the server again, at the same port, if it crashes or is killed, not if told to end.
+
+    The thread that runs this was begun deaf to Ctrl-C, so the server that it starts is too.
+    """
+    while (process := server.server_process) is not None:
+        status = process.poll()
+        if status is None:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        elif status in _TOLD_TO_END:
+            return
+        else:
+            _log.warning("Prefect's embedded server ended (status %d); it is started again", status)
+            server.running = False
+            threading.Thread(target=server.start, daemon=True).start()
+            while (started := server.server_process) is process:
+                time.sleep(_SECONDS_BETWEEN_LOOKS / 10)
+            if started is not None:
+                _end_with_this_process(started.pid)
 
 
 def _end_with_this_process(process_id: int) -> None:
@@ -100,10 +153,15 @@ def serve_pages(artifacts: Path, *, prefect_port: int, mlflow_port: int) -> None
     check_folder(artifacts)
     for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
         _require_free(port, option)
+    origin, word = f"http://{HOST}:{prefect_port}", _word_of(artifacts)
     environment = (
         os.environ
         | local_settings(artifacts)
-        | {"PREFECT_UI_API_URL": f"http://{HOST}:{prefect_port}/api"}
+        | _doors(word.read_text("utf-8").strip(), origin=origin)
+        | {
+            "PREFECT_UI_API_URL": f"{origin}/api",
+            "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",  # a browser has other pages too
+        }
     )
     servers = {
         "Prefect": ([sys.executable, "-m", "prefect", "server", "start", "--host", HOST,
@@ -124,7 +182,7 @@ def serve_pages(artifacts: Path, *, prefect_port: int, mlflow_port: int) -> None
         for name, (_, address) in servers.items():
             _wait_until_up(name, address, processes[name], artifacts)
             sys.stdout.write(f"{name}: {address}\n")
-        sys.stdout.write("Ctrl-C stops both.\n")
+        sys.stdout.write(f"Prefect's page asks for the word in {word}. Ctrl-C stops both.\n")
         sys.stdout.flush()
         while all(process.poll() is None for process in processes.values()):
             time.sleep(0.5)
@@ -134,6 +192,17 @@ def serve_pages(artifacts: Path, *, prefect_port: int, mlflow_port: int) -> None
         sys.stdout.write("Stopping.\n")
     finally:
         _stop(processes)
+
+
+def _word_of(artifacts: Path) -> Path:
+    """The file with the word that opens Prefect's page: made once, for its owner alone."""
+    path = artifacts / "prefect" / "word.txt"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with publishing(path) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_text(secrets.token_urlsafe() + "\n", "utf-8")
+    return path
 
 
 class ServerError(GridcastError):

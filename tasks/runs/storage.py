@@ -7,7 +7,8 @@ import json
 import os
 import secrets
 import shutil
-from contextlib import contextmanager, suppress
+import sqlite3
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,13 +94,30 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
     write_bytes(path, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The record at ``path``; None where there is none, or none that can be read."""
+def set_aside_if_broken(database: Path) -> str:
+    """Give an SQLite file that is none any more another name, so that a new one can be made.
+
+    Gives what was wrong; empty where nothing is, or where somebody else has it locked.
+    """
+    if not database.is_file() or not (fault := _fault_of(database)):
+        return ""
+    number = 1 + len(list(database.parent.glob(f"{glob.escape(database.name)}.damaged-*")))
+    database.rename(database.with_name(f"{database.name}.damaged-{number}"))
+    for name in (f"{database.name}-wal", f"{database.name}-shm", f"{database.name}-journal"):
+        database.with_name(name).unlink(missing_ok=True)
+    return fault
+
+
+def _fault_of(database: Path) -> str:
+    """What SQLite finds wrong with the file."""
     try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:  # locked, or not to be read: it may be whole
+        return ""
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return "" if found == "ok" else str(found)
 
 
 def seal_folder(folder: Path) -> None:
@@ -146,7 +164,7 @@ def check_folder(artifacts: Path) -> None:
     """
     probe = artifacts / f".probe.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     try:
-        artifacts.mkdir(parents=True, exist_ok=True)
+        artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe.write_bytes(b"gridcast")
     except OSError as error:
         raise UsageError(

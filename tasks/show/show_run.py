@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridcast.audit.records import LeakChecks
-from gridcast.errors import BrokenChainError
+from gridcast.config import Config
+from gridcast.errors import BrokenChainError, printable
 from gridcast.evaluation.records import BaselineRecord, MeanRecord, ModelRecord
 from gridcast.evaluation.scores import shown_regions
 from tasks.machine.progress import console
@@ -43,14 +44,21 @@ def show_log(level: int) -> None:
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, markup=False,
                               omit_repeated_times=False, log_time_format="%H:%M:%S")  # fmt: skip
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_Printable("%(message)s"))
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        handler.setFormatter(_Printable("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("gridcast")
     logger.setLevel(level)
     logger.addHandler(handler)
     logger.propagate = False
+
+
+class _Printable(logging.Formatter):
+    """Names of files reach the terminal with what would steer it spelt out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def show_summary(path: Path) -> None:
@@ -121,6 +129,20 @@ def show_verification(target: str, artifacts: Path) -> None:
     out.print(f"Run {verdict.run_id}: no link of {num} is broken", style="green", highlight=False)
     if others:
         out.print(f"{len(others)} cannot be compared any more; see above", highlight=False)
+
+
+def show_unlogged(artifacts: Path, profile: str, overrides: tuple[str, ...]) -> None:
+    """Log what MLflow did not take before, and print of how many runs it was.
+
+    Raises:
+        TrackingError: it does not take it now either.
+    """
+    from tasks.track.logged.unlogged import log_unlogged, num_unlogged
+
+    config = Config.load(profile, overrides=overrides)
+    num = log_unlogged(artifacts, config.tracking)
+    left = num_unlogged(artifacts)
+    sys.stdout.write(f"{num} runs logged to MLflow, {left} left\n")
 
 
 def _show_finding(out: Console, finding: Finding) -> None:

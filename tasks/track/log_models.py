@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -11,67 +9,25 @@ from prefect.cache_policies import NO_CACHE
 
 from gridcast.errors import TrackingError
 from gridcast.evaluation.records import Evaluation, KeptModels
-from gridcast.record import StoredRecord
 from gridcast.summary import Tracking
-from tasks.runs.import_closure import code_sha256
-from tasks.runs.keys import key_of
-from tasks.runs.locks import held
-from tasks.runs.record_files import cached_record, write_record
-from tasks.track.logged_contestant import LoggedContestant, logged_contestants
-from tasks.track.logged_folder import log_folder
-from tasks.track.mlflow_client import (
-    create_database,
-    open_client,
-    own_database,
-    tracking_uri,
-    written_uri,
-)
-from tasks.track.moved_database import relocate_addresses
+from tasks.track.logged.contestant_runs import log_contestants, prepare
+from tasks.track.logged.unlogged import forget, log_unlogged, remember
 from tasks.train.records import Features, TrainedJob
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from mlflow import MlflowClient
-
     from tasks.runs.run import Run
 
-_log = logging.getLogger("gridcast.track")
 _STAGE = "track_models"
-_KEY_TAG = "tracking_key"
-_BATCH = 1000  # metrics; a server takes no more at once
-_SECTIONS = ("features", "scaling", "split", "windows", "model", "training")  # logged as parameters
-_SERVED = "tasks.track.served_model"  # whose file goes with the model
-
-
-class TrackedNote(StoredRecord):
-    """The MLflow run that was made of a job, and of what it was made (``key``)."""
-
-    key: str
-    run_id: str
 
 
 @task(name="prepare-tracking", cache_policy=NO_CACHE)
 def prepare_tracking(run: Run) -> None:
-    """Create the database and the experiment once, while the models train."""
-    from mlflow.exceptions import MlflowException
+    """Create the database and the experiment once, while the models train.
 
-    try:
-        with _alone(run):
-            _experiment_id(run, _client(run))
-    except MlflowException as error:
-        raise TrackingError(_uri(run), error.message) from error
-
-
-def _experiment_id(run: Run, client: MlflowClient) -> str:
-    name = run.config.tracking.experiment
-    experiment = client.get_experiment_by_name(name)
-    if experiment is not None:
-        return str(experiment.experiment_id)
-    location = None
-    if _uri(run).startswith("sqlite:///"):
-        location = (run.artifacts / "mlflow" / "artifacts").as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
+    Raises:
+        TrackingError: the server does not answer or refuses.
+    """
+    prepare(run)
 
 
 @task(name="track-models", cache_policy=NO_CACHE)
@@ -84,132 +40,19 @@ def track_models(
 ) -> dict[str, str]:
     """Log each network and each mean once: a run that is there for the same one is used again.
 
-    Gives the MLflow run of each, by its name.
+    Gives the MLflow run of each, by its name. What earlier runs could not log is logged first; what
+    this one cannot is kept for the next, or for ``gridcast track``.
 
     Raises:
-        TrackingError: the server does not answer or refuses; the next run logs what is missing.
+        TrackingError: the server does not answer or refuses.
     """
-    from mlflow.exceptions import MlflowException
-
-    run_ids: dict[str, str] = {}
+    entry = remember(run, features, trained, evaluation, kept)
     try:
-        with _alone(run):
-            client = _client(run)
-        for each in logged_contestants(
-            run, features, trained, evaluation, kept, sections=_SECTIONS
-        ):
-            with _alone(run):  # two runs that have the same job log it once
-                experiment_id = _experiment_id(run, client)
-                key = _tracking_key(run, each)
-                run_id = _known_run(run, client, experiment_id, each, key) or _log_contestant(
-                    run, client, experiment_id, features, each, evaluation, key
-                )
-            run_ids[each.name] = run_id
-    except MlflowException as error:
-        untracked = TrackingError(_uri(run), error.message)
-        run.leave(Tracking(stage=_STAGE, error=str(untracked)))
-        raise untracked from error
+        log_unlogged(run.artifacts, run.config.tracking, but=run.run_id)
+        run_ids = log_contestants(run, features, trained, evaluation, kept)
+    except TrackingError as error:
+        run.leave(Tracking(stage=_STAGE, error=str(error)))
+        raise
+    forget(entry)
     run.leave(Tracking(stage=_STAGE, mlflow_run_ids=run_ids))
     return run_ids
-
-
-def _alone(run: Run) -> AbstractContextManager[None]:
-    """One run at a time makes the database and the experiment, or logs a model."""
-    return held(run.artifacts, "mlflow", is_cancelled=run.stop_file.exists)
-
-
-def _uri(run: Run) -> str:
-    return tracking_uri(run.artifacts, run.config.tracking)
-
-
-def _client(run: Run) -> MlflowClient:
-    database, uri = own_database(run.artifacts), _uri(run)
-    database.parent.mkdir(parents=True, exist_ok=True)
-    if uri == f"sqlite:///{database}" and not database.exists():
-        create_database(database)
-    relocate_addresses(database)
-    return open_client(uri)
-
-
-def _known_run(
-    run: Run, client: MlflowClient, experiment_id: str, logged: LoggedContestant, key: str
-) -> str | None:
-    """The MLflow run of an earlier pipeline run with the same job, if it is still there."""
-    known = cached_record(logged.note, TrackedNote) if logged.note else None
-    noted = known.run_id if known and known.key == key else None
-    run_id = noted if noted and _is_finished(client, noted) else None
-    run_id = run_id or _finished_without_a_note(client, experiment_id, key)
-    if run_id is None:
-        return None
-    if run_id != noted:
-        _note(logged, key, run_id)
-    client.set_tag(run_id, "pipeline_run_latest", run.run_id)
-    return str(run_id)
-
-
-def _note(logged: LoggedContestant, key: str, run_id: str) -> None:
-    if logged.note:
-        write_record(logged.note, TrackedNote(key=key, run_id=run_id))
-
-
-def _is_finished(client: MlflowClient, run_id: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        found = client.get_run(run_id)
-    except MlflowException:
-        return False
-    return found.info.lifecycle_stage == "active" and found.info.status == "FINISHED"
-
-
-def _finished_without_a_note(client: MlflowClient, experiment_id: str, key: str) -> str | None:
-    """What a run logged that was killed before it noted so; what it had not finished is ended."""
-    finished = None
-    for found in client.search_runs([experiment_id], f"tags.{_KEY_TAG} = '{key}'"):
-        if found.info.status == "FINISHED":
-            finished = str(found.info.run_id)
-        elif found.info.status == "RUNNING":  # by nobody: who logs holds the lock
-            client.set_terminated(found.info.run_id, "KILLED")
-    return finished
-
-
-def _tracking_key(run: Run, logged: LoggedContestant) -> str:
-    """A training that was done again, with ``--fresh``, is another one by its result."""
-    return key_of(
-        uri=written_uri(_uri(run), run.artifacts),
-        name=logged.name,
-        made_of=logged.made_of,
-        metrics=logged.metrics,
-        config=run.config.keyed(*_SECTIONS, "evaluation", "forecasting", "ingestion", "tracking"),
-        rules=run.config.rules.default.keyed("flagged", "repaired"),
-        code=code_sha256(__name__, _SERVED),
-    )
-
-
-def _log_contestant(
-    run: Run,
-    client: MlflowClient,
-    experiment_id: str,
-    features: Features,
-    logged: LoggedContestant,
-    evaluation: Evaluation,
-    key: str,
-) -> str:
-    import mlflow
-
-    tags = {**logged.tags, _KEY_TAG: key}
-    with mlflow.start_run(experiment_id=experiment_id, run_name=logged.name, tags=tags) as active:
-        run_id = str(active.info.run_id)
-        metrics = logged.all_metrics()
-        client.log_batch(run_id, metrics=metrics[:_BATCH], params=logged.all_params())
-        for first in range(_BATCH, len(metrics), _BATCH):
-            client.log_batch(run_id, metrics=metrics[first : first + _BATCH])
-        client.log_dict(run_id, logged.smape_by_region, "smape_by_region.json")
-        for file, figure in logged.figures(evaluation).items():
-            client.log_figure(run_id, figure, f"figures/{file}")
-        client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")
-        if logged.folder:
-            log_folder(logged.folder, Path(features.path))
-    _note(logged, key, run_id)
-    _log.info("%s: MLflow run %s", logged.name, run_id)
-    return run_id

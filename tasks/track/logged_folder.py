@@ -58,8 +58,13 @@ def _no_word_of_type_hints() -> Iterator[None]:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
-def _example(card: ModelCard, features_path: Path) -> pd.DataFrame:
-    """The newest hours of one region, as many as a network reads from any hour of the day on."""
+def _example(card: ModelCard, features_path: Path) -> pd.DataFrame | None:
+    """The newest hours of one region, as many as a network reads from any hour of the day on.
+
+    None where the table is not kept any more.
+    """
+    if not features_path.is_file():
+        return None
     region = next(iter(card.scales))
     hours = pd.read_parquet(
         features_path, columns=list(COLUMNS), filters=[("region", "==", region)]

@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sqlite3
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from gridcast.errors import TrackingError
 from tasks.runs.storage import publishing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 LINEAGE_TAG = "lineage_sha256"
 LATEST = "_latest"  # ends the tags that a later run with the same model may change
 _ENVIRONMENT = "MLFLOW_TRACKING_URI"
+_SECONDS_FOR_A_LOCK = 5.0  # of another process on MLflow's own database: its server's last moments
 
 
 def tracking_uri(artifacts: Path, config: TrackingConfig | None = None) -> str:
@@ -64,10 +70,53 @@ def _say_little() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def require_usable(database: Path) -> None:
+    """Refuse MLflow's own database where it is broken, or locked for longer than a moment.
+
+    MLflow itself would try again for minutes.
+
+    Raises:
+        TrackingError: it is one or the other.
+    """
+    uri = f"sqlite:///{database}"
+    try:
+        with closing(sqlite3.connect(database, timeout=_SECONDS_FOR_A_LOCK)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            connection.rollback()
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise TrackingError(uri, str(found))
+
+
+@contextmanager
+def told_as_tracking_error(uri: str) -> Iterator[None]:
+    """Whatever way MLflow has of not taking something, as the one error.
+
+    Raises:
+        TrackingError: in one line, without a password.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        secret = urlsplit(uri).netloc.rpartition("@")[0]
+        reason = str(error).replace(secret, "***") if secret else str(error)
+        raise TrackingError(uri_shown(uri), reason or type(error).__name__) from error
+
+
+def uri_shown(uri: str) -> str:
+    """The address as people may see it: without a password."""
+    user, at, _ = urlsplit(uri).netloc.rpartition("@")
+    return uri.replace(user + at, "", 1)
+
+
 def written_uri(uri: str, artifacts: Path) -> str:
     """The address as a record may hold it: without a password, and fit for a moved folder."""
-    user, at, _ = urlsplit(uri).netloc.rpartition("@")
-    return uri.replace(user + at, "", 1).replace(str(artifacts), "{artifacts}")
+    return uri_shown(uri).replace(str(artifacts), "{artifacts}")
 
 
 def read_uri(written: str, artifacts: Path) -> str:

@@ -18,7 +18,7 @@ _ADDRESSES = (
     ("model_versions", "storage_location"),
 )
 _OURS = "/mlflow/artifacts"  # ends the address of an experiment that gridcast made
-_SECONDS_FOR_SQLITE = 60
+_SECONDS_FOR_SQLITE = 5
 
 
 def relocate_addresses(database: Path) -> None:

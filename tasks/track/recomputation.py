@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from gridcast.audit.differences import first_difference
+from gridcast.audit.differences import require_described, require_forecasts, require_table
 from gridcast.audit.lineage import (
     Finding,
     Lineage,
@@ -25,10 +25,10 @@ from gridcast.audit.lineage import (
 from gridcast.config import Config
 from gridcast.errors import GridcastError, RecordError
 from gridcast.evaluation.contestants import fitted_baseline, network
-from gridcast.evaluation.forecasts import COLUMNS, collect_forecasts
+from gridcast.evaluation.forecasts import collect_forecasts
 from gridcast.evaluation.scores import SCORE_KEYS, naive_maes, score_forecasts
 from gridcast.features.splits import TEST
-from gridcast.features.table import build_features
+from gridcast.features.table import FeatureTable, build_features
 from gridcast.readings.local_time import content_sha256
 from gridcast.readings.parsing import parse_region
 from gridcast.readings.records import Snapshot
@@ -38,6 +38,7 @@ from tasks.runs.keys import file_sha256, key_of
 from tasks.runs.lives import oldest_first
 from tasks.runs.record_files import cached_record, read_record
 from tasks.track.mlflow_client import download, open_client, read_uri
+from tasks.train.records import Features, FeaturesFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,6 +63,7 @@ class Recomputation:
         self._states: dict[str, State] = {}
         self._regions: dict[str, pd.DataFrame] = {}
         self._table: pd.DataFrame | None = None
+        self._described = ""  # the hash of its scales and names, once computed again
         self._predictions: dict[str, pd.DataFrame] = {}
         self._forecasts: pd.DataFrame | None = None
         self._contestants: tuple[Contestant, ...] = ()
@@ -220,10 +222,21 @@ class Recomputation:
         if missing:
             return f"not built again: no {', '.join(sorted(missing))}"
         with self._by_todays_code(written):
-            built = build_features(self._regions, self._config).frame
-            columns = [name for name in built.columns if name not in {"region", "timestamp"}]
-            _require_table(written, table, built, columns)
-        return f"{len(table):,} steps, built from the regions again"
+            built = build_features(self._regions, self._config)
+            columns = [name for name in built.frame.columns if name not in {"region", "timestamp"}]
+            require_table(written, table, built.frame, columns, tolerance=_ROUNDING)
+            self._check_described(link, built)
+        return f"{len(table):,} steps and {len(built.scales)} scales, made of the regions again"
+
+    def _check_described(self, link: Link, built: FeatureTable) -> None:
+        """What is told of the table beside it: scales, names, windows, how much was filled."""
+        written = next(path for path in link.files if path.endswith(".json"))
+        try:
+            told = read_record(self.path_of(written), Features)
+        except RecordError as error:
+            raise UnlikeError(where=written, found=error.found, expected="a record") from error
+        require_described(written, told.model_dump(), built, self._config.windows)
+        self._described = FeaturesFile.of(told).described
 
     # -- models ----------------------------------------------------------------------------------
 
@@ -232,6 +245,8 @@ class Recomputation:
         features = self.lineage.link("features")
         require_same("the key's features", link.parts["features"], features.key)
         require_same("the key's table", link.parts["file"], next(iter(features.files.values())))
+        if self._described:
+            require_same("the key's scales", link.parts["described"], self._described)
         for fact, value in link.facts.items():  # cell and seed, or the kind of baseline
             require_same(f"the key's {fact}", str(link.parts[fact]), value)
         for section, parts in link.parts["config"].items():
@@ -282,7 +297,8 @@ class Recomputation:
             found = list(stored["contestant"].cat.categories)
             require_same(f"{written}: contestants", ", ".join(found), ", ".join(names))
             for name, rows in zip(names, again.tables(), strict=True):
-                _require_forecasts(f"{written}, {name}", stored[stored["contestant"] == name], rows)
+                own_rows = stored[stored["contestant"] == name]
+                require_forecasts(f"{written}, {name}", own_rows, rows, tolerance=_ROUNDING)
         return f"{len(stored):,} forecasts, collected from the jobs again"
 
     def _contestant(self, job: str) -> Contestant:
@@ -348,30 +364,6 @@ def links_of(path: Path) -> tuple[Link, ...]:
     return lineage.links if lineage else ()
 
 
-def _require_table(
-    where: str, found: pd.DataFrame, expected: pd.DataFrame, columns: list[str]
-) -> None:
-    if len(found) != len(expected):
-        raise UnlikeError(where=where, found=f"{len(found)} rows", expected=f"{len(expected)}")
-    if difference := first_difference(found, expected, columns, tolerance=_ROUNDING):
-        place = f"{where}, {difference.place}"
-        raise UnlikeError(
-            where=place, found=str(difference.found), expected=str(difference.expected)
-        )
-
-
-def _require_forecasts(where: str, found: pd.DataFrame, expected: pd.DataFrame) -> None:
-    """One contestant's rows of the long table."""
-    columns = [name for name in COLUMNS if name != "contestant"]
-    found, expected = (
-        rows.assign(
-            **{hour: rows[hour].dt.tz_localize(None) for hour in ("issue_time", "timestamp")}
-        )
-        for rows in (found, expected)
-    )
-    _require_table(where, found, expected, columns)
-
-
 def _require_scores(
     where: str, found: pd.DataFrame, expected: pd.DataFrame, keys: Sequence[str]
 ) -> None:
@@ -381,7 +373,7 @@ def _require_scores(
         table.assign(region=table[list(keys)].astype(str).agg(", ".join, axis=1), timestamp=None)
         for table in (found, expected)
     )
-    _require_table(where, found, expected, columns)
+    require_table(where, found, expected, columns, tolerance=_ROUNDING)
 
 
 def _check_key(link: Link) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +19,13 @@ from tasks.runs.import_closure import all_code_sha256
 from tasks.runs.keys import file_sha256, key_of
 from tasks.runs.locks import held
 from tasks.runs.places import relative_path
+from tasks.track.logged.contestant_runs import leave_lineage
 from tasks.track.mlflow_client import (
-    LATEST,
-    LINEAGE_TAG,
     kept_files,
     local_folder,
     mlflow_parts,
     open_client,
+    told_as_tracking_error,
     tracking_uri,
     written_uri,
 )
@@ -87,7 +86,7 @@ def _finish(
     if not logged:
         _write(run, links)
         return
-    with _with_mlflow(run):
+    with told_as_tracking_error(_uri(run)):
         try:
             client = open_client(_uri(run))
             found = {name: client.get_run(run_id) for name, run_id in logged.items()}
@@ -99,17 +98,7 @@ def _finish(
             _write(run, links)
         for each in found.values():
             with held(run.artifacts, "mlflow"):
-                _leave_with_mlflow(run, client, each)
-
-
-@contextmanager
-def _with_mlflow(run: Run) -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        raise TrackingError(_uri(run), error.message) from error
+                leave_lineage(run, client, each)
 
 
 def _write(run: Run, links: list[Link]) -> None:
@@ -302,16 +291,6 @@ def _mlflow_link(
             "folder": _written(run, folder) if folder else "",
         },
     )
-
-
-def _leave_with_mlflow(run: Run, client: MlflowClient, found: MlflowRun) -> None:
-    """The run that logged the model leaves the whole lineage, a later one its hash."""
-    path = run.folder / "lineage.json"
-    is_own = found.data.tags.get("pipeline_run") == run.run_id
-    if is_own:
-        client.log_artifact(found.info.run_id, str(path))
-    tag = LINEAGE_TAG if is_own else LINEAGE_TAG + LATEST
-    client.set_tag(found.info.run_id, tag, file_sha256(path))
 
 
 def _uri(run: Run) -> str:

@@ -26,7 +26,7 @@ from gridcast.record import parse_record
 from gridcast.summary import Summary
 from tasks.runs.keys import file_sha256, sha256_of
 from tasks.runs.lives import oldest_first
-from tasks.runs.record_files import read_record
+from tasks.runs.record_files import altered_records, read_record
 from tasks.runs.run import RUN_ID
 from tasks.runs.storage import SEAL, read_seal
 from tasks.track.mlflow_client import download, find_run, open_client, read_uri, tracking_uri
@@ -55,7 +55,9 @@ class _Target(NamedTuple):
 def verify(
     target: str, artifacts: Path, *, on_finding: Callable[[Finding], None] = lambda _: None
 ) -> Verdict:
-    """Recompute the chain that leads to ``target``; each finding is told as it is made.
+    """Recompute the chain that leads to ``target``, and look at each record in the folder.
+
+    Each finding is told as it is made.
 
     Args:
         target: run id, ``latest``, job name, MLflow run id, or ``models:/...``.
@@ -87,6 +89,10 @@ def verify(
             links.append(_folder_link(path.parent, sealed, lineage))
         for link in links:
             note(recomputation.check(link))
+    for record, fault in altered_records(artifacts).items():
+        where = record.relative_to(artifacts)
+        error = UnlikeError(where=record, found=fault, expected="it as it was written")
+        note(finding_of(f"record {where.as_posix()}", error, kind="record"))
     return Verdict(run_id=lineage.run_id if lineage else path.parent.name, findings=tuple(findings))
 
 

@@ -17,6 +17,7 @@ from tasks.machine.owned_process import Work, require_going, run_owned, stop_rea
 from tasks.runs.keys import has_sha256
 from tasks.runs.locks import held as lock_held
 from tasks.runs.record_files import cached_record, write_record
+from tasks.train.checkpoints import forget_training
 from tasks.train.records import Done, FeaturesFile, Job, Specification
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def result_of(
     """
     with held(run, [job]):
         if not run.fresh and (found := found_result(job, kind)) is not None:
+            forget_training(job.file(""))  # its process may have been killed before it did
             _log.info("%s: already %s, nothing has changed", job.name, job.verb[1])
             return found
         (job,) = run_process(run, features, [job], places=places, on_event=on_event)
@@ -137,6 +139,8 @@ def places_of(run: Run, devices: tuple[str, ...] | None = None) -> Places:
 def _prepare(run: Run, features: Features, job: Job) -> None:
     """The folder as its process wants it: the job's specification, and no result of before."""
     job.file("result.json").unlink(missing_ok=True)
+    if run.fresh:
+        forget_training(job.file(""))
     file = FeaturesFile.of(features)
     specification = Specification(job=job, features=file, config=run.config)
     write_record(job.file("job.json"), specification, artifacts=run.artifacts)

@@ -10,10 +10,12 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from httpx import HTTPError
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
+from prefect.exceptions import PrefectException
 from prefect.futures import PrefectFuture
 
 from gridcast.errors import TrainingJobError
@@ -148,6 +150,8 @@ def _shown(run: Run, jobs: Sequence[NetworkJob], failed: dict[str, str]) -> Iter
         elif event["event"] == "fallback":
             names = ", ".join(writers)
             _log.warning("%s: %s; %s", names, event["reason"], PYTORCH_TRAINS)
+        elif event["event"] == "notice":
+            _log.warning("%s", event["text"])
         elif event["event"] == "failed":
             failed[name] = event["reason"].removeprefix("ERROR ")
 
@@ -159,17 +163,21 @@ def _shown(run: Run, jobs: Sequence[NetworkJob], failed: dict[str, str]) -> Iter
 
 
 class _ProgressArtifact:
-    """The job's progress in Prefect's pages, once a pass."""
+    """The job's progress in Prefect's pages, once a pass; a server that is gone costs nothing."""
 
     def __init__(self, job: str) -> None:
+        self._job = job
         self._id: UUID | None = None
-        if TaskRunContext.get() is not None:
-            made = create_progress_artifact(
-                0.0, key=f"train-{job}".lower(), description=f"Training {job}"
-            )
-            self._id = cast("UUID", made)  # a coroutine only where it is awaited
 
     def update(self, progress: dict[str, Any]) -> None:
-        if self._id is not None and progress["validation_smape"] is not None:
-            percent = 100.0 * progress["step"] / progress["num_steps"]
+        if TaskRunContext.get() is None or progress["validation_smape"] is None:
+            return
+        percent = 100.0 * progress["step"] / progress["num_steps"]
+        try:
+            if self._id is None:
+                key, description = f"train-{self._job}".lower(), f"Training {self._job}"
+                made = create_progress_artifact(0.0, key=key, description=description)
+                self._id = cast("UUID", made)  # a coroutine only where it is awaited
             update_progress_artifact(self._id, progress=percent, description=describe(progress))
+        except (HTTPError, PrefectException) as error:
+            _log.info("%s: Prefect does not hear of its progress (%s)", self._job, error)

@@ -23,7 +23,7 @@ from tasks.machine.devices import (
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of
 from tasks.train.job_owner import PYTORCH_TRAINS
-from tasks.train.records import BaselineJob, Features, NetworkJob
+from tasks.train.records import BaselineJob, Features, FeaturesFile, NetworkJob
 
 if TYPE_CHECKING:
     from gridcast.config import Config, Fitted
@@ -93,6 +93,7 @@ def _plan(
     common = {
         "features": features.key,
         "file": features.file_sha256,
+        "described": FeaturesFile.of(features).described,
         "config": config.keyed("windows", "model", "training"),
         "device": devices.device_type,
         "scored": list(scored),
@@ -198,6 +199,7 @@ def _baseline(run: Run, features: Features, kind: Fitted, threads: int) -> Basel
     parts = {
         "features": features.key,
         "file": features.file_sha256,
+        "described": FeaturesFile.of(features).described,
         "config": run.config.keyed("windows"),
         "kind": kind,
         "package": f"{_PACKAGES[kind]} {version(_PACKAGES[kind])}",

@@ -12,6 +12,7 @@ from gridcast.config import Cell, Config, Fitted
 from gridcast.engine import Engine
 from gridcast.features.windows import WindowsRecord
 from gridcast.record import Record, StoredRecord
+from tasks.runs.keys import key_of
 
 
 class Features(StoredRecord):
@@ -111,6 +112,11 @@ class FeaturesFile(Record):
             feature_names=features.feature_names,
         )
 
+    @property
+    def described(self) -> str:
+        """SHA-256 of what is told of the table: with another scale the same file is another one."""
+        return key_of(scales=self.scales, feature_names=self.feature_names)
+
 
 class Specification(StoredRecord, Generic[J]):
     """What a job's process is asked, ``job.json``: written anew whenever one is started.
@@ -184,7 +190,7 @@ class TrainingResult(StoredRecord):
 
     advice: ClassVar[str] = "delete the folder to train it again"
 
-    schema_version: int = Field(default=2, ge=1)  # 1 called `seeds_per_pass` `num_together`
+    # Version 1 called `seeds_per_pass` `num_together`.
     num_parameters: int
     weights_sha256: str
     train_seconds: float

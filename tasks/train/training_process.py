@@ -4,7 +4,8 @@ It reads ``job.json`` (of several folders, if the jobs differ in cell and seed a
 JSON object a line on standard output as it goes, and leaves in each folder ``weights.npz``,
 ``forecasts.parquet`` and, last of all, ``result.json``. Of a trial, which does not score the test
 part, no weights are left: there are many, and none are used. It imports neither Prefect nor MLflow,
-ends when its standard input closes (its owner is gone), and needs nobody to run again.
+ends when its standard input closes (its owner is gone), and needs nobody to run again: from a
+checkpoint it goes on, if one is there.
 """
 
 from __future__ import annotations
@@ -37,12 +38,15 @@ from tasks.runs.locks import held_file
 from tasks.runs.places import artifacts_of, resolved_path
 from tasks.runs.record_files import read_record, write_record
 from tasks.runs.storage import publishing
+from tasks.train.checkpoints import Checkpoints, forget_training, plan_stacks
 from tasks.train.records import NetworkJob, Specification, TrainingResult
 
 if TYPE_CHECKING:
     from gridcast.config import Cell, Config, ModelConfig
+    from gridcast.engine import Engine
     from gridcast.training.clock import Progress
     from gridcast.training.prediction import Scored, ScoringPlan
+    from tasks.train.checkpoints import Stack
     from tasks.train.records import FeaturesFile, PassEnd
 
 JOB, RESULT, FORECASTS, WEIGHTS = "job.json", "result.json", "forecasts.parquet", "weights.npz"
@@ -96,12 +100,16 @@ def run_jobs(asked: list[Specification[NetworkJob]], folders: list[Path]) -> dic
         send_event("fallback", reason=engine.reason)  # else the owner has read it from the settings
 
     def on_progress(cell: Cell, seed: int, progress: Progress) -> None:
-        send_event("progress", job=names[cell, seed], **asdict(progress))
+        if (cell, seed) in names:  # a company may have more
+            send_event("progress", job=names[cell, seed], **asdict(progress))
 
     others = devices_sharing(job.device, split_over=config.training.split_over)
+    stacks = plan_stacks(jobs, folders, engine)
     outcomes = train_models(
         data, config=config, models=list(names), engine=engine, on_progress=on_progress,
         replica_devices=[torch.device(other) for other in others],
+        stacks=[(stack.cell, stack.seeds) for stack in stacks],
+        watcher=_checkpoints(job, config, stacks, engine=engine, num_devices=1 + len(others)),
     )  # fmt: skip
     plans = {part: plan_scoring(data, part, config) for part in map(PARTS.index, job.scored)}
     failed = {}
@@ -111,7 +119,19 @@ def run_jobs(asked: list[Specification[NetworkJob]], folders: list[Path]) -> dic
             write_record(folder / RESULT, finish(each, folder, outcome, data, config, plans))
         else:
             failed[each.name] = str(outcome)
+    for folder in folders:
+        forget_training(folder)
     return failed
+
+
+def _checkpoints(
+    job: NetworkJob, config: Config, stacks: list[Stack], *, engine: Engine, num_devices: int
+) -> Checkpoints | None:
+    """Of a trial, which is short and may be given up, none are kept."""
+    seconds = config.training.checkpoint_seconds
+    if seconds is None or PARTS[TEST] not in job.scored:
+        return None
+    return Checkpoints(stacks, engine=engine, num_devices=num_devices, seconds=seconds)
 
 
 def finish(

@@ -25,6 +25,7 @@ from gridcast.evaluation.search import TENTHS, Course, TrialRecord, shown
 from tasks.machine.devices import leading_devices, resolve_precision
 from tasks.machine.owned_process import stop
 from tasks.machine.progress import ProgressReader
+from tasks.runs.storage import set_aside_if_broken
 from tasks.train.job_owner import stop_file_of
 
 if TYPE_CHECKING:
@@ -251,6 +252,8 @@ def opened(run: Run, name: str, devices: Devices) -> Iterator[Study]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder, tuning = folder_of(run, name), run.config.tuning
     folder.mkdir(parents=True, exist_ok=True)
+    if fault := set_aside_if_broken(folder / "study.db"):
+        _log.warning("%s: found %s; the study begins anew", folder / "study.db", fault)
     storage = optuna.storages.RDBStorage(
         f"sqlite:///{folder / 'study.db'}",
         engine_kwargs={"connect_args": {"timeout": _SECONDS_FOR_SQLITE}},

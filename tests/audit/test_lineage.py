@@ -12,12 +12,12 @@ import sqlite3
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 
-from gridcast.audit.differences import first_difference
+from gridcast.audit.differences import first_difference, require_described
 from gridcast.audit.lineage import (
     Lineage,
     Link,
@@ -27,7 +27,9 @@ from gridcast.audit.lineage import (
     stored_weights_sha256,
 )
 from gridcast.errors import UsageError
-from tasks.runs.storage import LIFE, LIVE, read_seal, seal_folder, write_json
+from gridcast.features.table import build_features
+from gridcast.features.windows import count_windows, steps_of
+from tasks.runs.storage import LIFE, LIVE, read_seal, seal_folder
 from tasks.track.mlflow_client import read_uri, written_uri
 from tasks.track.verify import verify
 from tests.builders.pipelines import (
@@ -43,6 +45,8 @@ from tests.builders.pipelines import (
     settings,
     small_data,
 )
+from tests.builders.records import write_tree
+from tests.builders.values import make_config, make_load, make_load_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +95,42 @@ def test_two_tables_differ_first_at_the_earliest_row_not_in_the_first_column() -
     assert difference.place == "AEP, 2017-01-01 02:00 UTC, y"
     assert first_difference(table.assign(x=table["x"] + 1e-9), table, ["x"], tolerance=1e-5) is None
     assert first_difference(table.assign(x=-table["x"]), table, ["x"]) is not None  # -0.0, by bytes
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "where"),
+    [
+        (("scales", "AEP", 0), 10_000.0, r"scales\.AEP\.offset_mw"),
+        (("scales", "DOM", 1), 1.0, r"scales\.DOM\.scale_mw"),
+        (("feature_names", 0), "x_other", "feature_names"),
+        (("windows", "train"), 1, "windows"),
+        (("imputed_hours", "AEP"), 1, "imputed_hours"),
+    ],
+    ids=lambda each: ".".join(map(str, each)) if isinstance(each, tuple) else "",
+)
+def test_what_is_told_of_a_table_is_computed_again_whatever_hash_it_has(
+    path: tuple[Any, ...], value: object, where: str
+) -> None:
+    config = make_config(features={"lags_hours": [24]}, windows={"lookback": 12, "warmup": 4})
+    readings = {
+        region: make_load_frame(make_load(420, seed=seed), config=config)
+        for seed, region in enumerate(("AEP", "DOM"))
+    }
+    built = build_features(readings, config)
+    told: dict[str, Any] = {
+        "scales": {name: [each.offset_mw, each.scale_mw] for name, each in built.scales.items()},
+        "feature_names": list(built.feature_names),
+        "windows": count_windows(steps_of(built.frame), config.windows).model_dump(),
+        "imputed_hours": {"AEP": 0, "DOM": 0},
+    }
+    require_described("f", told, built, config.windows)
+    *before, last = path
+    inner = told
+    for step in before:
+        inner = inner[step]
+    inner[last] = value
+    with pytest.raises(UnlikeError, match=f"f: {where}: found "):
+        require_described("f", told, built, config.windows)
 
 
 def test_a_tracking_address_is_written_without_password_and_found_again(
@@ -256,7 +296,7 @@ class TestRun:
         path = artifacts / "runs" / run_id / "summary.json"
         summary = read_json(path)
         summary["models"]["gru-seed0"]["smape"] -= 0.01
-        write_json(path, summary)
+        write_tree(path, summary)
         seal_folder(path.parent)
         broken = verify(run_id, artifacts).broken
         assert broken is not None

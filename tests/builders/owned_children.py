@@ -27,6 +27,13 @@ def main(folder: Path) -> int:
             os.kill(os.getpid(), signal.SIGSTOP)
         case "sleep":
             time.sleep(LONG_SECONDS)
+        case "keep":  # what it has done so far, when it is told to end
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            send_event("ready")
+            try:
+                time.sleep(LONG_SECONDS)
+            finally:
+                (folder / "kept").touch()
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "fail":

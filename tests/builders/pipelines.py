@@ -365,6 +365,7 @@ def temporary_files(folder: Path) -> list[Path]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
+    """The object in a JSON file; of a record without the hash of its content."""
     content: dict[str, Any] = json.loads(path.read_bytes())
+    content.pop("record_sha256", None)
     return content

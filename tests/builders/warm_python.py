@@ -68,7 +68,9 @@ def main(words: list[str]) -> None:
             os.dup2(null, stream)
         folder, own = os.environ["TESTS_FOLDER"], os.getpid()
         with open(f"{folder}/fork-of-{own}", "w", encoding="ascii") as told:  # noqa: PTH123
-            told.write(str(next_number(answers)))
+            fork = next_number(answers)
+            told.write(str(fork))
+        signal.signal(signal.SIGTERM, lambda number, _: os.kill(fork, number))
         status = next_number(answers)
     if status < 0:
         if -status not in {signal.SIGKILL, signal.SIGSTOP}:

@@ -346,6 +346,51 @@ def test_an_override_whose_value_is_no_yaml_is_refused() -> None:
     assert (error.where, error.key, error.found) == ("--set", "training.seeds", "[1")
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "tracking.uri=http://me:hunter2@host:5000",
+        "tracking.experiment=postgresql+psycopg2://me:hunter2@host/x",
+        "training.seeds=[http://me:hunter2@host]",
+        "tracking.password=hunter2",
+        "tracking.uri http://me:hunter2@host",
+        "training.passes=http://me:hunter2@host",
+    ],
+)
+def test_a_password_is_refused_and_never_told(override: str) -> None:
+    error = refusal(override)
+    assert "hunter2" not in str(error)
+    assert "tracking" in str(error) or "training" in str(error)
+
+
+def test_a_password_in_a_profile_is_refused_and_never_told(tmp_path: Path) -> None:
+    mine = write_profile(tmp_path, "tracking:\n  uri: http://me:hunter2@host\n")
+    error = refusal(profile=mine)
+    assert (error.where, error.key) == (mine, "tracking.uri")
+    assert "hunter2" not in str(error)
+    assert "MLFLOW_TRACKING_PASSWORD" in error.expected
+
+
+@pytest.mark.parametrize("content", ["root:x:0:0\nhunter2: [", "hunter2", "- hunter2"])
+def test_of_a_file_that_holds_no_settings_none_is_printed(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "passwd"
+    path.write_text(content, encoding="utf-8")
+    assert "hunter2" not in str(refusal(f"rules_file={path}"))
+
+
+def test_brackets_without_end_are_refused_in_one_short_line(tmp_path: Path) -> None:
+    brackets = "[" * 100_000
+    for text in (brackets, brackets + "]" * 100_000, brackets[:900] + "1"):
+        error = refusal(f"training.seeds={text}")
+        assert (error.where, error.key) == ("--set", "training.seeds")
+        assert len(str(error)) < 400
+        assert "\n" not in str(error)
+    mine = write_profile(tmp_path, f"training: {brackets}")
+    error = refusal(profile=mine)
+    assert (error.where, error.key) == (mine, "(file)")
+    assert len(str(error)) < 400
+
+
 def test_an_unknown_profile_is_refused_naming_the_known_ones() -> None:
     error = refusal(profile="sead")
     assert (error.key, error.found) == ("profile", "sead")

@@ -76,7 +76,7 @@ def test_the_unkeyed_settings_are_these_and_no_others() -> None:
         "baselines.cheap_windows",
         "training.device", "training.seeds", "training.threads", "training.jobs_per_device",
         "training.confirm_above_hours", "training.measuring_limit_seconds",
-        "training.time_limit_seconds",
+        "training.checkpoint_seconds", "training.time_limit_seconds",
         "tuning.trials", "tuning.hours", "tuning.at_once", "tuning.seed", "tuning.random_trials",
         "tuning.prune_from",
     }  # fmt: skip
@@ -90,7 +90,7 @@ TRAINING: dict[str, Any] = {
     "clip_norm": None, "clip_value": 2.0, "carry_hidden": True, "precision": "tf32",
     "window_budget": 9, "pass_bounds": [1, 2], "fewest_steps": 9, "smallest_batch": 9,
     "recurrence": "library", "threads": 3, "jobs_per_device": 3, "confirm_above_hours": 3.0,
-    "time_limit_seconds": 3.0,
+    "checkpoint_seconds": 3.0, "time_limit_seconds": 3.0,
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from gridcast.config import SyntheticConfig
 from gridcast.errors import EXIT_USAGE, UsageError
 from gridcast.readings.parsing import parse_region
 from tasks.fetch import regional_csvs
-from tasks.fetch.regional_csvs import check_data, list_sources, write_synthetic
+from tasks.fetch.regional_csvs import check_data, list_sources, sources_of, write_synthetic
 from tests.builders.archives import make_archive
 from tests.builders.values import make_config, make_csv
 
@@ -115,6 +115,34 @@ def test_an_archive_is_unpacked_once_for_the_same_bytes_and_read_as_a_folder(
     (other,) = regional_csvs._unpacked(archive, tmp_path / "sources", limits).files
     assert other.path.parent != file.path.parent
     assert len(list((tmp_path / "sources").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["AEP_hourly.csv", "gridcast-source.json"])
+def test_an_unpacked_archive_that_was_changed_is_named_and_unpacked_anew(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive = make_archive(tmp_path / "load.zip", {"AEP_hourly.csv": make_csv()})
+    limits = make_config().archives
+    (file,) = regional_csvs._unpacked(archive, tmp_path, limits).files
+    changed = file.path.with_name(name)
+    before = changed.read_bytes()
+    changed.write_bytes(before.replace(b"2", b"3", 1))
+    (file,) = regional_csvs._unpacked(archive, tmp_path, limits).files
+    assert file.path.read_bytes() == make_csv()
+    (warning,) = [each for each in caplog.messages if "anew" in each]
+    assert warning.startswith(f"{changed}: found ")
+
+
+def test_a_synthetic_set_of_which_a_file_was_changed_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = make_config(synthetic=SYNTHETIC.model_dump())
+    path = sources_of(None, tmp_path, config).files[0].path
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"2", b"3", 1))
+    assert sources_of(None, tmp_path, config).files[0].path.read_bytes() == before
+    assert f"{path}: found other bytes than were put there; the folder is made anew" in caplog.text
 
 
 def test_an_archive_is_checked_before_a_run_begins(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from flows.command_line.app import app
 from gridcast.errors import IntegrityError, RecordError, UsageError
 from gridcast.readings.records import DataRecord, Ingestion, Snapshot
 from gridcast.readings.snapshots import SnapshotChanges, compare_tables, table_sha256
+from gridcast.record import SEALED_SINCE
 from gridcast.summary import Ending, RunRecords, summarize
 from tasks.ingest.pruning import prune, used_snapshots
 from tasks.ingest.region_tables import find_table
@@ -34,7 +35,8 @@ from tasks.ingest.snapshots import (
 )
 from tasks.runs.keys import has_sha256
 from tasks.runs.record_files import write_record
-from tests.builders.pipelines import sha256_by_file
+from tests.builders.pipelines import read_json, sha256_by_file
+from tests.builders.records import write_tree
 from tests.builders.snapshots import Names, make_table, publish_loads, publish_tables, stage
 
 if TYPE_CHECKING:
@@ -213,12 +215,35 @@ def test_a_damaged_pointer_is_named_to_readers_and_made_anew_by_the_next_publica
     assert current(tmp_path) == read_snapshot(tmp_path, snapshot.id)
 
 
+def test_after_a_damaged_pointer_history_goes_on_from_the_newest_snapshot(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish_loads(tmp_path, AEP=A, DOM=C)
+    newest = publish_loads(tmp_path, AEP=B, DOM=C)
+    (tmp_path / "load.json").write_bytes(b"{")
+    publication = publish_tables(tmp_path, {"AEP": make_table(A)}, refused=["DOM"])
+    snapshot = publication.snapshot
+    assert f"load: history goes on from snapshot {newest.id}" in caplog.text
+    assert snapshot.regions["DOM"] == newest.regions["DOM"]  # refused: as it was published before
+    pointer = read_pointer(tmp_path, "load")
+    assert pointer is not None
+    assert pointer.previous == newest.id
+    assert publication.changes is not None
+    assert publication.changes.before == newest.id
+
+
+def test_after_a_damaged_pointer_numbers_go_on_from_those_of_the_snapshots(tmp_path: Path) -> None:
+    publish_loads(tmp_path, AEP=A)
+    newest = publish_loads(tmp_path, AEP=B)
+    (tmp_path / "load.json").write_bytes(b"{")
+    assert publish_loads(tmp_path, AEP=C).sequence > newest.sequence
+
+
 def test_what_a_newer_version_points_at_is_not_published_over(tmp_path: Path) -> None:
     publish_loads(tmp_path, AEP=A)
     pointer = tmp_path / "load.json"
-    newer = pointer.read_bytes().replace(b'"schema_version": 2', b'"schema_version": 3')
-    assert newer != pointer.read_bytes()
-    pointer.write_bytes(newer)
+    write_tree(pointer, read_json(pointer) | {"schema_version": SEALED_SINCE + 1})
+    newer = pointer.read_bytes()
     with pytest.raises(RecordError, match="a newer gridcast wrote"):
         publish_loads(tmp_path, AEP=B)
     assert pointer.read_bytes() == newer
@@ -465,7 +490,7 @@ def test_show_takes_the_first_digits_and_gives_the_manifest(
 ) -> None:
     artifacts, names = published
     manifest = artifacts / "data" / "snapshots" / f"{names[1]}.json"
-    assert json_of(artifacts, "show", names[1][:6]) == json.loads(manifest.read_bytes())
+    assert json_of(artifacts, "show", names[1][:6]) == read_json(manifest)
     status, output = command(artifacts, "show", names[1])
     assert (status, names[0] in output, "/csv/load" in output) == (0, True, True)
 

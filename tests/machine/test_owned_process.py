@@ -69,6 +69,18 @@ def test_a_process_that_does_not_end_well_fails_saying_why_and_nothing_of_it_is_
     assert is_gone(tmp_path)
 
 
+def test_a_process_that_is_told_to_stop_has_time_to_keep_what_it_has_done(tmp_path: Path) -> None:
+
+    def stop_it(event: dict[str, Any]) -> None:
+        if event["event"] == "ready":
+            stop(tmp_path / "stop", "no more of it")
+
+    with pytest.raises(TrainingJobError, match="job: no more of it; its log is"):
+        run_owned(work_of(tmp_path, "keep"), on_event=stop_it)
+    assert is_gone(tmp_path)
+    assert (tmp_path / "kept").exists()
+
+
 @pytest.mark.parametrize("name", ["stop", "job.stop"])
 def test_a_process_ends_once_one_of_its_stop_files_is_there_and_none_begins_after(
     tmp_path: Path, name: str

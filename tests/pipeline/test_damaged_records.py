@@ -14,14 +14,16 @@ from gridcast.evaluation.records import Evaluation, KeptModels
 from gridcast.features.windows import FeaturesMade
 from gridcast.readings.records import DataReport, Ingestion, Snapshot
 from gridcast.readings.snapshots import SnapshotChanges
+from gridcast.record import SEALED_SINCE, StoredRecord, sealed
 from gridcast.serving.model_card import ModelCard
 from gridcast.summary import FailedJobs, Opened, Report, StageTime, Summary, Tracking
 from tasks.fetch.marker import Origin
+from tasks.ingest.pointers import Pointer
 from tasks.ingest.publish_data_report import PageNote
 from tasks.ingest.region_tables import KnownRegion
-from tasks.ingest.snapshots import Pointer
 from tasks.runs.record_files import read_record
-from tasks.track.log_models import TrackedNote
+from tasks.track.logged.contestant_runs import TrackedNote
+from tasks.track.verify import verify
 from tasks.train.build_features import TablesInUse
 from tasks.train.records import Features, NetworkJob, Specification, TrainingResult
 from tests.builders.pipelines import (
@@ -37,8 +39,6 @@ from tests.builders.pipelines import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from gridcast.record import StoredRecord
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -66,10 +66,12 @@ KINDS: dict[str, type[StoredRecord]] = {
     "data/*.json": Pointer,
     "csv/*/gridcast-source.json": Origin,
 }
+READ_BY_THE_NEXT_RUN = (*CACHES.values(), Pointer, Snapshot, Opened)
 # Others' own.
 OTHERS = ("data-docs", "mlflow", "prefect")
 
 DAMAGES: dict[str, Callable[[dict[str, Any]], bytes]] = {
+    "digit": lambda record: _one_digit_changed(sealed(record)),
     "field_more": lambda record: _bytes(record | {"more": {"of": [1]}}),
     "field_removed": lambda record: _bytes(dict(list(record.items())[:-1])),
     "first_field_removed": lambda record: _bytes(dict(list(record.items())[2:])),
@@ -79,18 +81,26 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], bytes]] = {
             for number, (key, value) in enumerate(record.items())
         }
     ),
-    "list": lambda record: _bytes([record]),
-    "no_json": lambda record: _bytes(record)[:-2],
+    "list": lambda record: json.dumps([record]).encode(),
+    "no_json": lambda record: _bytes(record)[:-3],
     "nested": lambda record: (
-        _bytes(record)[:-1] + b', "more": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        json.dumps(record).encode()[:-1] + b', "more": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     ),
+    "of_before_the_hash": lambda record: json.dumps(record).encode(),
     "empty": lambda _: b"",
     "newer": lambda record: _bytes(record | {"schema_version": 99}),
 }
 
 
-def _bytes(content: object) -> bytes:
-    return json.dumps(content).encode()
+def _bytes(record: dict[str, Any]) -> bytes:
+    """As written by who knew no better: with the hash that fits."""
+    return sealed(record)
+
+
+def _one_digit_changed(content: bytes) -> bytes:
+    """The last digit of the file: of a figure or a hash, of whatever kind the record is."""
+    place = max(content.rfind(b"%d" % digit) for digit in range(10))
+    return content[:place] + b"%d" % ((content[place] - 47) % 10) + content[place + 1 :]
 
 
 def records_in(artifacts: Path) -> dict[Path, type[StoredRecord]]:
@@ -108,7 +118,7 @@ def records_in(artifacts: Path) -> dict[Path, type[StoredRecord]]:
 def test_every_record_names_its_version_and_is_read_with_a_field_more_at_every_depth() -> None:
     for path, kind in records_in(first_run().artifacts).items():
         record = read_record(path, kind)
-        assert read_json(path)["schema_version"] == kind.newest_schema(), path
+        assert read_json(path)["schema_version"] == kind.newest_schema() >= SEALED_SINCE, path
         assert record.schema_version == kind.newest_schema(), path
 
 
@@ -116,7 +126,7 @@ def test_every_record_names_its_version_and_is_read_with_a_field_more_at_every_d
 NAMES_BEFORE_2 = {"quarantined": "set_aside", "seeds_per_pass": "num_together"}
 
 
-def _as_before_2(tree: object) -> object:
+def _as_before_2(tree: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(tree, dict):
         return {NAMES_BEFORE_2.get(key, key): _as_before_2(each) for key, each in tree.items()}
     return [_as_before_2(each) for each in tree] if isinstance(tree, list) else tree
@@ -128,9 +138,8 @@ def test_a_record_of_before_its_fields_were_renamed_is_read_as_what_it_is(tmp_pa
         before = _as_before_2(read_json(path))
         if before == read_json(path) or kind is Lineage:  # it keeps names as MLflow has them
             continue
-        assert kind.newest_schema() == 2, f"{path}: who knows the older names is misled by the new"
         older = tmp_path / f"{number}.json"
-        older.write_bytes(_bytes(before).replace(b'"schema_version": 2', b'"schema_version": 1'))
+        older.write_text(json.dumps({**before, "schema_version": 1}), encoding="utf-8")
         assert read_record(older, kind) == read_record(path, kind)
         renamed.add(kind)
     assert renamed == {KnownRegion, Snapshot, Ingestion, Evaluation, Summary, TrainingResult}
@@ -151,6 +160,7 @@ def test_each_kind_damaged_is_read_or_told_in_one_line_that_names_it(
             assert "\n" not in outcome
             assert damage != "field_more"
         else:
+            assert damage != "digit"
             assert damage in {"field_more", "field_removed", "first_field_removed", "key_renamed"}
             assert damage != "field_more" or outcome == read_record(path, kind)
 
@@ -163,17 +173,29 @@ def outcome_of(path: Path, kind: type[StoredRecord]) -> StoredRecord | str:
         return str(error)
 
 
-def test_damaged_caches_are_made_anew_with_a_warning_each_and_a_damaged_pointer_too(
-    tmp_path: Path,
-) -> None:
+def test_one_digit_changed_in_each_kind_is_named_by_verify(tmp_path: Path) -> None:
+    artifacts = copy_artifacts(tmp_path / "artifacts")
+    records = records_in(artifacts)
+    assert verify("latest", artifacts).broken is None
+    for path in records:
+        path.write_bytes(_one_digit_changed(path.read_bytes()))
+    found = {
+        each.name for each in verify("latest", artifacts).findings if each.state == "broken"
+    }  # fmt: skip
+    assert {f"record {path.relative_to(artifacts)}" for path in records} <= found
+
+
+def test_a_run_names_each_record_that_was_changed_and_makes_it_anew(tmp_path: Path) -> None:
+    """One digit in the first of each kind, and worse in the others that it reads."""
     artifacts = copy_artifacts(tmp_path / "artifacts")
     names = ("list", "no_json", "nested", "empty", "newer", "first_field_removed")
-    damaged: list[Path] = []
+    damaged = dict[Path, type[StoredRecord]]()
     for path, kind in records_in(artifacts).items():
-        if kind in CACHES.values() or kind is Pointer:
-            name = "no_json" if kind is Pointer else names[len(damaged) % len(names)]
+        if kind not in damaged.values() or kind in CACHES.values():
+            is_first = kind not in damaged.values()
+            name = "digit" if is_first else names[len(damaged) % len(names)]
             path.write_bytes(DAMAGES[name](read_json(path)))
-            damaged.append(path)
+            damaged[path] = kind
     killed = artifacts / "runs" / "20260101T000000Z-0000"
     killed.mkdir()
     (killed / "opened.json").write_bytes(b"{")
@@ -182,13 +204,18 @@ def test_damaged_caches_are_made_anew_with_a_warning_each_and_a_damaged_pointer_
     )  # fmt: skip
     assert run.result.returncode == 0, run.result.stderr
     assert "Traceback" not in run.result.stderr + run.result.stdout
-    for path in damaged:
-        assert run.result.stderr.count(f"{path}: found ") >= (path.parent.name != "keys"), path
+    for path, kind in damaged.items():
+        is_read = (
+            kind in (*CACHES.values(), Pointer, Snapshot, Opened) and path.parent.name != "keys"
+        )
+        assert run.result.stderr.count(f"{path}: found ") >= is_read, path
     assert run.result.stderr.count(f"{killed / 'opened.json'}: found") == 1
     before, after = first_run().summary, run.summary
     assert after.snapshot == before.snapshot
     for name, model in after.models.items():
         assert model.weights_sha256 == before.models[name].weights_sha256
         assert (model.smape, model.cached) == (before.models[name].smape, False)
+    of_before = (first_run().folder.name, killed.name)
     for path, kind in records_in(artifacts).items():
-        assert path.parent == killed or not isinstance(outcome_of(path, kind), str), path
+        is_of_before = any(name in path.parts for name in of_before)
+        assert is_of_before or not isinstance(outcome_of(path, kind), str), path

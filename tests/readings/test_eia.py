@@ -181,3 +181,8 @@ def test_what_is_written_is_read_back_by_the_parser_hour_by_hour() -> None:
     starts = [f"{hour - HOUR:%Y-%m-%d %H:%M:%S+00:00}" for hour in sorted(readings)]
     assert [str(stamp) for stamp in load.frame["timestamp"]] == starts
     assert list(load.frame["load_mw"]) == [readings[hour] for hour in sorted(readings)]
+
+
+def test_an_answer_nested_without_end_is_another_answer() -> None:
+    with pytest.raises(FetchError, match="ERROR EIA AEP: found JSON without end"):
+        read_page(b"[" * 100_000 + b"]" * 100_000, region="AEP")

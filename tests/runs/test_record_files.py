@@ -9,7 +9,7 @@ import pytest
 
 from gridcast.errors import RecordError
 from gridcast.readings.records import RegionRecord
-from gridcast.record import Record, StoredRecord, parse_record
+from gridcast.record import Record, StoredRecord, fault_of_seal, parse_record, sealed
 from tasks.ingest.region_tables import KnownRegion
 from tasks.runs.record_files import (
     cached_record,
@@ -31,7 +31,7 @@ class Kept(StoredRecord):
 
     advice: ClassVar[str] = "delete it to have it made again"
 
-    schema_version: int = 2
+    schema_version: int = 4
     name: str
     inner: Inner
     since_two: int = 7
@@ -41,13 +41,13 @@ RECORD = Kept(name="AEP", inner=Inner(mw=1.5))
 
 
 def content(**changes: object) -> bytes:
-    return json.dumps(RECORD.model_dump(mode="json") | changes).encode()
+    return sealed(RECORD.model_dump(mode="json") | changes)
 
 
 def test_what_is_written_comes_back_and_names_its_version(tmp_path: Path) -> None:
     write_record(tmp_path / "a.json", RECORD)
     assert read_record(tmp_path / "a.json", Kept) == RECORD
-    assert json.loads((tmp_path / "a.json").read_bytes())["schema_version"] == 2
+    assert json.loads((tmp_path / "a.json").read_bytes())["schema_version"] == 4
 
 
 def test_a_field_more_is_passed_over_at_any_depth() -> None:
@@ -63,10 +63,10 @@ def test_a_field_that_was_renamed_is_read_under_its_older_name_and_written_under
     )  # fmt: skip
     known = KnownRegion(key="k", region=record)
     write_record(tmp_path / "a.json", known)
-    written = (tmp_path / "a.json").read_text(encoding="utf-8")
-    older = written.replace('"quarantined"', '"set_aside"').replace(": 2", ": 1")
-    assert older != written
-    assert parse_record(older.encode(), KnownRegion, where="f") == known
+    assert b'"quarantined"' in (tmp_path / "a.json").read_bytes()
+    older = known.model_dump(mode="json") | {"schema_version": 1}
+    older["region"]["set_aside"] = older["region"].pop("quarantined")
+    assert parse_record(json.dumps(older).encode(), KnownRegion, where="f") == known
 
 
 def test_an_older_version_is_read_and_what_it_did_not_write_has_its_default() -> None:
@@ -79,13 +79,17 @@ def test_a_newer_version_is_refused_saying_which_one_and_what_to_do() -> None:
         parse_record(content(schema_version=7, name=None), Kept, where="jobs/x/result.json")
     assert str(caught.value) == (
         "ERROR jobs/x/result.json: found a record that a newer gridcast wrote (schema 7), expected "
-        "at most 2; use that version, or delete it to have it made again"
+        "at most 4; use that version, or delete it to have it made again"
     )
 
 
 DAMAGES: dict[str, tuple[bytes, str]] = {
     "field_removed": (b'{"name": "AEP"}', "no inner"),
-    "key_renamed": (content().replace(b'"name"', b'"nmae"'), "no name"),
+    "key_renamed": (sealed({"schema_version": 4, "nmae": "AEP", "inner": {}}), "no name"),
+    "digit": (content().replace(b"1.5", b"1.6"), "changed after it was written"),
+    "digit_of_the_hash": (content().replace(b'": "', b'": "0', 1)[:-1], "without the hash"),
+    "name_of_the_hash": (content().replace(b"_sha256", b"_sha257"), "without the hash"),
+    "blank": (content() + b" ", "changed after it was written"),
     "field_of_another_type": (content(inner={"mw": "much"}), "inner.mw: Input should be"),
     "list": (b"[]", "no object (list)"),
     "word": (b'"AEP"', "no object (str)"),
@@ -94,8 +98,8 @@ DAMAGES: dict[str, tuple[bytes, str]] = {
     "nested": (b'{"name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "JSON of more than 64"),
     "nested_less": (b'{"a": ' + b"[" * 70 + b"]" * 70 + b"}", "JSON of more than 64 levels"),
     "empty": (b"", "an empty file"),
-    "nan": (content().replace(b"1.5", b"NaN"), "NaN is no finite number"),
-    "too_large": (content().replace(b"1.5", b"1e400"), "1e400 is no finite number"),
+    "nan": (b'{"name": "AEP", "inner": {"mw": NaN}}', "NaN is no finite number"),
+    "too_large": (b'{"name": "AEP", "inner": {"mw": 1e400}}', "1e400 is no finite number"),
     "version_of_another_type": (content(schema_version="two"), "schema_version: Input should"),
 }
 
@@ -124,7 +128,7 @@ def test_what_is_no_record_is_told_in_one_line_and_a_cache_is_made_anew(
 
 def test_a_newer_cache_is_made_anew_but_what_is_published_over_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
-    path.write_bytes(content(schema_version=3))
+    path.write_bytes(content(schema_version=5))
     assert cached_record(path, Kept) is None
     with pytest.raises(RecordError, match="a newer gridcast wrote"):
         mended_record(path, Kept)
@@ -155,3 +159,15 @@ def test_a_record_made_in_code_takes_no_field_that_it_does_not_have() -> None:
     wrong: dict[str, Any] = {"name": "AEP", "inner": Inner(mw=1.0), "more": 1}
     with pytest.raises(ValueError, match="more"):
         Kept(**wrong)
+
+
+def test_of_what_is_written_no_byte_can_be_changed_without_being_told(tmp_path: Path) -> None:
+    write_record(tmp_path / "a.json", RECORD)
+    written = (tmp_path / "a.json").read_bytes()
+    assert fault_of_seal(written) == ""
+    for place in range(len(written)):
+        changed = bytearray(written)
+        changed[place] ^= 1
+        assert fault_of_seal(bytes(changed)), place
+        with pytest.raises(RecordError):
+            parse_record(bytes(changed), Kept, where="f")

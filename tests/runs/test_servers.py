@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import signal
 import socket
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
+import httpx
 import psutil
 import pytest
 
@@ -43,10 +48,13 @@ class Pages:
     printed: str
 
 
-def ask(address: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+def ask(
+    address: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+) -> Any:  # noqa: ANN401
     """What a server answers, as JSON if it is that."""
     data = None if body is None else json.dumps(body).encode()
-    request = Request(address, data=data, headers={"Content-Type": "application/json"})  # noqa: S310
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    request = Request(address, data=data, headers=headers)  # noqa: S310
     with urlopen(request, timeout=SECONDS) as response:  # noqa: S310 - loopback
         assert response.status == 200
         content = response.read().decode()
@@ -92,11 +100,46 @@ def test_all_that_ui_starts_listens_on_loopback_alone(pages: Pages) -> None:
 def test_the_run_of_the_pipeline_is_seen_through_prefects_api(pages: Pages) -> None:
     api = f"http://127.0.0.1:{pages.prefect_port}/api"
     named = {"flows": {"name": {"any_": ["run-pipeline"]}}}
-    runs = ask(f"{api}/flow_runs/filter", named)
+    client = "a-test"
+    known = authorization(pages)
+    token = ask(f"{api}/csrf-token?client={client}", headers=known)["token"]
+    known |= {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client}
+    runs = ask(f"{api}/flow_runs/filter", named, known)
     assert "COMPLETED" in {run["state_type"] for run in runs}
     assert str(first_run().artifacts) in {run["parameters"]["artifacts"] for run in runs}
-    tasks = ask(f"{api}/task_runs/filter", {"limit": 200})
+    tasks = ask(f"{api}/task_runs/filter", {"limit": 200}, known)
     assert {"train-gru-seed0", "train-lstm-seed0", "ingest-AEP"} <= {run["name"] for run in tasks}
+
+
+def authorization(pages: Pages) -> dict[str, str]:
+    """What says that one has read the file that the command names."""
+    (path,) = re.findall(r"the word in (\S+)\.", pages.printed)
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    word = Path(path).read_text("utf-8").strip()
+    return {"Authorization": f"Basic {base64.b64encode(word.encode()).decode()}"}
+
+
+FOREIGN = (
+    {"Host": "evil.example"}, {"Host": "evil.example:80"}, {"Origin": "http://evil.example"},
+    {"Host": "evil.example", "Origin": "http://evil.example"}, {"Host": "127.0.0.1.evil.example"},
+)  # fmt: skip
+
+
+def test_who_comes_from_elsewhere_is_refused_by_both_servers(pages: Pages) -> None:
+    prefect, mlflow = (
+        f"http://127.0.0.1:{port}" for port in (pages.prefect_port, pages.mlflow_port)
+    )
+    asked = (
+        ("POST", f"{prefect}/api/flow_runs/filter"), ("GET", f"{prefect}/api/flows/count"),
+        ("DELETE", f"{prefect}/api/variables/name/x"), ("POST", f"{prefect}/api/variables/"),
+        ("POST", f"{mlflow}/api/2.0/mlflow/runs/search"),
+        ("POST", f"{mlflow}/api/2.0/mlflow/experiments/create"),
+    )  # fmt: skip
+    for method, address in asked:
+        for headers in FOREIGN:
+            answer = httpx.request(method, address, headers=headers, timeout=SECONDS)
+            assert answer.status_code in {401, 403}, (method, address, headers)
+            assert answer.headers.get("Access-Control-Allow-Origin") != "*"
 
 
 def test_the_models_are_seen_through_mlflows_api(pages: Pages) -> None:

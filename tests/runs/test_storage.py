@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +16,12 @@ import pytest
 
 from gridcast.errors import EXIT_USAGE, IntegrityError, UsageError
 from tasks.runs.keys import has_sha256, key_of, require_sha256, sha256_of
+from tasks.runs.record_files import read_json
 from tasks.runs.storage import (
     check_folder,
     publishing,
-    read_json,
     remove_leftovers,
+    set_aside_if_broken,
     write_bytes,
     write_json,
 )
@@ -226,3 +229,42 @@ def test_a_disk_as_good_as_full_is_refused_naming_what_is_free_and_what_is_neede
     with pytest.raises(UsageError, match="found 5 MB free on its disk, expected at least 500 MB"):
         check_folder(tmp_path)
     assert names(tmp_path) == []
+
+
+# -- databases -------------------------------------------------------------------------------------
+
+
+def make_database(path: Path) -> bytes:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE numbers (value INTEGER)")
+        connection.executemany("INSERT INTO numbers VALUES (?)", [(n,) for n in range(5000)])
+        connection.commit()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "no_database"])
+def test_a_broken_database_is_set_aside_with_its_name_and_a_whole_one_stays(
+    tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "some.db"
+    assert set_aside_if_broken(path) == ""
+    content = make_database(path)
+    assert set_aside_if_broken(path) == ""
+    broken = {
+        "cut": content[: len(content) // 2],
+        "zeros": content[:8192] + bytes(4096) + content[12288:],
+        "no_database": b"x" * 5000,
+    }[damage]
+    path.write_bytes(broken)
+    assert set_aside_if_broken(path)
+    assert not path.exists()
+    assert (tmp_path / "some.db.damaged-1").read_bytes() == broken
+
+
+def test_a_database_that_somebody_has_locked_stays(tmp_path: Path) -> None:
+    path = tmp_path / "some.db"
+    make_database(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        assert set_aside_if_broken(path) == ""
+    assert path.exists()

@@ -50,6 +50,7 @@ from tests.builders.pipelines import (
     started,
     wait_for,
 )
+from tests.builders.records import write_tree
 from tests.builders.warm_python import HELD
 from tests.builders.warm_server import WarmProcess, warm_python
 
@@ -75,14 +76,14 @@ def job_folder(tmp_path: Path) -> Path:
     folder.mkdir()
     job = read_json(source)
     job["features"]["path"] = str(first_run().artifacts / job["features"]["path"])
-    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    write_tree(folder / "job.json", job)
     return folder
 
 
 def change_training(folder: Path, **training: object) -> None:
     job = read_json(folder / "job.json")
     job["config"]["training"] |= training
-    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    write_tree(folder / "job.json", job)
 
 
 @contextmanager
@@ -154,7 +155,7 @@ def test_a_table_of_features_that_was_changed_is_refused_before_it_is_read(
     with table.open("ab") as file:
         file.write(b"\0")
     job["features"]["path"] = str(table)
-    (job_folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    write_tree(job_folder / "job.json", job)
     with process_of(job_folder) as process:
         (reason,) = (each["reason"] for each in events_of(process) if each["event"] == "error")
     assert reason.startswith(f"ERROR {table}: found SHA-256 ")
@@ -249,6 +250,18 @@ def mlflow_runs(artifacts: Path) -> set[str]:
     return {str(name) for (name,) in rows}
 
 
+def mlflow_statuses(artifacts: Path, run_id: str) -> dict[str, str]:
+    """How the MLflow runs of a pipeline run ended, by name."""
+    connection = sqlite3.connect(f"file:{artifacts / 'mlflow' / 'mlflow.db'}?mode=ro", uri=True)
+    query = """
+        SELECT name, status FROM runs JOIN tags USING (run_uuid)
+        WHERE tags.key = 'pipeline_run' AND tags.value = ?
+    """
+    rows = connection.execute(query, (run_id,)).fetchall()
+    connection.close()
+    return {str(name): str(status) for name, status in rows}
+
+
 @pytest.fixture(scope="module")
 def killed() -> tuple[Summary, str, Path]:
     """``gridcast run --fresh`` of two jobs, of which one is killed: summary, log, artifacts."""
@@ -332,6 +345,10 @@ def test_an_interrupted_run_ends_with_all_its_processes_and_a_summary(
     summary = latest_summary(artifacts)
     assert (summary.status, summary.exit_code, summary.models) == ("failed", 1, {})
     assert list((artifacts / "jobs").glob("*/*-tmp")) == []
+    kept = [path.parent.parent.name for path in (artifacts / "jobs").glob("*/checkpoints/*")]
+    assert sorted({name.partition("-")[0] for name in kept}) == ["gru", "lstm"]
+    statuses = mlflow_statuses(artifacts, summary.run_id)
+    assert statuses == {"gru-seed0": "KILLED", "lstm-seed0": "KILLED"}
 
 
 def test_a_run_whose_prefect_server_is_told_to_end_as_well_still_says_that_it_was_interrupted(
@@ -387,13 +404,23 @@ time.sleep(3600)
 """
 
 
+def check_closed_to_others(server: psutil.Process) -> None:
+    """It answers nobody who does not know its word, from wherever."""
+    (port,) = {each.laddr.port for each in server.net_connections() if each.status == "LISTEN"}
+    for headers in ({}, {"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        address = f"http://127.0.0.1:{port}/api/variables/name/x"
+        answer = httpx.delete(address, headers=headers, timeout=SECONDS)
+        assert answer.status_code == 401, headers
+
+
 def test_a_server_of_a_run_that_is_killed_ends_with_it(artifacts: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     command: Command = (sys.executable, "-c", HELD_BY_A_SERVER, artifacts)
     with started(*command, log=log) as process:
         wait_for("the server", lambda: "begun" in log.read_text("utf-8"))
         family = process.children(recursive=True)
-        assert any("uvicorn" in command_of(each) for each in family)
+        (server,) = [each for each in family if "uvicorn" in command_of(each)]
+        check_closed_to_others(server)
         process.kill()
         process.wait(SECONDS)
         psutil.wait_procs(family, timeout=SECONDS)

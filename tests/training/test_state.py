@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -34,7 +33,7 @@ from gridcast.kernels.engine import engine_of
 from gridcast.networks.forecaster import weights_sha256
 from gridcast.training.data import TrainingData
 from gridcast.training.loop import TrainedModel, Training, train_models
-from gridcast.training.state import StateRecord, TrainingState
+from gridcast.training.state import TrainingState, state_file, state_of_file
 from tests.builders.pipelines import ROOT, clean_environment
 from tests.builders.trainings import make_data, tiny
 from tests.builders.warm_server import warm_python
@@ -166,12 +165,8 @@ def _outcome_of(outcome: TrainedModel | NotFiniteError) -> dict[str, Any]:
 
 
 def through_a_file(state: TrainingState) -> TrainingState:
-    """As it comes out of what is written without pickle: JSON, and tensors that PyTorch trusts."""
-    file = BytesIO()
-    torch.save(dict(state.tensors), file)
-    file.seek(0)
-    tensors = torch.load(file, weights_only=True)
-    return TrainingState(StateRecord.model_validate_json(state.record.model_dump_json()), tensors)
+    """As it comes out of the bytes of a file."""
+    return state_of_file(state_file(state), where="a state")
 
 
 def spoil_generators() -> None:
@@ -234,18 +229,15 @@ def test_a_process_that_begins_goes_on_where_another_ended(tmp_path: Path) -> No
     trainer = Trainer("carried_dropout", "lstm")
     expected = result_of(advance(trainer.begin()))[3]["weights"]
     state = advance(trainer.begin(), 4).take_state()
-    torch.save(dict(state.tensors), tmp_path / "tensors")
-    (tmp_path / "record.json").write_text(state.record.model_dump_json(), encoding="utf-8")
+    (tmp_path / "state").write_bytes(state_file(state))
     code = """
 import sys
 from pathlib import Path
-import torch
-from gridcast.training.state import StateRecord, TrainingState
+from gridcast.training.state import state_of_file
 from tests.training.test_state import Trainer, advance, result_of
-folder = Path(sys.argv[1])
-record = StateRecord.model_validate_json((folder / "record.json").read_bytes())
-tensors = torch.load(folder / "tensors", weights_only=True)
-training = Trainer("carried_dropout", "lstm").begin(TrainingState(record, tensors))
+path = Path(sys.argv[1]) / "state"
+state = state_of_file(path.read_bytes(), where=path)
+training = Trainer("carried_dropout", "lstm").begin(state)
 print(result_of(advance(training))[3]["weights"])
 """
     done = subprocess.run(
