@@ -10,7 +10,7 @@ import pandas as pd
 
 from gridcast.evaluation.backtest_scores import BacktestScores, paths_at_midnight, record_of
 from gridcast.forecasting.model import NETWORK
-from gridcast.record import parse_record
+from gridcast.record import parse_record, sealed
 from gridcast.serving.model_folder import read_files
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def backtest_files(learned: Learned, found: Backtest | None, card: ModelCard) ->
     paths = paths[paths["region"].isin(shown)].astype({"region": str, "contestant": str})
     file = io.BytesIO()
     paths.to_parquet(file, index=False)
-    return {BACKTEST: record.model_dump_json(indent=2).encode() + b"\n", PATHS: file.getvalue()}
+    return {BACKTEST: sealed(record.model_dump(mode="json")), PATHS: file.getvalue()}
 
 
 def shown_regions(found: Backtest, name: str) -> list[str]:

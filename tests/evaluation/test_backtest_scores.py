@@ -12,7 +12,7 @@ from gridcast.evaluation.backtest_scores import (
     record_of,
     score_rows,
 )
-from gridcast.record import parse_record
+from gridcast.record import parse_record, sealed
 
 LEVELS = [0.05, 0.95]
 FIRST, END = np.datetime64("2018-07-01"), np.datetime64("2018-07-11")
@@ -73,7 +73,7 @@ def test_each_figure_is_that_of_its_lead_and_region() -> None:
 
 def test_the_record_is_read_as_it_was_written() -> None:
     found = record(make_rows(num_hours=24))
-    assert parse_record(found.model_dump_json().encode(), BacktestScores, where="x") == found
+    assert parse_record(sealed(found.model_dump(mode="json")), BacktestScores, where="x") == found
 
 
 @pytest.mark.parametrize(("horizon", "every"), [(3, 1), (24, 1), (30, 2), (49, 3)])

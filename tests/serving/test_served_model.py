@@ -21,6 +21,7 @@ from gridcast.forecasting.hindcast import unseen_since
 from gridcast.forecasting.issue import forecast_regions
 from gridcast.forecasting.model import Contestants, ForecastModel
 from gridcast.networks.weights import weights_file
+from gridcast.record import sealed
 from gridcast.serving.model_card import CARD, Member, ModelCard
 from gridcast.serving.model_folder import model_files
 from gridcast.serving.served_model import read_model
@@ -150,9 +151,10 @@ def test_no_model_and_a_damaged_card_are_told(folder: Path, tmp_path: Path) -> N
 def test_a_card_of_a_version_without_some_settings_is_read_with_those_of_base(folder: Path) -> None:
     path = folder / "model.json"
     card = json.loads(path.read_text(encoding="utf-8"))
+    del card["record_sha256"]
     del card["config"]["tracking"]["registered_model"], card["config"]["forecasting"]["bands"]
     del card["config"]["ingestion"]["timezone"], card["config"]["tuning"]
-    path.write_text(json.dumps(card), encoding="utf-8")
+    path.write_bytes(sealed(card))
     about, model = read_model(folder)
     base = Config.load()
     assert about.config.tracking.registered_model == base.tracking.registered_model
@@ -161,7 +163,7 @@ def test_a_card_of_a_version_without_some_settings_is_read_with_those_of_base(fo
     assert (
         model.config.forecasting.horizon == CONFIG.forecasting.horizon != (base.forecasting.horizon)
     )
-    path.write_text(json.dumps(card | {"config": 7}), encoding="utf-8")
+    path.write_bytes(sealed(card | {"config": 7}))
     with pytest.raises(RecordError, match=r"model\.json: found config: .* dictionary"):
         read_model(folder)
 
