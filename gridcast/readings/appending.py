@@ -18,7 +18,7 @@ from gridcast.readings.quality import flag_readings
 from gridcast.readings.required import measure
 
 if TYPE_CHECKING:
-    from gridcast.config import FlaggedRules, IngestionConfig, RequiredRules
+    from gridcast.config import FlaggedRules, RegionIngestion, RequiredRules
     from gridcast.readings.records import RegionRecord
 
 # Of the known rows so many are read again with the new ones, and the last of them may come out
@@ -34,7 +34,7 @@ def append_rows(
     *,
     region: str,
     file: str,
-    config: IngestionConfig,
+    config: RegionIngestion,
     rules: FlaggedRules,
 ) -> RegionLoad | None:
     """The readings of a file with ``flag``, of which all but the last lines are known.

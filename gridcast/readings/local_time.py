@@ -15,7 +15,7 @@ from gridcast.errors import Fault, RegionRefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gridcast.config import IngestionConfig
+    from gridcast.config import RegionIngestion
 
 
 _HOUR = pd.Timedelta(hours=1)
@@ -62,7 +62,7 @@ def _one_a_kind(faults: list[Fault]) -> list[Fault]:
     return sorted(firsts, key=lambda fault: (fault.line, fault.column))
 
 
-def to_utc(cells: Cells, *, region: str, file: str, config: IngestionConfig) -> RegionLoad:
+def to_utc(cells: Cells, *, region: str, file: str, config: RegionIngestion) -> RegionLoad:
     """Rows with local labels → readings in UTC, sorted by time.
 
     Raises:
@@ -95,7 +95,8 @@ def to_utc(cells: Cells, *, region: str, file: str, config: IngestionConfig) -> 
         raise RegionRefusedError(region, _one_a_kind(faults), rows=faults)
     is_second = frame["start"].duplicated(keep="first")
     timestamp[unclear.index] = summer.where(~is_second[unclear.index], winter)
-    frame["timestamp"] = timestamp
+    late = _HOUR if config.label == "clock_at_end" else 0 * _HOUR
+    frame["timestamp"] = timestamp - late
     _order_autumn_pairs(frame, np.flatnonzero(is_second))
     frame = frame[["timestamp", "local_label", "source_line", "load_mw"]]
     return RegionLoad(

@@ -52,7 +52,7 @@ def make_broken(*loads: str) -> bytes:
 def test_a_region_is_the_part_of_the_name_before_hourly_csv_and_nothing_else_is_a_region() -> None:
     assert region_of("PJM_Load_hourly.csv") == "PJM_Load"
     for name in ("pjm_hourly_est.csv", "est_hourly.paruqet", "../AEP_hourly.csv", "_hourly.csv",
-                 "AEP_hourly.csv\n", "AÉP_hourly.csv", "AEP_hourly.csv.bak"):  # fmt: skip
+                 "AEP_hourly.csv\n", "--_hourly.csv", "AEP_hourly.csv.bak"):  # fmt: skip
         assert region_of(name) is None, name
 
 
@@ -320,7 +320,9 @@ def test_the_refusal_names_the_region_and_its_reason_is_the_first_fault_in_one_l
 def test_another_header_is_refused_in_line_1_where_it_differs(header: str, column: int) -> None:
     [fault] = faults_of(make_csv(header=header, bom="\ufeff" in header))
     assert (fault.line, fault.column, fault.kind) == (1, column, "header")
-    assert fault.reason == f"found the header {header!r}, expected 'Datetime,AEP_MW'"
+    assert fault.reason == (
+        f"found the header {header!r}, expected 'Datetime,AEP_MW'; try `gridcast inspect`"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", BOM, b"\n", b"  \r\n"], ids=repr)
