@@ -21,6 +21,7 @@ from gridcast.config.layers import (
     CONFIGS_FOLDER,
     Layer,
     layout_names,
+    parse_overrides,
     profile_names,
     profile_path,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "completed",
     "layout_names",
     "merged",
+    "parse_overrides",
     "profile_names",
     "profile_path",
 ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from gridcast.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CONFIGS_FOLDER = Path(__file__).resolve().parent.parent.parent / "configs"
 LAYOUTS_FOLDER = CONFIGS_FOLDER / "layouts"
@@ -112,6 +115,18 @@ def _parse_override(override: str) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return dict(value)
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings ``key=value`` as one tree.
+
+    Raises:
+        ConfigError: one is no setting.
+    """
+    tree = dict[str, Any]()
+    for override in overrides:
+        _lay_over(tree, _parse_override(override), {}, override)
+    return tree
 
 
 def _stack(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -92,6 +92,14 @@ class LayoutConfig(Section):
             raise ValueError(message)
         return value
 
+    @field_validator("time_zone", mode="before")
+    @classmethod
+    def _offset_without_quotes(cls, value: object) -> object:
+        """YAML reads an unquoted +10:00 as the number 600."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        return f"{'-' if value < 0 else '+'}{abs(value) // 60:02d}:{abs(value) % 60:02d}"
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

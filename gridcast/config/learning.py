@@ -44,6 +44,12 @@ class FeaturesConfig(Section):
         description="whether the day after is a holiday too (bridge days)"
     )
 
+    @field_validator("holidays", mode="before")
+    @classmethod
+    def _norway_without_quotes(cls, place: object) -> object:
+        """YAML reads an unquoted NO as false."""
+        return "NO" if place is False else place
+
     @field_validator("holidays")
     @classmethod
     def _holidays_are_known(cls, place: str | None) -> str | None:

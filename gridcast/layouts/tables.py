@@ -229,6 +229,21 @@ def _refuse_wrong_counts(
 # -- workbooks and Parquet -------------------------------------------------------------------------
 
 
+def sheet_names(content: bytes, file: str) -> list[str]:
+    """The names of a workbook's sheets.
+
+    Raises:
+        FileRefusedError: it is no workbook that can be read.
+    """
+    from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415 - as below
+
+    try:
+        return list(CalamineWorkbook.from_filelike(io.BytesIO(content)).sheet_names)
+    except CalamineError as error:
+        reason = f"found no workbook that can be read ({error}), expected one"
+        raise _refusal(file, 1, "file_kind", reason) from None
+
+
 def _sheet_rows(content: bytes, file: str, sheet: str | None) -> list[list[Any]]:
     from python_calamine import (  # noqa: PLC0415 - only who has workbooks pays for it
         CalamineError,
