@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # otherwise: which reading of an autumn pair came first depends on the hour after it.
 CONTEXT, OPEN = 600, 48
 _SETTLED = CONTEXT - OPEN
+_HOUR, _MINUTE = pd.Timedelta(hours=1), pd.Timedelta(minutes=1)
 _COLUMNS = ["timestamp", "local_label", "source_line", "load_mw"]
 
 
@@ -90,7 +91,8 @@ def rows_to_judge(
 
     Returns:
         The columns of ``load.frame``; ``region``; ``form`` (names and types of those columns);
-        ``timestamp_before`` (of the row before); ``num_rows``, ``missing_share`` and
+        ``timestamp_before`` (of the row before); ``minutes_off`` (what is
+        left over of whole hours since then); ``num_rows``, ``missing_share`` and
         ``flagged_share`` (of the region as a whole, shares from 0 to 1); each of ``required``.
     """
     # Taken by number, not as a slice, which would hold the whole region in memory.
@@ -99,10 +101,12 @@ def rows_to_judge(
     whole = measure(
         num_rows=record.rows, num_missing=record.missing_hours, num_flagged=record.flagged
     )
+    before = load.frame["timestamp"].take(places - 1).array
     return rows.assign(
         region=load.region,
         form=", ".join(f"{name} {dtype}" for name, dtype in rows.dtypes.items()),
-        timestamp_before=load.frame["timestamp"].take(places - 1).array,
+        timestamp_before=before,
+        minutes_off=((rows["timestamp"].array - before) % _HOUR) // _MINUTE,
         **whole._asdict(),
         **required.model_dump(),
     )
