@@ -56,16 +56,20 @@ def append_rows(
     cells = read_rows(added, region)
     if cells is None or len(known) <= CONTEXT or reach >= _SETTLED:
         return None
-    context = known.iloc[-CONTEXT:]
+    context, was_ordered = known.iloc[-CONTEXT:], known["source_line"].is_monotonic_increasing
     both = Cells(
         pd.concat([context["local_label"].astype(cells.labels.dtype), cells.labels]),
         np.concatenate([context["load_mw"].to_numpy(), cells.loads]),
         np.concatenate([context["source_line"].to_numpy(), cells.lines + len(known)]),
     )
     try:
-        recent = to_utc(both, region=region, file=file, config=config).frame
+        recent = to_utc(
+            both, region=region, file=file, config=config, is_part_of_ordered=was_ordered
+        ).frame
     except RegionRefusedError:
         return None  # a full reading tells all there is to tell
+    if was_ordered and not both.labels.is_monotonic_increasing:
+        return None  # all autumn pairs may come out otherwise
     recent["flag"] = flag_readings(recent["load_mw"], rules)
     settled = context[_COLUMNS].astype(recent[_COLUMNS].dtypes).reset_index(drop=True)
     if not settled.iloc[:_SETTLED].equals(recent[_COLUMNS].iloc[:_SETTLED]):
