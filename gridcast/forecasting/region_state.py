@@ -26,6 +26,7 @@ from gridcast.forecasting.rolling import (
     calendar_numbers,
     calendars_of,
     scale_arrays,
+    timezones_of,
 )
 
 if TYPE_CHECKING:
@@ -181,8 +182,8 @@ def table_of_states(
         ).values_GW  # fmt: skip
     return RollingTable(
         kept.timestamp_T, region_T, np.repeat(np.cumsum(kept.num_S) - kept.num_S, kept.num_S),
-        hour_T, x_SLF[kept.is_step_SL], load_T, calendar_ZGC, calendar_R, signals_GW, offset_R,
-        scale_R,
+        hour_T, x_SLF[kept.is_step_SL], load_T, calendar_ZGC, calendar_R,
+        timezones_of(config, list(scales)), signals_GW, offset_R, scale_R,
     )  # fmt: skip
 
 

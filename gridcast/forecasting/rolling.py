@@ -62,6 +62,7 @@ class RollingTable:
     load_T: np.ndarray  # scaled; NaN where it is no input
     calendar_ZGC: np.ndarray  # of the hour after each hour, as the step's features have it
     calendar_R: np.ndarray  # which of these calendars is that of a region
+    timezones: tuple[str, ...]  # of the calendars
     signals_GW: np.ndarray | None
     offset_mw_R: np.ndarray
     scale_mw_R: np.ndarray
@@ -101,6 +102,7 @@ def rolling_table(
         load_T=(input_T - offset_R[region_T]) / scale_R[region_T],
         calendar_ZGC=calendars_of(timestamp_T.min(), num_hours, names, config, regions),
         calendar_R=calendar_numbers(config, regions),
+        timezones=timezones_of(config, regions),
         signals_GW=signals_of(frame).values_GW if config.model.neighbour_units else None,
         offset_mw_R=offset_R,
         scale_mw_R=scale_R,
@@ -118,6 +120,12 @@ def calendar_numbers(config: Config, regions: Sequence[str]) -> np.ndarray:
     kinds = [calendar_kind(config, region) for region in regions]
     known = list(dict.fromkeys(kinds))
     return np.array([known.index(kind) for kind in kinds], dtype=np.int64)
+
+
+def timezones_of(config: Config, regions: Sequence[str]) -> tuple[str, ...]:
+    """The zone of each calendar, as :func:`calendar_numbers` counts them."""
+    kinds = dict.fromkeys(calendar_kind(config, region) for region in regions)
+    return tuple(timezone for timezone, _ in kinds)
 
 
 def calendars_of(
@@ -283,10 +291,14 @@ def _linear_leads(
     names = feature_columns_of_calendar(config)
     columns = [names.index(name) for name in linear.calendar]
     region_N = table.region_T[step_N]
-    hour_NK = local_hours(table.issue_times(step_N), num_leads, config.ingestion.timezone)
+    zone_N, hour_NK = table.calendar_R[region_N], np.empty((len(step_N), num_leads), "int64")
+    for number in np.unique(zone_N):
+        own = zone_N == number
+        issue_times = table.issue_times(step_N[own])
+        hour_NK[own] = local_hours(issue_times, num_leads, table.timezones[number])
     for lead in range(num_leads):
         end = LEVEL_HOURS + lead
-        calendar_NC = table.calendar_GC[table.hour_T[step_N] + lead][:, columns]
+        calendar_NC = table.calendar_ZGC[zone_N, table.hour_T[step_N] + lead][:, columns]
         load_NT[:, end] = linear.next_loads(
             load_NT[:, :end], calendar_NC, region_N, hour_NK[:, lead]
         )
@@ -297,7 +309,7 @@ def _linear_leads(
 
 
 def feature_columns_of_calendar(config: Config) -> list[str]:
-    """The names of a table's ``calendar_GC``."""
+    """The names of a table's ``calendar_ZGC``."""
     names = names_of_features(config.features)
     return [names[place] for place in calendar_columns(names)]
 

@@ -87,19 +87,7 @@ def to_utc(
     frame["start"] = frame["local_label"] - shift
     is_ordered = is_part_of_ordered and bool(frame["start"].is_monotonic_increasing)
     frame = (frame if is_ordered else frame.iloc[_time_order(frame)]).reset_index(drop=True)
-    timestamp = (
-        frame["start"]
-        .dt.tz_localize(config.timezone, ambiguous="NaT", nonexistent="NaT")
-        .dt.tz_convert("UTC")
-    )
-    # The few hours that a clock shows twice, or never: what they are in summer and in winter time.
-    unclear = frame["start"][timestamp.isna()]
-    summer, winter = (
-        unclear.dt.tz_localize(
-            config.timezone, ambiguous=np.full(len(unclear), dst), nonexistent="NaT"
-        ).dt.tz_convert("UTC")
-        for dst in (True, False)
-    )
+    timestamp, unclear, summer, winter = _localized(frame["start"], config.timezone)
     is_nonexistent = timestamp.isna()
     is_nonexistent[unclear.index] = summer.isna()
     is_repeated = timestamp.isna() & ~is_nonexistent
@@ -116,6 +104,23 @@ def to_utc(
     return RegionLoad(
         region, frame, content_sha256(frame["timestamp"], frame["load_mw"].to_numpy())
     )
+
+
+def _localized(
+    start: pd.Series[pd.Timestamp], timezone: str
+) -> tuple[pd.Series[pd.Timestamp], ...]:
+    """UTC of local times (NaT: shown twice, or never); those few, as summer and as winter time."""
+    timestamp = start.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert(
+        "UTC"
+    )
+    unclear = start[timestamp.isna()]
+    summer, winter = (
+        unclear.dt.tz_localize(
+            timezone, ambiguous=np.full(len(unclear), dst), nonexistent="NaT"
+        ).dt.tz_convert("UTC")
+        for dst in (True, False)
+    )
+    return timestamp, unclear, summer, winter
 
 
 def _time_order(frame: pd.DataFrame) -> np.ndarray:
@@ -204,8 +209,8 @@ def _order_autumn_pairs(frame: pd.DataFrame, second_rows: np.ndarray) -> None:
     """Tell which of the two readings of a repeated autumn hour came first, in place.
 
     Labels do not say, and the order of a file that is not in the order of time is not to be trusted
-    (PJM's is reversed in 2014 and 2016). Load is continuous: the pair stands so that the jumps to the hours before and after
-    are smallest, and so that shuffled rows give the same series.
+    (PJM's is reversed in 2014 and 2016). Load is continuous: the pair stands so that the jumps to
+    the hours before and after are smallest, and so that shuffled rows give the same series.
     """
     load, start = frame["load_mw"].to_numpy().copy(), frame["start"]
     lines = frame["source_line"].to_numpy().copy()
