@@ -119,6 +119,16 @@ class UsageError(GridcastError):
         super().__init__(f"ERROR {where}: found {found}, expected {expected}")
 
 
+class LayoutRefusedError(GridcastError):
+    """Files that are not as ``ingestion.layout`` says, and tell of no region by their names."""
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, faults)))
+
+
 class ArchiveRefusedError(UsageError):
     """An archive that is unsafe, too large or broken; not a byte of it was published."""
 

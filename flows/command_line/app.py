@@ -8,6 +8,7 @@ from flows.command_line import (
     audit_commands,
     fetch_commands,
     forecast_commands,
+    inspect_commands,
     pipeline_commands,
     server_commands,
     snapshot_commands,
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(pipeline_commands.app)
+app.add_typer(inspect_commands.app)
 app.add_typer(forecast_commands.app)
 app.add_typer(fetch_commands.synthesize_app)
 app.add_typer(audit_commands.app)

@@ -10,6 +10,7 @@ from flows.command_line.options import (
     DEFAULT_ARTIFACTS,
     Artifacts,
     Data,
+    Layout,
     Profile,
     Settings,
 )
@@ -64,9 +65,10 @@ def track(
              "gridcast check-leaks --set features.lags_hours='[1, 24]'")  # fmt: skip
 def check_leaks(
     data: Data = None,
+    layout: Layout = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
     settings: Settings = None,
 ) -> None:
     """Replace the test part, then the future, and show that nothing that came before moves."""
-    start_flow("check_leaks", Request(data, artifacts, profile, settings))
+    start_flow("check_leaks", Request(data, artifacts, profile, settings, layout=layout))

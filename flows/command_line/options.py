@@ -9,8 +9,8 @@ import typer
 
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder (or zip, tar) of <REGION>_hourly.csv files. None: data/, else "
-                 "a synthetic set."),
+    typer.Option(help="Folder (or zip, tar) of <REGION>_hourly.csv files, or what --layout reads. "
+                 "None: data/, else a synthetic set."),
 ]  # fmt: skip
 Artifacts = Annotated[Path, typer.Option(help="Folder for everything that runs produce.")]
 Profile = Annotated[
@@ -19,6 +19,13 @@ Profile = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key; may stand several times."),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        help="How the files lie: a name in configs/layouts/ (entsoe, ercot, ...) or a YAML file as "
+        "`gridcast inspect` writes it. None: <REGION>_hourly.csv."
+    ),
 ]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Do everything again, also what is unchanged.")

@@ -12,6 +12,7 @@ from flows.command_line.options import (
     AsJson,
     Data,
     Fresh,
+    Layout,
     Planned,
     Profile,
     Settings,
@@ -30,11 +31,12 @@ app = typer.Typer()
 
 @app.command(
     epilog="Examples:  gridcast run  ·  gridcast run --data data/pjm  ·  "
-    "gridcast run --profile baselines  ·  "
+    "gridcast run --profile baselines  ·  gridcast run --data exports --layout entsoe  ·  "
     "gridcast run --set training.passes=10 --set model.cells='[lstm]'"
 )
-def run(
+def run(  # noqa: PLR0913 - an option each
     data: Data = None,
+    layout: Layout = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
     settings: Settings = None,
@@ -45,7 +47,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """The main job: ingest, train GRU and LSTM, evaluate, log to MLflow, show the comparison."""
-    request = Request(data, artifacts, profile, with_consent(settings, yes=yes), fresh)
+    request = Request(data, artifacts, profile, with_consent(settings, yes=yes), fresh, layout)
     if plan:
         raise typer.Exit(show_needs(request, of_run=True, as_json=as_json))
     start_flow("run_pipeline", request)
@@ -54,6 +56,7 @@ def run(
 @app.command(epilog="Examples:  gridcast ingest --data data/pjm  ·  gridcast ingest --fresh")
 def ingest(
     data: Data = None,
+    layout: Layout = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
     settings: Settings = None,
@@ -61,15 +64,16 @@ def ingest(
     fresh: Fresh = False,
 ) -> None:
     """Check the CSVs and publish them as Parquet."""
-    start_flow("prepare_data", Request(data, artifacts, profile, settings, fresh))
+    start_flow("prepare_data", Request(data, artifacts, profile, settings, fresh, layout))
 
 
 @app.command(
     epilog="Examples:  gridcast train  ·  gridcast train --data data/pjm "
     "--set training.seeds='[0, 1, 2]'"
 )
-def train(
+def train(  # noqa: PLR0913 - an option each
     data: Data = None,
+    layout: Layout = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
     settings: Settings = None,
@@ -80,7 +84,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train, evaluate and log the models on what was ingested (none given: what was last)."""
-    request = Request(data, artifacts, profile, with_consent(settings, yes=yes), fresh)
+    request = Request(data, artifacts, profile, with_consent(settings, yes=yes), fresh, layout)
     if plan:
         raise typer.Exit(show_needs(request, of_run=False, as_json=as_json))
     start_flow("train_models", request)
@@ -94,6 +98,7 @@ def train(
 )
 def tune(
     data: Data = None,
+    layout: Layout = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
     settings: Settings = None,
@@ -109,7 +114,8 @@ def tune(
     """
     budget = {"trials": trials, "hours": hours}
     given = [f"tuning.{key}={value}" for key, value in budget.items() if value is not None]
-    start_flow("tune_models", Request(data, artifacts, profile, [*(settings or []), *given]))
+    asked = Request(data, artifacts, profile, [*(settings or []), *given], layout=layout)
+    start_flow("tune_models", asked)
 
 
 def show_needs(request: Request, *, of_run: bool, as_json: bool) -> int:

@@ -31,11 +31,13 @@ class Request:
     profile: str
     settings: list[str] | None
     fresh: bool = False
+    layout: str | None = None
 
     @property
     def overrides(self) -> tuple[str, ...]:
         """The settings as the configuration takes them."""
-        return tuple(self.settings or ())
+        named = () if self.layout is None else (f"layout_file={self.layout}",)
+        return (*named, *(self.settings or ()))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -44,7 +46,7 @@ class Request:
             "data": None if self.data is None else str(self.data),
             "artifacts": str(self.artifacts),
             "profile": self.profile,
-            "overrides": self.settings,
+            "overrides": list(self.overrides) or None,
             "fresh": self.fresh,
         }
 
@@ -118,7 +120,7 @@ def _check_data(request: Request) -> None:
         from tasks.fetch.regional_csvs import check_data
 
         config = Config.load(request.profile, overrides=request.overrides)
-        check_data(request.data, config.archives)
+        check_data(request.data, config)
 
 
 def prepare_surroundings(artifacts: Path) -> None:

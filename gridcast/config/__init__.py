@@ -8,6 +8,7 @@ from gridcast.config.data import (
     EiaConfig,
     FlaggedRules,
     IngestionConfig,
+    RegionIngestion,
     RegionRules,
     RepairedRules,
     RequiredRules,
@@ -15,7 +16,16 @@ from gridcast.config.data import (
     SyntheticConfig,
     merged,
 )
-from gridcast.config.layers import BASE_PROFILE, CONFIGS_FOLDER, Layer, profile_names, profile_path
+from gridcast.config.layers import (
+    BASE_PROFILE,
+    CONFIGS_FOLDER,
+    Layer,
+    layout_names,
+    parse_overrides,
+    profile_names,
+    profile_path,
+)
+from gridcast.config.layout import LayoutConfig
 from gridcast.config.learning import (
     BaselinesConfig,
     FeaturesConfig,
@@ -69,8 +79,10 @@ __all__ = [
     "IngestionConfig",
     "Labels",
     "Layer",
+    "LayoutConfig",
     "ModelConfig",
     "Positive",
+    "RegionIngestion",
     "RegionName",
     "RegionRules",
     "RepairedRules",
@@ -87,7 +99,9 @@ __all__ = [
     "Unkeyed",
     "WindowsConfig",
     "completed",
+    "layout_names",
     "merged",
+    "parse_overrides",
     "profile_names",
     "profile_path",
 ]

@@ -11,14 +11,18 @@ from pydantic import (
     model_validator,
 )
 
+from gridcast.config.layout import LayoutConfig
 from gridcast.config.section import Count, Fill, Flag, Labels, Positive, RegionName, Section, Share
 
+Label = Literal["hour_ending", "hour_beginning", "clock_at_end"]
 
-class IngestionConfig(Section):
-    """How the labels of a CSV are read."""
 
-    timezone: str = Field(description="IANA zone of the labels")
-    label: Literal["hour_ending", "hour_beginning"] = Field(description="what a label names")
+class RegionIngestion(Section):
+    """How the files of one region are read."""
+
+    timezone: str = Field(description="IANA zone of the region: of its calendar, and of its labels")
+    label: Label = Field(description="what a label names")
+    layout: LayoutConfig
 
     @field_validator("timezone")
     @classmethod
@@ -28,7 +32,7 @@ class IngestionConfig(Section):
             raise ValueError(message)
         return value
 
-    def reading(self, labels: Labels) -> IngestionConfig:
+    def reading(self, labels: Labels) -> Self:
         """The same for a folder whose marker says ``labels``: ``utc`` names the end of UTC hours.
 
         What is to be read then is the file's business, not the configuration's; the calendar of the
@@ -37,6 +41,38 @@ class IngestionConfig(Section):
         if labels == "local":
             return self
         return self.model_copy(update={"timezone": "UTC", "label": "hour_ending"})
+
+
+class IngestionConfig(RegionIngestion):
+    """How files are read, and by name the regions of which some of it differs."""
+
+    regions: dict[RegionName, RegionIngestion] = Field(description="laid over, by region")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _regions_over_all(cls, tree: object) -> object:
+        """Complete what is said of a region by what is said of all; no mapping stays as it is."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("regions"), dict):
+            return tree
+        of_all = {key: value for key, value in tree.items() if key != "regions"}
+        regions = {name: merged(of_all, own) for name, own in tree["regions"].items()}
+        return {**tree, "regions": regions}
+
+    def layouts(self) -> list[tuple[LayoutConfig, frozenset[str] | None]]:
+        """All layouts that are used, and of which regions: first that of all not named (None)."""
+        found: list[tuple[LayoutConfig, frozenset[str] | None]] = [(self.layout, None)]
+        own = {region: each.layout for region, each in self.regions.items()}
+        for layout in own.values():
+            if layout != self.layout and all(layout != known for known, _ in found):
+                same = frozenset(name for name, each in own.items() if each == layout)
+                found.append((layout, same))
+        return found
+
+    def of(self, region: str) -> RegionIngestion:
+        """How the files of ``region`` are read: its own over that of all."""
+        if region in self.regions:
+            return self.regions[region]
+        return RegionIngestion(timezone=self.timezone, label=self.label, layout=self.layout)
 
 
 class RequiredRules(Section, strict=True):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from gridcast.errors import ConfigError, has_password, is_secret, masked
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 CONFIGS_FOLDER = Path(__file__).resolve().parent.parent.parent / "configs"
+LAYOUTS_FOLDER = CONFIGS_FOLDER / "layouts"
 
 
 BASE_PROFILE = "base"
@@ -41,6 +45,27 @@ def _profile_layer(profile: str) -> Layer:
     path = profile_path(profile)
     known = f"one of {', '.join(profile_names())}, or the path of a .yaml file"
     return str(path), _read_yaml(path, key="profile", found=profile, expected=known)
+
+
+def layout_names() -> list[str]:
+    """The layouts that come with gridcast."""
+    return sorted(path.stem for path in LAYOUTS_FOLDER.glob("*.yaml"))
+
+
+def _layout_layers(layers: list[Layer]) -> list[Layer]:
+    """What the last ``layout_file`` names, if any: as for ``rules_file``, or a name of ours."""
+    where, named = next(
+        (name, layer["layout_file"]) for name, layer in reversed(layers) if "layout_file" in layer
+    )
+    if named is None:
+        return []
+    expected = f"one of {', '.join(layout_names())}, or the path of a .yaml file"
+    if not isinstance(named, str):
+        raise ConfigError(where=where, key="layout_file", found=named, expected=expected)
+    path = LAYOUTS_FOLDER / f"{named}.yaml"
+    if named.endswith((".yaml", ".yml")):
+        path = (Path() if where.startswith("--set ") else Path(where).parent) / named
+    return [(str(path), _read_yaml(path, key="layout_file", found=named, expected=expected))]
 
 
 def _rules_layer(layers: list[Layer]) -> Layer:
@@ -140,13 +165,26 @@ def _parse_override(override: str) -> dict[str, Any]:
     return dict(value)
 
 
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings ``key=value`` as one tree.
+
+    Raises:
+        ConfigError: one is no setting.
+    """
+    tree = dict[str, Any]()
+    for override in overrides:
+        _lay_over(tree, _parse_override(override), {}, override)
+    return tree
+
+
 def _stack(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
-    """``base.yaml``, its rules and the named layers over it, and which layer set which key."""
+    """``base.yaml``, its rules, a layout, the layers over them, and which layer set which key."""
     tree, origin = dict[str, Any](), dict[str, str]()
     base = _profile_layer(BASE_PROFILE)
     for name, layer in layers:
         _require_no_password(layer, where=name, key="")
-    for name, layer in (base, _rules_layer([base, *layers]), *layers):
+    of_source = _layout_layers([base, *layers])
+    for name, layer in (base, _rules_layer([base, *layers]), *of_source, *layers):
         _lay_over(tree, layer, origin, name)
     return tree, origin
 

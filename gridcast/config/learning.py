@@ -16,6 +16,7 @@ from gridcast.config.section import (
     Fitted,
     Harmonics,
     Positive,
+    RegionName,
     Section,
     Share,
     Unkeyed,
@@ -26,6 +27,17 @@ _WHERE: Final = Unkeyed("where and how fast it is computed; a job's key has the 
 _LIMIT: Final = Unkeyed("how long may be computed; what is stopped leaves no result")
 _OFTEN: Final = Unkeyed("how often is kept what a training that was killed goes on from")
 _SEARCH: Final = Unkeyed("how, and how long, is searched: a study's trials stand, however found")
+
+
+def _require_place(place: object) -> None:
+    """Refuse a place that the library ``holidays`` does not know, before anything is read."""
+    import holidays  # noqa: PLC0415 - a tenth of a second, paid only where it is asked for
+
+    country, _, part = str(place).partition("-")
+    known = holidays.list_supported_countries(include_aliases=False)
+    if country not in known or (part and part not in known[country]):
+        message = "a country, or country-part, that the library holidays knows, as US-PA"
+        raise ValueError(message)
 
 
 class FeaturesConfig(Section):
@@ -41,24 +53,42 @@ class FeaturesConfig(Section):
         pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$",
         description="place whose public holidays are inputs, as US or US-PA; null: none",
     )
+    holidays_by_region: dict[RegionName, str] = Field(
+        description="other places of single regions, where holidays is one"
+    )
     next_day_holiday: bool = Field(
         description="whether the day after is a holiday too (bridge days)"
     )
+
+    @field_validator("holidays", mode="before")
+    @classmethod
+    def _norway_without_quotes(cls, place: object) -> object:
+        """YAML reads an unquoted NO as false."""
+        return "NO" if place is False else place
 
     @field_validator("holidays")
     @classmethod
     def _holidays_are_known(cls, place: str | None) -> str | None:
         """Refuse a place that the library ``holidays`` does not know, before anything is read."""
-        if place is None:
-            return place
-        import holidays  # noqa: PLC0415 - a tenth of a second, paid only where it is asked for
-
-        country, _, part = place.partition("-")
-        known = holidays.list_supported_countries(include_aliases=False)
-        if country not in known or (part and part not in known[country]):
-            message = "a country, or country-part, that the library holidays knows, as US-PA"
-            raise ValueError(message)
+        if place is not None:
+            _require_place(place)
         return place
+
+    @field_validator("holidays_by_region", mode="before")
+    @classmethod
+    def _places_are_known(cls, places: object) -> object:
+        if not isinstance(places, dict):
+            return places
+        told = {region: "NO" if place is False else place for region, place in places.items()}
+        for place in told.values():
+            _require_place(place)
+        return told
+
+    def holidays_of(self, region: str) -> str | None:
+        """The place whose public holidays are inputs of a region; None: none are inputs."""
+        if self.holidays is None:
+            return None
+        return self.holidays_by_region.get(region, self.holidays)
 
 
 class ScalingConfig(Section):

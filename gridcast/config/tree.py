@@ -66,6 +66,9 @@ class Config(Section):
     rules_file: Annotated[str, _FILE] = Field(
         description="YAML file of the rules, from the folder of its profile"
     )
+    layout_file: Annotated[str | None, _FILE] = Field(
+        description="YAML file of a layout: a name in configs/layouts, or a path"
+    )
     rules: RulesConfig
     ingestion: IngestionConfig
     features: FeaturesConfig

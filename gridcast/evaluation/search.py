@@ -89,7 +89,7 @@ def profile_of(found: Config, base: Config, *, settings: Iterable[str]) -> dict[
     """
     mine, theirs = (each.model_dump(mode="json") for each in (found, base))
     profile: dict[str, Any] = {"profile_on_cuda": None}
-    for name in mine.keys() - {"profile_on_cuda", "rules", "rules_file", "tuning"}:
+    for name in mine.keys() - {"profile_on_cuda", "layout_file", "rules", "rules_file", "tuning"}:
         own = {
             key: value
             for key, value in mine[name].items()

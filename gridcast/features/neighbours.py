@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gridcast.features.columns import LOAD_FEATURE
+from gridcast.features.grid_hours import grid_hours
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +76,7 @@ def load_grid(
     The loads ``(G, R)``, NaN where one is not known, and at which hour each step lies.
     ``hours_before`` the first one are on the grid too.
     """
-    hours_T = timestamp_T.astype("datetime64[h]").astype(np.int64)
+    hours_T = grid_hours(timestamp_T).astype(np.int64)
     hour_T = hours_T - (hours_T.min() if len(hours_T) else 0) + hours_before
     load_GR = np.full((int(hour_T.max(initial=-1)) + 1, num_regions), np.nan, np.float32)
     load_GR[hour_T[is_input_T], region_T[is_input_T]] = load_T[is_input_T]

@@ -86,9 +86,10 @@ def region_features(
         features = _article_features(load, steps["local_label"])
     else:
         next_hour = steps["timestamp"] + pd.Timedelta(hours=1)
-        local = next_hour.dt.tz_convert(config.ingestion.timezone)
+        timezone, holidays = calendar_kind(config, region)
+        local = next_hour.dt.tz_convert(timezone)
         features = load_features(load, config.features)
-        features |= calendar_features(local, config.features)
+        features |= calendar_features(local, config.features, holidays=holidays)
     target = np.where(part_T > 0, scale.scale(load_mw), 0.0)
     region_T = pd.Categorical.from_codes(
         [regions.index(region)] * len(steps), categories=pd.Index(regions)
@@ -107,7 +108,7 @@ def labelled_steps(region: str, readings: pd.DataFrame, config: Config) -> pd.Da
         readings,
         rules=config.rules.of(region).repaired,
         unit=config.windows.unit,
-        timezone=config.ingestion.timezone,
+        timezone=config.ingestion.of(region).timezone,
     )
     is_observed, is_trusted = steps["is_observed"].to_numpy(), steps["is_trusted"].to_numpy()
     return steps.assign(
@@ -168,10 +169,18 @@ def _last_steps(values_T: np.ndarray, num_steps: int, hours: int) -> np.ndarray:
     return out
 
 
+def calendar_kind(config: Config, region: str) -> tuple[str, str | None]:
+    """What makes the calendar of a region: its zone, and the place of its public holidays."""
+    return config.ingestion.of(region).timezone, config.features.holidays_of(region)
+
+
 def calendar_features(
-    next_local: pd.Series[pd.Timestamp], config: FeaturesConfig
+    next_local: pd.Series[pd.Timestamp], config: FeaturesConfig, *, holidays: str | None
 ) -> dict[str, np.ndarray]:
-    """The calendar of the hours being forecast (local time), which is known years ahead."""
+    """The calendar of the hours being forecast (local time), which is known years ahead.
+
+    ``holidays`` is the place whose public ones count (see ``FeaturesConfig.holidays_of``).
+    """
     features = dict[str, np.ndarray]()
     turns = (
         next_local.dt.hour / 24, next_local.dt.day_of_week / 7, next_local.dt.day_of_year / 365.25
@@ -181,7 +190,7 @@ def calendar_features(
             angle = 2 * np.pi * harmonic * turn.to_numpy()
             sine, cosine = _waves(cycle, harmonic)
             features[sine], features[cosine] = np.sin(angle), np.cos(angle)
-    return features | _holiday_features(next_local, config)
+    return features | _holiday_features(next_local, config, holidays)
 
 
 def _cycles(config: FeaturesConfig) -> list[tuple[str, int]]:
@@ -199,17 +208,17 @@ def _waves(cycle: str, harmonic: int) -> tuple[str, str]:
 
 
 def _holiday_features(
-    next_local: pd.Series[pd.Timestamp], config: FeaturesConfig
+    next_local: pd.Series[pd.Timestamp], config: FeaturesConfig, place: str | None
 ) -> dict[str, np.ndarray]:
     """Whether the hour being forecast, and the hour at each lag of it, lies in a public holiday."""
-    if config.holidays is None:
+    if place is None:
         return {}
     date_T = next_local.dt.tz_localize(None).to_numpy().astype("datetime64[D]")
-    is_holiday_T = np.isin(date_T, holiday_dates(config.holidays, date_T)).astype("float64")
+    is_holiday_T = np.isin(date_T, holiday_dates(place, date_T)).astype("float64")
     features = {"x_holiday": is_holiday_T, **lagged_holidays(is_holiday_T, config)}
     if config.next_day_holiday:
         next_T = date_T + np.timedelta64(1, "D")
-        is_next_T = np.isin(next_T, holiday_dates(config.holidays, next_T)).astype("float64")
+        is_next_T = np.isin(next_T, holiday_dates(place, next_T)).astype("float64")
         features["x_next_day_holiday"] = is_next_T
     return features
 

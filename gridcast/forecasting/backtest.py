@@ -149,11 +149,12 @@ def _long(
     known = np.flatnonzero(~np.isnan(truth_NK.reshape(-1)))
     place, lead = np.divmod(known, num_leads)
     quantiles = quantile_NKQ.reshape(-1, len(levels))[known]
+    early = past.minutes_early_R[past.region_N[at][place]].astype("timedelta64[m]")
     return pd.DataFrame(
         {
             "region": past.region_N[at][place],
             "issue_time": past.issue_time_N[at][place],
-            "timestamp": time_NK.reshape(-1)[known],
+            "timestamp": time_NK.reshape(-1)[known].astype("datetime64[us]") - early,
             "lead": lead.astype("int16") + 1,
             "local_hour": hour_NK.reshape(-1)[known].astype("int8"),
             "y_true": truth_NK.reshape(-1)[known],

@@ -164,7 +164,7 @@ def learn_errors(
         num_origins=config.forecasting.calibration_origins,
     )  # fmt: skip
     forecasts = forecast_contestants(contestants, table, origins, config)
-    newest = frame["timestamp"].max().tz_localize(None) + pd.Timedelta(hours=1)
+    newest = frame["timestamp"].max().tz_localize(None).ceil("h") + pd.Timedelta(hours=1)
     day = np.datetime64(newest, "D")
     oldest = _first_tested(day, config)
     past = hindcast(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from gridcast.forecasting.bands import first_state, next_day
 from gridcast.forecasting.error_days import ErrorDays, error_days
@@ -25,8 +26,6 @@ from gridcast.forecasting.rolling import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    import pandas as pd
 
     from gridcast.config import Config, ForecastingConfig
     from gridcast.forecasting.bands import BandState
@@ -56,7 +55,7 @@ def unseen_since(frame: pd.DataFrame, *, first_part: int) -> dict[str, str]:
     Of what comes before a network has been told the truth. A region without any is left out.
     """
     later = frame[frame["part"] >= first_part].groupby("region", observed=True)["timestamp"].min()
-    return {str(region): time.isoformat() for region, time in later.items()}
+    return {str(region): time.ceil("h").isoformat() for region, time in later.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,7 @@ class Hindcast:
     num_days: int
     num_regions: int
     timezone: str
+    minutes_early_R: np.ndarray  # a region's hours begin so long before the grid's
 
     def errors(self, name: str) -> ErrorDays:
         """Those of a contestant, by the day on which they became known."""
@@ -119,7 +119,15 @@ def hindcast(
         num_days=int((end - first) / _ONE_DAY),
         num_regions=len(regions),
         timezone=config.ingestion.timezone,
+        minutes_early_R=_minutes_early(frame),
     )
+
+
+def _minutes_early(frame: pd.DataFrame) -> np.ndarray:
+    """How long before an hour of the grid a region's hours begin (minutes)."""
+    firsts = frame.groupby("region", observed=False)["timestamp"].min().dt.tz_localize(None)
+    early = (firsts.dt.ceil("h") - firsts).fillna(pd.Timedelta(0))
+    return np.asarray(early.dt.total_seconds().to_numpy().astype(np.int64) // 60)
 
 
 def forecast_contestants(

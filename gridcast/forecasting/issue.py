@@ -111,11 +111,17 @@ def _loads_of(states: Sequence[RegionState]) -> pd.DataFrame:
     """The last known hours of each region, end to end."""
     nums = [min(_SHOWN_HOURS, len(each.timestamp_T)) for each in states]
     regions = pd.Series([each.region for each in states], dtype="str")
-    hours = np.concatenate([each.timestamp_T[-_SHOWN_HOURS:] for each in states])
+    hours = np.concatenate(
+        [
+            each.timestamp_T[-_SHOWN_HOURS:].astype("datetime64[us]")
+            - np.timedelta64(each.minutes_early, "m")
+            for each in states
+        ]
+    )
     return pd.DataFrame(
         {
             "region": regions.repeat(nums).array,
-            "timestamp": pd.DatetimeIndex(hours.astype("datetime64[us]")).tz_localize("UTC"),
+            "timestamp": pd.DatetimeIndex(hours).tz_localize("UTC"),
             "load_mw": np.concatenate([each.load_mw_T[-_SHOWN_HOURS:] for each in states]),
         }
     )
@@ -186,6 +192,9 @@ def _rows_of_states(
     stand_ins = _repeated([each.stand_in for each in makers], horizon)
     reasons = _repeated([each.reason for each in makers], horizon)
     is_network = is_network_SH.reshape(-1)
+    early_S = np.array([each.minutes_early for each in wanted])
+    if early_S.any():  # hours that begin between two of the grid
+        rows["timestamp"] -= pd.to_timedelta(np.repeat(early_S, horizon), unit="m")
     return rows.assign(
         fallback=stand_ins.mask(is_network, ""), fallback_reason=reasons.mask(is_network, "")
     )

@@ -16,11 +16,18 @@ import numpy as np
 
 from gridcast.evaluation.linear_baselines import LEVEL_HOURS
 from gridcast.features.columns import calendar_columns
+from gridcast.features.grid_hours import grid_hours
 from gridcast.features.neighbours import regional_signals
 from gridcast.features.series import bridge_gaps
 from gridcast.features.table import lagged_holidays, load_features, names_of_features
 from gridcast.forecasting.recursion import steps_of_calendar, steps_of_load
-from gridcast.forecasting.rolling import RollingTable, calendar_of, scale_arrays
+from gridcast.forecasting.rolling import (
+    RollingTable,
+    calendar_numbers,
+    calendars_of,
+    scale_arrays,
+    timezones_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,11 +50,12 @@ class RegionState:
     """
 
     region: str
-    timestamp_T: np.ndarray  # datetime64[h], UTC, start of the hour
+    timestamp_T: np.ndarray  # datetime64[h], UTC, hour of the grid
     load_mw_T: np.ndarray  # as read; NaN where it is missing
     input_mw_T: np.ndarray  # wrong and missing ones filled; NaN where the gap is too long
     stale_hours: int
     doubt: str = ""
+    minutes_early: int = 0  # its hours begin so long before the grid's
 
 
 def hours_back(config: Config) -> int:
@@ -75,7 +83,8 @@ def region_state(
         max_stale_hours: an older region is doubtful.
     """
     issue_hour = np.datetime64(issue_time.tz_convert("UTC").tz_localize(None), "h")
-    hour_N = readings["timestamp"].dt.tz_localize(None).to_numpy().astype("datetime64[h]")
+    timestamp_N = readings["timestamp"].dt.tz_localize(None).to_numpy()
+    hour_N = grid_hours(timestamp_N)
     end = int(np.searchsorted(hour_N, issue_hour))
     if end == 0:
         return None
@@ -91,7 +100,8 @@ def region_state(
         input_mw_T, last, stale=stale, max_stale_hours=max_stale_hours,
         num_read=config.windows.lookback + hour_of_issue,
     )  # fmt: skip
-    return RegionState(region, timestamp_T, load_mw_T, input_mw_T, stale, doubt)
+    early = int((hour_N[end - 1] - timestamp_N[end - 1]) / np.timedelta64(1, "m"))
+    return RegionState(region, timestamp_T, load_mw_T, input_mw_T, stale, doubt, early)
 
 
 def _filled_steps(
@@ -157,10 +167,13 @@ def table_of_states(
     hour_T = hour_T - hour_T.min()
     num_hours = int(hour_T.max()) + 1 + steps_of_calendar(config, num_leads=num_leads)
     names = names_of_features(config.features)
-    calendar_GC = calendar_of(kept.timestamp_T.min(), num_hours, names, config)
+    calendar_ZGC = calendars_of(kept.timestamp_T.min(), num_hours, names, config, list(scales))
+    calendar_R = calendar_numbers(config, list(scales))
     hour_SL = np.zeros(load_SL.shape, dtype=np.int64)
     hour_SL[kept.is_step_SL] = hour_T
-    x_SLF = _features(load_SL, calendar_GC[hour_SL], kept.is_step_SL, names, config)
+    x_SLF = _features(
+        load_SL, calendar_ZGC[calendar_R[region_S1], hour_SL], kept.is_step_SL, names, config
+    )
     signals_GW = None
     if config.model.neighbour_units:
         signals_GW = regional_signals(
@@ -169,7 +182,8 @@ def table_of_states(
         ).values_GW  # fmt: skip
     return RollingTable(
         kept.timestamp_T, region_T, np.repeat(np.cumsum(kept.num_S) - kept.num_S, kept.num_S),
-        hour_T, x_SLF[kept.is_step_SL], load_T, calendar_GC, signals_GW, offset_R, scale_R,
+        hour_T, x_SLF[kept.is_step_SL], load_T, calendar_ZGC, calendar_R,
+        timezones_of(config, list(scales)), signals_GW, offset_R, scale_R,
     )  # fmt: skip
 
 

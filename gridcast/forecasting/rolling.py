@@ -4,9 +4,9 @@ A network reads from ``lookback`` hours before 00:00 UTC of the issue's day on. 
 day share what is read before it, and whether they are made hour by hour or all at once is no
 difference.
 
-Legend: ``T`` steps of all regions, ``G`` hours, ``C`` features of the calendar, ``F`` all features,
-``W`` signals of all regions, ``R`` regions, ``B`` days of regions, ``O`` origins of a day, ``K``
-leads, ``L`` steps that are read.
+Legend: ``T`` steps of all regions, ``G`` hours, ``Z`` calendars, ``C`` their features, ``F`` all
+features, ``W`` signals of all regions, ``R`` regions, ``B`` days of regions, ``O`` origins of a
+day, ``K`` leads, ``L`` steps that are read.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import torch
 from gridcast.evaluation.linear_baselines import LEVEL_HOURS, LinearModels
 from gridcast.evaluation.naive_forecasts import naive_forecasts
 from gridcast.features.columns import calendar_columns, feature_columns
+from gridcast.features.grid_hours import grid_hours
 from gridcast.features.neighbours import signals_of
-from gridcast.features.table import calendar_features, names_of_features
+from gridcast.features.table import calendar_features, calendar_kind, names_of_features
 from gridcast.forecasting.model import LINEAR
 from gridcast.forecasting.recursion import (
     Known,
@@ -53,13 +54,15 @@ class RollingTable:
     the features look back, and goes on to ``num_leads`` after the last.
     """
 
-    timestamp_T: np.ndarray  # datetime64, UTC, start of the hour
+    timestamp_T: np.ndarray  # datetime64[h], UTC, hour of the grid
     region_T: np.ndarray  # number of the region
     first_T: np.ndarray  # first step of the step's region
     hour_T: np.ndarray
     x_TF: np.ndarray
     load_T: np.ndarray  # scaled; NaN where it is no input
-    calendar_GC: np.ndarray  # of the hour after each hour, as the step's features have it
+    calendar_ZGC: np.ndarray  # of the hour after each hour, as the step's features have it
+    calendar_R: np.ndarray  # which of these calendars is that of a region
+    timezones: tuple[str, ...]  # of the calendars
     signals_GW: np.ndarray | None
     offset_mw_R: np.ndarray
     scale_mw_R: np.ndarray
@@ -82,11 +85,12 @@ def rolling_table(
 ) -> RollingTable:
     """Of rows of ``FeatureTable.frame``, whose ``region`` knows all regions of ``scales``."""
     region_T = frame["region"].cat.codes.to_numpy()
-    timestamp_T = frame["timestamp"].dt.tz_localize(None).to_numpy()
-    hours_T = timestamp_T.astype("datetime64[h]").astype(np.int64)
+    timestamp_T = grid_hours(frame["timestamp"].dt.tz_localize(None).to_numpy())
+    hours_T = timestamp_T.astype(np.int64)
+    regions = [str(each) for each in frame["region"].cat.categories]
     begins = np.flatnonzero(np.diff(region_T, prepend=-1))
     names = feature_columns(frame.columns)
-    offset_R, scale_R = scale_arrays([scales[str(each)] for each in frame["region"].cat.categories])
+    offset_R, scale_R = scale_arrays([scales[each] for each in regions])
     input_T = np.where(frame["is_input"], frame["input_mw"], np.nan).astype(float)
     num_hours = int(np.ptp(hours_T)) + 1 + steps_of_calendar(config, num_leads=num_leads)
     return RollingTable(
@@ -96,7 +100,9 @@ def rolling_table(
         hour_T=hours_T - hours_T.min(),
         x_TF=frame[names].to_numpy(dtype=np.float32),
         load_T=(input_T - offset_R[region_T]) / scale_R[region_T],
-        calendar_GC=calendar_of(timestamp_T.min(), num_hours, names, config),
+        calendar_ZGC=calendars_of(timestamp_T.min(), num_hours, names, config, regions),
+        calendar_R=calendar_numbers(config, regions),
+        timezones=timezones_of(config, regions),
         signals_GW=signals_of(frame).values_GW if config.model.neighbour_units else None,
         offset_mw_R=offset_R,
         scale_mw_R=scale_R,
@@ -109,15 +115,45 @@ def scale_arrays(scales: Iterable[LoadScale]) -> tuple[np.ndarray, np.ndarray]:
     return both_R2[:, 0], both_R2[:, 1]
 
 
-def calendar_of(
-    first: np.datetime64, num_hours: int, names: Sequence[str], config: Config
+def calendar_numbers(config: Config, regions: Sequence[str]) -> np.ndarray:
+    """The number of each region's calendar: those of one zone and place share one."""
+    kinds = [calendar_kind(config, region) for region in regions]
+    known = list(dict.fromkeys(kinds))
+    return np.array([known.index(kind) for kind in kinds], dtype=np.int64)
+
+
+def timezones_of(config: Config, regions: Sequence[str]) -> tuple[str, ...]:
+    """The zone of each calendar, as :func:`calendar_numbers` counts them."""
+    kinds = dict.fromkeys(calendar_kind(config, region) for region in regions)
+    return tuple(timezone for timezone, _ in kinds)
+
+
+def calendars_of(
+    first: np.datetime64,
+    num_hours: int,
+    names: Sequence[str],
+    config: Config,
+    regions: Sequence[str],
+) -> np.ndarray:
+    """The calendars of all regions, each once, ``(Z, G, C)``, numbered as by calendar_numbers."""
+    kinds = dict.fromkeys(calendar_kind(config, region) for region in regions)
+    return np.stack([_calendar_of(first, num_hours, names, config, *kind) for kind in kinds])
+
+
+def _calendar_of(
+    first: np.datetime64,
+    num_hours: int,
+    names: Sequence[str],
+    config: Config,
+    timezone: str,
+    holidays: str | None,
 ) -> np.ndarray:
     """The calendar's features of ``num_hours`` steps from ``first`` (UTC) on, ``(G, C)``."""
     back = max(config.features.lags_hours, default=0)
     begin = pd.Timestamp(first, tz="UTC") - back * _HOUR
     hours = pd.date_range(begin, periods=back + num_hours, freq="h")
-    local = pd.Series((hours + _HOUR).tz_convert(config.ingestion.timezone))
-    features = calendar_features(local, config.features)
+    local = pd.Series((hours + _HOUR).tz_convert(timezone))
+    features = calendar_features(local, config.features, holidays=holidays)
     columns = [features[names[place]] for place in calendar_columns(names)]
     if not columns:
         return np.zeros((num_hours, 0), np.float32)
@@ -212,8 +248,9 @@ def _forecast_days(
     if table.signals_GW is not None:
         signals_BLW = table.signals_GW[table.hour_T[steps_BL]]
     region_B = table.region_T[day_B]
+    calendar_BSC = table.calendar_ZGC[table.calendar_R[region_B][:, None], hours_BS]
     known = Known(
-        table.x_TF[steps_BL], load_BT, table.calendar_GC[hours_BS], region_B, signals_BLW,
+        table.x_TF[steps_BL], load_BT, calendar_BSC, region_B, signals_BLW,
         tuple(int(each) + lookback - 1 for each in origins),
     )  # fmt: skip
     each = [forecast_leads(one, known, config, num_leads=num_leads) for one in forecasters]
@@ -254,10 +291,14 @@ def _linear_leads(
     names = feature_columns_of_calendar(config)
     columns = [names.index(name) for name in linear.calendar]
     region_N = table.region_T[step_N]
-    hour_NK = local_hours(table.issue_times(step_N), num_leads, config.ingestion.timezone)
+    zone_N, hour_NK = table.calendar_R[region_N], np.empty((len(step_N), num_leads), "int64")
+    for number in np.unique(zone_N):
+        own = zone_N == number
+        issue_times = table.issue_times(step_N[own])
+        hour_NK[own] = local_hours(issue_times, num_leads, table.timezones[number])
     for lead in range(num_leads):
         end = LEVEL_HOURS + lead
-        calendar_NC = table.calendar_GC[table.hour_T[step_N] + lead][:, columns]
+        calendar_NC = table.calendar_ZGC[zone_N, table.hour_T[step_N] + lead][:, columns]
         load_NT[:, end] = linear.next_loads(
             load_NT[:, :end], calendar_NC, region_N, hour_NK[:, lead]
         )
@@ -268,7 +309,7 @@ def _linear_leads(
 
 
 def feature_columns_of_calendar(config: Config) -> list[str]:
-    """The names of a table's ``calendar_GC``."""
+    """The names of a table's ``calendar_ZGC``."""
     names = names_of_features(config.features)
     return [names[place] for place in calendar_columns(names)]
 

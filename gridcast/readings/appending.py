@@ -18,13 +18,14 @@ from gridcast.readings.quality import flag_readings
 from gridcast.readings.required import measure
 
 if TYPE_CHECKING:
-    from gridcast.config import FlaggedRules, IngestionConfig, RequiredRules
+    from gridcast.config import FlaggedRules, RegionIngestion, RequiredRules
     from gridcast.readings.records import RegionRecord
 
 # Of the known rows so many are read again with the new ones, and the last of them may come out
 # otherwise: which reading of an autumn pair came first depends on the hour after it.
 CONTEXT, OPEN = 600, 48
 _SETTLED = CONTEXT - OPEN
+_HOUR, _MINUTE = pd.Timedelta(hours=1), pd.Timedelta(minutes=1)
 _COLUMNS = ["timestamp", "local_label", "source_line", "load_mw"]
 
 
@@ -34,7 +35,7 @@ def append_rows(
     *,
     region: str,
     file: str,
-    config: IngestionConfig,
+    config: RegionIngestion,
     rules: FlaggedRules,
 ) -> RegionLoad | None:
     """The readings of a file with ``flag``, of which all but the last lines are known.
@@ -55,16 +56,20 @@ def append_rows(
     cells = read_rows(added, region)
     if cells is None or len(known) <= CONTEXT or reach >= _SETTLED:
         return None
-    context = known.iloc[-CONTEXT:]
+    context, was_ordered = known.iloc[-CONTEXT:], known["source_line"].is_monotonic_increasing
     both = Cells(
         pd.concat([context["local_label"].astype(cells.labels.dtype), cells.labels]),
         np.concatenate([context["load_mw"].to_numpy(), cells.loads]),
         np.concatenate([context["source_line"].to_numpy(), cells.lines + len(known)]),
     )
     try:
-        recent = to_utc(both, region=region, file=file, config=config).frame
+        recent = to_utc(
+            both, region=region, file=file, config=config, is_part_of_ordered=was_ordered
+        ).frame
     except RegionRefusedError:
         return None  # a full reading tells all there is to tell
+    if was_ordered and not both.labels.is_monotonic_increasing:
+        return None  # all autumn pairs may come out otherwise
     recent["flag"] = flag_readings(recent["load_mw"], rules)
     settled = context[_COLUMNS].astype(recent[_COLUMNS].dtypes).reset_index(drop=True)
     if not settled.iloc[:_SETTLED].equals(recent[_COLUMNS].iloc[:_SETTLED]):
@@ -90,7 +95,8 @@ def rows_to_judge(
 
     Returns:
         The columns of ``load.frame``; ``region``; ``form`` (names and types of those columns);
-        ``timestamp_before`` (of the row before); ``num_rows``, ``missing_share`` and
+        ``timestamp_before`` (of the row before); ``minutes_off`` (what is
+        left over of whole hours since then); ``num_rows``, ``missing_share`` and
         ``flagged_share`` (of the region as a whole, shares from 0 to 1); each of ``required``.
     """
     # Taken by number, not as a slice, which would hold the whole region in memory.
@@ -99,10 +105,12 @@ def rows_to_judge(
     whole = measure(
         num_rows=record.rows, num_missing=record.missing_hours, num_flagged=record.flagged
     )
+    before = load.frame["timestamp"].take(places - 1).array
     return rows.assign(
         region=load.region,
         form=", ".join(f"{name} {dtype}" for name, dtype in rows.dtypes.items()),
-        timestamp_before=load.frame["timestamp"].take(places - 1).array,
+        timestamp_before=before,
+        minutes_off=((rows["timestamp"].array - before) % _HOUR) // _MINUTE,
         **whole._asdict(),
         **required.model_dump(),
     )

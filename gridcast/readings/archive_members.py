@@ -14,7 +14,7 @@ from gridcast.errors import ArchiveRefusedError
 from gridcast.readings.parsing import region_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gridcast.config import ArchivesConfig
 
@@ -46,8 +46,18 @@ class Unpacking:
         return sorted(filter(None, map(region_of, self.taken.values())))
 
 
+def is_regional(file_name: str) -> bool:
+    """Whether a file is a ``<REGION>_hourly.csv``, by its name."""
+    return region_of(file_name) is not None
+
+
 def plan_unpacking(
-    members: Iterable[Member], *, archive: str, packed_bytes: int, limits: ArchivesConfig
+    members: Iterable[Member],
+    *,
+    archive: str,
+    packed_bytes: int,
+    limits: ArchivesConfig,
+    is_wanted: Callable[[str], bool] = is_regional,
 ) -> Unpacking:
     """Take the regional CSVs, whatever folder of the archive they lie in, and nothing else.
 
@@ -56,6 +66,7 @@ def plan_unpacking(
         archive: the name that errors show.
         packed_bytes: size of the archive's file (B).
         limits: of size, ratio and count.
+        is_wanted: which files are taken instead, by their names.
 
     Raises:
         ArchiveRefusedError: as a whole: a member that leads out of it, a link, a device, an
@@ -64,19 +75,27 @@ def plan_unpacking(
     plan, seen = Unpacking(), dict[str, str]()
     for member in _judged(members, archive=archive, packed_bytes=packed_bytes, limits=limits):
         file_name = PurePosixPath(member.name).name
-        if region_of(file_name) is None and file_name != MARKER:
-            plan.skipped[member.name] = "not named <REGION>_hourly.csv"
+        if not is_wanted(file_name) and file_name != MARKER:
+            plan.skipped[member.name] = _why_not(is_wanted)
             continue
         if other := seen.get(file_name.casefold()):
             found = f"the members {_shown(other)} and {_shown(member.name)}"
             raise ArchiveRefusedError(archive, found=found, expected="one file a region")
         seen[file_name.casefold()] = member.name
         plan.taken[member.name] = file_name
-    if not plan.regional:
+    if not any(map(is_wanted, plan.taken.values())):
         found = f"no regional CSV ({', '.join(map(_shown, plan.skipped)) or 'no files'})"[:500]
-        expected = "files named <REGION>_hourly.csv"
+        expected = f"files of another name: {_why_not(is_wanted)}"
+        if is_wanted is is_regional:
+            expected = "files named <REGION>_hourly.csv"
         raise ArchiveRefusedError(archive, found=found, expected=expected)
     return plan
+
+
+def _why_not(is_wanted: Callable[[str], bool]) -> str:
+    if is_wanted is is_regional:
+        return "not named <REGION>_hourly.csv"
+    return "not named as ingestion.layout.files has it"
 
 
 def _judged(

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
+from contextlib import suppress
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,15 +24,18 @@ import pyarrow.csv as pa_csv
 from gridcast.errors import Fault, RegionRefusedError
 
 if TYPE_CHECKING:
-    from gridcast.config import IngestionConfig
+    from gridcast.config import RegionIngestion
 from gridcast.readings.local_time import Cells, RegionLoad, _one_a_kind, to_utc
 
-FILE_NAME = re.compile(r"(?P<region>[A-Za-z0-9_]+)_hourly\.csv")
+FILE_NAME = re.compile(r"(?P<region>(?!\.)[^/\\\x00-\x1f\ud800-\udfff]+)_hourly\.(?i:csv)")
 LABEL_COLUMN = "Datetime"
 _LABEL = r"(19|20)\d{2}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"
 _PLAIN_NUMBER = r"\d+(\.\d+)?"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_A_READING = {"nan": "load_nan", "inf": "load_infinite", "infinity": "load_infinite"}
+_TWO_LETTERS = {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss",
+                "æ": "ae", "ø": "oe", "å": "aa", "Æ": "Ae", "Ø": "Oe", "Å": "Aa", "ł": "l",
+                "Ł": "L", "đ": "d", "Đ": "D"}  # fmt: skip
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -38,12 +44,34 @@ def region_of(file_name: str) -> str | None:
 
     >>> region_of("PJM_Load_hourly.csv"), region_of("pjm_hourly_est.csv")
     ('PJM_Load', None)
+    >>> region_of("ISO-NE_hourly.csv"), region_of("Österreich_hourly.CSV")
+    ('ISO_NE', 'Oesterreich')
     """
-    match = FILE_NAME.fullmatch(file_name)
+    name = name_in_file(file_name)
+    return None if name is None else safe_name(name)
+
+
+def name_in_file(file_name: str) -> str | None:
+    """The region as the file's name writes it, and so its header; None: no regional file."""
+    match = FILE_NAME.fullmatch(unicodedata.normalize("NFC", file_name))
     return match["region"] if match else None
 
 
-def parse_region(content: bytes, *, region: str, file: str, config: IngestionConfig) -> RegionLoad:
+def safe_name(name: str) -> str | None:
+    """``name`` of letters, digits and underscores alone, as regions are called; None: nothing left.
+
+    >>> safe_name("New York"), safe_name("Großräschen-2"), safe_name("São Paulo"), safe_name("--")
+    ('New_York', 'Grossraeschen_2', 'Sao_Paulo', None)
+    """
+    told = "".join(_TWO_LETTERS.get(letter, letter) for letter in name.strip())
+    plain = unicodedata.normalize("NFKD", told).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9_]+", "_", plain)
+    if not name.startswith("_"):
+        safe = safe.lstrip("_")
+    return (safe if name.endswith("_") else safe.rstrip("_")) or None
+
+
+def parse_region(content: bytes, *, region: str, file: str, config: RegionIngestion) -> RegionLoad:
     """Read one region's file strictly.
 
     Args:
@@ -56,9 +84,18 @@ def parse_region(content: bytes, *, region: str, file: str, config: IngestionCon
     Raises:
         RegionRefusedError: with one fault a kind, naming file, line and column.
     """
+    column = _name_in_header(file, region)
     text = _checked_bytes(content, file=file, region=region)
-    cells = _read_fast(text, region) or _read_line_by_line(text, region=region, file=file)
+    cells = _read_fast(text, column) or _read_line_by_line(
+        text, region=region, column=column, file=file
+    )
     return to_utc(cells, region=region, file=file, config=config)
+
+
+def _name_in_header(file: str, region: str) -> str:
+    """The region as the file's header has it: as its name has it, where that was made safe."""
+    name = name_in_file(PurePath(file).name)
+    return name if name is not None and safe_name(name) == region else region
 
 
 def read_rows(text: bytes, region: str) -> Cells | None:
@@ -83,6 +120,12 @@ def _checked_bytes(content: bytes, *, file: str, region: str) -> bytes:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise refuse(0, "encoding", "found UTF-16, expected UTF-8; save the file as UTF-8")
     text = content.removeprefix(_UTF8_BOM)
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        reason = "found a workbook or a zip, expected a CSV; export it as CSV, or try {advice}"
+        raise refuse(0, "file_kind", reason.format(advice="`gridcast inspect`"))
+    if b"\r" in content and b"\n" not in content:
+        reason = "found lines that end with CR alone, expected LF or CRLF; save the file anew"
+        raise refuse(content.find(b"\r"), "line_ends", reason)
     if (offset := content.find(b"\0")) >= 0:
         raise refuse(offset, "nul", "found a NUL byte, expected text; fetch the file again")
     try:
@@ -140,9 +183,9 @@ def _read_fast(text: bytes, region: str) -> Cells | None:
 # -- the slow way --------------------------------------------------------------------------------
 
 
-def _read_line_by_line(text: bytes, *, region: str, file: str) -> Cells:
+def _read_line_by_line(text: bytes, *, region: str, file: str, column: str | None = None) -> Cells:
     lines = [line.removesuffix("\r") for line in text.decode("utf-8").split("\n")[:-1]]
-    if (fault := _header_fault(lines[0], region=region, file=file)) is not None:
+    if (fault := _header_fault(lines[0], column or region, file=file)) is not None:
         raise RegionRefusedError(region, [fault], rows=[fault])
     if len(lines) == 1:
         reason = "found 0 rows after the header, expected at least one"
@@ -161,16 +204,17 @@ def _read_line_by_line(text: bytes, *, region: str, file: str) -> Cells:
     return Cells(stamps, np.array(loads), np.arange(2, len(loads) + 2))
 
 
-def _header_fault(line: str, *, region: str, file: str) -> Fault | None:
-    expected, found = _header(region), line
-    if found == expected:
-        return None
-    column = next(
+def _header_fault(line: str, column: str, *, file: str) -> Fault | None:
+    expected, found = _header(column), unicodedata.normalize("NFC", line)
+    with suppress(csv.Error):
+        if ",".join(next(csv.reader([found], strict=True), [])) == expected:
+            return None  # also where it stands in quotes
+    place = next(
         (i for i, (a, b) in enumerate(zip(found, expected, strict=False), start=1) if a != b),
         min(len(found), len(expected)) + 1,
     )
-    reason = f"found the header {found[:80]!r}, expected {expected!r}"
-    return Fault(file, 1, column, "header", reason)
+    reason = f"found the header {found[:80]!r}, expected {expected!r}; try `gridcast inspect`"
+    return Fault(file, 1, place, "header", reason)
 
 
 def _read_row(line: str, *, file: str, number: int) -> tuple[np.datetime64, float] | Fault:
@@ -206,7 +250,7 @@ def _read_label(label: str) -> np.datetime64 | None:
 def _read_load(cell: str) -> float | tuple[str, str]:
     """The load in MW, or the fault's kind and what was found."""
     word = cell.strip().lstrip("+-").lower()
-    if not word:
+    if not cell.strip():
         return "load_empty", "an empty load"
     if word in _NOT_A_READING:
         return _NOT_A_READING[word], f"the load {cell!r}"

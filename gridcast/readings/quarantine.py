@@ -6,7 +6,7 @@ bytes afterwards, for the lines that are set aside alone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -33,11 +33,23 @@ _COLUMNS = {
 }
 
 
-def refused_rows(content: bytes, faults: Sequence[Fault], *, region: str) -> pd.DataFrame:
+class SourceLines(Protocol):
+    """Lines of files as they stand, where a region has more than one file, or another layout."""
+
+    def texts(self, places: Sequence[tuple[str, int]]) -> list[str]:
+        """The lines of those files and numbers; a file ``""``: counted through all of them."""
+
+    def column_of_load(self, text: str) -> int:
+        """The character (from 1) at which the load begins."""
+
+
+def refused_rows(
+    content: bytes | SourceLines, faults: Sequence[Fault], *, region: str
+) -> pd.DataFrame:
     """One row for each of ``faults``: why a line of the file was refused.
 
     Args:
-        content: the file's bytes.
+        content: the file's bytes, or the lines of several.
         faults: of single lines, as in ``RegionRefusedError.rows``.
         region: that the file tells of.
 
@@ -53,7 +65,7 @@ def refused_rows(content: bytes, faults: Sequence[Fault], *, region: str) -> pd.
             "source_line": [fault.line for fault in first],
             "column": [fault.column for fault in first],
             "rule": [fault.kind for fault in first],
-            "raw_text": raw_lines(content, [fault.line for fault in first]),
+            "raw_text": _texts(content, [(fault.file, fault.line) for fault in first]),
             "timestamp": pd.DatetimeIndex([pd.NaT] * len(first), tz="UTC"),
             "load_mw": [np.nan] * len(first),
             "reason": [fault.reason for fault in first],
@@ -62,23 +74,23 @@ def refused_rows(content: bytes, faults: Sequence[Fault], *, region: str) -> pd.
 
 
 def flagged_rows(
-    content: bytes, readings: pd.DataFrame, *, region: str, rules: FlaggedRules
+    content: bytes | SourceLines, readings: pd.DataFrame, *, region: str, rules: FlaggedRules
 ) -> pd.DataFrame:
     """One row for each flagged one of ``readings``, as :func:`refused_rows` has them.
 
     Args:
-        content: the file's bytes.
+        content: the file's bytes, or the lines of several.
         readings: ``RegionLoad.frame`` with ``flag``.
         region: that the file tells of.
         rules: by which the flags were set.
     """
     flagged = readings[readings["flag"] != NO_FLAG].sort_values("source_line")[:MOST_ROWS]
-    texts = raw_lines(content, flagged["source_line"])
+    texts = _texts(content, [("", line) for line in flagged["source_line"]])
     return _table(
         {
             "region": [region] * len(flagged),
             "source_line": flagged["source_line"].to_numpy(),
-            "column": [text.find(",") + 2 for text in texts],
+            "column": [_column_of_load(content, text) for text in texts],
             "rule": flagged["flag"].to_numpy(),
             "raw_text": texts,
             "timestamp": flagged["timestamp"].array,
@@ -86,6 +98,16 @@ def flagged_rows(
             "reason": flag_reasons(readings["load_mw"], flagged["flag"], rules),
         }
     )
+
+
+def _texts(content: bytes | SourceLines, places: Sequence[tuple[str, int]]) -> list[str]:
+    if isinstance(content, bytes):
+        return raw_lines(content, [line for _, line in places])
+    return content.texts(places)
+
+
+def _column_of_load(content: bytes | SourceLines, text: str) -> int:
+    return text.find(",") + 2 if isinstance(content, bytes) else content.column_of_load(text)
 
 
 def raw_lines(content: bytes, numbers: Iterable[int]) -> list[str]:

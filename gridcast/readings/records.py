@@ -19,7 +19,8 @@ class DataRecord(Record):
 
     ``folder`` is what the run was given, a folder or an archive; ``files_folder`` is where an
     archive's files were unpacked to (empty: they lie in ``folder``); ``source`` is how its files
-    came to be there; ``labels`` tells which hours they name.
+    came to be there; ``labels`` tells which hours they name; ``files`` has by region those that are
+    not called ``<REGION>_hourly.csv``.
     """
 
     folder: str
@@ -27,7 +28,12 @@ class DataRecord(Record):
     files_folder: str = ""
     source: SourceKind = "folder"
     labels: Labels = "local"
+    files: dict[str, str] = Field(default_factory=dict)
     skipped: dict[str, str] = Field(default_factory=dict)
+
+    def file_of(self, region: str) -> str:
+        """The name of a region's file."""
+        return self.files.get(region, f"{region}_hourly.csv")
 
 
 class RegionRecord(Record):

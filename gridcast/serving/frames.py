@@ -47,7 +47,7 @@ def readings_of(
             "load_mw": _loads(frame["load_mw"]),
         }
     )
-    _require_hours(table, known)
+    _require_hours(table, _local_times(table, known, config), known)
     table = table.dropna(subset=["load_mw"]).sort_values(["number", "timestamp"])
     if table.empty:
         _refuse("no load in any row", "loads in MW")
@@ -116,9 +116,24 @@ def _loads(values: pd.Series[float]) -> np.ndarray:
     return loads
 
 
-def _require_hours(table: pd.DataFrame, regions: Sequence[str]) -> None:
+def _local_times(
+    table: pd.DataFrame, regions: Sequence[str], config: Config
+) -> pd.Series[pd.Timestamp]:
+    """What clocks of each row's region showed, where they are no whole hours from UTC."""
+    local = table["timestamp"].copy()
+    zones = [config.ingestion.of(region).timezone for region in regions]
+    for zone in set(zones):
+        own = table["number"].isin([n for n, each in enumerate(zones) if each == zone])
+        there = local[own].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+        local[own] = there.astype(local.dtype)
+    return local
+
+
+def _require_hours(
+    table: pd.DataFrame, local: pd.Series[pd.Timestamp], regions: Sequence[str]
+) -> None:
     times = table["timestamp"]
-    off = times != times.dt.floor("h")
+    off = (times != times.dt.floor("h")) & (local != local.dt.floor("h"))
     if off.any():
         found = f"the time {times[off].iloc[0].tz_localize('UTC').isoformat()}"
         _refuse(found, "the start of an hour; bring finer data to hours first")

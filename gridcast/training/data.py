@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gridcast.features.columns import feature_columns
+from gridcast.features.grid_hours import grid_hours
 from gridcast.features.neighbours import regional_signals
 from gridcast.features.splits import TRAIN
 from gridcast.features.windows import Steps
@@ -162,7 +163,7 @@ class _Host:
         self.part_T[place], self.is_input_T[place] = frame["part"], frame["is_input"]
         self.load_mw_T[place], self.target_T[place] = frame["load_mw"], frame["target"]
         if len(self.hour_T):
-            self.hour_T[place] = frame["timestamp"].dt.tz_localize(None).to_numpy()
+            self.hour_T[place] = grid_hours(frame["timestamp"].dt.tz_localize(None).to_numpy())
         for number, name in enumerate(self.names):
             self.x_TF[place, number] = frame[name]
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gridcast.errors import UsageError
-from gridcast.readings.archive_members import MARKER
-from gridcast.readings.parsing import region_of
+from gridcast.readings.archive_members import MARKER, is_regional
+from gridcast.readings.parsing import name_in_file, region_of
 from gridcast.readings.synthetic import csv_bytes, synthesize, synthetic_regions
+from tasks.fetch.file_names import file_names, shown_name
+from tasks.fetch.laid_out_files import is_wanted, lay_out, list_laid_out
 from tasks.fetch.marker import (
     Origin,
     files_of,
@@ -30,10 +33,13 @@ from tasks.runs.locks import held
 from tasks.runs.storage import publishing_folder, write_bytes
 
 if TYPE_CHECKING:
-    from gridcast.config import ArchivesConfig, Config, SyntheticConfig
+    from collections.abc import Callable
+
+    from gridcast.config import Config, IngestionConfig, SyntheticConfig
     from gridcast.readings.records import DataKind
 
 DEFAULT_FOLDER = Path("data")
+_ADVICE = "try `gridcast inspect`"
 _log = logging.getLogger("gridcast.sources")
 
 
@@ -45,10 +51,14 @@ def sources_of(data: Path | None, artifacts: Path, config: Config) -> Sources:
             the archive is unsafe, too large or broken.
     """
     if data is not None and is_archive(data):
-        return _unpacked(data, artifacts, config.archives)
+        return _unpacked(data, artifacts, config)
+    if data is not None and is_laid_out(config.ingestion):
+        return lay_out(data, artifacts, config.ingestion)
     if data is not None:
         return list_sources(data)
-    if DEFAULT_FOLDER.is_dir() and any(map(region_of, _names(DEFAULT_FOLDER))):
+    if is_laid_out(config.ingestion):
+        return lay_out(DEFAULT_FOLDER.absolute(), artifacts, config.ingestion)
+    if DEFAULT_FOLDER.is_dir() and any(map(region_of, file_names(DEFAULT_FOLDER))):
         return list_sources(DEFAULT_FOLDER.absolute())
     folder = artifacts / "csv" / "synthetic"
     with held(artifacts, "synthetic-csvs"):
@@ -57,14 +67,21 @@ def sources_of(data: Path | None, artifacts: Path, config: Config) -> Sources:
         return list_sources(folder)
 
 
-def check_data(data: Path, limits: ArchivesConfig) -> None:
+def is_laid_out(config: IngestionConfig) -> bool:
+    """Whether there are files of another layout than PJM's to be read."""
+    return not all(layout.is_native for layout, _ in config.layouts())
+
+
+def check_data(data: Path, config: Config) -> None:
     """Refuse a folder or an archive that a run could not begin with; nothing is written.
 
     Raises:
         UsageError: as :func:`sources_of`.
     """
     if is_archive(data):
-        check_archive(data, limits=limits)
+        check_archive(data, limits=config.archives, is_wanted=_wanted(config.ingestion))
+    elif is_laid_out(config.ingestion):
+        list_laid_out(data, config.ingestion)
     else:
         list_sources(data)
 
@@ -79,20 +96,25 @@ def list_sources(folder: Path) -> Sources:
     if not folder.exists():
         raise UsageError(folder, found="nothing of that name", expected=wanted)
     if not folder.is_dir():
-        raise UsageError(folder, found="a file", expected=wanted)
-    files, skipped = [], {}
-    for name in _names(folder):
+        raise UsageError(folder, found="a file", expected=f"{wanted}; {_ADVICE}")
+    files, skipped, names = [], {}, dict[str, str]()
+    for name in file_names(folder):
         region = region_of(name)
         path = folder / name
         if region is None or not path.is_file():
-            skipped[name] = _why_skipped(path)
+            skipped[shown_name(name)] = _why_skipped(path)
+        elif region in names:
+            found = f"{names[region]} and {name}, which are both the region {region}"
+            raise UsageError(folder, found=found, expected="one file a region; rename one of them")
         elif not path.resolve().is_relative_to(folder.resolve()):
             raise UsageError(path, found=f"a link to {path.resolve()}", expected="a file in it")
         else:
             files.append(SourceFile(region=region, path=path))
+            names[region] = name
     if not files:
         listed = ", ".join(skipped) or "no files"
-        raise UsageError(folder, found=f"no regional CSV ({listed})", expected=wanted)
+        expected = f"{wanted}; of files of another kind {_ADVICE}"
+        raise UsageError(folder, found=f"no regional CSV ({listed})", expected=expected)
     origin = read_origin(folder)
     kind: DataKind = "synthetic" if origin.source == "synthetic" else "real"
     skipped.pop(MARKER, None)
@@ -103,6 +125,11 @@ def list_sources(folder: Path) -> Sources:
         labels=origin.labels,
         files=tuple(files),
         skipped={**origin.skipped, **skipped},
+        names={
+            region: told
+            for region, name in names.items()
+            if (told := name_in_file(name)) not in (None, region)
+        },
     )
 
 
@@ -142,22 +169,28 @@ def _remove_if_changed(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _unpacked(archive: Path, artifacts: Path, limits: ArchivesConfig) -> Sources:
+def _unpacked(archive: Path, artifacts: Path, config: Config) -> Sources:
     """The archive's files, unpacked once by the same code for the same bytes."""
     code = code_sha256("tasks.fetch.unpacking")
-    name = key_of(archive=file_sha256(archive), code=code)[:16]
+    is_wanted, own = _wanted(config.ingestion), is_laid_out(config.ingestion)
+    files = [layout.files for layout, _ in config.ingestion.layouts()] if own else []
+    named = {"files": files} if own else {}
+    name = key_of(archive=file_sha256(archive), code=code, **named)[:16]
     unpacked = artifacts / "sources" / name
     with held(artifacts, f"archive-{name}"):
         _remove_if_changed(unpacked)
         if not unpacked.is_dir():
-            unpack_archive(archive, unpacked, limits=limits)
+            unpack_archive(archive, unpacked, limits=config.archives, is_wanted=is_wanted)
             _log.info("Unpacked %s to %s", archive, unpacked)
+    if own:
+        found = lay_out(unpacked, artifacts, config.ingestion)
+        return found.model_copy(update={"folder": archive, "source": "archive"})
     update = {"folder": archive, "files_folder": str(unpacked)}
     return list_sources(unpacked).model_copy(update=update)
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+def _wanted(config: IngestionConfig) -> Callable[[str], bool]:
+    return partial(is_wanted, config=config) if is_laid_out(config) else is_regional
 
 
 def _why_skipped(path: Path) -> str:

@@ -28,6 +28,8 @@ def find_sources(run: Run) -> Sources:
     sources = sources_of(run.data, run.artifacts, run.config)
     for name, reason in sources.skipped.items():
         _log.info("Skipped %s: %s", name, reason)
+    for region, name in sources.names.items():
+        _log.warning("%s: what the files call %r is this region here", region, name)
     if sources.kind == "synthetic":
         _log.warning(
             "The data are SYNTHETIC (%s): good for a look at gridcast, no statement about a real "

@@ -19,13 +19,13 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, cast
 
 from gridcast.errors import ArchiveRefusedError, UsageError
-from gridcast.readings.archive_members import Member, Unpacking, plan_unpacking
+from gridcast.readings.archive_members import Member, Unpacking, is_regional, plan_unpacking
 from tasks.fetch.marker import Origin, files_of, now, read_origin, write_origin
 from tasks.runs.keys import file_sha256
 from tasks.runs.storage import publishing_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gridcast.config import ArchivesConfig
@@ -48,8 +48,14 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 
-def check_archive(path: Path, *, limits: ArchivesConfig, name: str | None = None) -> Unpacking:
-    """What would be taken from the archive; nothing is written.
+def check_archive(
+    path: Path,
+    *,
+    limits: ArchivesConfig,
+    name: str | None = None,
+    is_wanted: Callable[[str], bool] = is_regional,
+) -> Unpacking:
+    """What would be taken from the archive, by file names; nothing is written.
 
     Raises:
         UsageError: it is unsafe, too large or broken, or has no regional CSV.
@@ -63,12 +69,18 @@ def check_archive(path: Path, *, limits: ArchivesConfig, name: str | None = None
         )
     with _opened(path, limits=limits, name=shown) as archive:
         return plan_unpacking(
-            archive.members(), archive=shown, packed_bytes=packed_bytes, limits=limits
-        )
+            archive.members(), archive=shown, packed_bytes=packed_bytes, limits=limits,
+            is_wanted=is_wanted,
+        )  # fmt: skip
 
 
 def unpack_archive(
-    path: Path, folder: Path, *, limits: ArchivesConfig, origin: Origin | None = None
+    path: Path,
+    folder: Path,
+    *,
+    limits: ArchivesConfig,
+    origin: Origin | None = None,
+    is_wanted: Callable[[str], bool] = is_regional,
 ) -> Unpacking:
     """Unpack the regional CSVs of ``path`` to ``folder``, which appears whole or not at all.
 
@@ -78,7 +90,7 @@ def unpack_archive(
     """
     origin = origin or Origin(source="archive", name=path.name, fetched_at=now())
     shown = origin.name if origin.source == "kaggle" else str(path)
-    plan = check_archive(path, limits=limits, name=shown)
+    plan = check_archive(path, limits=limits, name=shown, is_wanted=is_wanted)
     require_empty(folder)
     with publishing_folder(folder) as stage:
         with _opened(path, limits=limits, name=shown) as archive:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gridcast.array_file import below, packed, unpacked
+from gridcast.features.grid_hours import grid_hours
 from gridcast.features.table import build_features
 from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.hindcast import (
@@ -135,7 +136,7 @@ def _keys(
 
 
 def _content(table: pd.DataFrame, day: np.datetime64) -> str:
-    hours = table["timestamp"].dt.tz_localize(None).to_numpy().astype("datetime64[h]")
+    hours = grid_hours(table["timestamp"].dt.tz_localize(None).to_numpy())
     num = int(np.searchsorted(hours, day.astype("datetime64[h]")))
     digest = hashlib.sha256(hours[:num].astype(np.int64).tobytes())
     digest.update(table["load_mw"].to_numpy(dtype=float)[:num].tobytes())

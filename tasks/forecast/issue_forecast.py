@@ -151,7 +151,7 @@ def end_of_data(artifacts: Path, *, folder: Path | None = None) -> pd.Timestamp:
     current = current_snapshot(artifacts, folder)
     paths = [artifacts / "data" / each.path for each in current.snapshot.regions.values()]
     newest = [pd.read_parquet(path, columns=["timestamp"])["timestamp"].max() for path in paths]
-    return pd.Timestamp(max(newest)) + pd.Timedelta(hours=1)
+    return pd.Timestamp(max(newest)).ceil("h") + pd.Timedelta(hours=1)
 
 
 def current_snapshot(artifacts: Path, folder: Path | None) -> Current:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gridcast.errors import RegionRefusedError
+from gridcast.layouts.kept import is_kept, load_of
 from gridcast.readings.appending import append_rows, rows_to_judge
-from gridcast.readings.parsing import parse_region
 from gridcast.readings.quality import flag_readings
 from gridcast.readings.quarantine import flagged_rows, refused_rows
 from tasks.ingest.gate.validation import require_expectations
+from tasks.ingest.original_lines import located, original_lines
 from tasks.ingest.region_store import find_region, quarantine_rows, store_region
 from tasks.ingest.region_tables import read_whole_table
 from tasks.runs.keys import sha256_of
@@ -41,16 +42,17 @@ def read_whole(run: Run, source: Source, *, region: str, file: str, labels: Labe
     Raises:
         RegionRefusedError: with one fault a kind.
     """
-    content, rules = source.content, run.config.rules.of(region).flagged
-    quarantined = []
+    rules, quarantined = run.config.rules.of(region).flagged, []
+    lines = original_lines(source.content) if is_kept(source.content) else source.content
     try:
-        reading = run.config.ingestion.reading(labels)
-        load = parse_region(content, region=region, file=file, config=reading)
+        reading = run.config.ingestion.of(region).reading(labels)
+        load = load_of(source.content, region=region, file=file, config=reading)
         load.frame["flag"] = flag_readings(load.frame["load_mw"], rules)
-        quarantined.append(flagged_rows(content, load.frame, region=region, rules=rules))
-        require_expectations(run, load, file=file)
+        quarantined.append(flagged_rows(lines, load.frame, region=region, rules=rules))
+        with located(lines):
+            require_expectations(run, load, file=file)
     except RegionRefusedError as error:
-        quarantined.append(refused_rows(content, error.rows, region=region))
+        quarantined.append(refused_rows(lines, error.rows, region=region))
         raise
     finally:
         quarantine_rows(run, region, quarantined)
@@ -74,7 +76,7 @@ def read_grown(
         content[num_bytes:],
         region=file.region,
         file=str(file.path),
-        config=run.config.ingestion.reading(labels),
+        config=run.config.ingestion.of(file.region).reading(labels),
         rules=rules.flagged,
     )
     if load is None:

@@ -79,6 +79,7 @@ def record_ingestion(
         files_folder=sources.files_folder,
         source=sources.source,
         labels=sources.labels,
+        files=sources.other_names,
         skipped=sources.skipped,
     )
     publication = publish(

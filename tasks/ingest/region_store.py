@@ -109,7 +109,7 @@ def _key(run: Run, region: str, source_sha256: str, labels: Labels) -> str:
     return key_of(
         source=source_sha256,
         region=region,
-        labels=run.config.ingestion.reading(labels).keyed(),
+        labels=run.config.ingestion.of(region).reading(labels).keyed(),
         rules=run.config.rules.of(region).keyed("required", "flagged"),
         code=code_sha256(_READING),
     )

@@ -29,8 +29,8 @@ from gridcast.evaluation.forecasts import collect_forecasts
 from gridcast.evaluation.scores import SCORE_KEYS, naive_maes, score_forecasts
 from gridcast.features.splits import TEST
 from gridcast.features.table import FeatureTable, build_features
+from gridcast.layouts.kept import load_of
 from gridcast.readings.local_time import content_sha256
-from gridcast.readings.parsing import parse_region
 from gridcast.readings.records import Snapshot
 from gridcast.readings.snapshots import snapshot_id
 from tasks.runs.import_closure import all_code_sha256
@@ -165,9 +165,8 @@ class Recomputation:
             (csv,) = self.lineage.link(source).files
             content = self.path_of(csv).read_bytes()
             labels = cast("Labels", link.facts["labels"])
-            load = parse_region(
-                content, region=region, file=csv, config=self._config.ingestion.reading(labels)
-            )
+            reading = self._config.ingestion.of(region).reading(labels)
+            load = load_of(content, region=region, file=csv, config=reading)
             require_same(f"the rows of {csv}", load.content_sha256, expected)
         return f"{len(frame):,} rows, read from the CSV again"
 

@@ -109,7 +109,7 @@ def _write(run: Run, links: list[Link]) -> None:
 def _source_links(run: Run, ingestion: Ingestion) -> Iterator[Link]:
     folder = Path(ingestion.data.files_folder or ingestion.data.folder)
     for region, record in ingestion.published.items():
-        path = folder / f"{region}_hourly.csv"
+        path = folder / ingestion.data.file_of(region)
         yield Link(
             kind="csv", name=f"csv {region}", files={_written(run, path): record.source_sha256}
         )

@@ -15,7 +15,7 @@ from gridcast.config import Config
 from gridcast.errors import RegionRefusedError, UsageError
 from gridcast.features.table import labelled_steps, names_of_features
 from gridcast.features.windows import Steps
-from gridcast.readings.parsing import parse_region
+from gridcast.layouts.kept import load_of
 from gridcast.readings.quality import flag_readings
 from gridcast.readings.required import broken_rule
 from gridcast.training.counts import DataCounts, count_data, sized_config
@@ -29,7 +29,7 @@ from tasks.train.measure_training import measure
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gridcast.config import IngestionConfig
+    from gridcast.config import Labels
     from tasks.fetch.records import SourceFile, Sources
     from tasks.machine.devices import Devices
 
@@ -45,8 +45,7 @@ def plan_run(sources: Sources, *, profile: str, overrides: tuple[str, ...]) -> P
         UsageError: no region passes, or the series are too short to train on.
     """
     config, devices = resolve(profile, overrides)
-    reading = config.ingestion.reading(sources.labels)
-    read = partial(_steps_of_file, config=config, reading=reading)
+    read = partial(_steps_of_file, config=config, labels=sources.labels)
     counts = count_data(_known(_each(read, sources.files)), config.windows)
     return _plan(counts, config, devices, profile=profile, prepares_data=True)
 
@@ -128,10 +127,11 @@ def _known(regions: Iterable[Steps | None]) -> Iterator[Steps]:
     return (steps for steps in regions if steps is not None)
 
 
-def _steps_of_file(file: SourceFile, *, config: Config, reading: IngestionConfig) -> Steps | None:
+def _steps_of_file(file: SourceFile, *, config: Config, labels: Labels) -> Steps | None:
     """The steps of a CSV; None where a run would set it aside."""
+    reading = config.ingestion.of(file.region).reading(labels)
     try:
-        load = parse_region(
+        load = load_of(
             file.path.read_bytes(), region=file.region, file=str(file.path), config=reading
         )
     except RegionRefusedError:

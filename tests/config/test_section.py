@@ -72,7 +72,7 @@ def test_the_unkeyed_settings_are_these_and_no_others() -> None:
         if isinstance(mark, Unkeyed)
     }
     assert set(unkeyed) == {
-        "profile_on_cuda", "rules_file", "model.cells", "baselines.fitted",
+        "profile_on_cuda", "rules_file", "layout_file", "model.cells", "baselines.fitted",
         "baselines.cheap_windows",
         "training.device", "training.seeds", "training.threads", "training.jobs_per_device",
         "training.confirm_above_hours", "training.measuring_limit_seconds",

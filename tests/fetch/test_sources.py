@@ -55,14 +55,21 @@ def test_other_files_are_skipped_each_by_name_with_the_reason(tmp_path: Path) ->
 
 def test_a_folder_that_is_not_there_a_file_or_without_regions_is_refused(tmp_path: Path) -> None:
     wanted = "expected a folder with files named <REGION>_hourly.csv"
+    advice = "try `gridcast inspect`"
+    of_others = f"of files of another kind {advice}"
     none = tmp_path / "none"
     assert refusal(none) == f"ERROR {none}: found nothing of that name, {wanted}"
     file = make_folder(tmp_path / "data", "AEP_hourly.csv") / "AEP_hourly.csv"
-    assert refusal(file) == f"ERROR {file}: found a file, {wanted}"
+    assert refusal(file) == f"ERROR {file}: found a file, {wanted}; {advice}"
     empty = make_folder(tmp_path / "empty")
-    assert refusal(empty) == f"ERROR {empty}: found no regional CSV (no files), {wanted}"
+    assert (
+        refusal(empty) == f"ERROR {empty}: found no regional CSV (no files), {wanted}; {of_others}"
+    )
     other = make_folder(tmp_path / "other", "a.csv", "b.txt")
-    assert refusal(other) == f"ERROR {other}: found no regional CSV (a.csv, b.txt), {wanted}"
+    assert (
+        refusal(other)
+        == f"ERROR {other}: found no regional CSV (a.csv, b.txt), {wanted}; {of_others}"
+    )
 
 
 def test_a_link_that_leads_out_of_the_folder_is_refused_naming_where_it_leads(
@@ -102,17 +109,17 @@ def test_an_archive_is_unpacked_once_for_the_same_bytes_and_read_as_a_folder(
     tmp_path: Path,
 ) -> None:
     archive = make_archive(tmp_path / "load.zip", {"x/AEP_hourly.csv": make_csv(), "y.txt": b""})
-    limits = make_config().archives
-    found = regional_csvs._unpacked(archive, tmp_path / "sources", limits)
+    config = make_config()
+    found = regional_csvs._unpacked(archive, tmp_path / "sources", config)
     assert (found.folder, found.dataset, found.source) == (archive, "load.zip", "archive")
     (file,) = found.files
     assert (file.region, file.path.read_bytes()) == ("AEP", make_csv())
     assert found.skipped == {"y.txt": "not named <REGION>_hourly.csv"}
     before = file.path.stat().st_mtime_ns
-    assert regional_csvs._unpacked(archive, tmp_path / "sources", limits) == found
+    assert regional_csvs._unpacked(archive, tmp_path / "sources", config) == found
     assert file.path.stat().st_mtime_ns == before
     make_archive(archive, {"AEP_hourly.csv": make_csv() * 2})
-    (other,) = regional_csvs._unpacked(archive, tmp_path / "sources", limits).files
+    (other,) = regional_csvs._unpacked(archive, tmp_path / "sources", config).files
     assert other.path.parent != file.path.parent
     assert len(list((tmp_path / "sources").iterdir())) == 2
 
@@ -122,12 +129,12 @@ def test_an_unpacked_archive_that_was_changed_is_named_and_unpacked_anew(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     archive = make_archive(tmp_path / "load.zip", {"AEP_hourly.csv": make_csv()})
-    limits = make_config().archives
-    (file,) = regional_csvs._unpacked(archive, tmp_path, limits).files
+    config = make_config()
+    (file,) = regional_csvs._unpacked(archive, tmp_path, config).files
     changed = file.path.with_name(name)
     before = changed.read_bytes()
     changed.write_bytes(before.replace(b"2", b"3", 1))
-    (file,) = regional_csvs._unpacked(archive, tmp_path, limits).files
+    (file,) = regional_csvs._unpacked(archive, tmp_path, config).files
     assert file.path.read_bytes() == make_csv()
     (warning,) = [each for each in caplog.messages if "anew" in each]
     assert warning.startswith(f"{changed}: found ")
@@ -148,7 +155,7 @@ def test_a_synthetic_set_of_which_a_file_was_changed_is_made_anew(
 def test_an_archive_is_checked_before_a_run_begins(tmp_path: Path) -> None:
     archive = make_archive(tmp_path / "load.tar.gz", {"../../etc/x_hourly.csv": b""})
     with pytest.raises(UsageError, match="a path that leads out of the archive"):
-        check_data(archive, make_config().archives)
+        check_data(archive, make_config())
     assert list(tmp_path.iterdir()) == [archive]
 
 

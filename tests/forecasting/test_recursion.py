@@ -116,7 +116,7 @@ def test_the_calendar_ahead_is_what_the_features_of_those_hours_have() -> None:
     assert any(name.endswith("holiday") for name in columns)
     expected = whole[columns].to_numpy()[150 : 150 + 199]
     num_known = len(table.load_T)
-    found = table.calendar_GC[num_known : num_known + 199]
+    found = table.calendar_ZGC[0, num_known : num_known + 199]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert expected[:, columns.index("x_holiday")].any()
 

@@ -60,7 +60,7 @@ def test_what_is_read_is_what_the_table_of_features_has_bit_for_bit(
         assert found.load_T[place].tobytes() == whole.load_T[at].tobytes()
         assert (found.timestamp_T[place] == whole.timestamp_T[at]).all()
         ahead, beyond = found.hour_T[ours] + np.arange(30), whole.hour_T[theirs] + np.arange(30)
-        assert found.calendar_GC[ahead].tobytes() == whole.calendar_GC[beyond].tobytes()
+        assert found.calendar_ZGC[0, ahead].tobytes() == whole.calendar_ZGC[0, beyond].tobytes()
         if whole.signals_GW is not None and found.signals_GW is not None:
             own = found.signals_GW[found.hour_T[place]]
             assert own.tobytes() == whole.signals_GW[whole.hour_T[at]].tobytes()

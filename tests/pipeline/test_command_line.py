@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 # The command is started as people start it, and most of it imports Prefect: seconds each.
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
-COMMANDS = ("run", "ingest", "train", "tune", "synthesize", "verify", "check-leaks", "ui")
+COMMANDS = (
+    "run",
+    "ingest",
+    "inspect",
+    "train",
+    "tune",
+    "synthesize",
+    "verify",
+    "check-leaks",
+    "ui",
+)
 SOURCES = ("archive", "kaggle", "eia", "synthetic")
 FLOWS = ("run", "ingest", "train")
 REGION_FILE = "AEP_hourly.csv"

@@ -12,7 +12,6 @@ import great_expectations as gx
 import pandas as pd
 
 from gridcast.readings.required import REQUIREMENTS
-from tasks.ingest.gate.custom_expectations import ExpectColumnValuesToBeOnTheHour
 from tasks.ingest.gate.region_expectations import COLUMNS, expect, has_passed
 
 if TYPE_CHECKING:
@@ -70,8 +69,10 @@ def _form_expectations() -> Iterator[Expectation]:
 
 
 def _time_expectations() -> Iterator[Expectation]:
-    yield ExpectColumnValuesToBeOnTheHour(
-        column="timestamp", description="Every timestamp is a full hour."
+    yield expect.ExpectColumnValuesToBeInSet(
+        column="minutes_off",
+        value_set=[0],
+        description="Every timestamp is a full hour, as the row before.",
     )
     yield expect.ExpectColumnPairValuesAToBeGreaterThanB(
         column_A="timestamp",

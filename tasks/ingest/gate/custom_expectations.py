@@ -24,20 +24,23 @@ from great_expectations.expectations.metrics.map_metric_provider.column_map_metr
 from gridcast.readings.quality import NO_FLAG
 
 _HOUR = pd.Timedelta(hours=1)
+_QUARTERS = [pd.Timedelta(minutes=each) for each in (0, 15, 30, 45)]
 
 
 class ColumnValuesOnTheHour(ColumnMapMetricProvider):
-    """Whether each timestamp is a full hour."""
+    """Whether each timestamp is a full hour of local time: in UTC all at the same quarter past."""
 
     condition_metric_name = "column_values.on_the_hour"
 
     @column_condition_partial(engine=PandasExecutionEngine)
     def _pandas(cls, column: pd.Series[pd.Timestamp], **_: object) -> pd.Series[bool]:  # noqa: N805
-        return column == column.dt.floor("h")
+        past = column - column.dt.floor("h")
+        usual = past.mode().iloc[0] if past.notna().any() else pd.Timedelta(0)
+        return (past == usual) & past.isin(_QUARTERS)
 
 
 class ExpectColumnValuesToBeOnTheHour(ColumnMapExpectation):
-    """Expect timestamps without minutes, seconds or parts of them."""
+    """Expect hours of one region: at the same quarter past in UTC, and nothing less."""
 
     map_metric: ClassVar[str] = ColumnValuesOnTheHour.condition_metric_name
 

@@ -94,7 +94,7 @@ def _time_expectations() -> Iterator[Expectation]:
     )
     yield ExpectColumnValuesToBeOnTheHour(
         column="timestamp",
-        description="Every timestamp is a full hour.",
+        description="Every timestamp is a full hour of local time.",
         meta=_wording("off_hour", "the timestamp {}", "a full hour"),
     )
     yield expect.ExpectColumnValuesToBeIncreasing(
