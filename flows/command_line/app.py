@@ -8,6 +8,7 @@ from flows.command_line import (
     audit_commands,
     fetch_commands,
     forecast_commands,
+    operation_commands,
     pipeline_commands,
     server_commands,
     snapshot_commands,
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(pipeline_commands.app)
 app.add_typer(forecast_commands.app)
+app.add_typer(operation_commands.app)
 app.add_typer(fetch_commands.synthesize_app)
 app.add_typer(audit_commands.app)
 app.add_typer(server_commands.app)

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import typer
 from gridcast.errors import EXIT_OK, EXIT_PARTIAL, GridcastError, PartialFailureError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 NO_QUESTION = "training.confirm_above_hours=null"
@@ -31,6 +31,7 @@ class Request:
     profile: str
     settings: list[str] | None
     fresh: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)  # what this flow takes beside
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -46,6 +47,7 @@ class Request:
             "profile": self.profile,
             "overrides": self.settings,
             "fresh": self.fresh,
+            **self.more,
         }
 
 
