@@ -10,7 +10,6 @@ import pandas as pd
 
 from gridcast.errors import UsageError
 from gridcast.forecasting.issue import OLDEST_HOURS, forecast_regions, issue_time_of
-from gridcast.forecasting.model import NETWORK
 from gridcast.operation.baseline_model import baseline_model
 from tasks.forecast.daily_bands import with_bands_on
 from tasks.forecast.forecast_store import store_rows
@@ -88,9 +87,7 @@ def issue_forecast(
         model, readings, issue_time=issue_time, horizon=config.forecasting.horizon,
         max_stale_hours=config.forecasting.max_stale_hours, regions=regions,
     )  # fmt: skip
-    trained_to = (
-        model.calibrations[NETWORK].bands.day if charge.chosen is None else charge.chosen.trained_to
-    )
+    trained_to = charge.chosen.trained_to if charge.chosen else _day_of(issue_time)
     ended = ended_regions(readings, set(issue.missing) - set(regions), trained_to=trained_to)
     missing = {n: _why(current, n, why) for n, why in issue.missing.items() if n not in ended}
     if issue.rows.empty:
@@ -129,7 +126,7 @@ def _ready(
     """Who forecasts, with the bands of the day."""
     if charge.chosen is None:
         return baseline_on(artifacts, current, config, issue_time=issue_time)
-    day = np.datetime64(issue_time.tz_localize(None), "D")
+    day = _day_of(issue_time)
     readings = published_readings(artifacts, current, charge.chosen.model.regions)
     return with_bands_on(
         artifacts, charge.chosen, readings, config.forecasting, day=day,
@@ -142,8 +139,11 @@ def baseline_on(
 ) -> ForecastModel:
     """The naive forecasts of all regions, with the bands of the day."""
     readings = published_readings(artifacts, current, list(current.snapshot.regions))
-    day = np.datetime64(issue_time.tz_localize(None), "D")
-    return baseline_model(readings, config, day=day)
+    return baseline_model(readings, config, day=_day_of(issue_time))
+
+
+def _day_of(time: pd.Timestamp) -> np.datetime64:
+    return np.datetime64(time.tz_localize(None), "D")
 
 
 def _why(current: Current, region: str, why: str) -> str:
