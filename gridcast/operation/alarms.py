@@ -14,11 +14,12 @@ from gridcast.record import Record, StoredRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gridcast.config import MonitoringConfig
+    from gridcast.config import MonitoringConfig, RetrainingConfig
     from gridcast.forecasting.model import ForecastModel
 
 Kind = Literal["degraded", "coverage", "bias", "level", "late", "stuck", "missing_forecast"]
 Severity = Literal["warning", "critical"]
+NOBODY = "nobody is in charge"  # a reason to train
 # What a new training may mend.
 RETRAINED_KINDS: tuple[Kind, ...] = ("degraded", "bias", "level")
 _DAILY: tuple[Kind, ...] = ("late", "stuck", "missing_forecast")
@@ -274,3 +275,31 @@ def raised(found: Iterable[Alarm], known: Sequence[Alarm], config: MonitoringCon
         if not is_known:
             new.append(each)
     return new
+
+
+def reason_to_train(
+    alarms: Sequence[Alarm],
+    last: pd.Timestamp | None,
+    config: RetrainingConfig,
+    *,
+    at: pd.Timestamp,
+) -> str:
+    """Why a model is to be trained at ``at``; empty: none is.
+
+    Args:
+        alarms: those that were raised; what was raised by ``last`` was answered then.
+        last: when one was trained and judged last; None: never.
+        config: how often, and how soon after the last one.
+        at: the instant.
+    """
+    if last is None:
+        return NOBODY
+    asking = [
+        each for each in alarms
+        if each.kind in RETRAINED_KINDS and last < pd.Timestamp(each.at) <= at
+    ]  # fmt: skip
+    if asking and at - last >= config.cooldown_days * _DAY:
+        return f"{asking[0].region}: {asking[0].message}"
+    if config.every_days is not None and at - last >= config.every_days * _DAY:
+        return f"{config.every_days} days since the last training"
+    return ""

@@ -17,7 +17,7 @@ import pandas as pd
 from gridcast.config import Config
 from gridcast.errors import UsageError
 from gridcast.forecasting.issue import with_zone
-from gridcast.operation.alarms import RETRAINED_KINDS, Alarm, AlarmLog, promise_of
+from gridcast.operation.alarms import NOBODY, Alarm, AlarmLog, promise_of, reason_to_train
 from gridcast.operation.baseline_model import baseline_model
 from gridcast.operation.monitoring import monitor
 from gridcast.operation.plant import Plant, parse_plant, planted
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 _DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
 _LONGEST = pd.Timedelta(hours=168)
 _WEEK = 7
-_FIRST = "nobody is in charge"
 _log = logging.getLogger("gridcast.replay")
 
 
@@ -158,7 +157,7 @@ def open_replay(asked: ReplayRequest) -> Replay:
     if state is None:
         state = ReplayState(
             dataset=current.dataset, snapshot=current.snapshot.id, first=begin.isoformat(),
-            end=stop.isoformat(), next_day=begin.isoformat(), due=_FIRST, plants=faults,
+            end=stop.isoformat(), next_day=begin.isoformat(), due=NOBODY, plants=faults,
         )  # fmt: skip
     _log.info("Replay in %s, from %s on", root, day_of(state.next_day))
     return Replay(root, config, current, tables, state)
@@ -213,25 +212,20 @@ def _live_week(replay: Replay, first: pd.Timestamp, stop: pd.Timestamp) -> str:
         seen = monitor(issued, replay.tables, promise, own, at=at, known=replay.state.alarms)
         for each in seen.alarms:
             _log.warning("%s %s %s: %s", day_of(each.at), each.severity, each.region, each.message)
-        due = _reason_to_train(replay, seen.alarms, at)
         alarms = (*replay.state.alarms, *seen.alarms)
+        due = _reason(replay, alarms, at)
         replay.save(next_day=at.isoformat(), alarms=alarms, due=due)
         if due:
             return due
     return ""
 
 
-def _reason_to_train(replay: Replay, alarms: Sequence[Alarm], at: pd.Timestamp) -> str:
-    """Why a model is to be trained at ``at`` (empty: none is)."""
-    own, last = replay.config.operation.retraining, pd.Timestamp(replay.state.trainings[-1].at)
+def _reason(replay: Replay, alarms: Sequence[Alarm], at: pd.Timestamp) -> str:
+    """Why a model is to be trained (empty: none is); at the end of the span nobody would use it."""
     if at >= pd.Timestamp(replay.state.end):
         return ""
-    asking = [each for each in alarms if each.kind in RETRAINED_KINDS]
-    if asking and at - last >= own.cooldown_days * _DAY:
-        return f"{asking[0].region}: {asking[0].message}"
-    if own.every_days is not None and at - last >= own.every_days * _DAY:
-        return f"{own.every_days} days since the last training"
-    return ""
+    last = pd.Timestamp(replay.state.trainings[-1].at)
+    return reason_to_train(alarms, last, replay.config.operation.retraining, at=at)
 
 
 def publish_known(replay: Replay) -> None:
@@ -262,7 +256,7 @@ def publish_known(replay: Replay) -> None:
 def judge_trained(replay: Replay) -> TrainingNote:
     """Hold what was trained against the champion, note what came of it, and go on."""
     at, reason = pd.Timestamp(replay.state.next_day), replay.state.due
-    because = "the first one of the replay" if reason == _FIRST else None
+    because = "the first one of the replay" if reason == NOBODY else None
     judged = judge_challenger(replay.root, replay.config, as_of=at, because=because)
     note = TrainingNote(
         at=at.isoformat(), reason=reason, run_id=judged.challenger.run_id,

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from gridcast.operation.decision import Decision
     from gridcast.operation.model_reference import ModelReference
 
-FOLDER = "champions"
+FOLDER, DECISIONS = "champions", "decisions"
+_FORM = "%Y-%m-%dT%H%MZ"
 _NUMBERED = "[0-9]" * 6 + ".json"
 _log = logging.getLogger("gridcast.promote")
 
@@ -93,7 +94,21 @@ def keep_decision(
     artifacts: Path, dataset: str, decision: Decision, *, as_of: pd.Timestamp
 ) -> Path:
     """Keep what was decided, also where nobody took over."""
-    name = f"{as_of:%Y-%m-%dT%H%MZ}-{decision.challenger.sha256[:12]}.json"
-    path = artifacts / FOLDER / dataset / "decisions" / name
+    name = f"{as_of.strftime(_FORM)}-{decision.challenger.sha256[:12]}.json"
+    path = artifacts / FOLDER / dataset / DECISIONS / name
     write_record(path, decision)
     return path
+
+
+def last_judged(artifacts: Path, dataset: str) -> pd.Timestamp | None:
+    """As of when somebody was last judged or put in charge; None: nobody ever was.
+
+    Raises:
+        RecordError: the log is damaged.
+    """
+    newest = read_log(artifacts, dataset).newest
+    times = [] if newest is None else [newest.since_time]
+    for path in (artifacts / FOLDER / dataset / DECISIONS).glob("*.json"):
+        written = path.stem.rpartition("-")[0]
+        times.append(pd.to_datetime(written, format=_FORM, utc=True))
+    return max(times, default=None)

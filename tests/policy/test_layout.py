@@ -21,6 +21,7 @@ FLOWS = (
     "monitor_forecasts",
     "prepare_data",
     "replay_operation",
+    "retrain_models",
     "run_pipeline",
     "train_models",
     "tune_models",

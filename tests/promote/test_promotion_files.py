@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from gridcast.errors import LockHeldError, UsageError
+from gridcast.operation.decision import Decision
 from gridcast.operation.promotion_log import Promotion, PromotionLog
-from tasks.promote.promotion_files import promote, read_log
+from tasks.promote.promotion_files import keep_decision, last_judged, promote, read_log
 from tests.builders.promotions import make_reference
 
 EARLY, LATE = (pd.Timestamp(f"2018-0{month}-01", tz="UTC") for month in (1, 2))
@@ -68,3 +69,18 @@ def test_a_log_with_an_entry_gone_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / "champions" / "pjm" / "000002.json").unlink()
     with pytest.raises(UsageError, match="found entries 1, 3, expected all from 1 on"):
         read_log(tmp_path, "pjm")
+
+
+def test_when_somebody_was_last_judged_is_told_by_promotions_and_decisions(tmp_path: Path) -> None:
+    assert last_judged(tmp_path, "pjm") is None
+    lost = Decision(
+        challenger=ONE, champion=None, first=None, end=None, leads=24, contests=(),
+        is_promoted=False, reason="so",
+    )  # fmt: skip
+    keep_decision(tmp_path, "pjm", lost, as_of=EARLY)
+    assert last_judged(tmp_path, "pjm") == EARLY
+    put_in_charge(tmp_path, "a", read=PromotionLog(), since=LATE)
+    assert last_judged(tmp_path, "pjm") == LATE
+    later = LATE + pd.Timedelta(hours=5)
+    keep_decision(tmp_path, "pjm", lost, as_of=later)
+    assert last_judged(tmp_path, "pjm") == later
