@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from gridcast.config import Config
 from gridcast.forecasting.issue import with_zone
 from tasks.operate.monitor_forecasts import monitor_forecasts
+from tasks.operate.publish_page import publish_page
 from tasks.promote.prefect_events import tell_alarm
 
 _log = logging.getLogger("gridcast.monitor")
@@ -28,6 +29,7 @@ def keep_monitoring(
     instant = with_zone(pd.Timestamp(as_of or flow_run.scheduled_start_time))
     folder = None if data is None else Path(data).resolve()
     looked = monitor_forecasts(Path(artifacts).resolve(), config, as_of=instant, folder=folder)
+    publish_page(Path(artifacts).resolve(), config, looked, folder=folder)
     for alarm in looked.monitored.alarms:
         tell_alarm(alarm, dataset=looked.record.dataset)
     table = looked.monitored.by_region.round(2).reset_index()

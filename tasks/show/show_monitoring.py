@@ -13,6 +13,7 @@ from rich.table import Table
 from gridcast.config import Config
 from tasks.forecast.issue_forecast import end_of_data
 from tasks.operate.monitor_forecasts import monitor_forecasts
+from tasks.operate.publish_page import publish_page
 from tasks.promote.prefect_events import tell_alarm
 from tasks.show.show_forecast import instant_of
 
@@ -39,6 +40,7 @@ def monitor_and_show(asked: PromotionRequest) -> None:
     else:
         at = instant_of(asked.as_of)
     looked = monitor_forecasts(asked.artifacts, config, as_of=at, folder=asked.folder)
+    page = publish_page(asked.artifacts, config, looked, folder=asked.folder)
     for alarm in looked.monitored.alarms:
         tell_alarm(alarm, dataset=looked.record.dataset)
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
@@ -48,7 +50,7 @@ def monitor_and_show(asked: PromotionRequest) -> None:
         line = f"{alarm.severity.upper():9} {region}: {alarm.message} ({alarm.kind})"
         console.print(escape(line), highlight=False, soft_wrap=True)
     console.print(f"Alarms:    {len(looked.monitored.alarms)} new", highlight=False)
-    console.print(f"Kept:      {looked.folder}", highlight=False, soft_wrap=True)
+    console.print(f"Page:      {page}", highlight=False, soft_wrap=True)
 
 
 def _table(looked: Looked) -> Table:

@@ -65,6 +65,9 @@ def test_the_command_shows_each_region_and_its_alarms(forecast: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "PJMW" in done.stdout
     assert "no reading for 7 hours (late)" in done.stdout
+    page = (forecast / "monitoring" / "csv" / "index.html").read_text("utf-8")
+    assert "no reading for 7 hours" in page
+    assert "vegaEmbed=" in page.replace(" ", "")
     alarms = json.loads((forecast / "monitoring" / "csv" / "alarms.json").read_text("utf-8"))
     assert {each["kind"] for each in alarms["alarms"]} >= {"late"}
 
