@@ -11,7 +11,7 @@ from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import build_features
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.hindcast import Hindcast, bands_on, first_learned, hindcast, num_leads_of
-from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
+from gridcast.forecasting.model import NETWORK, STAND_INS, Contestants, ForecastModel
 from gridcast.forecasting.region_state import hours_back
 from gridcast.forecasting.rolling import rolling_table
 
@@ -46,7 +46,7 @@ def baseline_model(
     frame = build_features(some, config, scales=scales, regions=list(scales)).frame
     table = rolling_table(frame, scales, config, num_leads=num_leads_of(own))
     past = hindcast(
-        {}, {}, table, frame, dict.fromkeys(scales, ALWAYS), config,
+        Contestants({}, {}), table, frame, dict.fromkeys(scales, ALWAYS), config,
         first=first_learned(day, own), end=day,
     )  # fmt: skip
     bands = bands_on(past, own)

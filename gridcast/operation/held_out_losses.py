@@ -60,7 +60,7 @@ def held_out_losses(
     table = rolling_table(frame, model.scales, config, num_leads=num_leads_of(asked))
     first = min((pd.Timestamp(each) for each in since.values()), default=frame["timestamp"].max())
     past = hindcast(
-        model.networks, {name: tuple(model.networks)}, table, frame, since, config,
+        model.as_contestants(name), table, frame, since, config,
         first=_day(first), end=_day(frame["timestamp"].max() + _HOUR) + np.timedelta64(1, "D"),
     )  # fmt: skip
     return {

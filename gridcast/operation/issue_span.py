@@ -26,7 +26,7 @@ from gridcast.forecasting.hindcast import (
     num_leads_of,
 )
 from gridcast.forecasting.issue import OLDEST_HOURS, forecast_regions, maker_of
-from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
+from gridcast.forecasting.model import NETWORK, Contestants, ForecastModel
 from gridcast.forecasting.region_state import hours_back
 from gridcast.forecasting.rolling import RollingTable, can_forecast, rolling_table
 
@@ -167,14 +167,15 @@ class _Span:
         config = self.model.config
         first, last = (self.hour_I[place].astype("datetime64[D]") for place in (0, -1))
         return hindcast(
-            self.model.networks, self._members, self.table, self.frame, self.since, config,
+            self._contestants, self.table, self.frame, self.since, config,
             first=first_learned(first, config.forecasting), end=last + _ONE_DAY,
         )  # fmt: skip
 
     @property
-    def _members(self) -> dict[str, tuple[str, ...]]:
-        networks = tuple(self.model.networks)
-        return {NETWORK: networks} if networks else {}
+    def _contestants(self) -> Contestants:
+        if self.model.forecasters:
+            return self.model.as_contestants(NETWORK)
+        return Contestants({}, {}, self.model.linear)
 
     def bands(self, past: Hindcast) -> Iterator[tuple[np.datetime64, dict[str, BandState]]]:
         """Each day and what is in force in it; what has no error to learn from is left out."""
@@ -210,7 +211,7 @@ class _Span:
             is_past_N = key_M[order_M][found_N] == key_N
         horizon = self.model.config.forecasting.horizon
         lacking = forecast_contestants(
-            self.model.networks, self._members, self.table, step_N[~is_past_N], self.model.config
+            self._contestants, self.table, step_N[~is_past_N], self.model.config
         )
         forecasts = {}
         for name, past_MK in past.forecasts.items():
@@ -269,7 +270,7 @@ def _regular_rows(today: ForecastModel, own: _Regular) -> pd.DataFrame:
     forecast_NK = np.empty(lead_NK.shape)
     levels = today.calibrations[NETWORK].bands.level_Q
     offset_NKQ = np.empty((*lead_NK.shape, len(levels)))
-    for name in (NETWORK, *STAND_INS):
+    for name in (NETWORK, *today.stand_ins):
         is_own_NK = maker_NK == name
         at = np.flatnonzero(is_own_NK.any(axis=1))
         if not len(at):

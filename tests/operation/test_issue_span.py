@@ -15,7 +15,7 @@ from gridcast.features.table import build_features
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.hindcast import bands_on, first_learned, hindcast
 from gridcast.forecasting.issue import forecast_regions
-from gridcast.forecasting.model import NETWORK, STAND_INS, ForecastModel
+from gridcast.forecasting.model import NETWORK, STAND_INS, Contestants, ForecastModel
 from gridcast.forecasting.rolling import rolling_table
 from gridcast.networks.building import Forecaster
 from gridcast.operation.issue_span import issue_span
@@ -73,7 +73,7 @@ def model_on(
     frame = build_features(known, config, scales=SCALES, regions=list(SCALES)).frame
     table = rolling_table(frame, SCALES, config, num_leads=HORIZON + LATE)
     past = hindcast(
-        networks, {NETWORK: tuple(networks)}, table, frame, SINCE, config,
+        Contestants(networks, {NETWORK: tuple(networks)}), table, frame, SINCE, config,
         first=first_learned(day, config.forecasting), end=day,
     )  # fmt: skip
     bands = bands_on(past, config.forecasting)
