@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.forecast.forecast_task import store_forecast
+from tasks.operate.backfill_task import make_up_forecasts
 
 
 @flow(name="forecast-load")
@@ -17,7 +18,8 @@ def forecast_load(
 ) -> str:
     """Forecast the hours to come and keep the rows by issue time; the path of their file.
 
-    Runs hourly in deployment. Safe to run again: an issue time has one set of rows. Where a region
+    Runs hourly in deployment, by the champion. Safe to run again: an issue time has one set of
+    rows. Hours that were missed are made up first, in their order. Where a region
     has no data to go by, it gets a naive forecast or none, and the flow fails at the end.
     Ad hoc: ``gridcast forecast``, which needs no Prefect.
 
@@ -28,4 +30,5 @@ def forecast_load(
         overrides: such as ``["forecasting.horizon=24"]``.
         as_of: ISO time from which is forecast; none: when the flow was to start.
     """
+    make_up_forecasts(data, artifacts, profile, overrides or [], as_of)
     return store_forecast(data, artifacts, profile, overrides or [], as_of)

@@ -9,6 +9,7 @@ from flows.command_line import (
     fetch_commands,
     forecast_commands,
     inspect_commands,
+    operation_commands,
     pipeline_commands,
     server_commands,
     snapshot_commands,
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(pipeline_commands.app)
 app.add_typer(inspect_commands.app)
 app.add_typer(forecast_commands.app)
+app.add_typer(operation_commands.app)
 app.add_typer(fetch_commands.synthesize_app)
 app.add_typer(audit_commands.app)
 app.add_typer(server_commands.app)

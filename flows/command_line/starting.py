@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import typer
 from gridcast.errors import EXIT_OK, EXIT_PARTIAL, GridcastError, PartialFailureError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 NO_QUESTION = "training.confirm_above_hours=null"
@@ -32,6 +32,7 @@ class Request:
     settings: list[str] | None
     fresh: bool = False
     layout: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)  # what this flow takes beside
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -48,6 +49,7 @@ class Request:
             "profile": self.profile,
             "overrides": list(self.overrides) or None,
             "fresh": self.fresh,
+            **self.more,
         }
 
 

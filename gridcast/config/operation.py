@@ -63,6 +63,70 @@ class ForecastingConfig(Section):
         return value
 
 
+class PromotionConfig(Section):
+    """When a challenger takes over from the champion."""
+
+    significance: Annotated[float, Field(gt=0.0, lt=0.5)] = Field(
+        description="of the Diebold-Mariano tests, two-sided, after Holm's correction (0 to 1)"
+    )
+    hac_lags: Annotated[int, Field(ge=167)] = Field(
+        description="hours over which losses are taken to hang together (h)"
+    )
+    leads: Annotated[int, Field(ge=1, le=168)] = Field(
+        description="over which a loss is the mean, at most forecasting.horizon (h)"
+    )
+    margin: Share = Field(
+        description="by which no region may be worse, of the opponent's error (0 to 1)"
+    )
+    min_hours: Annotated[int, Field(ge=168)] = Field(
+        description="issue times that both must have in a region (h)"
+    )
+
+
+class MonitoringConfig(Section):
+    """When it is told that forecasts or data are not what they should be."""
+
+    window_days: Count = Field(description="over which figures are taken (days)")
+    min_hours: Count = Field(description="forecasts with a truth that a window must have (h)")
+    degraded_ratio: Annotated[float, Field(gt=1.0)] = Field(
+        description="error over the promised one, where hours are as hard as usual, that alarms"
+    )
+    coverage_drop: Share = Field(description="by which the band may hold less than its share")
+    bias_ratio: Positive = Field(description="bias over the promised error that alarms")
+    late_hours: Count = Field(description="hours without a reading that alarm (h)")
+    stuck_hours: Annotated[int, Field(ge=2)] = Field(description="equal readings that alarm (h)")
+    level_ratio: Positive = Field(
+        description="error of a next hour over the promised one that alarms if the change stays"
+    )
+    watched_days: Count = Field(
+        description="after its last reading, in which a region is watched (days)"
+    )
+    quiet_days: Count = Field(description="in which the same alarm is not raised again (days)")
+    due_minutes: Count = Field(description="after an hour, when its forecast is due (min)")
+
+
+class RetrainingConfig(Section):
+    """When a challenger is trained anew."""
+
+    every_days: Count | None = Field(description="without a reason; null: never (days)")
+    cooldown_days: Count = Field(
+        description="after a training, in which no alarm starts one (days)"
+    )
+    settings: tuple[str, ...] = Field(description="laid over the profile's, as --set has them")
+
+
+class OperationConfig(Section):
+    """What is done with forecasts in use."""
+
+    promotion: PromotionConfig
+    monitoring: MonitoringConfig
+    retraining: RetrainingConfig
+    backfill_hours: int = Field(
+        ge=0,
+        description="before an issue time, in which forecast-load makes up what was missed (h)",
+    )
+
+
 class TrackingConfig(Section):
     """Where the results are logged."""
 

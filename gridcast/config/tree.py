@@ -46,7 +46,12 @@ from gridcast.config.learning import (
     TuningConfig,
     WindowsConfig,
 )
-from gridcast.config.operation import EvaluationConfig, ForecastingConfig, TrackingConfig
+from gridcast.config.operation import (
+    EvaluationConfig,
+    ForecastingConfig,
+    OperationConfig,
+    TrackingConfig,
+)
 from gridcast.config.section import Section, Unkeyed
 from gridcast.config.space import Space, read_space
 from gridcast.errors import ConfigError
@@ -80,6 +85,7 @@ class Config(Section):
     baselines: BaselinesConfig
     evaluation: EvaluationConfig
     forecasting: ForecastingConfig
+    operation: OperationConfig
     tracking: TrackingConfig
     tuning: TuningConfig
     synthetic: SyntheticConfig

@@ -173,7 +173,7 @@ def _rows_of_states(
     number_of = {name: number for number, name in enumerate(model.regions)}
     region_S = np.array([number_of[each.region] for each in wanted])
     makers = [
-        _maker_of(each, number, model.calibrations)
+        maker_of(each.doubt, number, model.calibrations)
         for each, number in zip(wanted, region_S, strict=True)
     ]
     place_SH = np.array([each.stale_hours for each in wanted])[:, None] + np.arange(horizon)
@@ -245,7 +245,7 @@ def _forecasts(
 
 
 @dataclass(frozen=True, slots=True)
-class _Maker:
+class Maker:
     """Who forecasts a region: the network its first leads, the stand-in the others, and why."""
 
     num_network_leads: float  # counted from the last known hour on; infinite: all
@@ -253,8 +253,8 @@ class _Maker:
     reason: str
 
 
-def _maker_of(state: RegionState, region: int, calibrations: Mapping[str, Calibration]) -> _Maker:
-    """By the errors on the validation part, or by the doubts in what is known.
+def maker_of(doubt: str, region: int, calibrations: Mapping[str, Calibration]) -> Maker:
+    """By the errors on the validation part, or by the ``doubt`` in what is known (empty: none).
 
     One change from the network to a naive forecast, at the lead at which the sum of the errors is
     the least: a choice lead by lead would make a path of two by chance.
@@ -263,18 +263,18 @@ def _maker_of(state: RegionState, region: int, calibrations: Mapping[str, Calibr
     stand_ins = [name for name in calibrations if name != NETWORK]
     makers = [(*_best_change(error_K[NETWORK], error_K[name]), name) for name in stand_ins]
     _, num_leads, stand_in = min(makers, key=itemgetter(0))
-    if state.doubt:
+    if doubt:
         stand_in = min(stand_ins, key=lambda name: _mean(error_K[name]))
-        return _Maker(0, stand_in, state.doubt)
+        return Maker(0, stand_in, doubt)
     if num_leads == len(error_K[NETWORK]):
-        return _Maker(np.inf, stand_in, "")
+        return Maker(np.inf, stand_in, "")
     naive, network = _mean(error_K[stand_in][num_leads:]), _mean(error_K[NETWORK][num_leads:])
     since = f"from lead {num_leads + 1} on " if num_leads else ""
     reason = (
         f"{since}it is better than the network on the validation part "
         f"({naive:.2f} % against {network:.2f} %)"
     )
-    return _Maker(num_leads, stand_in, reason)
+    return Maker(num_leads, stand_in, reason)
 
 
 def _best_change(network_K: np.ndarray, naive_K: np.ndarray) -> tuple[float, int]:

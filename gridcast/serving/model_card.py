@@ -33,7 +33,7 @@ class ModelCard(StoredRecord):
     ``features_sha256`` is that of the table of features on which it was trained.
     ``scales`` has each region's offset and scale (MW), in the order of the regions' numbers.
     ``unseen_since`` has the first hour (ISO, UTC) of each region of which it was not told the truth
-    in training.
+    in training; ``test_since`` the first one of its test part, on which nothing is decided.
     """
 
     advice: ClassVar[str] = "train again, or take the folder of another run"
@@ -46,4 +46,5 @@ class ModelCard(StoredRecord):
     feature_names: list[str]
     members: tuple[Member, ...] = Field(min_length=1)
     unseen_since: dict[str, str]
+    test_since: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str]

@@ -105,7 +105,7 @@ def _make(
     from gridcast.array_file import unpacked
     from gridcast.evaluation.linear_baselines import LinearModels
     from gridcast.features.load_scale import LoadScale
-    from gridcast.features.splits import VALIDATION
+    from gridcast.features.splits import TEST, VALIDATION
     from gridcast.forecasting.calibration import CALIBRATED_ON, learn_errors
     from gridcast.forecasting.hindcast import unseen_since
     from gridcast.forecasting.model import Contestants
@@ -132,9 +132,9 @@ def _make(
         linear = LinearModels.of(unpacked(of_linear[LINEAR_FILE], where=fitted.file(LINEAR_FILE)))
     learned = learn_errors(Contestants(networks, members, linear), frame, scales, run.config)
     backtest = learned.backtest(run.config, list(scales))
-    unseen = unseen_since(frame, first_part=VALIDATION)
+    since = {part: unseen_since(frame, first_part=part) for part in (VALIDATION, TEST)}
     for name, own in members.items():
-        card = _card(run, features, name, [trained[each] for each in own], unseen)
+        card = _card(run, features, name, [trained[each] for each in own], *since.values())
         of_card = {f"{each}.npz": weights[each] for each in own}
         others = of_card | of_linear | backtest_files(learned, backtest, card)
         files = model_files(card, others, learned.calibrations[name])
@@ -149,6 +149,7 @@ def _card(
     name: str,
     members: Sequence[TrainedJob],
     unseen: dict[str, str],
+    test: dict[str, str],
 ) -> ModelCard:
     return ModelCard(
         name=name,
@@ -165,6 +166,7 @@ def _card(
             for each in members
         ),
         unseen_since=unseen,
+        test_since=test,
         files={},
     )  # fmt: skip
 

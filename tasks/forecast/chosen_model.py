@@ -12,9 +12,10 @@ from gridcast.audit.lineage import Lineage
 from gridcast.errors import UsageError
 from gridcast.evaluation.records import recommended_model
 from gridcast.forecasting.model import NETWORK
-from gridcast.serving.model_card import CARD
+from gridcast.operation.model_reference import ModelReference
+from gridcast.serving.model_card import CARD, ModelCard
 from gridcast.serving.served_model import read_model
-from tasks.runs.keys import require_sha256
+from tasks.runs.keys import file_sha256, require_sha256
 from tasks.runs.lives import oldest_first
 from tasks.runs.record_files import read_record
 from tasks.runs.run import read_summary
@@ -33,14 +34,21 @@ class ChosenModel:
     """A model and the run that recommends it.
 
     ``unseen_since`` has the first hour (ISO, UTC) of each region that the model was not trained on.
-    ``snapshot``: of what that run read. ``trained_to``: the day (UTC) after its newest hour.
+    ``test_since`` the first one of its test part; ``snapshot``: of what that run read.
+    ``trained_to``: the day (UTC) after its newest hour.
     """
 
     model: ForecastModel
-    run_id: str
+    reference: ModelReference
     snapshot: str | None
     unseen_since: dict[str, str]
+    test_since: dict[str, str]
     trained_to: np.datetime64
+
+    @property
+    def run_id(self) -> str:
+        """Of the run that kept it."""
+        return self.reference.run_id
 
 
 def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
@@ -65,9 +73,31 @@ def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
     for path, sha256 in kept.files.items():
         require_sha256(artifacts / path, sha256)
     (card,) = (artifacts / path for path in kept.files if path.endswith(f"/{CARD}"))
-    about, model = read_model(card.parent)
+    about = read_record(card, ModelCard)
+    reference = ModelReference(
+        name=about.name, sha256=about.sha256, run_id=summary.run_id,
+        folder=card.parent.relative_to(artifacts).as_posix(), card_sha256=file_sha256(card),
+    )  # fmt: skip
+    return load_reference(artifacts, reference)
+
+
+def load_reference(artifacts: Path, reference: ModelReference) -> ChosenModel:
+    """The model that is meant, each file held against its hash.
+
+    Raises:
+        UsageError: it is gone.
+        IntegrityError: a file of the model is gone or was changed.
+        RecordError: what its run left is damaged, or of a newer version.
+    """
+    folder = artifacts / reference.folder
+    if not folder.is_dir():
+        raise UsageError(folder, found="no such folder", expected=f"model {reference.short}")
+    require_sha256(folder / CARD, reference.card_sha256)
+    about, model = read_model(folder)
+    summary = artifacts / "runs" / reference.run_id / "summary.json"
+    snapshot = read_summary(summary).snapshot if summary.is_file() else None
     trained_to = model.calibrations[NETWORK].bands.day
-    return ChosenModel(model, summary.run_id, summary.snapshot, about.unseen_since, trained_to)
+    return ChosenModel(model, reference, snapshot, about.unseen_since, about.test_since, trained_to)
 
 
 def _run_with_models(artifacts: Path, run_id: str | None) -> tuple[Path, Summary]:

@@ -29,7 +29,7 @@ def store_forecast(
         ForecastDoubtError: a region has a naive forecast or none for want of data; the rows of all
             others, and of it, are kept.
     """
-    config = Config.load(profile, overrides=tuple(overrides)).forecasting
+    config = Config.load(profile, overrides=tuple(overrides))
     instant = with_zone(pd.Timestamp(as_of or flow_run.scheduled_start_time))
     folder = None if data is None else Path(data).resolve()
     issued = issue_forecast(Path(artifacts).resolve(), config, as_of=instant, folder=folder)

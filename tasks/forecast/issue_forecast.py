@@ -10,17 +10,18 @@ import pandas as pd
 
 from gridcast.errors import UsageError
 from gridcast.forecasting.issue import OLDEST_HOURS, forecast_regions, issue_time_of
-from tasks.forecast.chosen_model import choose_model
+from gridcast.operation.baseline_model import baseline_model
 from tasks.forecast.daily_bands import with_bands_on
 from tasks.forecast.forecast_store import store_rows
+from tasks.forecast.model_in_charge import InCharge, as_told, model_in_charge
 from tasks.ingest.snapshots import read_current
 from tasks.runs.keys import require_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from gridcast.config import ForecastingConfig
+    from gridcast.config import Config
     from gridcast.forecasting.model import ForecastModel
     from tasks.ingest.snapshots import Current
 
@@ -56,7 +57,7 @@ class Issued:
 
 def issue_forecast(
     artifacts: Path,
-    config: ForecastingConfig,
+    config: Config,
     *,
     as_of: pd.Timestamp,
     folder: Path | None = None,
@@ -67,40 +68,40 @@ def issue_forecast(
 
     Args:
         artifacts: folder of everything that runs produce.
-        config: how far ahead, and which quantiles.
+        config: how far ahead, and which quantiles; the rules, where no model can be loaded.
         as_of: the instant; what happened later is not looked at.
         folder: whose data; none: those that were ingested last.
         regions: only these; none: all that the model knows.
-        run_id: whose model; none: the newest run's.
+        run_id: whose model; none: the champion, or the newest run's where nobody is in charge.
 
     Raises:
         UsageError: there is no model, no data, or no such region.
-        IntegrityError: a file of the model or the snapshot was changed.
+        IntegrityError: a file of the snapshot was changed, or of a model while nobody is in charge.
     """
-    chosen = choose_model(artifacts, run_id=run_id)
-    current = current_snapshot(artifacts, folder)
-    _require_known(chosen.model, regions)
-    issue_time = issue_time_of(as_of)
-    readings = published_readings(artifacts, current, chosen.model)
-    day, snapshot = np.datetime64(issue_time.tz_localize(None), "D"), current.snapshot.id
-    model = with_bands_on(artifacts, chosen, readings, config, day=day, snapshot=snapshot)
+    current, issue_time = current_snapshot(artifacts, folder), issue_time_of(as_of)
+    charge = model_in_charge(artifacts, current.dataset, as_of=as_of, run_id=run_id)
+    model = _ready(artifacts, charge, current, config, issue_time=issue_time)
+    _require_known(model, regions)
+    readings = published_readings(artifacts, current, model.regions)
     issue = forecast_regions(
-        model, readings, issue_time=issue_time, horizon=config.horizon,
-        max_stale_hours=config.max_stale_hours, regions=regions,
+        model, readings, issue_time=issue_time, horizon=config.forecasting.horizon,
+        max_stale_hours=config.forecasting.max_stale_hours, regions=regions,
     )  # fmt: skip
-    ended = ended_regions(readings, set(issue.missing) - set(regions), trained_to=chosen.trained_to)
+    trained_to = charge.chosen.trained_to if charge.chosen else _day_of(issue_time)
+    ended = ended_regions(readings, set(issue.missing) - set(regions), trained_to=trained_to)
     missing = {n: _why(current, n, why) for n, why in issue.missing.items() if n not in ended}
     if issue.rows.empty:
         found = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise UsageError(
             artifacts, found=found, expected="a region with hours before the issue time"
         )
-    rows = issue.rows.assign(
-        model=model.name, model_sha256=model.sha256, run_id=chosen.run_id, snapshot=snapshot
-    )
-    stored = store_rows(artifacts, current.dataset, rows, issue_time=issue_time)
+    rows = as_told(issue.rows, charge).assign(
+        model=model.name, model_sha256=model.sha256, run_id=charge.run_id,
+        snapshot=current.snapshot.id, is_backfilled=False,
+    )  # fmt: skip
+    (stored,) = store_rows(artifacts, current.dataset, rows)
     return Issued(
-        rows, issue_time, current.dataset, model.name, chosen.run_id, stored, missing,
+        rows, issue_time, current.dataset, model.name, charge.run_id, stored, missing,
         issue.doubts, ended, issue.loads,
     )  # fmt: skip
 
@@ -112,6 +113,37 @@ def ended_regions(
     oldest = pd.Timestamp(trained_to, tz="UTC") - pd.Timedelta(hours=OLDEST_HOURS)
     newest = {name: readings[name]["timestamp"].max() for name in sorted(missing & set(readings))}
     return {name: time for name, time in newest.items() if time < oldest}
+
+
+def _ready(
+    artifacts: Path,
+    charge: InCharge,
+    current: Current,
+    config: Config,
+    *,
+    issue_time: pd.Timestamp,
+) -> ForecastModel:
+    """Who forecasts, with the bands of the day."""
+    if charge.chosen is None:
+        return baseline_on(artifacts, current, config, issue_time=issue_time)
+    day = _day_of(issue_time)
+    readings = published_readings(artifacts, current, charge.chosen.model.regions)
+    return with_bands_on(
+        artifacts, charge.chosen, readings, config.forecasting, day=day,
+        snapshot=current.snapshot.id,
+    )  # fmt: skip
+
+
+def baseline_on(
+    artifacts: Path, current: Current, config: Config, *, issue_time: pd.Timestamp
+) -> ForecastModel:
+    """The naive forecasts of all regions, with the bands of the day."""
+    readings = published_readings(artifacts, current, list(current.snapshot.regions))
+    return baseline_model(readings, config, day=_day_of(issue_time))
+
+
+def _day_of(time: pd.Timestamp) -> np.datetime64:
+    return np.datetime64(time.tz_localize(None), "D")
 
 
 def _why(current: Current, region: str, why: str) -> str:
@@ -127,15 +159,15 @@ def _require_known(model: ForecastModel, regions: Sequence[str]) -> None:
 
 
 def published_readings(
-    artifacts: Path, current: Current, model: ForecastModel
+    artifacts: Path, current: Current, regions: Collection[str]
 ) -> dict[str, pd.DataFrame]:
-    """Of each region of the model that is there, as published.
+    """Of each of these regions that is there, as published.
 
     Bands of few errors lean on those of all regions, whichever is asked for.
     """
     readings = {}
     for name, record in current.snapshot.regions.items():
-        if name in model.scales:
+        if name in regions:
             path = artifacts / "data" / record.path
             require_sha256(path, record.file_sha256)
             readings[name] = pd.read_parquet(path)
@@ -162,6 +194,6 @@ def current_snapshot(artifacts: Path, folder: Path | None) -> Current:
     """
     current = read_current(artifacts / "data", folder=folder)
     if current is None:
-        expected = "a published snapshot: gridcast ingest --data FOLDER makes one"
+        expected = "a published snapshot; gridcast run --data FOLDER makes one, and a model"
         raise UsageError(folder or artifacts, found="none", expected=expected)
     return current

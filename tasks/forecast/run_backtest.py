@@ -74,7 +74,7 @@ def run_backtest(
     chosen, current = choose_model(artifacts, run_id=run_id), current_snapshot(artifacts, folder)
     model = chosen.model
     model = replace(model, config=model.config.model_copy(update={"forecasting": config}))
-    readings = published_readings(artifacts, current, model)
+    readings = published_readings(artifacts, current, model.regions)
     last = _day_of(end if end is not None else end_of_data(artifacts, folder=folder))
     begin = last - _DEFAULT_DAYS * _ONE_DAY if first is None else _day_of(first)
     if begin >= last:

@@ -60,7 +60,7 @@ def forecast_and_show(asked: ForecastRequest) -> None:
     else:
         instant = instant_of(asked.as_of)
     issued = issue_forecast(
-        asked.artifacts, config.forecasting, as_of=instant, folder=asked.folder,
+        asked.artifacts, config, as_of=instant, folder=asked.folder,
         regions=asked.regions, run_id=asked.run_id,
     )  # fmt: skip
     show_forecast(issued, timezone=config.ingestion.timezone)

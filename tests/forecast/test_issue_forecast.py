@@ -12,7 +12,12 @@ import pytest
 
 from gridcast.config import Config
 from gridcast.errors import ForecastDoubtError, IntegrityError, UsageError
-from tasks.forecast.forecast_store import export, read_issued, safe_for_spreadsheets
+from tasks.forecast.forecast_store import (
+    export,
+    read_issued,
+    safe_for_spreadsheets,
+    stored_issue_times,
+)
 from tasks.forecast.issue_forecast import Issued, end_of_data, ended_regions, issue_forecast
 from tasks.show.show_forecast import instant_of, sparkline
 from tests.builders.pipelines import (
@@ -29,7 +34,7 @@ pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 HORIZON = 24
 CONFIG = Config.load(
     overrides=(f"forecasting.horizon={HORIZON}", "forecasting.calibration_origins=40")
-).forecasting
+)
 SETTINGS = ("--set", "forecasting.calibration_origins=40")
 
 
@@ -89,6 +94,19 @@ def test_an_hour_more_is_known_to_the_forecast_that_is_issued_an_hour_later(
     assert (both["load_mw_x"] != both["load_mw_y"]).all()
 
 
+def test_regions_that_are_asked_for_later_leave_the_rows_of_others_in_the_store(
+    tmp_path: Path,
+) -> None:
+    artifacts = copy_artifacts(tmp_path / "artifacts")
+    first = issue(artifacts)
+    issue(artifacts, regions=("AEP",))
+    issue(artifacts, hours_late=-1)
+    stored = read_issued(artifacts, first.dataset, first=first.issue_time)
+    assert len(stored) == NUM_REGIONS * HORIZON
+    assert not stored.duplicated(["issue_time", "region", "lead"]).any()
+    assert len(stored_issue_times(artifacts, first.dataset)) == 2
+
+
 def test_a_network_that_loses_to_yesterday_gives_way_and_it_is_said(artifacts: Path) -> None:
     issued = issue(artifacts)
     assert issued.fallbacks
@@ -101,7 +119,7 @@ def test_a_network_that_loses_to_yesterday_gives_way_and_it_is_said(artifacts: P
 def test_a_late_region_is_forecast_from_its_last_hour_on(
     artifacts: Path,
 ) -> None:
-    now, late = issue(artifacts), issue(artifacts, hours_late=CONFIG.max_stale_hours)
+    now, late = issue(artifacts), issue(artifacts, hours_late=CONFIG.forecasting.max_stale_hours)
     assert late.doubts == {}
     both = now.rows.merge(late.rows, on=["region", "timestamp"])
     assert set(both["fallback_x"]) == set(both["fallback_y"]) == {""}
@@ -109,7 +127,7 @@ def test_a_late_region_is_forecast_from_its_last_hour_on(
 
 
 def test_a_stale_region_gets_a_stand_in(artifacts: Path) -> None:
-    stale = issue(artifacts, hours_late=CONFIG.max_stale_hours + 1)
+    stale = issue(artifacts, hours_late=CONFIG.forecasting.max_stale_hours + 1)
     assert len(stale.doubts) == NUM_REGIONS
     assert set(stale.rows["fallback"]) <= {"same_hour_yesterday", "same_hour_last_week"}
     assert stale.rows["fallback_reason"].str.contains("before the issue time").all()
@@ -152,7 +170,7 @@ def test_a_model_with_another_byte_is_refused_before_it_is_loaded(tmp_path: Path
 def test_without_a_model_the_command_says_how_to_get_one(tmp_path: Path) -> None:
     result = gridcast("forecast", "--artifacts", tmp_path, "--as-of", "2018-01-01")
     assert result.returncode == 2
-    assert "found no run that has trained a model, expected one; train first" in result.stderr
+    assert "gridcast run --data FOLDER makes one, and a model" in result.stderr
 
 
 def test_the_command_shows_each_region_and_writes_rows_and_a_picture(tmp_path: Path) -> None:

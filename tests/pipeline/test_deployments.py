@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from gridcast.config import Config
+from gridcast.operation.alarms import RETRAINED_KINDS
 from gridcast.summary import Summary
+from tasks.promote.prefect_events import ALARM
 from tests.builders.pipelines import (
     PREFECT,
     ROOT,
@@ -35,13 +37,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
-# Two are called hourly: that of the forecast goes by its flow's name.
+# Names are those of their times; of the same time the later ones go by their flows' names here.
+_BY_FLOW = {
+    "forecast_load": "forecast",
+    "monitor_forecasts": "monitor",
+    "retrain_models": "retrain",
+}
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
-    "forecast" if "forecast_load" in each["entrypoint"] else each["name"]: each
+    _BY_FLOW.get(each["entrypoint"].partition(":")[2], each["name"]): each
     for each in DECLARED["deployments"]
 }
 NAMES = ("hourly", "nightly", "weekly")
-ALL_NAMES = (*NAMES, "live", "forecast")
+ALL_NAMES = (*NAMES, "live", "forecast", "monitor", "retrain")
 SECONDS_OF_A_DAY = 24 * 3600
 
 
@@ -66,6 +73,19 @@ def test_the_forecast_is_off_until_there_is_a_model_and_comes_after_the_hourly_i
     assert DEPLOYMENTS["forecast"]["name"] == "hourly"
     assert not forecast["active"]
     assert int(forecast["cron"].split()[0]) > int(hourly["cron"].split()[0])
+
+
+def test_forecasts_are_monitored_after_they_are_issued_and_off_with_them() -> None:
+    monitoring, forecast = (DEPLOYMENTS[name]["schedules"][0] for name in ("monitor", "forecast"))
+    assert not monitoring["active"]
+    assert int(monitoring["cron"].split()[0]) > int(forecast["cron"].split()[0])
+
+
+def test_a_retraining_is_off_at_first_and_listens_to_alarms_that_a_training_may_mend() -> None:
+    retraining = DEPLOYMENTS["retrain"]
+    assert not retraining["schedules"][0]["active"]
+    (trigger,) = retraining["triggers"]
+    assert set(trigger["expect"]) == {f"{ALARM}.{kind}" for kind in RETRAINED_KINDS}
 
 
 @pytest.mark.prefect

@@ -77,9 +77,7 @@ def _require_forecast(artifacts: Path) -> None:
 
     Of one region alone the same, for its neighbour is read all the same.
     """
-    config = Config.load(
-        overrides=("forecasting.horizon=7", "forecasting.calibration_origins=20")
-    ).forecasting
+    config = Config.load(overrides=("forecasting.horizon=7", "forecasting.calibration_origins=20"))
     as_of = end_of_data(artifacts)
     both = issue_forecast(artifacts, config, as_of=as_of)
     assert both.missing == both.doubts == {}

@@ -33,7 +33,8 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 PAGES_WITH_COMMANDS = (
-    "README.md", "CONTRIBUTING.md", "docs/forecasting.md", "docs/runbook.md",
+    "README.md", "CONTRIBUTING.md", "docs/forecasting.md", "docs/operation.md",
+    "docs/runbook.md",
 )  # fmt: skip
 KNOWN_PROGRAMS = {
     "curl", "export", "fuser", "gridcast", "make", "mlflow", "prefect", "ps", "psql", "python",

@@ -23,6 +23,7 @@ MOST_FILES_TO_THE_EQUATION = 5
 KERNELS = ROOT / "gridcast" / "kernels"
 # Prefect without a task: why each one has to know it.
 KNOWS_PREFECT = {
+    "tasks/promote/prefect_events.py": "tells Prefect's server of promotions and alarms",
     "tasks/ingest/snapshot_changes.py": "shows on Prefect's pages what changed",
     "tasks/runs/cached_state.py": "the state in which a task ends that had nothing to do",
     "tasks/runs/killed_runs.py": "tells Prefect's server of runs that left no last word",

@@ -1,0 +1,48 @@
+"""Replay operation: a span of the real data lived through, trainings and promotions included."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.train_models import train_models
+from tasks.operate.replay import ReplayRequest
+from tasks.operate.replay_tasks import begin_replay, judge, live_on, report_replay
+
+
+@flow(name="replay-operation")
+def replay_operation(
+    first: str,
+    end: str,
+    data: str | None = None,
+    artifacts: str = "artifacts",
+    profile: str = "base",
+    overrides: list[str] | None = None,
+    plants: list[str] | None = None,
+    fresh: bool = False,  # noqa: FBT001, FBT002 - Prefect's pages make a form of these
+) -> str:
+    """Forecast from every hour, monitor every day, train and promote when due; the replay's folder.
+
+    Nothing is known before its time. Safe to run again: it goes on where it stopped.
+    Ad hoc: ``gridcast replay --from 2017-08-01 --to 2018-08-01``.
+
+    Args:
+        first: ISO day (UTC), the first that is lived through.
+        end: ISO day after the last one.
+        data: the folder that was ingested; none: the one ingested last.
+        artifacts: folder for everything that runs produce.
+        profile: name in ``configs/``, or the path of a YAML file.
+        overrides: such as ``["operation.retraining.every_days=null"]``.
+        fresh: begin anew.
+        plants: faults, such as ``["AEP level*1.1 from 2017-12-01"]``.
+    """
+    given = tuple(overrides or ())
+    asked = ReplayRequest(
+        data=data, artifacts=artifacts, profile=profile, overrides=given, first=first, end=end,
+        plants=tuple(plants or ()),
+    )  # fmt: skip
+    root = begin_replay(asked, fresh=fresh)
+    settings = [*asked.config.operation.retraining.settings, *given]
+    while live_on(asked):
+        train_models(artifacts=root, profile=profile, overrides=settings)
+        judge(asked)
+    return report_replay(asked)

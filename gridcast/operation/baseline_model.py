@@ -1,0 +1,67 @@
+"""What forecasts where no model can be loaded: the better naive forecast of each region."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gridcast.evaluation.metrics import relative_errors
+from gridcast.features.load_scale import LoadScale
+from gridcast.features.table import build_features
+from gridcast.forecasting.calibration import Calibration
+from gridcast.forecasting.hindcast import Hindcast, bands_on, first_learned, hindcast, num_leads_of
+from gridcast.forecasting.model import NETWORK, STAND_INS, Contestants, ForecastModel
+from gridcast.forecasting.region_state import hours_back
+from gridcast.forecasting.rolling import rolling_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from gridcast.config import Config
+
+_WORST = 200.0  # percent: no forecast is worse, so that no network is asked for
+ALWAYS = "1970-01-01T00"  # since when the truth is new to a naive forecast
+
+
+def baseline_model(
+    readings: Mapping[str, pd.DataFrame], config: Config, *, day: np.datetime64
+) -> ForecastModel:
+    """A model without networks, whose bands are of errors that were known when ``day`` began.
+
+    Of the naive forecasts each region gets the one that was better in the weeks before.
+    """
+    own = config.forecasting
+    hours = np.timedelta64(hours_back(config) + num_leads_of(own), "h")
+    begin = first_learned(day, own).astype("datetime64[h]") - hours
+    times = {name: each["timestamp"].dt.tz_localize(None) for name, each in readings.items()}
+    known = {
+        name: each[((times[name] >= begin) & (times[name] < day)).to_numpy()]
+        for name, each in readings.items()
+    }
+    scales = {name: LoadScale(0.0, 1.0) for name, each in known.items() if len(each)}
+    some = {name: known[name] for name in scales}
+    frame = build_features(some, config, scales=scales, regions=list(scales)).frame
+    table = rolling_table(frame, scales, config, num_leads=num_leads_of(own))
+    past = hindcast(
+        Contestants({}, {}), table, frame, dict.fromkeys(scales, ALWAYS), config,
+        first=first_learned(day, own), end=day,
+    )  # fmt: skip
+    bands = bands_on(past, own)
+    calibrations = {kind: Calibration(_smape(past, kind), bands[kind]) for kind in STAND_INS}
+    worst = np.full_like(calibrations[STAND_INS[0]].smape_RK, _WORST)
+    calibrations[NETWORK] = Calibration(worst, bands[STAND_INS[0]])
+    return ForecastModel("baseline", "", config, scales, (), calibrations)
+
+
+def _smape(past: Hindcast, name: str) -> np.ndarray:
+    """By region and lead, percent."""
+    error_NK = 100 * relative_errors(past.truth_NK, past.forecasts[name])
+    smape_RK = np.full((past.num_regions, error_NK.shape[1]), np.nan)
+    for region in np.unique(past.region_N):
+        own_NK = error_NK[past.region_N == region]
+        num_K = (~np.isnan(own_NK)).sum(axis=0)
+        smape_RK[region] = np.where(num_K, np.nansum(own_NK, axis=0) / np.maximum(num_K, 1), np.nan)
+    return smape_RK

@@ -1,0 +1,162 @@
+"""What a replay came to: figures by month, trainings, promotions, alarms, faults noticed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import pandas as pd
+
+from gridcast.operation.alarms import Alarm
+from gridcast.operation.plant import Plant
+from gridcast.operation.track_record import row_figures, with_truth
+from gridcast.record import Record, StoredRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gridcast.operation.promotion_log import Promotion
+
+MOST_LEADS = 24
+_DAY = pd.Timedelta(days=1)
+
+
+class MonthFigures(Record):
+    """Day-ahead figures of a month (percent): the mean over regions and the leads 1 to 24."""
+
+    month: str
+    num_rows: int
+    smape: float
+    naive_smape: float
+    bias: float
+    coverage: float
+    width: float
+
+
+class TrainingNote(Record):
+    """A training at ``at`` (ISO, UTC), why, and what came of it."""
+
+    at: str
+    reason: str
+    run_id: str
+    is_promoted: bool
+    outcome: str
+
+
+class NoticedPlant(Record):
+    """A planted fault, and the first alarm of its region after it began (null: none came)."""
+
+    plant: Plant
+    alarm: Alarm | None
+    days: float | None
+
+
+class ReplayReport(StoredRecord):
+    """A span lived through, and all that happened in it; ``smape`` and its like as in a month."""
+
+    advice: ClassVar[str] = "replay again"
+
+    dataset: str
+    snapshot: str
+    first: str
+    end: str
+    smape: float
+    naive_smape: float
+    coverage: float
+    num_rows: int
+    num_fallback_rows: int
+    months: tuple[MonthFigures, ...]
+    trainings: tuple[TrainingNote, ...]
+    promotions: tuple[str, ...]
+    alarms: tuple[Alarm, ...]
+    noticed: tuple[NoticedPlant, ...]
+    seconds: float
+
+
+def month_figures(rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame]) -> list[MonthFigures]:
+    """Figures by the month (UTC) of the hour that was forecast; of rows whose truth is known."""
+    joined = with_truth(rows[rows["lead"] <= MOST_LEADS], readings)
+    each = row_figures(joined)
+    each["month"] = each["timestamp"].dt.strftime("%Y-%m")
+    found = []
+    for month, own in each.groupby("month", sort=True):
+        means = own.groupby("region")[["smape", "naive_smape", "bias", "coverage", "width"]].mean()
+        figures = {str(name): float(value) for name, value in means.mean().items()}
+        found.append(MonthFigures(month=str(month), num_rows=len(own), **figures))
+    return found
+
+
+def mean_of_months(months: Sequence[MonthFigures], name: str) -> float:
+    """Each month by its number of rows."""
+    total = sum(each.num_rows for each in months)
+    return float(sum(getattr(each, name) * each.num_rows for each in months) / max(total, 1))
+
+
+def noticed(plants: Iterable[Plant], alarms: Sequence[Alarm]) -> tuple[NoticedPlant, ...]:
+    """When each fault was told of: the first alarm of its region from its first hour on."""
+    found = []
+    for plant in plants:
+        first = pd.Timestamp(plant.first)
+        own = [each for each in alarms
+               if each.region == plant.region and pd.Timestamp(each.at) > first]  # fmt: skip
+        alarm = min(own, key=lambda each: pd.Timestamp(each.at), default=None)
+        days = None if alarm is None else (pd.Timestamp(alarm.at) - first) / _DAY
+        found.append(NoticedPlant(plant=plant, alarm=alarm, days=days))
+    return tuple(found)
+
+
+def page_of(report: ReplayReport) -> str:
+    """The report as Markdown."""
+    summary = (
+        f"Day ahead (leads 1 to 24, the mean of the regions): {report.smape:.2f} % sMAPE, the same "
+        f"hour of the day before {report.naive_smape:.2f} %; bands held {report.coverage:.1f} %. "
+        f"{report.num_rows:,} rows, {report.num_fallback_rows:,} of them by what stands in; "
+        f"{report.seconds:.0f} s."
+    )
+    lines = [
+        f"# {report.dataset}, {report.first} to {report.end}, lived through",
+        "",
+        summary,
+        "",
+        "| month | sMAPE % | yesterday's % | bias % | held % | width % |",
+        "|---|--:|--:|--:|--:|--:|",
+        *(
+            f"| {m.month} | {m.smape:.2f} | {m.naive_smape:.2f} | {m.bias:+.2f} | {m.coverage:.1f}"
+            f" | {m.width:.1f} |"
+            for m in report.months
+        ),
+        "",
+        f"## {len(report.trainings)} trainings",
+        "",
+        *(f"- {day_of(t.at)}, {t.reason}: {t.outcome}" for t in report.trainings),
+        "",
+        f"## {len(report.promotions)} promotions",
+        "",
+        *(f"- {each}" for each in report.promotions),
+        "",
+        f"## {len(report.alarms)} alarms",
+        "",
+        *(f"- {day_of(a.at)} {a.severity} {a.region or 'all'}: {a.message}" for a in report.alarms),
+    ]
+    if report.noticed:
+        lines += ["", "## Planted faults", "", *map(_noticed_line, report.noticed)]
+    return "\n".join(lines) + "\n"
+
+
+def _noticed_line(each: NoticedPlant) -> str:
+    if each.alarm is None:
+        return f"- {each.plant.text}: not noticed"
+    return f"- {each.plant.text}: noticed after {each.days:.1f} days ({each.alarm.message})"
+
+
+def promotion_line(each: Promotion) -> str:
+    """For the report: since when, who, why."""
+    return f"{each.since[:16]}: {each.to.short} ({each.kind}; {each.reason})"
+
+
+def day_of(time: str) -> str:
+    """The day of an ISO time.
+
+    >>> day_of("2018-08-01T05:00:00+00:00")
+    '2018-08-01'
+    """
+    return time.partition("T")[0]

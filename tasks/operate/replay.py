@@ -1,0 +1,297 @@
+"""Live through a span of the real data: forecasts, monitoring, trainings, promotions, as they come.
+
+A replay has an artifacts folder of its own, below ``replays/``: its store, its log of promotions,
+its models, and the data as they were known when a model was trained. It goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import pandas as pd
+
+from gridcast.config import Config
+from gridcast.errors import UsageError
+from gridcast.forecasting.issue import with_zone
+from gridcast.operation.alarms import NOBODY, Alarm, AlarmLog, promise_of, reason_to_train
+from gridcast.operation.baseline_model import baseline_model
+from gridcast.operation.monitoring import monitor
+from gridcast.operation.plant import Plant, parse_plant, planted
+from gridcast.operation.replay_report import (
+    ReplayReport,
+    TrainingNote,
+    day_of,
+    mean_of_months,
+    month_figures,
+    noticed,
+    page_of,
+    promotion_line,
+)
+from gridcast.record import Record, StoredRecord
+from tasks.forecast.forecast_store import read_issued, store_rows
+from tasks.forecast.issue_forecast import current_snapshot
+from tasks.forecast.model_in_charge import model_in_charge
+from tasks.ingest.region_tables import store_table
+from tasks.ingest.snapshots import Current, publish
+from tasks.operate.backfill import issue_at
+from tasks.operate.judge_challenger import judge_challenger
+from tasks.promote.promotion_files import read_log
+from tasks.runs.keys import key_of, require_sha256
+from tasks.runs.record_files import read_record, write_record
+from tasks.runs.storage import write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
+_LONGEST = pd.Timedelta(hours=168)
+_WEEK = 7
+_log = logging.getLogger("gridcast.replay")
+
+
+class ReplayState(StoredRecord):
+    """How far a replay has come: all before ``next_day`` (ISO, UTC) has been lived through.
+
+    ``due`` says why a model is to be trained before it goes on (empty: none is).
+    """
+
+    advice: ClassVar[str] = "delete the folder of the replay, and begin it again"
+
+    dataset: str
+    snapshot: str
+    first: str
+    end: str
+    next_day: str
+    due: str = ""
+    plants: tuple[Plant, ...] = ()
+    trainings: tuple[TrainingNote, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    seconds: float = 0.0
+
+
+class ReplayRequest(Record):
+    """What is lived through: the data, the settings, whole days (ISO, UTC), planted faults."""
+
+    data: str | None
+    artifacts: str
+    profile: str
+    overrides: tuple[str, ...]
+    first: str
+    end: str
+    plants: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> Config:
+        """Its settings."""
+        return Config.load(self.profile, overrides=self.overrides)
+
+
+@dataclass(slots=True)
+class Replay:
+    """A replay at work: its folder, settings, readings (whole; nobody looks ahead in them).
+
+    ``tables`` are as published, with all columns, and the faults in them.
+    """
+
+    root: Path
+    config: Config
+    current: Current
+    tables: dict[str, pd.DataFrame]
+    state: ReplayState
+    begun: float = field(default_factory=time.monotonic)
+
+    def save(self, **changes: object) -> None:
+        """Keep how far it has come."""
+        now = time.monotonic()
+        changes["seconds"] = self.state.seconds + now - self.begun
+        self.begun = now
+        self.state = self.state.model_copy(update=changes)
+        write_record(self.root / "replay.json", self.state)
+
+
+def replay_folder(asked: ReplayRequest) -> Path:
+    """Where a replay of these data, settings, span and faults has its files.
+
+    Raises:
+        UsageError: no data, no such fault, or no day in the span.
+    """
+    begin, stop = _span_of(asked)
+    current = _current(asked)
+    key = key_of(
+        snapshot=current.snapshot.id, config=asked.config.model_dump(mode="json"),
+        plants=[parse_plant(each).text for each in asked.plants],
+    )  # fmt: skip
+    name = f"{begin:%Y-%m-%d}--{stop:%Y-%m-%d}-{key[:8]}"
+    return Path(asked.artifacts).resolve() / "replays" / name
+
+
+def _span_of(asked: ReplayRequest) -> tuple[pd.Timestamp, pd.Timestamp]:
+    begin, stop = (with_zone(pd.Timestamp(each)).floor("D") for each in (asked.first, asked.end))
+    if begin >= stop:
+        where, expected = "--from and --to", "a span of at least a day (UTC)"
+        raise UsageError(where, found=f"{begin:%Y-%m-%d} and {stop:%Y-%m-%d}", expected=expected)
+    return begin, stop
+
+
+def _current(asked: ReplayRequest) -> Current:
+    folder = None if asked.data is None else Path(asked.data).resolve()
+    return current_snapshot(Path(asked.artifacts).resolve(), folder)
+
+
+def open_replay(asked: ReplayRequest) -> Replay:
+    """Begin a replay, or go on with it where it stopped.
+
+    Raises:
+        UsageError: no data, no such region or fault, or no day in the span.
+        IntegrityError: a file of the snapshot was changed.
+    """
+    begin, stop = _span_of(asked)
+    config, current, root = asked.config, _current(asked), replay_folder(asked)
+    faults = tuple(map(parse_plant, asked.plants))
+    tables = planted(_tables(Path(asked.artifacts).resolve(), current), faults, config.rules)
+    state = read_record(root / "replay.json", ReplayState, may_lack=True)
+    if state is None:
+        state = ReplayState(
+            dataset=current.dataset, snapshot=current.snapshot.id, first=begin.isoformat(),
+            end=stop.isoformat(), next_day=begin.isoformat(), due=NOBODY, plants=faults,
+        )  # fmt: skip
+    _log.info("Replay in %s, from %s on", root, day_of(state.next_day))
+    return Replay(root, config, current, tables, state)
+
+
+def _tables(artifacts: Path, current: Current) -> dict[str, pd.DataFrame]:
+    found = {}
+    for name, record in current.snapshot.regions.items():
+        path = artifacts / "data" / record.path
+        require_sha256(path, record.file_sha256)
+        found[name] = pd.read_parquet(path)
+    return found
+
+
+def live_until_training(replay: Replay) -> str | None:
+    """Live day after day until a model is to be trained: why; None at the end of the span.
+
+    A week is forecast at once; where a day of it changes who is in charge, the rest is discarded.
+    """
+    if replay.state.due:
+        return replay.state.due
+    end = pd.Timestamp(replay.state.end)
+    while (day := pd.Timestamp(replay.state.next_day)) < end:
+        stop = min(end, day + (_WEEK - day.weekday()) * _DAY)
+        if due := _live_week(replay, day, stop):
+            return due
+    return None
+
+
+def _live_week(replay: Replay, first: pd.Timestamp, stop: pd.Timestamp) -> str:
+    """Live on to ``stop``, or until a model is to be trained: why (empty: none is)."""
+    dataset, own = replay.state.dataset, replay.config.operation.monitoring
+    charge = model_in_charge(replay.root, dataset, as_of=first)
+    model = charge.chosen.model if charge.chosen else None
+    if model is None:
+        model = baseline_model(replay.tables, replay.config, day=first.to_datetime64())
+    promise = promise_of(model)
+    times = pd.date_range(first, stop, freq="h", inclusive="left")
+    rows = issue_at(
+        charge, model, replay.tables, replay.config.forecasting, issue_times=times,
+        snapshot=replay.state.snapshot,
+    )  # fmt: skip
+    begin = first - own.window_days * _DAY - _LONGEST
+    before = read_issued(replay.root, dataset, first=begin, end=first)
+    known = pd.concat([before, rows], ignore_index=True) if len(before) else rows
+    for day in pd.date_range(first, stop, freq="D", inclusive="left"):
+        at = day + _DAY
+        store_rows(
+            replay.root, dataset, rows[(rows["issue_time"] >= day) & (rows["issue_time"] < at)]
+        )
+        issued = known[(known["issue_time"] < at) & (known["timestamp"] < at)]
+        seen = monitor(issued, replay.tables, promise, own, at=at, known=replay.state.alarms)
+        for each in seen.alarms:
+            _log.warning("%s %s %s: %s", day_of(each.at), each.severity, each.region, each.message)
+        alarms = (*replay.state.alarms, *seen.alarms)
+        due = _reason(replay, alarms, at)
+        replay.save(next_day=at.isoformat(), alarms=alarms, due=due)
+        if due:
+            return due
+    return ""
+
+
+def _reason(replay: Replay, alarms: Sequence[Alarm], at: pd.Timestamp) -> str:
+    """Why a model is to be trained (empty: none is); at the end of the span nobody would use it."""
+    if at >= pd.Timestamp(replay.state.end):
+        return ""
+    last = pd.Timestamp(replay.state.trainings[-1].at)
+    return reason_to_train(alarms, last, replay.config.operation.retraining, at=at)
+
+
+def publish_known(replay: Replay) -> None:
+    """What is known of the data by now becomes the snapshot that a training reads."""
+    store, until = replay.root / "data", pd.Timestamp(replay.state.next_day)
+    published = {}
+    for name, table in replay.tables.items():
+        known = table[table["timestamp"] < until].reset_index(drop=True)
+        if known.empty:
+            continue
+        record = replay.current.snapshot.regions[name]
+        kept = store_table(store, name, known, {"source_sha256": record.source_sha256})
+        published[name] = record.model_copy(update={
+            "path": str(kept.path), "file_sha256": kept.file_sha256, "rows": len(known),
+            "table_sha256": kept.table_sha256, "content_sha256": kept.table_sha256,
+            "quarantined": "", "cached": False,
+        })  # fmt: skip
+    publish(
+        store,
+        replay.state.dataset,
+        data=replay.current.data,
+        published=published,
+        refused={},
+        rules_sha256=replay.current.snapshot.rules_sha256,
+    )
+
+
+def judge_trained(replay: Replay) -> TrainingNote:
+    """Hold what was trained against the champion, note what came of it, and go on."""
+    at, reason = pd.Timestamp(replay.state.next_day), replay.state.due
+    because = "the first one of the replay" if reason == NOBODY else None
+    judged = judge_challenger(replay.root, replay.config, as_of=at, because=because)
+    note = TrainingNote(
+        at=at.isoformat(), reason=reason, run_id=judged.challenger.run_id,
+        is_promoted=judged.promotion is not None, outcome=judged.reason,
+    )  # fmt: skip
+    replay.save(due="", trainings=(*replay.state.trainings, note))
+    return note
+
+
+def write_report(replay: Replay) -> Path:
+    """The figures of the whole span as ``report.json`` and ``report.md``; the folder's path."""
+    state = replay.state
+    first, end = pd.Timestamp(state.first), pd.Timestamp(state.end)
+    rows = read_issued(replay.root, state.dataset)
+    rows = rows[(rows["timestamp"] >= first) & (rows["timestamp"] < end)]
+    months = month_figures(rows, replay.tables)
+    report = ReplayReport(
+        dataset=state.dataset,
+        snapshot=state.snapshot,
+        first=state.first[:10],
+        end=state.end[:10],
+        smape=mean_of_months(months, "smape"),
+        naive_smape=mean_of_months(months, "naive_smape"),
+        coverage=mean_of_months(months, "coverage"),
+        num_rows=len(rows),
+        num_fallback_rows=int((rows["fallback"] != "").sum()),
+        months=tuple(months),
+        trainings=state.trainings,
+        promotions=tuple(map(promotion_line, read_log(replay.root, state.dataset).entries)),
+        alarms=state.alarms,
+        noticed=noticed(state.plants, state.alarms),
+        seconds=state.seconds,
+    )
+    write_record(replay.root / "report.json", report)
+    write_bytes(replay.root / "report.md", page_of(report).encode())
+    monitoring = replay.root / "monitoring" / state.dataset / "alarms.json"
+    write_record(monitoring, AlarmLog(alarms=state.alarms))
+    return replay.root

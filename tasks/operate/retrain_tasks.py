@@ -1,0 +1,62 @@
+"""Retraining as steps of a flow: whether one is due, and what the newest run's model is worth."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from gridcast.config import Config
+from gridcast.forecasting.issue import with_zone
+from gridcast.operation.alarms import reason_to_train
+from tasks.forecast.issue_forecast import current_snapshot
+from tasks.operate.judge_challenger import judge_challenger
+from tasks.operate.monitor_forecasts import read_alarms
+from tasks.promote.prefect_events import tell_promotion
+from tasks.promote.promotion_files import last_judged
+
+_log = logging.getLogger("gridcast.promote")
+
+
+@task(name="training-due", cache_policy=NO_CACHE)
+def training_due(
+    data: str | None, artifacts: str, profile: str, overrides: list[str], as_of: str | None
+) -> str:
+    """Alarms, promotions and decisions → why a challenger is to be trained; empty: none is."""
+    config = Config.load(profile, overrides=tuple(overrides))
+    folder = Path(artifacts).resolve()
+    dataset = current_snapshot(folder, None if data is None else Path(data).resolve()).dataset
+    reason = reason_to_train(
+        read_alarms(folder, dataset), last_judged(folder, dataset), config.operation.retraining,
+        at=_instant(as_of),
+    )  # fmt: skip
+    _log.info("Training: %s", reason or "none is due")
+    return reason
+
+
+@task(name="judge-challenger", cache_policy=NO_CACHE)
+def judge_newest(
+    data: str | None, artifacts: str, profile: str, overrides: list[str], as_of: str | None
+) -> str:
+    """The newest run's model against the champion → a promotion if it wins; the outcome in words.
+
+    Raises:
+        LockHeldError: somebody else promoted meanwhile.
+    """
+    config = Config.load(profile, overrides=tuple(overrides))
+    judged = judge_challenger(
+        Path(artifacts).resolve(), config, as_of=_instant(as_of),
+        folder=None if data is None else Path(data).resolve(),
+    )  # fmt: skip
+    if judged.promotion is not None:
+        tell_promotion(judged.promotion)
+    _log.info("%s: %s", judged.challenger.short, judged.reason)
+    return judged.reason
+
+
+def _instant(as_of: str | None) -> pd.Timestamp:
+    return with_zone(pd.Timestamp(as_of or flow_run.scheduled_start_time))

@@ -1,0 +1,64 @@
+"""Builders of forecasts as they were issued: the truth with an error, and bands around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from gridcast.operation.alarms import Promise
+from tests.builders.values import make_load, make_load_frame
+
+FIRST = pd.Timestamp("2017-01-01 05:00", tz="UTC")  # of make_load_frame
+HOUR = pd.Timedelta(hours=1)
+
+
+def make_readings(
+    num: int = 24 * 40, regions: tuple[str, ...] = ("AEP", "DOM"), noise_seed: int = 0
+) -> dict[str, pd.DataFrame]:
+    """Each region's, an hour after the other."""
+    return {
+        name: make_load_frame(make_load(num, seed=noise_seed + place), flags={})
+        for place, name in enumerate(regions)
+    }
+
+
+def make_issued(
+    readings: Mapping[str, pd.DataFrame],
+    *,
+    first: pd.Timestamp,
+    num: int,
+    horizon: int = 24,
+    error: float = 0.01,
+    bias: float = 0.0,
+    half_width: float = 0.03,
+) -> pd.DataFrame:
+    """Forecasts of ``num`` issue times from ``first`` on: as good as ``error`` (of the load).
+
+    The load that they know is ``readings``; what is looked at later may be another.
+    """
+    rng = np.random.default_rng(0)
+    tables = []
+    for region, own in readings.items():
+        load = own.set_index("timestamp")["load_mw"]
+        for issue in pd.date_range(first, periods=num, freq="h"):
+            times = pd.date_range(issue, periods=horizon, freq="h")
+            truth = load.reindex(times).to_numpy()
+            forecast = truth * (1 + bias + error * rng.standard_normal(horizon))
+            tables.append(pd.DataFrame({
+                "region": region, "issue_time": issue, "timestamp": times,
+                "lead": np.arange(1, horizon + 1), "load_mw": forecast,
+                "q05": forecast * (1 - half_width), "q95": forecast * (1 + half_width),
+            }))  # fmt: skip
+    return pd.concat(tables, ignore_index=True).dropna(subset="load_mw")
+
+
+def make_promise(
+    smape: float = 0.8, naive: float = 2.0, regions: tuple[str, ...] = ("AEP", "DOM")
+) -> Promise:
+    """The same of each region."""
+    return Promise(
+        smape=dict.fromkeys(regions, smape), next_hour_smape=dict.fromkeys(regions, smape),
+        naive_smape=dict.fromkeys(regions, naive), share=90.0,
+    )  # fmt: skip
