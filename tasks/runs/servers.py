@@ -44,6 +44,9 @@ def local_settings(artifacts: Path) -> dict[str, str]:
     return {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
+        # What Prefect keeps of a failure, it would keep in the home of whoever runs, as a pickle.
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(folder / "storage"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "true",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "gridcast",

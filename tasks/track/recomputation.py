@@ -225,7 +225,7 @@ class Recomputation:
             columns = [name for name in built.frame.columns if name not in {"region", "timestamp"}]
             require_table(written, table, built.frame, columns, tolerance=_ROUNDING)
             self._check_described(link, built)
-        return f"{len(table):,} steps and {len(built.scales)} scales, made of the regions again"
+        return f"{len(table):,} steps, built from the regions again, and {len(built.scales)} scales"
 
     def _check_described(self, link: Link, built: FeatureTable) -> None:
         """What is told of the table beside it: scales, names, windows, how much was filled."""

@@ -89,15 +89,16 @@ def plan_stacks(jobs: Sequence[NetworkJob], folders: Sequence[Path], engine: Eng
         (job.cell, job.seed): (folder, job.key)
         for job, folder in zip(jobs, folders, strict=True)
     }  # fmt: skip
+    most = max_seeds_per_pass(engine)
     stacks = dict[Stack, None]()  # each once, in order
     alone = []
     for (cell, seed), (folder, key) in places.items():
         stack = _stack_before(cell, folder, key)
-        if stack is not None and seed in stack.seeds:
+        if stack is not None and seed in stack.seeds and len(stack.seeds) <= most:
             stacks[stack] = None
         else:
             alone.append((cell, seed))
-    for cell, seeds in stacks_of(alone, most=max_seeds_per_pass(engine)) if alone else ():
+    for cell, seeds in stacks_of(alone, most=most) if alone else ():
         members = [places[cell, seed] for seed in seeds]
         stacks[Stack(cell, tuple(seeds), *members[-1])] = None
         if len(seeds) > 1:

@@ -121,8 +121,24 @@ def run_process(
         _log.info("%s: %s on %s, CPU threads: %d", work.name, jobs[0].verb[0], device, work.threads)
         for job in placed:
             _prepare(run, features, job)
-        run_owned(work, on_event=on_event)
+        with _apart_if_it_fails(work, placed):
+            run_owned(work, on_event=on_event)
     return placed
+
+
+@contextmanager
+def _apart_if_it_fails(work: Work, jobs: Sequence[Job]) -> Iterator[None]:
+    """Jobs of a process that dies by itself are not to be in the same company again.
+
+    It may have been too large for the device's memory. After an interruption they are.
+    """
+    try:
+        yield
+    except TrainingJobError:
+        if len(jobs) > 1 and not stop_reason(work):
+            for job in jobs:
+                forget_training(job.file(""))
+        raise
 
 
 def places_of(run: Run, devices: tuple[str, ...] | None = None) -> Places:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.runs.keys import file_sha256
 from tasks.runs.record_files import write_record
 from tasks.train.feature_table import write_features
-from tasks.train.records import FeaturesFile, NetworkJob, Specification
+from tasks.train.records import Features, FeaturesFile, NetworkJob, Specification
 from tests.builders.trainings import LOADS
 from tests.builders.values import make_load_frame
 
 if TYPE_CHECKING:
     from gridcast.config import Cell, Config
+
+Loads = Mapping[str, Any]
 
 
 def make_jobs(
@@ -22,10 +25,10 @@ def make_jobs(
     *,
     models: tuple[tuple[Cell, int], ...] = (("gru", 3),),
     device: str = "cpu",
-    loads: dict[str, Any] = LOADS,
+    loads: Loads = LOADS,
 ) -> list[Path]:
     """A folder a job, as its owner leaves it to the process."""
-    features = _features(artifacts, config, loads)
+    features = FeaturesFile.of(make_features_record(artifacts, config, loads))
     folders = []
     for cell, seed in models:
         name = f"{cell}-seed{seed}"
@@ -41,13 +44,13 @@ def make_jobs(
     return folders
 
 
-def _features(artifacts: Path, config: Config, loads: dict[str, Any]) -> FeaturesFile:
+def make_features_record(artifacts: Path, config: Config, loads: Loads = LOADS) -> Features:
+    """A table of features and its record."""
     path = artifacts / "features" / "table.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     built = write_features(
         path, sorted(loads), lambda name: make_load_frame(loads[name], config=config), config
     )
-    return FeaturesFile(
-        path=str(path), file_sha256=file_sha256(path), scales=built.scales,
-        feature_names=built.feature_names,
+    return Features(
+        path=str(path), file_sha256=file_sha256(path), key="", parts={}, **built._asdict()
     )  # fmt: skip

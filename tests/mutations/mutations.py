@@ -82,6 +82,9 @@ _GRADIENTS, _CPU = "gridcast/training/gradients.py", "gridcast/training/cpu_grad
 _CLOCK, _LOOP = "gridcast/training/clock.py", "gridcast/training/loop.py"
 _STATE = "gridcast/training/state.py"
 
+RECORDS, CHECKPOINTS = "tests/runs/test_record_files.py", "tests/train/test_checkpoints.py"
+_RECORD, _CHECKPOINTS = "gridcast/record.py", "tasks/train/checkpoints.py"
+
 MUTATIONS = (
     # time
     Mutation(
@@ -489,4 +492,12 @@ MUTATIONS = (
              BAND_SCORES),
     Mutation(_BAND_SCORES, "num >= 0.8 * num.max", "num >= 0.0 * num.max", BAND_SCORES),
     Mutation(_BAND_SCORES, "y_N < own_N", "y_N > own_N", BAND_SCORES),
+    # what is believed, and gone on from
+    Mutation(_RECORD, "is_whole = seal[1] == _digest(content[seal.end() :])", "is_whole = True",
+             RECORDS),
+    Mutation(_RECORD, "isinstance(version, int) and version < SEALED_SINCE", "True", RECORDS),
+    Mutation(_CHECKPOINTS, "if sha256 != sha256_of(body).encode():", "if not sha256:", CHECKPOINTS),
+    Mutation(_CHECKPOINTS, "    if found != note:", "    if not found.key:", CHECKPOINTS),
+    Mutation(_CHECKPOINTS, "before[_KEPT - 1 :]", "before[_KEPT:]", CHECKPOINTS),
+    Mutation(_CHECKPOINTS, "*members[-1])", "*members[0])", CHECKPOINTS),
 )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 
 from gridcast.audit.lineage import Lineage
 from gridcast.errors import RecordError
+from gridcast.evaluation.backtest_scores import BacktestScores
 from gridcast.evaluation.records import Evaluation, KeptModels
 from gridcast.features.windows import FeaturesMade
 from gridcast.readings.records import DataReport, Ingestion, Snapshot
@@ -53,6 +54,7 @@ CACHES: dict[str, type[StoredRecord]] = {
     "jobs/*/result.json": TrainingResult,
     "jobs/*/mlflow.json": TrackedNote,
     "models/*/model.json": ModelCard,
+    "models/*/backtest.json": BacktestScores,
 }
 KINDS: dict[str, type[StoredRecord]] = {
     **{f"runs/*/{each.kind}.json": each for each in RUN_KINDS},

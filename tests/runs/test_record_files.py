@@ -11,6 +11,7 @@ from gridcast.errors import RecordError
 from gridcast.readings.records import RegionRecord
 from gridcast.record import Record, StoredRecord, fault_of_seal, parse_record, sealed
 from tasks.ingest.region_tables import KnownRegion
+from tasks.runs.import_closure import all_modules
 from tasks.runs.record_files import (
     cached_record,
     mended_record,
@@ -171,3 +172,14 @@ def test_of_what_is_written_no_byte_can_be_changed_without_being_told(tmp_path: 
         assert fault_of_seal(bytes(changed)), place
         with pytest.raises(RecordError):
             parse_record(bytes(changed), Kept, where="f")
+
+
+# What is no record's file: a part of one that has a hash of its own, or printed.
+NO_FILES = {
+    "gridcast.training.state", "tasks.train.checkpoints", "flows.command_line.pipeline_commands"
+}  # fmt: skip
+
+
+def test_no_record_is_written_but_with_the_hash_of_its_content() -> None:
+    sources = {name: path.read_bytes() for name, path in all_modules().items()}
+    assert {name for name, code in sources.items() if b"model_dump_json" in code} == NO_FILES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -108,6 +109,9 @@ def test_a_password_of_a_server_that_is_gone_stands_nowhere(tmp_path: Path) -> N
             file.write(result.stdout + result.stderr)
     assert "found MLflow not taking the runs" in log.read_text("utf-8")
     assert num_unlogged(artifacts) == 1
+    kept = [path.read_bytes() for path in (artifacts / "prefect" / "storage").iterdir()]
+    assert kept  # of the failure, and not as a pickle
+    assert all(json.loads(each) for each in kept)
     holders = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path for path in holders if b"hunter2" in path.read_bytes()] == []
     assert len(holders) > 100

@@ -15,6 +15,11 @@ import pytest
 import torch
 
 from gridcast.engine import Engine
+from gridcast.errors import TrainingJobError
+from tasks.machine.devices import Devices
+from tasks.machine.owned_process import stop
+from tasks.runs.record_files import read_record
+from tasks.runs.run import Run
 from tasks.train.checkpoints import (
     CheckpointNote,
     Company,
@@ -22,8 +27,9 @@ from tasks.train.checkpoints import (
     plan_stacks,
     write_checkpoint,
 )
+from tasks.train.job_owner import run_process
 from tasks.train.records import NetworkJob, Specification
-from tests.builders.jobs import make_jobs
+from tests.builders.jobs import make_features_record, make_jobs
 from tests.builders.pipelines import ROOT, SECONDS, clean_environment, kill_tree, wait_for
 from tests.builders.trainings import LONG_LOADS, tiny, tiny_by_lead
 from tests.builders.warm_server import warm_python
@@ -239,8 +245,11 @@ def test_that_of_another_key_engine_or_number_of_devices_is_passed_over(
 
 
 def jobs_in(folders: Sequence[Path]) -> list[NetworkJob]:
-    kind = Specification[NetworkJob]
-    return [kind.model_validate_json((each / "job.json").read_bytes()).job for each in folders]
+    asked = [read_record(each / "job.json", Specification[NetworkJob]) for each in folders]
+    return [
+        each.job.model_copy(update={"folder": str(folder)})
+        for each, folder in zip(asked, folders, strict=True)
+    ]
 
 
 def test_seeds_that_shared_a_pass_when_they_were_killed_share_it_again(tmp_path: Path) -> None:
@@ -253,8 +262,8 @@ def test_seeds_that_shared_a_pass_when_they_were_killed_share_it_again(tmp_path:
     left = folders[1:3]
     (again,) = plan_stacks(jobs_in(left), left, GPU)
     assert again == first[0]
-    changed = Company.model_validate_json((folders[0] / "company.json").read_bytes())
-    assert [*changed.keys] == [folder.name for folder in folders[:3]]
+    company = read_record(folders[0] / "company.json", Company)
+    assert [*company.keys] == [folder.name for folder in folders[:3]]
 
 
 def test_a_damaged_company_is_named_and_the_seed_is_trained_as_asked(
@@ -267,3 +276,29 @@ def test_a_damaged_company_is_named_and_the_seed_is_trained_as_asked(
     assert [each.seeds for each in stacks] == [(3,)]
     (line,) = told(capsys)
     assert line.startswith(f"{folders[0] / 'company.json'}: found no JSON")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_jobs_of_a_process_that_dies_by_itself_are_not_in_that_company_again(
+    tmp_path: Path, *, is_interrupted: bool
+) -> None:
+    """It may have been too large for the memory of the device."""
+    config = tiny(training={"passes": 400})
+    folders = make_jobs(tmp_path, config, models=(("gru", 3), ("gru", 5)))
+    jobs = jobs_in(folders)
+    plan_stacks(jobs, folders, GPU)
+    run = Run(
+        run_id="20260101T000000Z-0000", flow="", artifacts=tmp_path, data=None, profile="base",
+        overrides=(), config=config, devices=Devices(("cpu",), 1), fresh=False,
+    )  # fmt: skip
+    features = make_features_record(tmp_path, config)
+    if not is_interrupted:
+        features = features.model_copy(update={"file_sha256": "0" * 64})
+
+    def interrupt(_: object) -> None:
+        stop(run.stop_file, "stopped, for the run was interrupted")
+
+    with pytest.raises(TrainingJobError, match=r"SHA-256|interrupted"):
+        run_process(run, features, jobs, places=None, on_event=interrupt)
+    assert [(each / "company.json").exists() for each in folders] == [is_interrupted] * 2
