@@ -189,8 +189,9 @@ def test_every_decision_record_is_numbered_and_dated() -> None:
             assert part in text
 
 
-def test_picture_is_small_enough_for_a_page() -> None:
-    assert (ROOT / "docs" / "images" / "report.png").stat().st_size < MAX_PICTURE_BYTES
+def test_pictures_are_small_enough_for_a_page() -> None:
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert picture.stat().st_size < MAX_PICTURE_BYTES, picture
 
 
 # -- words and settings --------------------------------------------------------------------------
