@@ -101,9 +101,16 @@ def test_what_looks_at_the_data_before_a_run_does_not_wait_for_prefect() -> None
 
 def test_a_run_on_a_server_that_is_named_does_not_wait_for_what_a_server_is_made_of() -> None:
     code = """
-import os
+import http.server, os, threading
 from pathlib import Path
-os.environ["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"true")
+server = http.server.HTTPServer(("127.0.0.1", 0), Answers)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{server.server_port}/api"
 from tasks.runs.servers import start_embedded_prefect
 start_embedded_prefect(Path("nowhere"))
 import flows.run_pipeline
