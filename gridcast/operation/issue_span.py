@@ -62,7 +62,7 @@ def issue_span(
     kind_IR, past = span.kinds(), span.past()
     regular = span.regular(kind_IR, past)
     tables = []
-    for day, bands in span.bands(past):
+    for day, bands in span.bands(past, names=span.makers(kind_IR, past)):
         is_own_I = span.hour_I.astype("datetime64[D]") == day
         calibrations = {
             name: replace(each, bands=bands[name]) if name in bands else each
@@ -177,11 +177,22 @@ class _Span:
             return self.model.as_contestants(NETWORK)
         return Contestants({}, {}, self.model.linear)
 
-    def bands(self, past: Hindcast) -> Iterator[tuple[np.datetime64, dict[str, BandState]]]:
+    def makers(self, kind_IR: np.ndarray, past: Hindcast) -> list[str]:
+        """Whose forecasts are told; where a region is late, it may be anybody's."""
+        if (kind_IR == _LATE).any():
+            return list(past.forecasts)
+        calibrations, horizon = self.model.calibrations, self.model.config.forecasting.horizon
+        makers = [maker_of("", n, calibrations) for n in range(len(self.model.regions))]
+        told = {each.stand_in for each in makers if each.num_network_leads < horizon} | {NETWORK}
+        return [name for name in past.forecasts if name in told]
+
+    def bands(
+        self, past: Hindcast, *, names: list[str]
+    ) -> Iterator[tuple[np.datetime64, dict[str, BandState]]]:
         """Each day and what is in force in it; what has no error to learn from is left out."""
         config = self.model.config.forecasting
         first = self.hour_I[0].astype("datetime64[D]")
-        by_day = {n: bands_by_day(past.errors(n), config, first=first) for n in past.forecasts}
+        by_day = {n: bands_by_day(past.errors(n), config, first=first) for n in names}
         for states in zip(*by_day.values(), strict=True):
             found = {
                 name: state
