@@ -90,9 +90,10 @@ def verify(
         for link in links:
             note(recomputation.check(link))
     for record, fault in altered_records(artifacts).items():
-        where = record.relative_to(artifacts)
-        error = UnlikeError(where=record, found=fault, expected="it as it was written")
-        note(finding_of(f"record {where.as_posix()}", error, kind="record"))
+        if str(record) not in {each.where for each in findings}:  # its link names it
+            name = f"record {record.relative_to(artifacts).as_posix()}"
+            error = UnlikeError(where=record, found=fault, expected="it as it was written")
+            note(finding_of(name, error, kind="record"))
     return Verdict(run_id=lineage.run_id if lineage else path.parent.name, findings=tuple(findings))
 
 

@@ -54,12 +54,12 @@ CACHES: dict[str, type[StoredRecord]] = {
     "jobs/*/result.json": TrainingResult,
     "jobs/*/mlflow.json": TrackedNote,
     "models/*/model.json": ModelCard,
-    "models/*/backtest.json": BacktestScores,
 }
 KINDS: dict[str, type[StoredRecord]] = {
     **{f"runs/*/{each.kind}.json": each for each in RUN_KINDS},
     **CACHES,
     "jobs/*/job.json": Specification[NetworkJob],
+    "models/*/backtest.json": BacktestScores,  # made with its model.json
     "runs/*/features_in_use.json": TablesInUse,
     "runs/*/timings/*.json": StageTime,
     "runs/*/tracking/*.json": Tracking,
@@ -181,10 +181,8 @@ def test_one_digit_changed_in_each_kind_is_named_by_verify(tmp_path: Path) -> No
     assert verify("latest", artifacts).broken is None
     for path in records:
         path.write_bytes(_one_digit_changed(path.read_bytes()))
-    found = {
-        each.name for each in verify("latest", artifacts).findings if each.state == "broken"
-    }  # fmt: skip
-    assert {f"record {path.relative_to(artifacts)}" for path in records} <= found
+    found = {each.where for each in verify("latest", artifacts).findings if each.state == "broken"}
+    assert {str(path) for path in records} <= found
 
 
 def test_a_run_names_each_record_that_was_changed_and_makes_it_anew(tmp_path: Path) -> None:
