@@ -130,9 +130,10 @@ def prepare_surroundings(artifacts: Path) -> None:
 
     Prefect reads its settings when it is imported; where it was before this, it reads them again.
     """
-    from tasks.runs.servers import local_settings
+    from tasks.runs.servers import keep_to_this_machine, local_settings
     from tasks.show.show_run import show_log
 
+    keep_to_this_machine(os.environ)
     for name, value in local_settings(artifacts.absolute()).items():
         os.environ.setdefault(name, value)
     if "prefect" in sys.modules:

@@ -6,7 +6,7 @@ that happens in the test part can move a label of the training part.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 NO_FLAG = ""
 FLAGS = ("zero", "dropout", "spike", "flat")
 _FEWEST_REFERENCES = 24
+_WEEK, _LEVEL_HOURS = 168, 4 * 168
+_LEVEL_FACTOR = 5.0
 
 
 def flag_readings(load_mw: pd.Series[float], rules: FlaggedRules) -> pd.Series[str]:
@@ -109,3 +111,42 @@ def _hours_alike(load_N: np.ndarray) -> np.ndarray:
     numbers = np.arange(len(load_N))
     is_new = np.concatenate([[True], load_N[1:] != load_N[:-1]])[: len(load_N)]
     return np.asarray(numbers - np.maximum.accumulate(np.where(is_new, numbers, 0)) + 1)
+
+
+class LevelChange(NamedTuple):
+    """From which reading on the level is another for weeks, and both levels (median, MW)."""
+
+    row: int
+    before_mw: float
+    after_mw: float
+
+
+def lasting_change(load_mw: pd.Series[float]) -> LevelChange | None:
+    """The largest change of level that lasts for four weeks or more, if it is by a factor of 5.
+
+    No weather and no season does that: a unit was changed, or a register is read in another way.
+    Medians of the four weeks before and after each week are compared; within the week that differs
+    most, the reading from which on most are nearer to the new level is named.
+    """
+    load_N = load_mw.to_numpy()
+    starts = np.arange(_LEVEL_HOURS, len(load_N) - _LEVEL_HOURS + 1, _WEEK)
+    if not len(starts):
+        return None
+    before = np.array([np.median(load_N[at - _LEVEL_HOURS : at]) for at in starts])
+    after = np.array([np.median(load_N[at : at + _LEVEL_HOURS]) for at in starts])
+    is_level = (before > 0) & (after > 0)
+    log_before, log_after = (np.log(np.where(is_level, each, 1.0)) for each in (before, after))
+    factor = np.abs(log_after - log_before)
+    place = int(factor.argmax())
+    if factor[place] < np.log(_LEVEL_FACTOR):
+        return None
+    first, last = starts[place] - _WEEK, starts[place] + _WEEK
+    middle = np.sqrt(before[place] * after[place])
+    is_new = (load_N[first:last] > middle) == (after[place] > before[place])
+    # Where old readings end and new ones begin: the fewest on the wrong side.
+    wrong = (
+        np.concatenate([[0], np.cumsum(is_new)])
+        + (~is_new).sum()
+        - np.concatenate([[0], np.cumsum(~is_new)])
+    )
+    return LevelChange(int(first + wrong.argmin()), float(before[place]), float(after[place]))

@@ -39,6 +39,7 @@ class DataRecord(Record):
 class RegionRecord(Record):
     """One region's file after ingestion. Where it was refused, ``reason`` names file and line.
 
+    ``level_change`` tells of a lasting change of level, as of a unit (empty: there is none).
     ``quarantined`` is the file of flagged readings and refused rows, below the artifacts folder;
     empty if there are none. Of an unchanged region it is that of the run which read it.
     """
@@ -49,6 +50,7 @@ class RegionRecord(Record):
     flagged: int
     status: Literal["published", "refused"]
     reason: str = ""
+    level_change: str = ""
     quarantined: str = Field(default="", validation_alias=AliasChoices("quarantined", "set_aside"))
     cached: bool = False
     path: str = ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from gridcast.readings.quality import NO_FLAG
+from gridcast.readings.quality import NO_FLAG, lasting_change
 from gridcast.readings.records import RegionRecord
 from tasks.ingest.region_tables import find_table, remember_table, store_table
 from tasks.runs.import_closure import code_sha256
@@ -60,6 +60,7 @@ def store_region(run: Run, load: RegionLoad, source: Source) -> RegionRecord:
         missing_hours=_span_hours(load.frame) - len(load.frame),
         flagged=int((load.frame["flag"] != NO_FLAG).sum()),
         status="published",
+        level_change=_level_change(load.frame),
         quarantined=quarantine_of(run, load.region),
         path=str(table.path),
         file_sha256=table.file_sha256,
@@ -78,6 +79,8 @@ def remember_region(run: Run, region: str, record: RegionRecord, labels: Labels)
 
 def log_region(region: str, record: RegionRecord) -> None:
     """Tell people what became of a region that passed."""
+    if record.level_change:
+        _log.warning("%s: %s", region, record.level_change)
     if record.cached:
         _log.info("%s: unchanged, %d hours", region, record.utc_hours)
         return
@@ -85,6 +88,18 @@ def log_region(region: str, record: RegionRecord) -> None:
         "%s: %d hours, %d missing, %d flagged",
         region, record.utc_hours, record.missing_hours, record.flagged,
     )  # fmt: skip
+
+
+def _level_change(frame: pd.DataFrame) -> str:
+    """A lasting change of level in words; empty where there is none."""
+    change = lasting_change(frame["load_mw"])
+    if change is None:
+        return ""
+    label, line = (frame[name].iloc[change.row] for name in ("local_label", "source_line"))
+    return (
+        f"from '{label}' (line {line}) on the load is about {change.after_mw:,.6g} MW, before it "
+        f"was {change.before_mw:,.6g} MW, for weeks: another unit?"
+    )
 
 
 def quarantine_rows(run: Run, region: str, tables: list[pd.DataFrame]) -> None:

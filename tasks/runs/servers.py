@@ -24,6 +24,7 @@ from tasks.runs.locks import held
 from tasks.runs.storage import check_folder, publishing
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
     from types import FrameType
 
     from prefect.server.api.server import SubprocessASGIServer
@@ -34,6 +35,8 @@ _SECONDS_TO_STOP = 10.0
 _SECONDS_BETWEEN_LOOKS = 0.5
 _TOLD_TO_END = (0, -signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)
 _log = logging.getLogger("gridcast.run")
+_SECONDS_TO_ANSWER = 20.0  # a server that is named
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def local_settings(artifacts: Path) -> dict[str, str]:
@@ -47,6 +50,7 @@ def local_settings(artifacts: Path) -> dict[str, str]:
         # What Prefect keeps of a failure, it would keep in the home of whoever runs, as a pickle.
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(folder / "storage"),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",  # whatever profile an older one left
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "true",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "gridcast",
@@ -64,6 +68,40 @@ def local_settings(artifacts: Path) -> dict[str, str]:
     }
 
 
+def keep_to_this_machine(environment: MutableMapping[str, str]) -> None:
+    """Let no proxy stand before loopback, and no module in the caller's folder before ours.
+
+    ``PYTHONSAFEPATH`` is for the processes that are started: with it ``python -m`` leaves the
+    folder that a command is called from out of where modules are looked for.
+    """
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [each for each in environment.get(name, "").split(",") if each.strip()]
+        environment[name] = ",".join(dict.fromkeys([*hosts, *_LOOPBACK]))
+    environment["PYTHONSAFEPATH"] = "1"
+
+
+def require_prefect(url: str) -> None:
+    """Refuse a server that is named and does not answer, before a run waits for it.
+
+    Raises:
+        UsageError: naming it, and what names it.
+    """
+    import httpx
+
+    try:
+        httpx.get(f"{url.rstrip('/')}/health", timeout=_SECONDS_TO_ANSWER).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError) as error:
+        by = "unset PREFECT_API_URL"
+        if "PREFECT_API_URL" not in os.environ:
+            by = "take PREFECT_API_URL out of Prefect's profile (`prefect config unset`)"
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            url,
+            found=f"no Prefect server that answers ({reason})",
+            expected=f"one; start it, or {by} to use the embedded one",
+        ) from None
+
+
 def start_embedded_prefect(artifacts: Path) -> None:
     """Start Prefect's embedded server, where no other is named, so that it outlives the run.
 
@@ -77,7 +115,8 @@ def start_embedded_prefect(artifacts: Path) -> None:
     from prefect.settings import PREFECT_API_URL
 
     signal.signal(signal.SIGTERM, _exit)
-    if PREFECT_API_URL.value():
+    if url := PREFECT_API_URL.value():
+        require_prefect(url)
         return  # and what a server is made of need not be imported
     _close_doors(secrets.token_urlsafe())
     from prefect.server.api.server import SubprocessASGIServer
@@ -137,7 +176,7 @@ def _keep_up(server: SubprocessASGIServer) -> None:
 
 def _end_with_this_process(process_id: int) -> None:
     watcher = subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", server_watch.__name__, str(process_id)], stdin=subprocess.PIPE
+        [sys.executable, "-P", "-m", server_watch.__name__, str(process_id)], stdin=subprocess.PIPE
     )
 
     def leave_to_prefect() -> None:

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gridcast.errors import UsageError
 from tasks.runs.keys import file_sha256, sha256_of
@@ -156,12 +156,22 @@ def _sealed(body: str) -> bytes:
     return f"{body}{_SEALED_BY} {sha256_of(body)}\n".encode()
 
 
+_NOT_IN_ADDRESSES: Final = "?%#"
+
+
 def check_folder(artifacts: Path) -> None:
     """Make the artifacts folder and refuse it where a run could not end well.
 
     Raises:
-        UsageError: it is a file, cannot be written, or lies on a disk that is as good as full.
+        UsageError: it is a file, cannot be written, lies on a disk that is as good as full, or has
+            a name that no database's address can hold.
     """
+    if odd := sorted(set(str(artifacts)) & set(_NOT_IN_ADDRESSES)):
+        raise UsageError(
+            artifacts,
+            found=f"a path with {' and '.join(odd)}, which addresses of databases cannot hold",
+            expected="one without; name another with --artifacts",
+        )
     probe = artifacts / f".probe.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     try:
         artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)

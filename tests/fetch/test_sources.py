@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,32 @@ def test_regional_csvs_that_gridcast_did_not_make_are_never_overwritten(tmp_path
         write_synthetic(folder, SYNTHETIC)
     assert (folder / "AEP_hourly.csv").read_bytes() == make_csv()
     assert [path.name for path in folder.iterdir()] == ["AEP_hourly.csv"]
+
+
+def test_a_name_that_is_no_text_is_skipped_and_can_be_printed(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "AEP_hourly.csv")
+    try:
+        (folder / os.fsdecode(b"\xd6sterreich_2023.csv")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    found = list_sources(folder)
+    assert found.skipped == {"\\xd6sterreich_2023.csv": "not named <REGION>_hourly.csv"}
+    found.model_dump_json().encode()
+
+
+def test_names_with_hyphens_blanks_and_accents_are_regions_of_safe_names(tmp_path: Path) -> None:
+    names = ("ISO-NE_hourly.csv", "New York_hourly.csv", "Österreich_hourly.csv", "Wien_hourly.CSV")
+    found = list_sources(make_folder(tmp_path, *names))
+    regions = {file.region: file.path.name for file in found.files}
+    assert sorted(regions) == ["ISO_NE", "New_York", "Oesterreich", "Wien"]
+    assert found.names == {"ISO_NE": "ISO-NE", "New_York": "New York", "Oesterreich": "Österreich"}
+    assert found.other_names == regions
+    content = make_csv(region="ISO-NE")
+    config = make_config().ingestion
+    file = str(tmp_path / "ISO-NE_hourly.csv")
+    assert len(parse_region(content, region="ISO_NE", file=file, config=config).frame) == 6
+
+
+def test_two_files_of_one_region_are_refused(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "ISO-NE_hourly.csv", "ISO_NE_hourly.csv")
+    assert "which are both the region ISO_NE" in refusal(folder)

@@ -236,9 +236,14 @@ def test_too_few_rows_are_refused_naming_both_numbers(docs: DataDocs) -> None:
 def test_too_many_missing_hours_are_refused_naming_hours_and_share(docs: DataDocs) -> None:
     frame = make_load_frame().drop(index=range(100, 106))
     fault = the_fault_of(frame, docs, rules=requiring(max_missing_share=0.02))
-    assert (fault.line, fault.column, fault.kind) == (1, 1, "too_many_missing")
+    first = frame.iloc[100]  # of the hours behind the gap
+    assert (fault.line, fault.column, fault.kind) == (
+        first["source_line"], 1, "too_many_missing",
+    )  # fmt: skip
     assert fault.reason == (
-        "found 6 of 240 hours (2.500%) missing, expected at most 2% of them "
+        "found 6 of 240 hours (2.500%) missing, 6 in a row before "
+        f"'{first['local_label']}' in this line (the hour before is in "
+        f"{frame.iloc[99]['source_line']}), expected at most 2% of them "
         "(rules.default.required.max_missing_share)"
     )
 

@@ -195,8 +195,22 @@ def _fault(result: ExpectationValidationResult, frame: pd.DataFrame, *, file: st
     labels = outcome.get("unexpected_index_list")
     if not labels:
         found = wording["found"].format(outcome.get("observed_value"))
-        return Fault(file, 1, 1, kind, f"found {found}, expected {expected}")
+        line, where = _largest_gap(frame) if kind == "too_many_missing" else (1, "")
+        return Fault(file, line, 1, kind, f"found {found}{where}, expected {expected}")
     return _row_fault(asked, min(labels), frame, file=file, count=len(labels))
+
+
+def _largest_gap(frame: pd.DataFrame) -> tuple[int, str]:
+    """The line behind the most missing hours in a row, and how that is told."""
+    before = frame["timestamp"].diff()
+    after = int(before.argmax()) if before.notna().any() else 0
+    if not after:
+        return 1, ""
+    line, earlier = (int(frame.index[row]) for row in (after, after - 1))
+    missing = int(before.iloc[after] / pd.Timedelta(hours=1)) - 1
+    label = frame["local_label"].iloc[after]
+    told = f", {missing:,} in a row before '{label}' in this line (the hour before is in {earlier})"
+    return max(line, 1), told
 
 
 def _row_faults(
