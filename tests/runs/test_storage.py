@@ -268,6 +268,8 @@ def test_a_database_that_somebody_has_locked_stays(tmp_path: Path) -> None:
         connection.execute("BEGIN EXCLUSIVE")
         assert set_aside_if_broken(path) == ""
     assert path.exists()
+
+
 @pytest.mark.parametrize("name", ["a?b", "100%", "a%20b", "x#1"])
 def test_a_folder_that_no_databases_address_can_hold_is_refused_by_name(
     tmp_path: Path, name: str
