@@ -80,7 +80,7 @@ class RequiredRules(Section, strict=True):
 
     min_rows: Count = Field(description="fewest rows")
     max_missing_share: Share = Field(description="share of hours that may be missing (0 to 1)")
-    min_mw: float = Field(ge=0.0, description="lowest possible load (MW)")
+    min_mw: float = Field(description="lowest possible load (MW); below 0 where solar is netted")
     max_mw: Positive = Field(description="highest possible load (MW)")
     max_flagged_share: Share = Field(description="share of readings that may be flagged (0 to 1)")
 

@@ -30,7 +30,7 @@ from gridcast.readings.local_time import Cells, RegionLoad, _one_a_kind, to_utc
 FILE_NAME = re.compile(r"(?P<region>(?!\.)[^/\\\x00-\x1f\ud800-\udfff]+)_hourly\.(?i:csv)")
 LABEL_COLUMN = "Datetime"
 _LABEL = r"(19|20)\d{2}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"
-_PLAIN_NUMBER = r"\d+(\.\d+)?"
+_PLAIN_NUMBER = r"-?\d+(\.\d+)?"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_A_READING = {"nan": "load_nan", "inf": "load_infinite", "infinity": "load_infinite"}
 _TWO_LETTERS = {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss",
@@ -171,7 +171,7 @@ def _read_fast(text: bytes, region: str) -> Cells | None:
         for cells, pattern in ((labels, _LABEL), (loads, _PLAIN_NUMBER)):
             if not pc.all(pc.match_substring_regex(cells, f"^{pattern}$")).as_py():
                 return None
-        values = loads.cast(pa.float64()).to_numpy()
+        values = loads.cast(pa.float64()).to_numpy() + 0.0  # -0 is 0, as below
         stamps = labels.cast(pa.timestamp("s")).to_pandas()
     except pa.ArrowInvalid:
         return None
@@ -261,8 +261,7 @@ def _read_load(cell: str) -> float | tuple[str, str]:
     value = float(cell)
     if not np.isfinite(value):
         return "load_overflow", f"the load {cell[:40]!r}, beyond what a number can hold"
-    # abs: -0 is 0, or its bytes would give equal readings two hashes.
-    return abs(value) if value >= 0 else ("load_negative", f"the negative load {cell!r}")
+    return value + 0.0  # -0 is 0, or its bytes would give equal readings two hashes
 
 
 # -- time ----------------------------------------------------------------------------------------

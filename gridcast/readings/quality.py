@@ -34,6 +34,7 @@ def flag_readings(load_mw: pd.Series[float], rules: FlaggedRules) -> pd.Series[s
     median_N = np.full(len(load_N), np.nan)
     asked = _may_be_far_off(load_N, rules.reference_hours, dropout=dropout, spike=spike)
     median_N[asked] = _medians_before(load_N, asked, rules.reference_hours)
+    median_N[median_N < 0] = np.nan  # of a net load around 0 no share of the median says anything
     reasons = {
         "zero": (load_N == 0.0) & rules.zero,
         "dropout": load_N < dropout * median_N,

@@ -44,7 +44,7 @@ def readings_of(
         {
             "number": number_N,
             "timestamp": _in_utc(frame["timestamp"], config.ingestion.timezone).to_numpy(),
-            "load_mw": _loads(frame["load_mw"]),
+            "load_mw": _loads(frame["load_mw"], config),
         }
     )
     _require_hours(table, _local_times(table, known, config), known)
@@ -105,14 +105,18 @@ def _parsed(times: pd.Series[Any]) -> pd.Series[pd.Timestamp]:
         _refuse(f"{error}".splitlines()[0], "ISO times, as 2018-07-01T09:00:00Z")
 
 
-def _loads(values: pd.Series[float]) -> np.ndarray:
+def _loads(values: pd.Series[float], config: Config) -> np.ndarray:
+    """Loads (MW), none below the least that the rules of any region allow."""
     try:
         loads = pd.to_numeric(values).to_numpy(dtype=float)
     except (ValueError, TypeError) as error:
         _refuse(f"a load that is no number ({error})", "loads in MW")
-    if np.isinf(loads).any() or (loads < 0).any():
-        bad = loads[np.isinf(loads) | (loads < 0)][0]
-        _refuse(f"a load of {bad:g} MW", "loads of at least 0 MW; empty where one is missing")
+    rules = (config.rules.default, *config.rules.regions.values())
+    least = min(each.required.min_mw for each in rules)
+    is_bad = np.isinf(loads) | (loads < least)
+    if is_bad.any():
+        expected = f"loads of at least {least:g} MW; empty where one is missing"
+        _refuse(f"a load of {loads[is_bad][0]:g} MW", expected)
     return loads
 
 

@@ -265,7 +265,6 @@ def test_labels_off_the_hour_are_refused() -> None:
         ("1_000", "load_text", "the load '1_000'"),
         ("١٢", "load_text", "the load '١٢'"),
         ("=1+1", "load_text", "the load '=1+1'"),
-        ("-5.0", "load_negative", "the negative load '-5.0'"),
     ],
 )
 def test_a_cell_that_is_no_load_is_refused_at_its_place(cell: str, kind: str, found: str) -> None:
@@ -304,11 +303,21 @@ def test_an_open_quote_is_refused_in_its_line_and_swallows_no_other() -> None:
     assert (fault.line, fault.kind, fault.count) == (2, "quoting", 1)
 
 
+@pytest.mark.parametrize("quote", ["", '"'], ids=["fast", "line_by_line"])
+def test_a_negative_load_is_read_for_the_rules_to_judge(quote: str) -> None:
+    """Where own generation is taken off, load is negative at noon."""
+    rows = [(label, f"{quote}{load}{quote}") for (label, _), load in
+            zip(make_rows(3), ("-5.25", "0", "-0"), strict=True)]  # fmt: skip
+    loads = parse(make_csv(rows)).frame["load_mw"]
+    assert loads.tolist() == [-5.25, 0.0, 0.0]
+    assert not np.signbit(loads[1:]).any()
+
+
 def test_faults_come_one_a_kind_at_the_first_place_with_the_count_in_the_files_order() -> None:
-    faults = faults_of(make_broken("-1", "nan", "-2", "nan"))
+    faults = faults_of(make_broken("x", "nan", "y", "nan"))
     wanted = "expected a load in MW such as 13478.0 (and 1 more of this kind)"
     assert [str(fault) for fault in faults] == [
-        f"ERROR AEP_hourly.csv:3:21: found the negative load '-1', {wanted}",
+        f"ERROR AEP_hourly.csv:3:21: found the load 'x', {wanted}",
         f"ERROR AEP_hourly.csv:4:21: found the load 'nan', {wanted}",
     ]
 
@@ -475,7 +484,7 @@ def test_the_fuzzer_begins_with_every_kind_of_fault() -> None:
     assert {fault.kind for content in broken for fault in faults_of(content)} == {
         "encoding", "nul", "empty", "cut", "header", "quoting", "columns", "duplicate_hour",
         "label", "label_off_hour", "label_nonexistent", "load_empty", "load_nan", "load_infinite",
-        "load_text", "load_decimal_comma", "load_overflow", "load_negative",
+        "load_text", "load_decimal_comma", "load_overflow",
     }  # fmt: skip
 
 

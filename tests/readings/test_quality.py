@@ -140,3 +140,12 @@ def test_flags_are_those_of_a_plain_loop(load: list[float]) -> None:
         else:
             expected.append("flat" if i - first >= 3 else NO_FLAG)
     assert flags(load) == expected
+
+
+def test_a_net_load_around_0_is_held_against_no_share_of_its_median() -> None:
+    load_mw = pd.Series(np.where(np.arange(400) % 24 < 12, 30.0, -40.0) + np.arange(400) % 7)
+    rules = make_rules().default.flagged.model_copy(update={"dropout_ratio": 0.5,
+                                                                   "spike_ratio": 1.5})  # fmt: skip
+    before = pd.Series(np.full(400, -40.0) + np.arange(400) % 7)
+    assert (flag_readings(before, rules) == "").all()
+    assert set(flag_readings(load_mw, rules)) <= {"", "dropout", "spike"}
