@@ -51,7 +51,6 @@ def local_settings(artifacts: Path) -> dict[str, str]:
         # What Prefect keeps of a failure, it would keep in the home of whoever runs, as a pickle.
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(folder / "storage"),
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",  # whatever profile an older one left
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "true",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "gridcast",
