@@ -311,8 +311,6 @@ class ForecastDoubtError(GridcastError):
 
     def __init__(self, doubts: Mapping[str, str], *, stored: object) -> None:
         lines = [f"ERROR {region}: {reason}" for region, reason in doubts.items()]
-        super().__init__(
-            "\n".join(
-                [*lines, f"The rows of all other regions stand in {stored}; ingest newer data"]
-            )
-        )
+        where = f" in {stored}" if stored else ""
+        lines.append(f"The rows of all other regions stand{where}; ingest newer data")
+        super().__init__("\n".join(lines))

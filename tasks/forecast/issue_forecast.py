@@ -32,15 +32,17 @@ class Issued:
 
     ``missing`` tells why a region of the model has no rows, ``doubts`` why one has those of a naive
     forecast for want of data. ``ended`` has the last hour (UTC) of those that were no longer
-    reported when the model was trained: nobody waits for a forecast of them.
+    reported when the model was trained: nobody waits for a forecast of them. ``timezone`` is the
+    model's; ``stored`` keeps the rows (None: a run was named, they are for a look).
     """
 
     rows: pd.DataFrame
     issue_time: pd.Timestamp
+    timezone: str
     dataset: str
     model: str
     run_id: str
-    stored: Path
+    stored: Path | None
     missing: dict[str, str]
     doubts: dict[str, str]
     ended: dict[str, pd.Timestamp]
@@ -64,7 +66,9 @@ def issue_forecast(
     regions: Sequence[str] = (),
     run_id: str | None = None,
 ) -> Issued:
-    """Forecast the hours from ``as_of`` on, from what was known by then, and keep the rows.
+    """Forecast the hours from ``as_of`` on, from what was known by then.
+
+    The rows are kept, unless a run is named: what is kept was issued by who was in charge.
 
     Args:
         artifacts: folder of everything that runs produce.
@@ -99,10 +103,10 @@ def issue_forecast(
         model=model.name, model_sha256=model.sha256, run_id=charge.run_id,
         snapshot=current.snapshot.id, is_backfilled=False,
     )  # fmt: skip
-    (stored,) = store_rows(artifacts, current.dataset, rows)
+    stored = store_rows(artifacts, current.dataset, rows)[0] if run_id is None else None
     return Issued(
-        rows, issue_time, current.dataset, model.name, charge.run_id, stored, missing,
-        issue.doubts, ended, issue.loads,
+        rows, issue_time, model.config.ingestion.timezone, current.dataset, model.name,
+        charge.run_id, stored, missing, issue.doubts, ended, issue.loads,
     )  # fmt: skip
 
 

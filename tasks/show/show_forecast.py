@@ -63,12 +63,12 @@ def forecast_and_show(asked: ForecastRequest) -> None:
         asked.artifacts, config, as_of=instant, folder=asked.folder,
         regions=asked.regions, run_id=asked.run_id,
     )  # fmt: skip
-    show_forecast(issued, timezone=config.ingestion.timezone)
+    show_forecast(issued)
     if asked.out is not None:
         export(issued.rows, asked.out)
         sys.stdout.write(f"Rows:      {asked.out}\n")
     if asked.picture is not None:
-        _draw(issued, asked.picture, timezone=config.ingestion.timezone)
+        _draw(issued, asked.picture)
         sys.stdout.write(f"Picture:   {asked.picture}\n")
     if doubts := issued.missing | issued.doubts:
         raise ForecastDoubtError(doubts, stored=issued.stored)
@@ -100,8 +100,9 @@ def instant_of(text: str) -> pd.Timestamp:
     return with_zone(instant)
 
 
-def show_forecast(issued: Issued, *, timezone: str) -> None:
+def show_forecast(issued: Issued) -> None:
     """A line a region: the next hour and its band, the next day's peak, and how the load goes."""
+    timezone = issued.timezone
     local = issued.issue_time.tz_convert(timezone)
     levels = levels_of(issued.rows.columns)
     low, high = (quantile_column(levels[place]) for place in (0, -1))
@@ -123,7 +124,8 @@ def show_forecast(issued: Issued, *, timezone: str) -> None:
     if issued.ended:
         ended = ", ".join(f"{name} ({time:%Y-%m-%d})" for name, time in issued.ended.items())
         console.print(f"No longer reported, and not forecast: {ended}", highlight=False)
-    console.print(f"Kept:      {issued.stored}", highlight=False, soft_wrap=True)
+    kept = issued.stored or "nothing: a run was named, whoever is in charge"
+    console.print(f"Kept:      {kept}", highlight=False, soft_wrap=True)
 
 
 def _cells(rows: pd.DataFrame, low: str, high: str, *, timezone: str) -> list[str]:
@@ -160,9 +162,9 @@ def sparkline(values: np.ndarray) -> str:
     return "".join(_BLOCKS[round(place)] for place in places)
 
 
-def _draw(issued: Issued, path: Path, *, timezone: str) -> None:
+def _draw(issued: Issued, path: Path) -> None:
     from gridcast.report.outlook import draw_outlook
 
-    figure = draw_outlook(issued.rows, issued.loads, timezone=timezone)
+    figure = draw_outlook(issued.rows, issued.loads, timezone=issued.timezone)
     with publishing(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=150)

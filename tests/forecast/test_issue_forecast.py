@@ -126,6 +126,18 @@ def test_a_late_region_is_forecast_from_its_last_hour_on(
     assert both["load_mw_x"].to_numpy() == pytest.approx(both["load_mw_y"].to_numpy())
 
 
+def test_a_forecast_by_a_named_run_is_for_a_look_and_not_kept(tmp_path: Path) -> None:
+    artifacts = copy_artifacts(tmp_path / "artifacts")
+    run_id, as_of = first_run().folder.name, end_of_data(artifacts)
+    looked = issue_forecast(artifacts, CONFIG, as_of=as_of, run_id=run_id)
+    assert looked.stored is None
+    assert read_issued(artifacts, looked.dataset).empty
+    kept = issue_forecast(artifacts, CONFIG, as_of=as_of)
+    assert kept.stored is not None
+    pd.testing.assert_frame_equal(looked.rows, kept.rows)
+    assert looked.timezone == "America/New_York"
+
+
 def test_a_stale_region_gets_a_stand_in(artifacts: Path) -> None:
     stale = issue(artifacts, hours_late=CONFIG.forecasting.max_stale_hours + 1)
     assert len(stale.doubts) == NUM_REGIONS
