@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -95,10 +95,7 @@ def issue_forecast(
     ended = ended_regions(readings, set(issue.missing) - set(regions), trained_to=trained_to)
     missing = {n: _why(current, n, why) for n, why in issue.missing.items() if n not in ended}
     if issue.rows.empty:
-        found = "; ".join(f"{name}: {why}" for name, why in missing.items())
-        raise UsageError(
-            artifacts, found=found, expected="a region with hours before the issue time"
-        )
+        _refuse(artifacts, missing)
     rows = as_told(issue.rows, charge).assign(
         model=model.name, model_sha256=model.sha256, run_id=charge.run_id,
         snapshot=current.snapshot.id, is_backfilled=False,
@@ -108,6 +105,11 @@ def issue_forecast(
         rows, issue_time, model.config.ingestion.timezone, current.dataset, model.name,
         charge.run_id, stored, missing, issue.doubts, ended, issue.loads,
     )  # fmt: skip
+
+
+def _refuse(artifacts: Path, missing: Mapping[str, str]) -> NoReturn:
+    found = "; ".join(f"{name}: {why}" for name, why in missing.items())
+    raise UsageError(artifacts, found=found, expected="a region with hours before the issue time")
 
 
 def ended_regions(
