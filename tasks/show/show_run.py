@@ -79,7 +79,7 @@ def show_summary(path: Path) -> None:
         show_leaks(leaks)
     _show_what_to_know(out, summary)
     _show_places(out, summary, artifacts=path.absolute().parents[2])
-    out.print(str(path), highlight=False)
+    out.print(str(path), highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_what_to_know(out: Console, summary: Summary) -> None:
@@ -104,7 +104,7 @@ def _show_places(out: Console, summary: Summary, *, artifacts: Path) -> None:
     found = {name: resolved_path(page, artifacts) for name, page in pages.items() if page}
     for name, place in {"Snapshot": summary.snapshot, **found}.items():
         if place:
-            out.print(f"{name + ':':10s} {place}", highlight=False)
+            out.print(f"{name + ':':10s} {place}", highlight=False, markup=False, soft_wrap=True)
     if model:
         out.print("Forecast the hours to come: gridcast forecast", highlight=False)
     if summary.models:

@@ -82,7 +82,8 @@ def show_one(artifacts: Path, name: str, *, as_json: bool) -> None:
     out = _console()
     out.print(table)
     out.print(f"Created:   {snapshot.created} by gridcast {snapshot.code_version}", highlight=False)
-    out.print(f"From:      {snapshot.data.folder} ({snapshot.data.kind})", highlight=False)
+    source = f"From:      {snapshot.data.folder} ({snapshot.data.kind})"
+    out.print(source, highlight=False, markup=False, soft_wrap=True)
     out.print(f"Parent:    {snapshot.parent or '(none)'}", highlight=False)
 
 

@@ -30,7 +30,9 @@ def show_study(path: Path) -> None:
     trials = [each for each in best_first(study.trials) if each.counts]
     out.print(_trials_table(study, trials[:_ROWS]))
     if len(trials) > _ROWS:
-        out.print(f"and {len(trials) - _ROWS} more trials in {path}", highlight=False)
+        out.print(
+            f"and {len(trials) - _ROWS} more trials in {path}", highlight=False, soft_wrap=True
+        )
     artifacts = path.absolute().parents[2]
     picture, profile = (resolved_path(each, artifacts) for each in (study.picture, study.profile))
     out.print(f"{'Picture:':10s} {picture}", highlight=False)

@@ -114,16 +114,21 @@ def test_an_unknown_profile_is_refused_naming_those_there_are(tmp_path: Path) ->
     assert "seed" in line
 
 
+_OTHERS = "; of files of another kind try `gridcast inspect`"
+
+
 @pytest.mark.parametrize(
-    ("what", "found"),
+    ("what", "found", "advice"),
     [
-        pytest.param("absent", "nothing of that name", id="a_folder_that_is_not_there"),
-        pytest.param("file.csv", "a file", id="a_file"),
-        pytest.param("empty", "no regional CSV (no files)", id="an_empty_folder"),
-        pytest.param("foreign", "no regional CSV (prices.csv)", id="a_folder_of_other_csvs"),
+        pytest.param("absent", "nothing of that name", "", id="a_folder_that_is_not_there"),
+        pytest.param("file.csv", "a file", "; try `gridcast inspect`", id="a_file"),
+        pytest.param("empty", "no regional CSV (no files)", _OTHERS, id="an_empty_folder"),
+        pytest.param("foreign", "no regional CSV (prices.csv)", _OTHERS, id="a_folder_of_others"),
     ],
 )
-def test_data_without_regional_csvs_is_refused(tmp_path: Path, what: str, found: str) -> None:
+def test_data_without_regional_csvs_is_refused(
+    tmp_path: Path, what: str, found: str, advice: str
+) -> None:
     (tmp_path / "file.csv").write_text("a,b\n", encoding="utf-8")
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign").mkdir()
@@ -131,7 +136,7 @@ def test_data_without_regional_csvs_is_refused(tmp_path: Path, what: str, found:
     line = refused("ingest", "--data", tmp_path / what, "--artifacts", tmp_path / "a")
     assert line == (
         f"ERROR {tmp_path / what}: found {found}, "
-        "expected a folder with files named <REGION>_hourly.csv"
+        f"expected a folder with files named <REGION>_hourly.csv{advice}"
     )
     assert not (tmp_path / "a" / "runs").exists()
 
