@@ -13,7 +13,6 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from statsmodels.tsa.stattools import diebold_mariano_test
 
 from gridcast.record import Record
 
@@ -114,6 +113,8 @@ def difference_test(own_N: np.ndarray, other_N: np.ndarray, *, lags: int, horizo
     mean = float(np.mean(own_N - other_N))
     if np.array_equal(own_N, other_N):
         return _Tested(0.0, 0.0, 1.0)
+    from statsmodels.tsa.stattools import diebold_mariano_test  # noqa: PLC0415 - a second
+
     found = diebold_mariano_test(
         np.zeros(len(own_N)), own_N, other_N, lags=min(lags, len(own_N) - 1), horizon=horizon,
         criterion=lambda _, loss: loss, harvey_adj=True,
