@@ -94,8 +94,9 @@ def results_table(kept: Figures) -> str:
         f"({kept['machine']}, Python {kept['python']}, {versions}). "
         f"{kept['num_test_labels']:,} test labels, the article's. "
         f"The run took {timings['total']:.0f} s: {timings['prepare_data']:.0f} s to prepare the "
-        f"data, {timings['train_models']:.0f} s to train both models side by side and to export "
-        f"them. The start of Python and Prefect comes before that clock."
+        f"data, {timings['train_models']:.0f} s to train both models side by side, "
+        f"{timings['keep_models']:.0f} s to live through the last weeks with each and make its "
+        f"bands. The start of Python and Prefect comes before that clock."
     )
     return "\n".join([*rows, "", about])
 
