@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from flows.command_line import (
@@ -17,14 +20,35 @@ from flows.command_line import (
 
 app = typer.Typer(
     name="gridcast",
-    help="Hourly electricity-load forecasting: regional CSVs in, a compared forecaster out.",
+    help="Hourly electricity load by region in, a compared forecaster and its forecasts out.",
     epilog="Exit status: 0 all done, 1 part of the work failed, 2 wrong usage or configuration, "
     "75 others are at work where it must be alone.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - typer's
+    if asked:
+        typer.echo(f"gridcast {version('gridcast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    *,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Hourly electricity load by region in, a compared forecaster and its forecasts out."""
+
+
 app.add_typer(pipeline_commands.app)
 app.add_typer(inspect_commands.app)
 app.add_typer(forecast_commands.app)

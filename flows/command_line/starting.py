@@ -6,11 +6,13 @@ import logging
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import typer
 
 from gridcast.errors import EXIT_OK, EXIT_PARTIAL, GridcastError, PartialFailureError, printable
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+_FIRST_LINE = "gridcast starts; Python and Prefect take some seconds"
 NO_QUESTION = "training.confirm_above_hours=null"
 
 
@@ -56,12 +59,14 @@ class Request:
 def start_flow(flow: str, request: Request) -> None:
     """Check what can be checked at once, then run the flow here and show what came of it."""
 
+    def check() -> None:
+        check_early(request)
+        _check_data(request)
+
     def run_flow() -> None:
         from tasks.runs.servers import start_embedded_prefect
 
-        check_early(request)
         prepare_surroundings(request.artifacts)
-        _check_data(request)
         start_embedded_prefect(request.artifacts.absolute())
         try:
             load_flow(flow)(**request.parameters)
@@ -69,6 +74,9 @@ def start_flow(flow: str, request: Request) -> None:
             _end_if_interrupted(error)
             raise
 
+    if code := exit_code_of(check):
+        raise typer.Exit(code)
+    typer.echo(_FIRST_LINE, err=True)
     from tasks.runs.run import opened_runs
 
     with opened_runs() as opened:
@@ -77,7 +85,10 @@ def start_flow(flow: str, request: Request) -> None:
         if run.summary_path.is_file():
             from tasks.show.show_run import show_summary
 
-            shown = exit_code_of(partial(show_summary, run.summary_path))
+            seconds = time.time() - psutil.Process().create_time()
+            shown = exit_code_of(
+                partial(show_summary, run.summary_path, seconds_since_enter=seconds)
+            )
             code = code or shown
     raise typer.Exit(code)
 

@@ -61,8 +61,12 @@ class _Printable(logging.Formatter):
         return printable(super().format(record))
 
 
-def show_summary(path: Path) -> None:
-    """Print the comparison and where to look next; the last line is the summary's path."""
+def show_summary(path: Path, *, seconds_since_enter: float | None = None) -> None:
+    """Print the comparison and where to look next; the last line is the summary's path.
+
+    ``seconds_since_enter``: how long the command has taken by now, the start of Python and Prefect
+    with it.
+    """
     summary = read_summary(path)
     out = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
     study = path.with_name("study.json")
@@ -77,12 +81,12 @@ def show_summary(path: Path) -> None:
         out.print(_regions_table(summary))
     if (leaks := path.with_name("leaks.json")).is_file():
         show_leaks(leaks)
-    _show_what_to_know(out, summary)
+    _show_what_to_know(out, summary, seconds_since_enter)
     _show_places(out, summary, artifacts=path.absolute().parents[2])
     out.print(str(path), highlight=False, markup=False, soft_wrap=True)
 
 
-def _show_what_to_know(out: Console, summary: Summary) -> None:
+def _show_what_to_know(out: Console, summary: Summary, since_enter: float | None) -> None:
     refused = [name for name, region in summary.regions.items() if region.status == "refused"]
     if refused:
         out.print(f"Set aside: {', '.join(refused)} (see the ERROR lines above)", style="red")
@@ -90,7 +94,10 @@ def _show_what_to_know(out: Console, summary: Summary) -> None:
         out.print("The data are SYNTHETIC: a look at gridcast, no statement about a real load.",
                   style="yellow")  # fmt: skip
     seconds = summary.timings.get("total", 0.0)
-    out.print(f"{summary.status.capitalize()} in {seconds:.0f} s (profile {summary.profile})")
+    told = f"{summary.status.capitalize()} in {seconds:.0f} s (profile {summary.profile})"
+    if since_enter is not None:
+        told += f"; {since_enter:.0f} s since Enter, the start of Python and Prefect among them"
+    out.print(told)
 
 
 def _show_places(out: Console, summary: Summary, *, artifacts: Path) -> None:

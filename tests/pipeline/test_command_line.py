@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,6 +90,15 @@ def refused(*arguments: str | Path) -> str:
     assert "Traceback" not in result.stderr
     (line,) = (line for line in result.stderr.splitlines() if line.startswith("ERROR"))
     return line
+
+
+def test_the_version_and_short_help_are_there() -> None:
+    told = gridcast("--version")
+    assert (told.returncode, told.stdout) == (0, f"gridcast {version('gridcast')}\n")
+    for command in ([], ["forecast"], ["fetch", "eia"], ["snapshots"]):
+        short, long = gridcast(*command, "-h"), gridcast(*command, "--help")
+        assert short.returncode == 0
+        assert short.stdout == long.stdout
 
 
 @pytest.mark.parametrize("command", FLOWS)

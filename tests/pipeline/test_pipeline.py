@@ -65,6 +65,10 @@ def test_a_run_ends_well_and_its_last_line_is_the_path_of_its_summary() -> None:
     run = first_run()
     assert run.result.returncode == 0, run.result.stderr
     assert run.result.stdout.splitlines()[-1] == str(run.folder / "summary.json")
+    assert run.result.stderr.startswith("gridcast starts")
+    took = re.search(r"Completed in (\d+) s .*; (\d+) s since Enter", run.result.stdout)
+    assert took is not None
+    assert int(took[1]) <= int(took[2])
     assert (run.artifacts / "runs" / "latest").is_symlink()
     assert run.folder.parent == run.artifacts / "runs"
 
