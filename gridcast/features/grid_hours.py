@@ -8,6 +8,7 @@ the local date of the grid's hour are those of the region's own.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 _ALMOST = np.timedelta64(3600 * 10**6 - 1, "us")
 
@@ -22,3 +23,18 @@ def grid_hours(timestamp_T: np.ndarray) -> np.ndarray:
         return timestamp_T
     hours: np.ndarray = (timestamp_T.astype("datetime64[us]") + _ALMOST).astype("datetime64[h]")
     return hours
+
+
+def local_hours_from(begin_N: np.ndarray, num_hours: int, timezone: str) -> np.ndarray:
+    """The local hour (0 to 23) of each of the hours from each of ``begin_N`` on, ``(N, hours)``.
+
+    ``begin_N`` are hours of the grid, UTC.
+
+    >>> begin = np.array(["2018-03-11T05"], "datetime64[h]")
+    >>> local_hours_from(begin, 4, "America/New_York").tolist()
+    [[0, 1, 3, 4]]
+    """
+    begins, place_N = np.unique(begin_N, return_inverse=True)
+    hours = (begins[:, None] + np.arange(num_hours)).reshape(-1).astype("datetime64[s]")
+    local = pd.DatetimeIndex(hours).tz_localize("UTC").tz_convert(timezone)
+    return np.asarray(local.hour, dtype=np.int64).reshape(len(begins), num_hours)[place_N]

@@ -16,6 +16,7 @@ import pandas as pd
 from gridcast.errors import UsageError
 from gridcast.evaluation.backtest_scores import Backtest, score_rows
 from gridcast.evaluation.forecasts import quantile_column
+from gridcast.features.grid_hours import local_hours_from
 from gridcast.forecasting.bands import offsets
 from gridcast.forecasting.hindcast import (
     Hindcast,
@@ -124,8 +125,7 @@ def _rows(
         forecast_NK = past.forecasts[name][at, :horizon]
         lead_NK = np.broadcast_to(np.arange(1, horizon + 1), forecast_NK.shape)
         time_NK = past.issue_time_N[at][:, None] + (lead_NK - 1).astype("timedelta64[h]")
-        local = pd.DatetimeIndex(time_NK.reshape(-1)).tz_localize("UTC").tz_convert(past.timezone)
-        hour_NK = local.hour.to_numpy().reshape(time_NK.shape)
+        hour_NK = local_hours_from(past.issue_time_N[at], horizon, past.timezone)
         offset_NKQ = offsets(
             state, forecast_NK, region_B=past.region_N[at], lead_BK=lead_NK, hour_BK=hour_NK
         )

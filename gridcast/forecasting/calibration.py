@@ -109,8 +109,17 @@ def smape_by_lead(
     is_label_BK = frame["part"].to_numpy()[ahead_BK] == VALIDATION
     truth_BK = np.where(is_label_BK, frame["load_mw"].to_numpy()[ahead_BK], np.nan)
     region_B = frame["region"].cat.codes.to_numpy()[origins_B]
-    smape_RK = np.full((len(frame["region"].cat.categories), num_leads), np.nan)
+    return smape_of(
+        truth_BK, forecast_BK, region_B, num_regions=len(frame["region"].cat.categories)
+    )
+
+
+def smape_of(
+    truth_BK: np.ndarray, forecast_BK: np.ndarray, region_B: np.ndarray, *, num_regions: int
+) -> np.ndarray:
+    """By region and lead, percent, ``(R, K)``; NaN where no truth is known."""
     relative_BK = 100 * relative_errors(truth_BK, forecast_BK)
+    smape_RK = np.full((num_regions, truth_BK.shape[1]), np.nan)
     for region in np.unique(region_B):
         own_BK = relative_BK[region_B == region]
         num_K = (~np.isnan(own_BK)).sum(axis=0)
@@ -124,11 +133,13 @@ class Learned:
     """What the validation part and the last weeks tell of contestants.
 
     ``calibrations``: by contestant, then ``NETWORK`` or the name of the stand-in; the bands are
-    those of ``day``, the one (UTC) in which the data end. ``past`` holds the errors behind them.
+    those of ``day``, the one (UTC) in which the data end. ``past`` holds the errors behind them
+    and behind the bands since ``first``, the first day of a backtest.
     """
 
     calibrations: Mapping[str, Mapping[str, Calibration]]
     past: Hindcast
+    first: np.datetime64
     day: np.datetime64
 
     def backtest(self, config: Config, regions: Sequence[str]) -> Backtest | None:
@@ -136,14 +147,10 @@ class Learned:
 
         None where no days are asked for, or no hour of them has a truth that is new to the models.
         """
-        first, own = _first_tested(self.day, config), config.forecasting
+        own = config.forecasting
         return score_hindcast(
-            self.past, own, regions, first=first, end=self.day, horizon=own.horizon
+            self.past, own, regions, first=self.first, end=self.day, horizon=own.horizon
         )
-
-
-def _first_tested(day: np.datetime64, config: Config) -> np.datetime64:
-    return day - np.timedelta64(config.evaluation.backtest_days, "D")
 
 
 def learn_errors(
@@ -166,10 +173,10 @@ def learn_errors(
     forecasts = forecast_contestants(contestants, table, origins, config)
     newest = frame["timestamp"].max().tz_localize(None).ceil("h") + pd.Timedelta(hours=1)
     day = np.datetime64(newest, "D")
-    oldest = _first_tested(day, config)
+    first = _days_before(day, config.evaluation.backtest_days)
     past = hindcast(
         contestants, table, frame, unseen_since(frame, first_part=VALIDATION), config,
-        first=first_learned(oldest, config.forecasting), end=day,
+        first=first_learned(first, config.forecasting), end=day,
     )  # fmt: skip
     bands = bands_on(past, config.forecasting)
     found = {
@@ -177,6 +184,9 @@ def learn_errors(
         for name, each in forecasts.items()
     }
     stand_ins = {kind: found[kind] for kind in contestants.stand_ins}
-    return Learned(
-        {name: {NETWORK: found[name]} | stand_ins for name in contestants.members}, past, day
-    )
+    calibrations = {name: {NETWORK: found[name]} | stand_ins for name in contestants.members}
+    return Learned(calibrations, past, first, day)
+
+
+def _days_before(day: np.datetime64, num: int) -> np.datetime64:
+    return day - np.timedelta64(num, "D")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+from gridcast.features.grid_hours import local_hours_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +112,5 @@ def local_hours(first_day: np.datetime64, num_days: int, *, timezone: str) -> In
     >>> local_hours(np.datetime64("2018-03-11"), 1, timezone="America/New_York")[0, :9].tolist()
     [19, 20, 21, 22, 23, 0, 1, 3, 4]
     """
-    first = pd.Timestamp(first_day).tz_localize("UTC")
-    hours = pd.date_range(first, periods=num_days * HOURS, freq="h").tz_convert(timezone)
-    return np.asarray(hours.hour, dtype=np.int64).reshape(num_days, HOURS)
+    days = first_day + np.arange(num_days)
+    return local_hours_from(days.astype("datetime64[h]"), HOURS, timezone)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from gridcast.evaluation.forecasts import quantile_column
 from gridcast.forecasting.bands import offsets
-from gridcast.forecasting.model import NETWORK
+from gridcast.forecasting.model import NETWORK, stand_ins_of
 from gridcast.forecasting.region_state import RegionState, region_state, table_of_states
 from gridcast.forecasting.rolling import forecast_origins, stand_in_origins
 
@@ -57,6 +57,11 @@ def with_zone(time: pd.Timestamp) -> pd.Timestamp:
 def issue_time_of(as_of: pd.Timestamp) -> pd.Timestamp:
     """The full hour (UTC) that has begun at ``as_of``: the first one that is forecast."""
     return as_of.tz_convert("UTC").floor("h")
+
+
+def utc_day_of(time: pd.Timestamp) -> np.datetime64:
+    """The day (UTC) of an instant."""
+    return np.datetime64(time.tz_convert("UTC").tz_localize(None), "D")
 
 
 def forecast_regions(
@@ -260,7 +265,7 @@ def maker_of(doubt: str, region: int, calibrations: Mapping[str, Calibration]) -
     the least: a choice lead by lead would make a path of two by chance.
     """
     error_K = {name: each.smape_RK[region] for name, each in calibrations.items()}
-    stand_ins = [name for name in calibrations if name != NETWORK]
+    stand_ins = stand_ins_of(calibrations)
     makers = [(*_best_change(error_K[NETWORK], error_K[name]), name) for name in stand_ins]
     _, num_leads, stand_in = min(makers, key=itemgetter(0))
     if doubt:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gridcast.config import Config
     from gridcast.evaluation.linear_baselines import LinearModels
@@ -19,6 +19,11 @@ NETWORK = "network"
 # linear models do where a run has fitted them.
 LINEAR = "linear"
 STAND_INS = ("same_hour_yesterday", "same_hour_last_week")
+
+
+def stand_ins_of(calibrations: Iterable[str]) -> tuple[str, ...]:
+    """Of those that have a calibration, by name, what may stand in for the networks."""
+    return tuple(name for name in calibrations if name != NETWORK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class ForecastModel:
     @property
     def stand_ins(self) -> tuple[str, ...]:
         """What may stand in for the networks: the contestants with a calibration beside them."""
-        return tuple(name for name in self.calibrations if name != NETWORK)
+        return stand_ins_of(self.calibrations)
 
     @property
     def regions(self) -> list[str]:

@@ -22,7 +22,7 @@ import torch
 from gridcast.evaluation.linear_baselines import LEVEL_HOURS, LinearModels
 from gridcast.evaluation.naive_forecasts import naive_forecasts
 from gridcast.features.columns import calendar_columns, feature_columns
-from gridcast.features.grid_hours import grid_hours
+from gridcast.features.grid_hours import grid_hours, local_hours_from
 from gridcast.features.neighbours import signals_of
 from gridcast.features.table import calendar_features, calendar_kind, names_of_features
 from gridcast.forecasting.model import LINEAR
@@ -295,7 +295,7 @@ def _linear_leads(
     for number in np.unique(zone_N):
         own = zone_N == number
         issue_times = table.issue_times(step_N[own])
-        hour_NK[own] = local_hours(issue_times, num_leads, table.timezones[number])
+        hour_NK[own] = local_hours_from(issue_times, num_leads, table.timezones[number])
     for lead in range(num_leads):
         end = LEVEL_HOURS + lead
         calendar_NC = table.calendar_ZGC[zone_N, table.hour_T[step_N] + lead][:, columns]
@@ -312,14 +312,6 @@ def feature_columns_of_calendar(config: Config) -> list[str]:
     """The names of a table's ``calendar_ZGC``."""
     names = names_of_features(config.features)
     return [names[place] for place in calendar_columns(names)]
-
-
-def local_hours(issue_time_N: np.ndarray, num_leads: int, timezone: str) -> np.ndarray:
-    """The local hour of each lead, ``(N, K)``; issue times are datetime64[h], UTC."""
-    hours, place_N = np.unique(issue_time_N, return_inverse=True)
-    ahead = (hours[:, None] + np.arange(num_leads)).reshape(-1)
-    local = pd.DatetimeIndex(ahead.astype("datetime64[s]")).tz_localize("UTC").tz_convert(timezone)
-    return np.asarray(local.hour.to_numpy().reshape(len(hours), num_leads)[place_N])
 
 
 def naive_origins(

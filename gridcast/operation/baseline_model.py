@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gridcast.evaluation.metrics import relative_errors
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import build_features
-from gridcast.forecasting.calibration import Calibration
-from gridcast.forecasting.hindcast import Hindcast, bands_on, first_learned, hindcast, num_leads_of
+from gridcast.forecasting.calibration import Calibration, smape_of
+from gridcast.forecasting.hindcast import bands_on, first_learned, hindcast, num_leads_of
 from gridcast.forecasting.model import NETWORK, STAND_INS, Contestants, ForecastModel
 from gridcast.forecasting.region_state import hours_back
 from gridcast.forecasting.rolling import rolling_table
@@ -50,18 +49,13 @@ def baseline_model(
         first=first_learned(day, own), end=day,
     )  # fmt: skip
     bands = bands_on(past, own)
-    calibrations = {kind: Calibration(_smape(past, kind), bands[kind]) for kind in STAND_INS}
+    smape = {
+        kind: smape_of(
+            past.truth_NK, past.forecasts[kind], past.region_N, num_regions=past.num_regions
+        )
+        for kind in STAND_INS
+    }
+    calibrations = {kind: Calibration(smape[kind], bands[kind]) for kind in STAND_INS}
     worst = np.full_like(calibrations[STAND_INS[0]].smape_RK, _WORST)
     calibrations[NETWORK] = Calibration(worst, bands[STAND_INS[0]])
     return ForecastModel("baseline", "", config, scales, (), calibrations)
-
-
-def _smape(past: Hindcast, name: str) -> np.ndarray:
-    """By region and lead, percent."""
-    error_NK = 100 * relative_errors(past.truth_NK, past.forecasts[name])
-    smape_RK = np.full((past.num_regions, error_NK.shape[1]), np.nan)
-    for region in np.unique(past.region_N):
-        own_NK = error_NK[past.region_N == region]
-        num_K = (~np.isnan(own_NK)).sum(axis=0)
-        smape_RK[region] = np.where(num_K, np.nansum(own_NK, axis=0) / np.maximum(num_K, 1), np.nan)
-    return smape_RK

@@ -16,6 +16,7 @@ import pandas as pd
 from gridcast.evaluation.metrics import relative_errors
 from gridcast.features.table import build_features
 from gridcast.forecasting.hindcast import Hindcast, hindcast, num_leads_of
+from gridcast.forecasting.issue import utc_day_of
 from gridcast.forecasting.rolling import rolling_table
 
 if TYPE_CHECKING:
@@ -58,10 +59,11 @@ def held_out_losses(
     config = model.config.model_copy(update={"forecasting": asked})
     frame = build_features(known, config, scales=model.scales, regions=model.regions).frame
     table = rolling_table(frame, model.scales, config, num_leads=num_leads_of(asked))
-    first = min((pd.Timestamp(each) for each in since.values()), default=frame["timestamp"].max())
+    last = frame["timestamp"].max()
+    first = min((pd.Timestamp(each) for each in since.values()), default=last)
     past = hindcast(
         model.as_contestants(name), table, frame, since, config,
-        first=_day(first), end=_day(frame["timestamp"].max() + _HOUR) + np.timedelta64(1, "D"),
+        first=utc_day_of(first), end=utc_day_of(last + _HOUR) + np.timedelta64(1, "D"),
     )  # fmt: skip
     return {
         contestant: losses_of(past, contestant, model.regions, leads=leads)
@@ -73,10 +75,6 @@ def _before(readings: pd.DataFrame, until: str | None) -> pd.DataFrame:
     if until is None:
         return readings
     return readings[readings["timestamp"] < pd.Timestamp(until)]
-
-
-def _day(time: pd.Timestamp) -> np.datetime64:
-    return np.datetime64(time.tz_convert("UTC").tz_localize(None), "D")
 
 
 def losses_of(past: Hindcast, name: str, regions: list[str], *, leads: int) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from gridcast.evaluation.forecasts import quantile_column
+from gridcast.features.grid_hours import local_hours_from
 from gridcast.features.table import build_features
 from gridcast.forecasting.bands import BandState, offsets
 from gridcast.forecasting.hindcast import (
@@ -274,7 +275,7 @@ def _regular_rows(today: ForecastModel, own: _Regular) -> pd.DataFrame:
     makers = [maker_of("", number, today.calibrations) for number in range(len(today.regions))]
     horizon = config.forecasting.horizon
     lead_NK = np.broadcast_to(np.arange(1, horizon + 1), (len(own.hour_N), horizon))
-    hour_NK = _local_hours(own.hour_N, lead_NK, config.ingestion.timezone)
+    hour_NK = local_hours_from(own.hour_N, horizon, config.ingestion.timezone)
     num_N = np.array([each.num_network_leads for each in makers])[own.region_N]
     stand_in_N = np.array([each.stand_in for each in makers])[own.region_N]
     maker_NK = np.where(lead_NK <= num_N[:, None], NETWORK, stand_in_N[:, None])
@@ -301,15 +302,6 @@ def _regular_rows(today: ForecastModel, own: _Regular) -> pd.DataFrame:
         fallback=pd.Series(fallback_NK.reshape(-1), dtype="str"),
         fallback_reason=pd.Series(reason_NK.reshape(-1), dtype="str"),
     )
-
-
-def _local_hours(hour_N: np.ndarray, lead_NK: np.ndarray, timezone: str) -> np.ndarray:
-    """The local hour of each hour that is forecast, 0 to 23."""
-    first, last = hour_N.min(), hour_N.max() + np.timedelta64(lead_NK.shape[1], "h")
-    hours = np.arange(first, last + _HOUR)
-    local = pd.DatetimeIndex(hours.astype("datetime64[us]")).tz_localize("UTC").tz_convert(timezone)
-    place_NK = (hour_N - first).astype(np.int64)[:, None] + lead_NK - 1
-    return np.asarray(np.asarray(local.hour)[place_NK])
 
 
 def _long(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from gridcast.evaluation.backtest_scores import BacktestScores, paths_at_midnight, record_of
-from gridcast.forecasting.model import NETWORK
+from gridcast.forecasting.model import stand_ins_of
 from gridcast.record import parse_record, sealed
 from gridcast.serving.model_folder import read_files
 
@@ -29,14 +28,13 @@ def backtest_files(learned: Learned, found: Backtest | None, card: ModelCard) ->
     if found is None:
         return {}
     config = card.config
-    first = learned.day - np.timedelta64(config.evaluation.backtest_days, "D")
     record = record_of(
         found,
         card.name,
         card.sha256,
         config.forecasting.quantiles,
-        beside=[name for name in learned.calibrations[card.name] if name != NETWORK],
-        first=first,
+        beside=stand_ins_of(learned.calibrations[card.name]),
+        first=learned.first,
         end=learned.day,
     )
     paths = paths_at_midnight(

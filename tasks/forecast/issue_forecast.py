@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gridcast.errors import UsageError
-from gridcast.forecasting.issue import OLDEST_HOURS, forecast_regions, issue_time_of
+from gridcast.forecasting.issue import OLDEST_HOURS, forecast_regions, issue_time_of, utc_day_of
 from gridcast.operation.baseline_model import baseline_model
 from tasks.forecast.daily_bands import with_bands_on
 from tasks.forecast.forecast_store import store_rows
@@ -84,27 +84,46 @@ def issue_forecast(
     """
     current, issue_time = current_snapshot(artifacts, folder), issue_time_of(as_of)
     charge = model_in_charge(artifacts, current.dataset, as_of=as_of, run_id=run_id)
-    model = _ready(artifacts, charge, current, config, issue_time=issue_time)
+    known = charge.chosen.model.regions if charge.chosen else list(current.snapshot.regions)
+    readings = published_readings(artifacts, current, known)
+    day, snapshot = utc_day_of(issue_time), current.snapshot.id
+    model = _ready(artifacts, charge, readings, config, day=day, snapshot=snapshot)
     _require_known(model, regions)
-    readings = published_readings(artifacts, current, model.regions)
     issue = forecast_regions(
         model, readings, issue_time=issue_time, horizon=config.forecasting.horizon,
         max_stale_hours=config.forecasting.max_stale_hours, regions=regions,
     )  # fmt: skip
-    trained_to = charge.chosen.trained_to if charge.chosen else _day_of(issue_time)
+    trained_to = charge.chosen.trained_to if charge.chosen else day
     ended = ended_regions(readings, set(issue.missing) - set(regions), trained_to=trained_to)
     missing = {n: _why(current, n, why) for n, why in issue.missing.items() if n not in ended}
     if issue.rows.empty:
         _refuse(artifacts, missing)
     rows = as_told(issue.rows, charge).assign(
         model=model.name, model_sha256=model.sha256, run_id=charge.run_id,
-        snapshot=current.snapshot.id, is_backfilled=False,
+        snapshot=snapshot, is_backfilled=False,
     )  # fmt: skip
     stored = store_rows(artifacts, current.dataset, rows)[0] if run_id is None else None
     return Issued(
         rows, issue_time, model.config.ingestion.timezone, current.dataset, model.name,
         charge.run_id, stored, missing, issue.doubts, ended, issue.loads,
     )  # fmt: skip
+
+
+def _ready(
+    artifacts: Path,
+    charge: InCharge,
+    readings: Mapping[str, pd.DataFrame],
+    config: Config,
+    *,
+    day: np.datetime64,
+    snapshot: str,
+) -> ForecastModel:
+    """Who forecasts, with the bands of the day."""
+    if charge.chosen is None:
+        return baseline_model(readings, config, day=day)
+    return with_bands_on(
+        artifacts, charge.chosen, readings, config.forecasting, day=day, snapshot=snapshot
+    )
 
 
 def _refuse(artifacts: Path, missing: Mapping[str, str]) -> NoReturn:
@@ -119,37 +138,6 @@ def ended_regions(
     oldest = pd.Timestamp(trained_to, tz="UTC") - pd.Timedelta(hours=OLDEST_HOURS)
     newest = {name: readings[name]["timestamp"].max() for name in sorted(missing & set(readings))}
     return {name: time for name, time in newest.items() if time < oldest}
-
-
-def _ready(
-    artifacts: Path,
-    charge: InCharge,
-    current: Current,
-    config: Config,
-    *,
-    issue_time: pd.Timestamp,
-) -> ForecastModel:
-    """Who forecasts, with the bands of the day."""
-    if charge.chosen is None:
-        return baseline_on(artifacts, current, config, issue_time=issue_time)
-    day = _day_of(issue_time)
-    readings = published_readings(artifacts, current, charge.chosen.model.regions)
-    return with_bands_on(
-        artifacts, charge.chosen, readings, config.forecasting, day=day,
-        snapshot=current.snapshot.id,
-    )  # fmt: skip
-
-
-def baseline_on(
-    artifacts: Path, current: Current, config: Config, *, issue_time: pd.Timestamp
-) -> ForecastModel:
-    """The naive forecasts of all regions, with the bands of the day."""
-    readings = published_readings(artifacts, current, list(current.snapshot.regions))
-    return baseline_model(readings, config, day=_day_of(issue_time))
-
-
-def _day_of(time: pd.Timestamp) -> np.datetime64:
-    return np.datetime64(time.tz_localize(None), "D")
 
 
 def _why(current: Current, region: str, why: str) -> str:

@@ -14,6 +14,7 @@ from gridcast.evaluation.backtest_scores import Backtest, BacktestScores, record
 from gridcast.features.table import build_features
 from gridcast.forecasting.backtest import backtest
 from gridcast.forecasting.hindcast import num_leads_of
+from gridcast.forecasting.issue import utc_day_of
 from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.daily_bands import readings_since_learned
 from tasks.forecast.issue_forecast import current_snapshot, end_of_data, published_readings
@@ -75,8 +76,8 @@ def run_backtest(
     model = chosen.model
     model = replace(model, config=model.config.model_copy(update={"forecasting": config}))
     readings = published_readings(artifacts, current, model.regions)
-    last = _day_of(end if end is not None else end_of_data(artifacts, folder=folder))
-    begin = last - _DEFAULT_DAYS * _ONE_DAY if first is None else _day_of(first)
+    last = utc_day_of(end if end is not None else end_of_data(artifacts, folder=folder))
+    begin = last - _DEFAULT_DAYS * _ONE_DAY if first is None else utc_day_of(first)
     if begin >= last:
         where, found = "--from and --to", f"{begin} and {last}"
         raise UsageError(where, found=found, expected="a span of at least a day (UTC)")
@@ -98,10 +99,6 @@ def run_backtest(
     place = artifacts / "backtests" / f"{begin}--{last}-{model.sha256[:12]}"
     _keep(place, record, result)
     return Backtested(record, result, place)
-
-
-def _day_of(time: pd.Timestamp) -> np.datetime64:
-    return np.datetime64(time.tz_convert("UTC").tz_localize(None), "D")
 
 
 def _frame(

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gridcast.errors import UsageError
-from gridcast.forecasting.issue import issue_time_of
-from gridcast.operation.baseline_model import ALWAYS
+from gridcast.forecasting.issue import issue_time_of, utc_day_of
+from gridcast.operation.baseline_model import ALWAYS, baseline_model
 from gridcast.operation.issue_span import issue_span
 from tasks.forecast.forecast_store import store_rows, stored_issue_times
 from tasks.forecast.issue_forecast import (
-    baseline_on,
     current_snapshot,
     end_of_data,
     published_readings,
@@ -78,11 +77,14 @@ def backfill(
     for charge, times in _by_model(artifacts, current.dataset, missing):
         _log.info("Forecasting from %d issue times, %s to %s", len(times), times[0], times[-1])
         model = charge.chosen.model if charge.chosen else None
+        known = list(current.snapshot.regions) if model is None else model.regions
+        readings = published_readings(artifacts, current, known)
         if model is None:
-            model = baseline_on(artifacts, current, config, issue_time=times[0])
+            model = baseline_model(readings, config, day=utc_day_of(times[0]))
+            readings = {name: readings[name] for name in model.regions}
         rows = issue_at(
-            charge, model, published_readings(artifacts, current, model.regions),
-            config.forecasting, issue_times=times, snapshot=current.snapshot.id,
+            charge, model, readings, config.forecasting, issue_times=times,
+            snapshot=current.snapshot.id,
         )  # fmt: skip
         if rows.empty:
             continue

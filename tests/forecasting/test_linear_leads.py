@@ -8,11 +8,12 @@ import pytest
 
 from gridcast.array_file import packed, unpacked
 from gridcast.evaluation.linear_baselines import LAGS, LEVEL_HOURS, LinearModels, fit_linear
+from gridcast.features.grid_hours import local_hours_from
 from gridcast.features.splits import TEST
 from gridcast.features.table import build_features
 from gridcast.forecasting.model import LINEAR
 from gridcast.forecasting.region_state import RegionState, region_state, table_of_states
-from gridcast.forecasting.rolling import RollingTable, local_hours, rolling_table, stand_in_origins
+from gridcast.forecasting.rolling import RollingTable, rolling_table, stand_in_origins
 from tests.builders.trainings import tiny
 from tests.builders.values import make_load, make_load_frame
 
@@ -110,7 +111,7 @@ def test_unknown_lags_count_nothing_and_an_unknown_last_load_gives_no_forecast()
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
 def test_local_hours_turn_with_the_clocks(zone: str) -> None:
     issued = np.array(["2018-03-11T05", "2018-11-04T03", "2018-03-11T05"], dtype="datetime64[h]")
-    found = local_hours(issued, 4, zone)
+    found = local_hours_from(issued, 4, zone)
     for row, time in zip(found, issued, strict=True):
         hours = pd.date_range(pd.Timestamp(time, tz="UTC"), periods=4, freq="h").tz_convert(zone)
         assert row.tolist() == hours.hour.tolist()

@@ -32,10 +32,9 @@ def logged_if_interrupted(run: Run) -> Iterator[None]:
     """
     try:
         yield
-    except Exception:
-        raise
-    except BaseException:
-        _log_interrupted(run)
+    except BaseException as error:
+        if not isinstance(error, Exception):  # a failure is told as one
+            _log_interrupted(run)
         raise
 
 
