@@ -17,7 +17,7 @@ INSTALLED := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run ui test test-core fuzz mutants check format lock lock-upgrade bench bench-seed clean
+.PHONY: help setup run ui test test-core soak fuzz mutants check format lock lock-upgrade bench bench-seed clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
@@ -54,11 +54,14 @@ run: setup ## Run the whole pipeline, from the regional CSVs to the report
 ui: setup ## Open the Prefect and MLflow pages on this machine
 	$(VENV)/bin/gridcast ui $(if $(ARTIFACTS),--artifacts "$$ARTIFACTS") $(ARGS)
 
-test: setup ## All tests, the slow ones too, on two cores
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: setup ## All tests, the slow ones too, on two cores; not what lasts (make soak)
+	$(VENV)/bin/python -m pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-core: setup ## The tests that need neither Prefect nor patience
-	$(VENV)/bin/python -m pytest -m "not prefect and not slow" $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not prefect and not slow and not soak" $(ARGS)
+
+soak: setup ## What lasts: real servers and workers, kills, a simulated week
+	$(VENV)/bin/python -m pytest -m soak $(ARGS)
 
 fuzz: setup ## Search for bytes that break a promise of the parser, SECONDS=600 long
 	@$(PIP) install --no-deps $(FUZZER)
