@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
-from zoneinfo import available_timezones
 
 from pydantic import (
     Field,
@@ -12,7 +11,17 @@ from pydantic import (
 )
 
 from gridcast.config.layout import LayoutConfig
-from gridcast.config.section import Count, Fill, Flag, Labels, Positive, RegionName, Section, Share
+from gridcast.config.section import (
+    Count,
+    Fill,
+    Flag,
+    Labels,
+    Positive,
+    RegionName,
+    Section,
+    Share,
+    known_zones,
+)
 
 Label = Literal["hour_ending", "hour_beginning", "clock_at_end"]
 
@@ -27,7 +36,7 @@ class RegionIngestion(Section):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        if value not in available_timezones():
+        if value not in known_zones():
             message = "an IANA time zone such as America/New_York"
             raise ValueError(message)
         return value
@@ -72,7 +81,10 @@ class IngestionConfig(RegionIngestion):
         """How the files of ``region`` are read: its own over that of all."""
         if region in self.regions:
             return self.regions[region]
-        return RegionIngestion(timezone=self.timezone, label=self.label, layout=self.layout)
+        # Of values that were checked when this was made; this is asked for each of 10,000 regions.
+        return RegionIngestion.model_construct(
+            timezone=self.timezone, label=self.label, layout=self.layout
+        )
 
 
 class RequiredRules(Section, strict=True):

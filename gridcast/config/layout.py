@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Final, Literal, Self
-from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
-from gridcast.config.section import Section, Share
+from gridcast.config.section import Section, Share, known_zones
 
 FileKind = Literal["csv", "excel", "parquet"]
 Unit = Literal["W", "kW", "MW", "GW", "Wh", "kWh", "MWh", "GWh"]
@@ -104,7 +103,7 @@ class LayoutConfig(Section):
     @classmethod
     def _known_zone(cls, value: str) -> str:
         is_word = value in {"local", "in_label", "UTC"} or OFFSET.fullmatch(value)
-        if not is_word and value not in available_timezones():
+        if not is_word and value not in known_zones():
             message = "local, in_label, UTC, an offset in quotes such as '+10:00', or an IANA zone"
             raise ValueError(message)
         return value

@@ -425,3 +425,17 @@ def test_a_profile_in_another_encoding_is_refused(tmp_path: Path) -> None:
 def test_a_field_that_is_missing_is_refused_naming_what_has_to_be_there() -> None:
     error = refusal("rules.default.required=null")
     assert (error.key, error.found) == ("rules.default.required", None)
+
+
+def test_what_holds_of_a_region_is_told_without_a_look_at_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = Config.load()
+
+    def refuse() -> frozenset[str]:
+        pytest.fail("all time zones of the machine are listed again")
+
+    monkeypatch.setattr("gridcast.config.data.known_zones", refuse)
+    own = [config.ingestion.of(f"R{number}") for number in range(10_000)]
+    assert own[0].model_dump() == own[-1].model_dump()
+    assert own[0].timezone == config.ingestion.timezone
