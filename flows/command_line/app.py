@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.metadata import version
 from typing import Annotated
 
@@ -18,11 +19,13 @@ from flows.command_line import (
     snapshot_commands,
 )
 
+_INTERRUPTED = {128 + signal.SIGINT: "Ctrl-C", 128 + signal.SIGTERM: "SIGTERM"}
+
 app = typer.Typer(
     name="gridcast",
     help="Hourly electricity load by region in, a compared forecaster and its forecasts out.",
     epilog="Exit status: 0 all done, 1 part of the work failed, 2 wrong usage or configuration, "
-    "75 others are at work where it must be alone.",
+    "75 others are at work where it must be alone, 130 interrupted (Ctrl-C), 143 told to end.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
@@ -62,7 +65,13 @@ app.add_typer(fetch_commands.app, name="fetch")
 
 def main() -> None:
     """Entry point of the command ``gridcast``."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if by := _INTERRUPTED.get(end.code if isinstance(end.code, int) else 0):
+            what_now = "what was finished is kept, and the same command goes on from there"
+            typer.echo(f"Interrupted ({by}); {what_now}", err=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ def offsets_of(zone: str, instant_T: np.ndarray) -> np.ndarray:
 @cache
 def changes_of(zone: str, first: np.datetime64, last: np.datetime64) -> tuple[Change, ...]:
     """The changes of a zone's clocks between two instants (UTC)."""
-    hour_T = np.arange(first.astype("datetime64[D]"), last.astype("datetime64[D]") + 2)
-    day_T = hour_T.astype("datetime64[s]")
+    end = last.astype("datetime64[D]") + np.timedelta64(2, "D")
+    day_T = np.arange(first.astype("datetime64[D]"), end).astype("datetime64[s]")
     offset_T = offsets_of(zone, day_T)
     found = []
     for place in np.flatnonzero(np.diff(offset_T)):

@@ -53,6 +53,7 @@ _MONTHS: Final = (
     "dec",
 )
 _YEARS_2: Final = 69  # as POSIX has it: 69 to 99 are of 1900
+_NAT: Final = np.datetime64("NaT", "s")
 _EPOCHS: Final = {"epoch_seconds": 1, "epoch_milliseconds": 1000}
 
 
@@ -115,7 +116,7 @@ def _parsed(text: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
         for number, name in enumerate(names)
     }
     label_N = _assembled(parts, len(text))
-    label_N[~is_read_N] = np.datetime64("NaT")
+    label_N[~is_read_N] = _NAT
     offset_N = _offsets(parts["z"]) if "z" in parts else np.full(len(text), np.nan)
     return label_N, offset_N
 
@@ -137,7 +138,7 @@ def _epochs(text: pa.Array, divisor: int) -> np.ndarray:
     plain = pc.replace_substring_regex(pc.if_else(is_number, text, "0"), r"\.0+$", "")
     count_N = as_numpy(plain.cast(pa.int64()))
     label_N: np.ndarray = (count_N // divisor).astype("datetime64[s]")
-    label_N[~_mask(is_number) | (count_N % divisor != 0)] = np.datetime64("NaT")
+    label_N[~_mask(is_number) | (count_N % divisor != 0)] = _NAT
     return label_N
 
 
@@ -167,7 +168,7 @@ def _assembled(parts: dict[str, pa.Array], num: int) -> np.ndarray:
     label_N: np.ndarray = days_N.astype("datetime64[s]") + (
         hour_N * 3600 + minute_N * 60 + second_N
     )
-    label_N[~is_day_N] = np.datetime64("NaT")
+    label_N[~is_day_N] = _NAT
     return label_N
 
 

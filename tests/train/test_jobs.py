@@ -342,6 +342,7 @@ def test_an_interrupted_run_ends_with_all_its_processes_and_a_summary(
         else:
             process.send_signal(number)
         assert status_of(process, log) == status, log.read_text("utf-8")
+    assert log.read_text("utf-8").count("Interrupted (") == 1
     summary = latest_summary(artifacts)
     assert (summary.status, summary.exit_code, summary.models) == ("failed", 1, {})
     assert list((artifacts / "jobs").glob("*/*-tmp")) == []
