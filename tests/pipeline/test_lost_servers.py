@@ -23,7 +23,7 @@ from tests.builders.pipelines import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.soak]
 
 # Passes of half a second.
 LONG = settings(*SMALL_MODEL, "training.passes=20", "model.hidden_size=128", "model.cells=[gru]",

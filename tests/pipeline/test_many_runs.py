@@ -40,7 +40,7 @@ from tests.builders.pipelines import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.soak]
 
 PATIENCE = 300  # s, for whatever a loaded machine takes
 # Trains for as long as a test needs to kill it, were it not killed, in passes of half a second.

@@ -149,15 +149,36 @@ def changes_of(root: Path, file: str) -> set[str]:
         path.write_bytes(content)
 
 
+# What is not gridcast's is imported once: each stage is then a fork that has nothing of gridcast.
+_IMPORTS = """
+import importlib, json, os, sys
+for name in ("pandas", "pyarrow.parquet", "torch", "prefect", "mlflow", "great_expectations"):
+    importlib.import_module(name)
+for name, modules in json.loads(sys.stdin.read()).items():
+    sys.stdout.flush()
+    if (child := os.fork()) == 0:
+        for module in modules:
+            importlib.import_module(module)
+        print(json.dumps([name, [each for each in sys.modules if isinstance(each, str)]]))
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, name
+"""
+
+
 @cache
-def imported_by(modules: tuple[str, ...]) -> frozenset[str]:
-    """What a fresh process that computes has of gridcast in its memory."""
-    statements = "; ".join(f"import {module}" for module in modules)
-    code = f"import sys, json; {statements}; print(json.dumps(list(sys.modules)))"
-    command = [sys.executable, "-c", code]
-    child = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
-    names = json.loads(child.stdout.splitlines()[-1])
-    return frozenset(name for name in names if name.partition(".")[0] in PACKAGES)
+def imported_by_stage() -> dict[str, frozenset[str]]:
+    """What a process that computes a stage has of gridcast in its memory, by the stage's name."""
+    computes = {name: each.computes for name, each in stages().items()}
+    child = subprocess.run(
+        [sys.executable, "-c", _IMPORTS],
+        cwd=ROOT, input=json.dumps(computes), capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    found = [json.loads(line) for line in child.stdout.splitlines() if line.startswith('["')]
+    return {
+        name: frozenset(each for each in names if each.partition(".")[0] in PACKAGES)
+        for name, names in found
+    }
 
 
 @each_stage
@@ -166,7 +187,7 @@ def test_whatever_the_process_imports_changes_the_key_unless_it_is_left_out(
     name: str, copy: Path
 ) -> None:
     computes = stages()[name].computes
-    imported = imported_by(computes)
+    imported = imported_by_stage()[name]
     assert set(computes) <= imported
     closure, before = closure_of(computes, copy), hash_in(copy, name)
     assert {each for each in imported if is_left_out(each)} == imported - closure.keys()

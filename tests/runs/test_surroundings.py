@@ -56,6 +56,7 @@ def test_a_server_that_is_gone_is_told_with_what_names_it(
 
 @pytest.mark.prefect
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_dead_proxy_an_old_profile_and_modules_in_the_way_together_hinder_nobody(
     tmp_path: Path,
 ) -> None:

@@ -326,7 +326,7 @@ def test_when_all_jobs_fail_nothing_of_them_is_logged_and_the_run_has_failed(
 @pytest.mark.parametrize(
     ("number", "to_all", "status"),
     [
-        pytest.param(signal.SIGINT, True, 130, id="ctrl_c_of_a_terminal"),
+        pytest.param(signal.SIGINT, True, 130, id="ctrl_c_of_a_terminal", marks=pytest.mark.soak),
         pytest.param(signal.SIGTERM, False, 143, id="sigterm"),
     ],
 )
@@ -352,6 +352,7 @@ def test_an_interrupted_run_ends_with_all_its_processes_and_a_summary(
     assert statuses == {"gru-seed0": "KILLED", "lstm-seed0": "KILLED"}
 
 
+@pytest.mark.soak
 def test_a_run_whose_prefect_server_is_told_to_end_as_well_still_says_that_it_was_interrupted(
     artifacts: Path, tmp_path: Path
 ) -> None:
@@ -414,6 +415,7 @@ def check_closed_to_others(server: psutil.Process) -> None:
         assert answer.status_code == 401, headers
 
 
+@pytest.mark.soak
 def test_a_server_of_a_run_that_is_killed_ends_with_it(artifacts: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     command: Command = (sys.executable, "-c", HELD_BY_A_SERVER, artifacts)
