@@ -38,7 +38,7 @@ PAGES_WITH_COMMANDS = (
 )  # fmt: skip
 KNOWN_PROGRAMS = {
     "curl", "export", "fuser", "gridcast", "make", "mlflow", "prefect", "ps", "psql", "python",
-    "rm", "sbatch",
+    "ray", "rm", "sbatch",
 }  # fmt: skip
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```sh\n(?P<body>.*?)```", re.DOTALL)
 MARK = "not run by the tests: "
