@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any, cast
 
 from prefect import flow
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import RegionRefusedError
+from tasks.dispatch.executors import read_regions
 from tasks.fetch.sources import find_sources
 from tasks.ingest.catch_up import catch_up
 from tasks.ingest.publish_data_report import publish_data_report
 from tasks.ingest.records import Ingestion, Published
-from tasks.ingest.region import ingest_region, record_ingestion
-from tasks.runs.cached_state import Results
+from tasks.ingest.region import record_ingestion
 from tasks.runs.run import open_run
 
 # Two regions at a time: Great Expectations keeps one core busy, parsing and writing the other. The
@@ -52,12 +52,7 @@ def prepare_data(
     ):  # fmt: skip
         sources = find_sources(run)
         known = catch_up(run, sources, return_state=True).result()
-        futures: dict[str, PrefectFuture[Any]] = {
-            file.region: ingest_region.submit(run, file.region, file.path, sources.labels)
-            for file in known.left
-        }
-        wait(list(futures.values()))
-        results = Results.of({name: each.state for name, each in futures.items()})
+        results = read_regions(run, sources, known.left)
         for error in results.not_of(Published, RegionRefusedError).values():
             raise error
         published = [*known.published, *results.all_of(Published)]

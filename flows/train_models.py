@@ -12,6 +12,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import PartialFailureError, TrackingError
+from tasks.dispatch.executors import submitting
 from tasks.evaluate.keep_models import keep_models
 from tasks.evaluate.publish_report import publish_report
 from tasks.evaluate.score_models import evaluate_models
@@ -98,14 +99,13 @@ def _train_all(
     jobs = plan_jobs(run, features)
     prepared = prepare_tracking.submit(run)
     baselines = plan_baselines(run, features, num_concurrent=len(jobs))
-    futures: dict[str, PrefectFuture[Any]] = {
-        job.name: fit_baseline.submit(run, features, job) for job in baselines
-    }
-    shared = [train_group.submit(run, features, group) for group in share_devices(run, jobs)]
-    tried = outcomes_of(shared)
-    futures |= {job.name: train_model.submit(run, features, job, tried) for job in jobs}
-    waited: list[PrefectFuture[Any]] = [prepared, *futures.values()]
-    wait(waited)
+    with submitting(run) as submit:
+        futures = {job.name: submit(fit_baseline, features, job) for job in baselines}
+        shared = [train_group.submit(run, features, group) for group in share_devices(run, jobs)]
+        tried = outcomes_of(shared)
+        futures |= {job.name: submit(train_model, features, job, tried) for job in jobs}
+        waited: list[PrefectFuture[Any]] = [prepared, *futures.values()]
+        wait(waited)
     results = Results.of({name: each.state for name, each in futures.items()})
     trained, fitted = results.all_of(TrainedJob), results.all_of(FittedBaseline)
     failed = {n: str(each) for n, each in results.not_of(TrainedJob, FittedBaseline).items()}

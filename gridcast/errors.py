@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -55,9 +55,25 @@ def has_password(text: str) -> bool:
 
 
 class GridcastError(Exception):
-    """Anything that gridcast refuses, with a message fit for the person who has to act on it."""
+    """Anything that gridcast refuses, with a message fit for the person who has to act on it.
+
+    It comes whole from another process or machine, though it is made of other arguments than its
+    message.
+    """
 
     exit_code: ClassVar[int] = EXIT_PARTIAL
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, without being made anew."""
+        return _as_it_was, (type(self), self.args, vars(self))
+
+
+def _as_it_was(
+    kind: type[GridcastError], args: tuple[Any, ...], fields: dict[str, Any]
+) -> GridcastError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(fields)
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +230,14 @@ class TrainingJobError(GridcastError):
     def __init__(self, job: str, *, reason: str, log: object) -> None:
         self.job, self.reason = job, reason
         super().__init__(f"ERROR {job}: {reason}; its log is {log}")
+
+
+class NotDoneError(GridcastError):
+    """What a run gave to other machines was not done there."""
+
+    def __init__(self, assignment: str, reason: str) -> None:
+        self.assignment, self.reason = assignment, reason
+        super().__init__(f"ERROR {assignment}: {reason}")
 
 
 class NoTrialError(GridcastError):

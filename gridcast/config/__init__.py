@@ -16,6 +16,7 @@ from gridcast.config.data import (
     SyntheticConfig,
     merged,
 )
+from gridcast.config.execution import ExecutionConfig
 from gridcast.config.layers import (
     BASE_PROFILE,
     CONFIGS_FOLDER,
@@ -73,6 +74,7 @@ __all__ = [
     "Count",
     "EiaConfig",
     "EvaluationConfig",
+    "ExecutionConfig",
     "FeaturesConfig",
     "Fill",
     "Fitted",

@@ -29,6 +29,7 @@ from gridcast.config.data import (
     RulesConfig,
     SyntheticConfig,
 )
+from gridcast.config.execution import ExecutionConfig
 from gridcast.config.layers import (
     BASE_PROFILE,
     _name_of,
@@ -87,6 +88,7 @@ class Config(Section):
     forecasting: ForecastingConfig
     operation: OperationConfig
     tracking: TrackingConfig
+    execution: ExecutionConfig
     tuning: TuningConfig
     synthetic: SyntheticConfig
     archives: ArchivesConfig

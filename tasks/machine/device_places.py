@@ -7,6 +7,7 @@ which a run can do without.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from contextlib import contextmanager
@@ -70,7 +71,7 @@ def _take(places: Places) -> tuple[str, FileLock] | None:
 
 def _free(places: Places, device: str) -> list[FileLock]:
     """The places of the device that this run may still use, held."""
-    folder, name = places.of_this_machine, device.replace(":", "-")
+    folder, name = places.of_this_machine, lock_name(device)
     own = {folder / f"{name}.{number}.lock" for number in range(places.jobs_per_device)}
     known = sorted(own | set(folder.glob(f"{name}.*.lock")))  # other runs may have more
     free = [lock for path in known if (lock := _held(path)) is not None]
@@ -78,6 +79,18 @@ def _free(places: Places, device: str) -> list[FileLock]:
     for lock in free[num_left:]:
         lock.release()
     return free[:num_left]
+
+
+def lock_name(device: str) -> str:
+    """The device as all processes of the machine call it, whichever of them each may see.
+
+    Who places jobs (Ray, Slurm) shows each the GPUs that are its own, which then begin at 0.
+    """
+    kind, _, number = device.partition(":")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    if kind == "cuda" and number and int(number) < len(visible):
+        number = visible[int(number)].strip() or number
+    return f"{kind}-{number}".rstrip("-").replace("/", "_")
 
 
 def _freest(free: dict[str, list[FileLock]]) -> tuple[str, FileLock] | None:

@@ -41,7 +41,9 @@ def resolve(profile: str, overrides: tuple[str, ...]) -> Resolved:
     Raises:
         ConfigError: an unknown profile, key or value, or a GPU that is not there.
     """
-    devices = find_devices(Config.load(profile, overrides=overrides), where=profile)
+    asked = Config.load(profile, overrides=overrides)
+    is_local = asked.execution.executor == "local"
+    devices = find_devices(asked, where=profile) if is_local else devices_elsewhere(asked)
     config = Config.load(profile, overrides=overrides, device_type=devices.device_type)
     return Resolved(resolve_precision(config, devices.device_type), devices)
 
@@ -67,6 +69,29 @@ def find_devices(config: Config, *, where: str) -> Devices:
         )
     names = [f"cuda:{number}" for number in range(num_cuda)]
     return Devices(tuple(names if ":" not in wanted else [wanted]), num_cores or 1)
+
+
+def devices_elsewhere(config: Config) -> Devices:
+    """The devices by which a run plans whose jobs other machines do: a core, or a GPU, for each.
+
+    This machine may have no GPU, so ``training.device`` has to ask for theirs; each job then finds
+    those of its machine (:func:`devices_of_kind`).
+    """
+    training = config.training
+    num_jobs = len(training.seeds) * len(config.model.cells)
+    if training.device in {"auto", "cpu"}:
+        return Devices(("cpu",), num_jobs)
+    return Devices(tuple(f"cuda:{number}" for number in range(training.split_over)), num_jobs)
+
+
+def devices_of_kind(config: Config, kind: str) -> Devices:
+    """Those of this machine, of the kind that a run elsewhere planned by.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    training = config.training.model_copy(update={"device": kind})
+    return find_devices(config.model_copy(update={"training": training}), where="this machine")
 
 
 def leading_devices(devices: Devices, *, split_over: int) -> tuple[str, ...]:

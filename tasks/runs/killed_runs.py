@@ -30,7 +30,7 @@ def own_flow_run() -> str | None:
     return str(flow_run.id) if flow_run.id else None
 
 
-def crash_flow_runs(ids: Sequence[str]) -> None:
+def crash_flow_runs(ids: Sequence[str], *, reason: str = REASON) -> None:
     """Tell Prefect that these flow runs, and what runs in them, have crashed.
 
     Another server may have been told of their begin; those that this one does not know stay out.
@@ -39,7 +39,7 @@ def crash_flow_runs(ids: Sequence[str]) -> None:
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Crashed
 
-    state: State[None] = Crashed(message=REASON)
+    state: State[None] = Crashed(message=reason)
     with get_client(sync_client=True) as client:
         for flow_run_id in ids:
             try:

@@ -53,6 +53,7 @@ def local_settings(artifacts: Path) -> dict[str, str]:
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(folder / "storage"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "true",
+        "RAY_USAGE_STATS_ENABLED": "0",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "gridcast",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # such as a wait before it begins
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gridcast.errors import TrainingJobError
 from tasks.machine.device_places import Places, held_place, jobs_per_device
-from tasks.machine.devices import leading_devices
+from tasks.machine.devices import devices_of_kind, leading_devices
 from tasks.machine.owned_process import Work, require_going, run_owned, stop_reason
 from tasks.runs.keys import has_sha256
 from tasks.runs.locks import held as lock_held
@@ -141,10 +141,24 @@ def _apart_if_it_fails(work: Work, jobs: Sequence[Job]) -> Iterator[None]:
         raise
 
 
+def begin_anew(run: Run, job: Job) -> None:
+    """Nothing of the job is there any more that could be taken, or gone on from."""
+    with held(run, [job]):
+        job.file("result.json").unlink(missing_ok=True)
+        forget_training(job.file(""))
+
+
 def places_of(run: Run, devices: tuple[str, ...] | None = None) -> Places:
-    """Those of the run's devices (or of these) that lead the ones that share a batch with them."""
-    found = run.devices
-    training = run.config.training
+    """Those of the run's devices (or of these) that lead the ones that share a batch with them.
+
+    Of a run that gives its jobs to other machines they are those of the machine that asks.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
+    training, found = run.config.training, run.devices
+    if run.config.execution.executor != "local":
+        found = devices_of_kind(run.config, found.device_type)
     return Places(
         folder=run.artifacts / "places",
         devices=devices or leading_devices(found, split_over=training.split_over),

@@ -53,6 +53,8 @@ _log = logging.getLogger("gridcast.train")
 
 def share_devices(run: Run, jobs: list[NetworkJob]) -> list[list[NetworkJob]]:
     """The jobs of each GPU that are still to be done, where there are several: for one process."""
+    if run.config.execution.executor != "local":
+        return []  # who has a GPU elsewhere is told of one job at a time
     to_do = _to_do(run, jobs)
     devices = dict.fromkeys(job.device for job in to_do)
     groups = [[job for job in to_do if job.device == device] for device in devices]

@@ -79,6 +79,8 @@ def test_the_unkeyed_settings_are_these_and_no_others() -> None:
         "training.checkpoint_seconds", "training.time_limit_seconds",
         "tuning.trials", "tuning.hours", "tuning.at_once", "tuning.seed", "tuning.random_trials",
         "tuning.prune_from",
+        "execution.executor", "execution.num_shards", "execution.attempts",
+        "execution.lost_seconds", "execution.ray_address",
     }  # fmt: skip
     assert all(len(why.split()) > 4 for why in unkeyed.values())
 

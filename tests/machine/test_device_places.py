@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gridcast.errors import ConfigError
-from tasks.machine.device_places import Places, held_place, jobs_per_device
+from tasks.machine.device_places import Places, held_place, jobs_per_device, lock_name
 from tasks.machine.devices import Devices, devices_sharing, leading_devices, spread_over_devices
 from tests.builders.pipelines import ROOT, SECONDS, wait_for
 from tests.builders.values import make_config
@@ -188,3 +188,23 @@ def test_more_gpus_to_a_job_than_there_are_is_refused(names: tuple[str, ...]) ->
 def test_a_cpu_leads_nothing() -> None:
     assert leading_devices(Devices(("cpu",), num_cores=8), split_over=1) == ("cpu",)
     assert devices_sharing("cpu", split_over=1) == []
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "expected"),
+    [
+        ("cpu", "", "cpu"),
+        ("cuda:1", None, "cuda-1"),
+        ("cuda:0", "", "cuda-0"),
+        ("cuda:0", "3", "cuda-3"),
+        ("cuda:1", "3, 5", "cuda-5"),
+        ("cuda:0", "MIG-GPU-1/2/0", "cuda-MIG-GPU-1_2_0"),
+    ],
+)
+def test_a_gpu_has_one_lock_whatever_number_a_process_sees_it_by(
+    monkeypatch: pytest.MonkeyPatch, device: str, visible: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert lock_name(device) == expected

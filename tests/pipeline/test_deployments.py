@@ -16,6 +16,8 @@ import yaml
 from gridcast.config import Config
 from gridcast.operation.alarms import RETRAINED_KINDS
 from gridcast.summary import Summary
+from tasks.dispatch.assignments import Assignment, JobAssignment, ShardAssignment
+from tasks.dispatch.flow_runs import DEPLOYMENT
 from tasks.promote.prefect_events import ALARM
 from tests.builders.pipelines import (
     PREFECT,
@@ -43,9 +45,14 @@ _BY_FLOW = {
     "monitor_forecasts": "monitor",
     "retrain_models": "retrain",
 }
+# What a run gives to workers; nobody else starts them.
+ASSIGNED: list[dict[str, Any]] = [
+    each for each in DECLARED["deployments"] if each["name"] == "assigned"
+]
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     _BY_FLOW.get(each["entrypoint"].partition(":")[2], each["name"]): each
     for each in DECLARED["deployments"]
+    if each not in ASSIGNED
 }
 NAMES = ("hourly", "nightly", "weekly")
 ALL_NAMES = (*NAMES, "live", "forecast", "monitor", "retrain")
@@ -86,6 +93,20 @@ def test_a_retraining_is_off_at_first_and_listens_to_alarms_that_a_training_may_
     assert not retraining["schedules"][0]["active"]
     (trigger,) = retraining["triggers"]
     assert set(trigger["expect"]) == {f"{ALARM}.{kind}" for kind in RETRAINED_KINDS}
+
+
+@pytest.mark.prefect
+def test_parts_of_runs_have_a_deployment_each_and_neither_schedule_nor_limit() -> None:
+    from prefect.flows import Flow, load_flow_from_entrypoint
+
+    kinds: tuple[type[Assignment], ...] = (JobAssignment, ShardAssignment)
+    for declared, kind in zip(ASSIGNED, kinds, strict=True):
+        flow: Flow[..., Any] = load_flow_from_entrypoint(str(ROOT / declared["entrypoint"]))
+        assert (flow.name, declared["name"]) == (kind.flow, DEPLOYMENT)
+        flow.validate_parameters(
+            {"artifacts": "artifacts", "run_id": "1", "assignment": "gru-seed0"}
+        )
+        assert declared.keys().isdisjoint({"schedules", "concurrency_limit", "parameters"})
 
 
 @pytest.mark.prefect
@@ -195,7 +216,8 @@ def test_all_deployments_are_there_with_a_limit_of_one_and_their_own_folder(
     operation: Operation,
 ) -> None:
     deployed = operation.ask("deployments/filter", {})
-    found = {each["entrypoint"]: each for each in deployed}
+    found = {each["entrypoint"]: each for each in deployed if each["name"] != DEPLOYMENT}
+    assert len(deployed) == len(found) + len(ASSIGNED)
     assert sorted(found) == sorted(each["entrypoint"] for each in DEPLOYMENTS.values())
     for each in found.values():
         assert each["global_concurrency_limit"]["limit"] == 1

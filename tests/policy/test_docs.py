@@ -34,11 +34,11 @@ PAGES = sorted(
 )
 PAGES_WITH_COMMANDS = (
     "README.md", "CONTRIBUTING.md", "docs/forecasting.md", "docs/operation.md",
-    "docs/runbook.md",
+    "docs/runbook.md", "docs/scale.md",
 )  # fmt: skip
 KNOWN_PROGRAMS = {
     "curl", "export", "fuser", "gridcast", "make", "mlflow", "prefect", "ps", "psql", "python",
-    "rm",
+    "ray", "rm", "sbatch",
 }  # fmt: skip
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```sh\n(?P<body>.*?)```", re.DOTALL)
 MARK = "not run by the tests: "
@@ -124,7 +124,7 @@ def test_make_targets_exist() -> None:
 def test_deployments_of_the_runbook_are_those_of_prefect_yaml() -> None:
     written = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     deployed = {f"{each['entrypoint'].partition(':')[2]}/{each['name']}" for each in written}
-    named = set(re.findall(r"[a-z]+-[a-z]+/(?:nightly|hourly|weekly|live)", _runbook()))
+    named = set(re.findall(r"[a-z]+-[a-z]+/(?:nightly|hourly|weekly|live|assigned)", _runbook()))
     assert {name.replace("-", "_") for name in named} == deployed
 
 

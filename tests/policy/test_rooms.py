@@ -24,6 +24,9 @@ KERNELS = ROOT / "gridcast" / "kernels"
 # Prefect without a task: why each one has to know it.
 KNOWS_PREFECT = {
     "tasks/promote/prefect_events.py": "tells Prefect's server of promotions and alarms",
+    "tasks/dispatch/flow_runs.py": "gives jobs and shards to workers of Prefect's pools",
+    "tasks/dispatch/ray_cluster.py": "hands tasks to the task runner for Ray",
+    "tasks/dispatch/executors.py": "decides in which of Prefect's task runners jobs run",
     "tasks/ingest/snapshot_changes.py": "shows on Prefect's pages what changed",
     "tasks/runs/cached_state.py": "the state in which a task ends that had nothing to do",
     "tasks/runs/killed_runs.py": "tells Prefect's server of runs that left no last word",
@@ -118,7 +121,8 @@ def test_no_module_is_named_as_its_room() -> None:
 
 def test_there_is_a_room_of_tests_for_each_room_of_code() -> None:
     rooms = {each.path.parent.name for each in modules()}
-    without = {"flows", "gridcast", "tasks", "command_line", "gate", "logged", "track", "evaluate"}
+    without = {"flows", "gridcast", "tasks", "command_line", "gate", "logged", "track", "evaluate",
+               "assigned"}  # fmt: skip
     tested = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
     assert sorted(rooms - without - tested) == []
 

@@ -1,0 +1,1 @@
+"""What is done on other machines: a run's jobs, and shards of its regions."""
