@@ -44,6 +44,7 @@ from gridcast.config.operation import (
     OperationConfig,
     PromotionConfig,
     RetrainingConfig,
+    RunConfig,
     TrackingConfig,
 )
 from gridcast.config.section import (
@@ -96,6 +97,7 @@ __all__ = [
     "RequiredRules",
     "RetrainingConfig",
     "RulesConfig",
+    "RunConfig",
     "ScalingConfig",
     "Section",
     "Share",

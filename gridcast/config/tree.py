@@ -50,6 +50,7 @@ from gridcast.config.operation import (
     EvaluationConfig,
     ForecastingConfig,
     OperationConfig,
+    RunConfig,
     TrackingConfig,
 )
 from gridcast.config.section import Section, Unkeyed
@@ -75,6 +76,7 @@ class Config(Section):
         description="YAML file of a layout: a name in configs/layouts, or a path"
     )
     rules: RulesConfig
+    run: RunConfig
     ingestion: IngestionConfig
     features: FeaturesConfig
     scaling: ScalingConfig
