@@ -85,7 +85,7 @@ format: setup ## Format the code and repair what ruff can repair
 lock: $(LOCKED) ## Make requirements/lock.txt anew after a change of dependencies
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" --excludes requirements/lock-excludes.txt \
-	  --extra dev --extra boosting --extra kaggle --extra postgres --extra ray $(ARGS) \
+	  --extra dev --extra boosting --extra kaggle --extra postgres --extra ray --extra s3 $(ARGS) \
 	  --output-file requirements/lock.txt pyproject.toml requirements/lock.in
 
 lock-upgrade: ARGS += --upgrade

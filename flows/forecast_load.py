@@ -6,6 +6,7 @@ from prefect import flow
 
 from tasks.forecast.forecast_task import store_forecast
 from tasks.operate.backfill_task import make_up_forecasts
+from tasks.share.share_tasks import shared_in_store
 
 
 @flow(name="forecast-load")
@@ -30,5 +31,6 @@ def forecast_load(
         overrides: such as ``["forecasting.horizon=24"]``.
         as_of: ISO time from which is forecast; none: when the flow was to start.
     """
-    make_up_forecasts(data, artifacts, profile, overrides or [], as_of)
-    return store_forecast(data, artifacts, profile, overrides or [], as_of)
+    with shared_in_store(artifacts, profile, overrides, "data", "runs", "operation"):
+        make_up_forecasts(data, artifacts, profile, overrides or [], as_of)
+        return store_forecast(data, artifacts, profile, overrides or [], as_of)

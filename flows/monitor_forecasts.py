@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.operate.monitor_task import keep_monitoring
+from tasks.share.share_tasks import shared_in_store
 
 
 @flow(name="monitor-forecasts")
@@ -27,4 +28,5 @@ def monitor_forecasts(
         overrides: such as ``["operation.monitoring.window_days=14"]``.
         as_of: ISO time at which is looked; none: when the flow was to start.
     """
-    return keep_monitoring(data, artifacts, profile, overrides or [], as_of)
+    with shared_in_store(artifacts, profile, overrides, "data", "runs", "operation"):
+        return keep_monitoring(data, artifacts, profile, overrides or [], as_of)

@@ -16,6 +16,7 @@ from tasks.ingest.publish_data_report import publish_data_report
 from tasks.ingest.records import Ingestion, Published
 from tasks.ingest.region import record_ingestion
 from tasks.runs.run import open_run
+from tasks.share.share_tasks import shared_in_store
 
 # Two regions at a time: Great Expectations keeps one core busy, parsing and writing the other. The
 # memory is that of two regions, however many there are.
@@ -46,6 +47,7 @@ def prepare_data(
         run_id: of the run that this is part of; none: a run of its own.
     """
     with (
+        shared_in_store(artifacts, profile, overrides, "data"),
         open_run("prepare-data", data=data, artifacts=artifacts, profile=profile,
                  overrides=overrides, fresh=fresh, run_id=run_id) as run,
         run.timed("prepare_data"),

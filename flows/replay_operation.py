@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.train_models import train_models
-from tasks.operate.replay import ReplayRequest
+from tasks.operate.replay import SHARES_NOTHING, ReplayRequest
 from tasks.operate.replay_tasks import begin_replay, judge, live_on, report_replay
 
 
@@ -41,7 +41,7 @@ def replay_operation(
         plants=tuple(plants or ()),
     )  # fmt: skip
     root = begin_replay(asked, fresh=fresh)
-    settings = [*asked.config.operation.retraining.settings, *given]
+    settings = [*asked.config.operation.retraining.settings, *given, SHARES_NOTHING]
     while live_on(asked):
         train_models(artifacts=root, profile=profile, overrides=settings)
         judge(asked)

@@ -7,6 +7,7 @@ from prefect import flow
 from flows.train_models import train_models
 from gridcast.config import Config
 from tasks.operate.retrain_tasks import judge_newest, training_due
+from tasks.share.share_tasks import shared_in_store
 
 
 @flow(name="retrain-models")
@@ -32,9 +33,10 @@ def retrain_models(
         is_due: train, whether or not there is a reason.
     """
     given = overrides or []
-    reason = training_due(data, artifacts, profile, given, as_of)
-    if not (reason or is_due):
-        return "no training is due"
-    settings = Config.load(profile, overrides=tuple(given)).operation.retraining.settings
-    train_models(data=data, artifacts=artifacts, profile=profile, overrides=[*settings, *given])
-    return judge_newest(data, artifacts, profile, given, as_of)
+    with shared_in_store(artifacts, profile, overrides, "data", "runs", "operation"):
+        reason = training_due(data, artifacts, profile, given, as_of)
+        if not (reason or is_due):
+            return "no training is due"
+        settings = Config.load(profile, overrides=tuple(given)).operation.retraining.settings
+        train_models(data=data, artifacts=artifacts, profile=profile, overrides=[*settings, *given])
+        return judge_newest(data, artifacts, profile, given, as_of)

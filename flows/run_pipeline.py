@@ -7,6 +7,7 @@ from prefect import flow
 from flows.prepare_data import prepare_data
 from flows.train_models import train_models
 from tasks.runs.run import open_run
+from tasks.share.share_tasks import shared_in_store
 
 
 @flow(name="run-pipeline")
@@ -30,8 +31,11 @@ def run_pipeline(
         overrides: such as ``["training.passes=10"]``.
         fresh: do everything again, whatever is unchanged.
     """
-    with open_run("run-pipeline", data=data, artifacts=artifacts, profile=profile,
-                  overrides=overrides, fresh=fresh, run_id=None) as run:  # fmt: skip
+    with (
+        shared_in_store(artifacts, profile, overrides, "runs"),
+        open_run("run-pipeline", data=data, artifacts=artifacts, profile=profile,
+                 overrides=overrides, fresh=fresh, run_id=None) as run,
+    ):  # fmt: skip
         prepare_data(**run.parameters)
         train_models(**run.parameters)
     return str(run.summary_path)

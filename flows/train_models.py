@@ -21,6 +21,8 @@ from tasks.machine.owned_process import owned_processes
 from tasks.machine.progress import shown_progress
 from tasks.runs.cached_state import Results
 from tasks.runs.run import Run, open_run
+from tasks.share.share_tasks import shared_in_store
+from tasks.share.sharing import Part
 from tasks.track.log_models import prepare_tracking, track_models
 from tasks.track.logged.interrupted import logged_if_interrupted
 from tasks.track.record_lineage import record_lineage
@@ -39,6 +41,7 @@ from tasks.train.records import Features, FittedBaseline, TrainedJob
 
 # A thread only waits for its job's process; each job has its own.
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=32))
+_SHARED: tuple[Part, ...] = ("data", "runs")
 
 
 @flow(name="train-models", task_runner=_THREADS)
@@ -65,8 +68,11 @@ def train_models(
         fresh: do everything again, whatever is unchanged.
         run_id: of the run that this is part of; none: a run of its own.
     """
-    with open_run("train-models", data=data, artifacts=artifacts, profile=profile,
-                  overrides=overrides, fresh=fresh, run_id=run_id) as run:  # fmt: skip
+    with (
+        shared_in_store(artifacts, profile, overrides, *_SHARED if run_id is None else ()),
+        open_run("train-models", data=data, artifacts=artifacts, profile=profile,
+                 overrides=overrides, fresh=fresh, run_id=run_id) as run,
+    ):  # fmt: skip
         ingestion = load_ingestion(run)
         if not ingestion.published:
             raise PartialFailureError(ingestion.errors, summary=run.summary_path)
@@ -87,8 +93,7 @@ def train_models(
         with run.timed("report"):
             report = publish_report(run, ingestion, evaluation, kept, run_ids)
         with run.timed("record_lineage"):
-            done: list[TrainedJob | FittedBaseline] = [*trained, *fitted]
-            record_lineage(run, ingestion, features, done, evaluation, kept, run_ids)
+            record_lineage(run, ingestion, features, [*trained, *fitted], evaluation, kept, run_ids)
         return report
 
 

@@ -191,6 +191,18 @@ class IntegrityError(GridcastError):
         )
 
 
+class StoreError(GridcastError):
+    """The store that machines share does not answer, or refuses; what this machine has stays."""
+
+    def __init__(self, address: str, *, reason: str) -> None:
+        line = masked(" ".join(reason.split()))
+        super().__init__(
+            f"ERROR {address}: found a store that cannot be used ({line}), expected one that "
+            "answers; what was done here is kept, and goes there with the next run or "
+            "`gridcast store push`"
+        )
+
+
 class RecordError(GridcastError):
     """A record in a file is not one that this version can take: damaged, or of a newer version."""
 

@@ -17,6 +17,7 @@ from flows.command_line import (
     pipeline_commands,
     server_commands,
     snapshot_commands,
+    store_commands,
 )
 
 _INTERRUPTED = {128 + signal.SIGINT: "Ctrl-C", 128 + signal.SIGTERM: "SIGTERM"}
@@ -60,6 +61,7 @@ app.add_typer(fetch_commands.synthesize_app)
 app.add_typer(audit_commands.app)
 app.add_typer(server_commands.app)
 app.add_typer(snapshot_commands.app, name="snapshots")
+app.add_typer(store_commands.app, name="store")
 app.add_typer(fetch_commands.app, name="fetch")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.command_line.options import DEFAULT_ARTIFACTS, Artifacts, Profile, Settings
-from flows.command_line.starting import exit_code_of
+from flows.command_line.starting import exit_code_of_shared
 
 app = typer.Typer()
 Ingested = Annotated[
@@ -55,7 +55,7 @@ def forecast(  # noqa: PLR0913 - options of a command
             run_id=run, out=out, picture=picture,
         ))  # fmt: skip
 
-    raise typer.Exit(exit_code_of(work))
+    raise typer.Exit(exit_code_of_shared(work, artifacts, profile, settings))
 
 
 @app.command(
@@ -92,7 +92,7 @@ def backtest(
             first=first, end=end, folder=None if data is None else data.resolve(), run_id=run,
         ))  # fmt: skip
 
-    raise typer.Exit(exit_code_of(work))
+    raise typer.Exit(exit_code_of_shared(work, artifacts, profile, settings))
 
 
 def _with_horizon(settings: list[str] | None, horizon: int | None) -> tuple[str, ...]:

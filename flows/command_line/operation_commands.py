@@ -15,7 +15,7 @@ from flows.command_line.options import (
     Profile,
     Settings,
 )
-from flows.command_line.starting import NO_QUESTION, Request, exit_code_of, start_flow
+from flows.command_line.starting import NO_QUESTION, Request, exit_code_of_shared, start_flow
 
 app = typer.Typer()
 Ingested = Annotated[
@@ -58,7 +58,7 @@ def promote(
             because=because,
         ))  # fmt: skip
 
-    raise typer.Exit(exit_code_of(work))
+    raise typer.Exit(exit_code_of_shared(work, artifacts, profile, settings))
 
 
 @app.command(epilog="Examples:  gridcast rollback  ·  gridcast rollback --because 'bands too wide'")
@@ -81,7 +81,7 @@ def rollback(
             as_of=as_of, folder=None if data is None else data.resolve(), because=because,
         ))  # fmt: skip
 
-    raise typer.Exit(exit_code_of(work))
+    raise typer.Exit(exit_code_of_shared(work, artifacts, profile, settings))
 
 
 @app.command(epilog="Examples:  gridcast champion  ·  gridcast champion --at 2018-07-01T09:00  ·  "
@@ -111,7 +111,7 @@ def champion(
         )  # fmt: skip
         show_champion(asked, is_followed=follow)
 
-    raise typer.Exit(exit_code_of(work))
+    raise typer.Exit(exit_code_of_shared(work, artifacts, profile, settings))
 
 
 @app.command(
@@ -148,7 +148,7 @@ def backfill(
             is_again=not missing,
         ))  # fmt: skip
 
-    raise typer.Exit(exit_code_of(work))
+    raise typer.Exit(exit_code_of_shared(work, artifacts, profile, settings))
 
 
 @app.command(epilog="Examples:  gridcast monitor  ·  gridcast monitor --as-of 2018-07-01T09:00  ·  "
@@ -174,7 +174,7 @@ def monitor(
             as_of=as_of, folder=None if data is None else data.resolve(),
         ))  # fmt: skip
 
-    raise typer.Exit(exit_code_of(work))
+    raise typer.Exit(exit_code_of_shared(work, artifacts, profile, settings))
 
 
 @app.command(

@@ -118,6 +118,20 @@ def exit_code_of(work: Callable[[], Any]) -> int:
     return EXIT_OK
 
 
+def exit_code_of_shared(
+    work: Callable[[], Any], artifacts: Path, profile: str, settings: list[str] | None
+) -> int:
+    """The same on what machines share: brought before it, published after it."""
+
+    def shared_work() -> None:
+        from tasks.share.sharing import shared
+
+        with shared(artifacts.absolute(), profile, tuple(settings or ())):
+            work()
+
+    return exit_code_of(shared_work)
+
+
 def check_early(request: Request) -> None:
     """What is wrong with the command itself, told before Prefect takes its seconds to start."""
     from gridcast.config import Config

@@ -45,6 +45,7 @@ from gridcast.config.operation import (
     OperationConfig,
     PromotionConfig,
     RetrainingConfig,
+    RunConfig,
     TrackingConfig,
 )
 from gridcast.config.section import (
@@ -98,6 +99,7 @@ __all__ = [
     "RequiredRules",
     "RetrainingConfig",
     "RulesConfig",
+    "RunConfig",
     "ScalingConfig",
     "Section",
     "Share",

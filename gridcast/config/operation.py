@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from gridcast.config.section import Count, Positive, Section, Share
+from gridcast.config.section import Count, Positive, Section, Share, Unkeyed
 
 
 class EvaluationConfig(Section):
@@ -61,6 +61,20 @@ class ForecastingConfig(Section):
             message = "each quantile once, in ascending order"
             raise ValueError(message)
         return value
+
+
+class RunConfig(Section):
+    """What a run leaves elsewhere than in its folder of artifacts."""
+
+    store: Annotated[
+        str, Unkeyed("where results are kept too, for other machines; they are the same")
+    ] = Field(
+        pattern=r"^(|file:///.+|s3://[a-z0-9][a-z0-9.-]+(/.*)?)$",
+        description="that machines share: '', file:///FOLDER or s3://BUCKET/PREFIX",
+    )
+    keep_prefect_days: Annotated[
+        Count | None, Unkeyed("how long Prefect remembers runs, whatever they kept")
+    ] = Field(description="after which flow runs leave Prefect's database; null: never (days)")
 
 
 class PromotionConfig(Section):

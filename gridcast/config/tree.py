@@ -51,6 +51,7 @@ from gridcast.config.operation import (
     EvaluationConfig,
     ForecastingConfig,
     OperationConfig,
+    RunConfig,
     TrackingConfig,
 )
 from gridcast.config.section import Section, Unkeyed
@@ -76,6 +77,7 @@ class Config(Section):
         description="YAML file of a layout: a name in configs/layouts, or a path"
     )
     rules: RulesConfig
+    run: RunConfig
     ingestion: IngestionConfig
     features: FeaturesConfig
     scaling: ScalingConfig

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _WEIGHTS = "weights.npz"
 # Beside those of a training, on which a forecast depends.
 _SETTINGS = ("features", "ingestion", "rules", "scaling", "split", "windows", "model")
+_OF_A_PLACE = {"tracking.uri": None, "run.store": ""}  # and no part of a model
 _log = logging.getLogger("gridcast.evaluate")
 
 
@@ -155,7 +156,7 @@ def _card(
         name=name,
         sha256=_model_sha256(members),
         features_sha256=features.file_sha256,
-        config=run.config.with_values({"tracking.uri": None}, where="the model's folder"),
+        config=run.config.with_values(_OF_A_PLACE, where="the model's folder"),
         scales=features.scales,
         feature_names=features.feature_names,
         members=tuple(

@@ -88,6 +88,7 @@ def judge_challenger(
     entry = promote(
         artifacts, current.dataset, reference, read=log, since=since, reason=reason,
         kind="promotion" if because is None else "order", decision=decision,
+        store=config.run.store,
     )  # fmt: skip
     problem = follow_log(artifacts, current.dataset, config.tracking)
     return Judged(current.dataset, reference, decision, entry, reason, problem)
@@ -120,7 +121,7 @@ def roll_back(
     load_reference(artifacts, succession[1])
     entry = promote(
         artifacts, current.dataset, succession[1], read=log, since=since, reason=because,
-        kind="rollback",
+        kind="rollback", store=config.run.store,
     )  # fmt: skip
     problem = follow_log(artifacts, current.dataset, config.tracking)
     return Judged(current.dataset, succession[1], None, entry, because, problem)

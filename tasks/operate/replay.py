@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
 _LONGEST = pd.Timedelta(hours=168)
 _WEEK = 7
+SHARES_NOTHING = 'run.store=""'  # what is only lived through is nobody else's
 _log = logging.getLogger("gridcast.replay")
 
 
@@ -87,7 +88,7 @@ class ReplayRequest(Record):
     @property
     def config(self) -> Config:
         """Its settings."""
-        return Config.load(self.profile, overrides=self.overrides)
+        return Config.load(self.profile, overrides=(*self.overrides, SHARES_NOTHING))
 
 
 @dataclass(slots=True)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gridcast.errors import LockHeldError, UsageError
+from gridcast.errors import LockHeldError, StoreError, UsageError
 from gridcast.operation.promotion_log import Promotion, PromotionLog
 from tasks.runs.locks import held
 from tasks.runs.record_files import read_record, write_record
+from tasks.store.kept_sets import bring_published, publish, working_copy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from gridcast.operation.decision import Decision
     from gridcast.operation.model_reference import ModelReference
+    from tasks.store.kept_sets import WorkingCopy
 
 FOLDER, DECISIONS = "champions", "decisions"
 _FORM = "%Y-%m-%dT%H%MZ"
@@ -48,7 +50,7 @@ def read_log(artifacts: Path, dataset: str) -> PromotionLog:
     return log
 
 
-def promote(
+def promote(  # noqa: PLR0913 - what an entry says
     artifacts: Path,
     dataset: str,
     to: ModelReference,
@@ -58,14 +60,21 @@ def promote(
     reason: str,
     kind: Literal["promotion", "rollback", "order"] = "promotion",
     decision: Decision | None = None,
+    store: str = "",
 ) -> Promotion:
     """Put a model in charge from ``since`` on; ``read`` is the log on which that was decided.
 
+    Where machines share a ``store``, it is believed once it is published there.
+
     Raises:
         LockHeldError: somebody else promoted meanwhile.
+        StoreError: the store does not answer; all stays as it is.
         UsageError: ``since`` is before the last entry's.
     """
+    copy = working_copy(artifacts, store)
     with held(artifacts, f"champion-{dataset}"):
+        if copy is not None:
+            bring_published(copy, f"{FOLDER}/{dataset}")
         newest = read_log(artifacts, dataset).newest
         known = read.newest.number if read.newest else 0
         if newest is not None and newest.number != known:
@@ -82,8 +91,25 @@ def promote(
             left=newest.to if newest else None, to=to, reason=reason, decision=decision,
         )  # fmt: skip
         write_record(_path(artifacts, entry), entry)
+        if copy is not None:
+            _publish(copy, entry)
     _log.info("In charge from %s on: %s (%s)", entry.since, to.short, reason)
     return entry
+
+
+def _publish(copy: WorkingCopy, entry: Promotion) -> None:
+    """Let other machines know; an entry that they do not take never was."""
+    try:
+        publish(copy, f"{FOLDER}/{entry.dataset}", log_files(copy.artifacts, entry.dataset))
+    except (LockHeldError, StoreError):
+        _path(copy.artifacts, entry).unlink()
+        raise
+
+
+def log_files(artifacts: Path, dataset: str) -> list[Path]:
+    """Its decisions and entries, in order, the newest entry last."""
+    folder = artifacts / FOLDER / dataset
+    return [*sorted((folder / DECISIONS).glob("*.json")), *sorted(folder.glob(_NUMBERED))]
 
 
 def _path(artifacts: Path, entry: Promotion) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from gridcast.errors import IntegrityError, RecordError, StoreError
 from gridcast.features.windows import FeaturesMade
 from gridcast.readings.records import RegionRecord
 from gridcast.record import StoredRecord
@@ -20,6 +21,7 @@ from tasks.runs.lives import living_runs
 from tasks.runs.locks import held
 from tasks.runs.record_files import cached_record, write_record
 from tasks.runs.storage import publishing
+from tasks.store.kept_sets import bring, working_copy
 from tasks.train.feature_table import read_region, write_features
 from tasks.train.records import Features
 
@@ -68,6 +70,8 @@ def make_features(
         stems = {path.stem, *(Path(each).stem for each in in_use)}
         write_record(run.folder / _IN_USE, TablesInUse(tables=tuple(sorted(stems))))
     with held(run.artifacts, f"features-{path.stem}"):
+        if not run.fresh:
+            _fetch(run, path)
         known = None if run.fresh else cached_record(path.with_suffix(".json"), Features)
         if known is not None and has_sha256(path, known.file_sha256):
             update = {"path": str(path), "key": key, "parts": parts, "cached": True}
@@ -84,6 +88,17 @@ def make_features(
         features = _keep(run, features)
     _leave(run, features, of_trial=of_trial)
     return features
+
+
+def _fetch(run: Run, path: Path) -> None:
+    """A table that is not here, where another machine has made it; a fault costs its making."""
+    copy = working_copy(run.artifacts, run.config.run.store)
+    if copy is None or path.is_file():
+        return
+    try:
+        bring(copy, f"features/{path.stem}")
+    except (StoreError, IntegrityError, RecordError) as error:
+        _log.warning("%s; it is made here", error)
 
 
 def _keep(run: Run, features: Features) -> Features:

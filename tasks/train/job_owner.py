@@ -10,13 +10,15 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gridcast.errors import TrainingJobError
+from gridcast.errors import StoreError, TrainingJobError
 from tasks.machine.device_places import Places, held_place, jobs_per_device
 from tasks.machine.devices import devices_of_kind, leading_devices
 from tasks.machine.owned_process import Work, require_going, run_owned, stop_reason
 from tasks.runs.keys import has_sha256
 from tasks.runs.locks import held as lock_held
 from tasks.runs.record_files import cached_record, write_record
+from tasks.store.job_exchange import fetch_finished_job, keep_job
+from tasks.store.kept_sets import working_copy
 from tasks.train.checkpoints import forget_training
 from tasks.train.records import Done, FeaturesFile, Job, Specification
 
@@ -70,6 +72,32 @@ def found_result(job: Job, kind: type[D], *, is_reported: bool = True) -> D | No
     return done
 
 
+def known_result(run: Run, job: Job, kind: type[D], *, is_reported: bool = True) -> D | None:
+    """What the job's folder holds, or another machine has kept in the store; None of a fresh run.
+
+    Its caller holds the job, or is followed by who does.
+    """
+    if run.fresh:
+        return None
+    found = found_result(job, kind, is_reported=is_reported)
+    copy = working_copy(run.artifacts, run.config.run.store)
+    if found is not None or copy is None or not fetch_finished_job(copy, job.file("")):
+        return found
+    return found_result(job, kind)
+
+
+def keep_results(run: Run, jobs: Sequence[Job]) -> None:
+    """Let other machines have those that are finished; a run's end does what fails here."""
+    copy = working_copy(run.artifacts, run.config.run.store)
+    for job in jobs if copy else ():
+        try:
+            if copy and job.file("result.json").is_file():
+                keep_job(copy, job.file(""))
+        except StoreError as error:
+            _log.warning("%s", str(error).removeprefix("ERROR "))
+            return
+
+
 def result_of(
     run: Run,
     features: Features,
@@ -85,7 +113,7 @@ def result_of(
         TrainingJobError: the process failed, was killed, ran past its limit or left no result.
     """
     with held(run, [job]):
-        if not run.fresh and (found := found_result(job, kind)) is not None:
+        if (found := known_result(run, job, kind)) is not None:
             forget_training(job.file(""))  # its process may have been killed before it did
             _log.info("%s: already %s, nothing has changed", job.name, job.verb[1])
             return found
@@ -93,6 +121,7 @@ def result_of(
         result = found_result(job, kind)
     if result is None:
         raise TrainingJobError(job.name, reason="it left no whole result", log=job.file("log.txt"))
+    keep_results(run, [job])
     return new(result)
 
 

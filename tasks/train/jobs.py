@@ -26,6 +26,8 @@ from tasks.train.job_owner import (
     PYTORCH_TRAINS,
     found_result,
     held,
+    keep_results,
+    known_result,
     new,
     places_of,
     result_of,
@@ -78,13 +80,12 @@ def train_group(run: Run, features: Features, jobs: list[NetworkJob]) -> dict[st
             except TrainingJobError as error:
                 _log.warning("%s; what it left undone is done job by job", error)
             ended = {job.name: "" for job in left if found_result(job, TrainedJob) is not None}
+            keep_results(run, left)
     return ended | failed
 
 
 def _to_do(run: Run, jobs: list[NetworkJob]) -> list[NetworkJob]:
-    return [
-        job for job in jobs if run.fresh or found_result(job, TrainedJob, is_reported=False) is None
-    ]
+    return [job for job in jobs if known_result(run, job, TrainedJob, is_reported=False) is None]
 
 
 def outcomes_of(shared: list[PrefectFuture[dict[str, str]]]) -> dict[str, str]:

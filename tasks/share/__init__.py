@@ -1,0 +1,1 @@
+"""What machines share, set by set: data sets, runs with their models, champions and forecasts."""
