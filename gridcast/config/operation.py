@@ -53,6 +53,9 @@ class ForecastingConfig(Section):
     max_stale_hours: int = Field(
         ge=0, le=168, description="a region whose newest hour is older gets a baseline (h)"
     )
+    next_day_hour: int = Field(
+        ge=0, le=23, description="when the next day is forecast, as backtests score it (local hour)"
+    )
 
     @field_validator("quantiles")
     @classmethod

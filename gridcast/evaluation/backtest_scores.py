@@ -10,6 +10,7 @@ import pandas as pd
 
 from gridcast.evaluation.band_scores import BAND_METRICS, BandScores, score_bands
 from gridcast.evaluation.metrics import relative_errors
+from gridcast.evaluation.next_day_scores import NextDay, next_day_of, next_day_scores
 from gridcast.record import Record, StoredRecord
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class BacktestScores(StoredRecord):
     by_lead: tuple[LeadFigures, ...] = ()
     by_region: tuple[RegionFigures, ...] = ()
     by_level: tuple[LevelFigures, ...] = ()
+    next_day: NextDay | None = None  # its forecasts were too short, or no day was whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +87,27 @@ class Backtest:
     the quantiles (MW); first the model's, then each naive forecast's. ``by_lead`` has ``smape``
     (percent) and ``mae`` (MW), the means over the regions, by ``contestant`` and ``lead``;
     ``by_region`` the same by ``region``, the means over the leads; ``bands`` has the scores of each
-    contestant's bands.
+    contestant's bands. ``next_day`` has the errors of the next day as forecast at ``issue_hour``
+    (see :func:`next_day_scores`).
     """
 
     rows: pd.DataFrame
     by_lead: pd.DataFrame
     by_region: pd.DataFrame
     bands: Mapping[str, BandScores]
+    next_day: pd.DataFrame
+    issue_hour: int
 
 
-def score_rows(rows: pd.DataFrame, levels: Sequence[float]) -> Backtest:
-    """The scores of ``rows`` (see :class:`Backtest`), with bands of these levels."""
-    return Backtest(rows, *_errors(rows), _bands(rows, levels))
+def score_rows(
+    rows: pd.DataFrame, levels: Sequence[float], *, timezone: str, issue_hour: int
+) -> Backtest:
+    """The scores of ``rows`` (see :class:`Backtest`), with bands of these levels.
+
+    ``issue_hour`` is when the next day is forecast, by the clocks of ``timezone``.
+    """
+    next_day = next_day_scores(rows, timezone=timezone, issue_hour=issue_hour)
+    return Backtest(rows, *_errors(rows), _bands(rows, levels), next_day, issue_hour)
 
 
 def record_of(
@@ -139,6 +150,7 @@ def record_of(
             LevelFigures(**{str(name): float(value) for name, value in each.items()})
             for each in bands.by_quantile[["level", "below", "pinball"]].to_dict("records")
         ),
+        next_day=next_day_of(found.next_day, [model, *beside], issue_hour=found.issue_hour),
     )
 
 

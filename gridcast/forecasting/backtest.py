@@ -102,7 +102,9 @@ def score_hindcast(
     if rows.empty:
         return None
     rows = _named(rows, list(past.forecasts), regions)
-    return score_rows(rows, config.quantiles)
+    return score_rows(
+        rows, config.quantiles, timezone=past.timezone, issue_hour=config.next_day_hour
+    )
 
 
 def _rows(

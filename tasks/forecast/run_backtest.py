@@ -122,7 +122,10 @@ def _keep(place: Path, record: BacktestRecord, result: Backtest) -> None:
     with publishing(place / "forecasts.parquet") as temporary:
         result.rows.to_parquet(temporary, compression="zstd", index=False)
     bands = [each.by_lead.assign(contestant=name) for name, each in result.bands.items()]
-    tables = {"by_lead": result.by_lead, "by_region": result.by_region, "bands": pd.concat(bands)}
+    tables = {
+        "by_lead": result.by_lead, "by_region": result.by_region, "bands": pd.concat(bands),
+        "next_day": result.next_day,
+    }  # fmt: skip
     for name, table in tables.items():
         with publishing(place / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)

@@ -18,6 +18,7 @@ from tasks.show.show_forecast import instant_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gridcast.evaluation.next_day_scores import NextDay
     from tasks.forecast.run_backtest import Backtested
 
 _SHOWN_LEADS = (1, 2, 3, 6, 12, 18, 24, 36, 48, 72, 96, 120, 144, 168)
@@ -89,4 +90,27 @@ def show_backtest(done: Backtested) -> None:
         f"truths; Winkler score {record.winkler:.2f} % of load",
         highlight=False,
     )
+    if record.next_day is not None:
+        console.print(next_day_table(record.next_day))
     console.print(f"Kept:      {done.folder}", highlight=False, soft_wrap=True)
+
+
+def next_day_table(found: NextDay) -> Table:
+    """A row a contestant: how well it knew the next day."""
+    at = f"{found.issue_hour:02}:00 local time"
+    table = Table(
+        title=f"The next day as forecast at {at}, {found.num_days} days",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("contestant")
+    for column in ("sMAPE %", "peak, error %", "peak, hours beside", "hours too low %"):
+        table.add_column(column, justify="right")
+    for name, each in sorted(found.contestants.items(), key=lambda item: item[1].smape):
+        cells = (
+            f"{each.smape:.2f}",
+            f"{each.peak:.2f}",
+            f"{each.peak_hours:.2f}",
+            f"{each.under:.1f}",
+        )
+        table.add_row(name.replace("_", " "), *cells)
+    return table

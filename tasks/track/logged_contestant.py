@@ -198,7 +198,10 @@ def _of_backtest(found: BacktestScores | None) -> dict[str, float]:
     """Over all leads; ``backtest/smape`` is the mean of what ``smape_by_lead`` has."""
     if found is None:
         return {}
+    next_day = None if found.next_day is None else found.next_day.contestants[found.model]
+    of_day = {} if next_day is None else next_day.model_dump()
     return {
+        **{f"backtest/next_day/{name}": value for name, value in of_day.items()},
         "backtest/smape": found.smape[found.model],
         "backtest/coverage": found.coverage,
         "backtest/winkler": found.winkler,

@@ -44,7 +44,7 @@ def make_rows(*, num_hours: int = 240, horizon: int = 3) -> pd.DataFrame:
 
 
 def record(rows: pd.DataFrame) -> BacktestScores:
-    found = score_rows(rows, LEVELS)
+    found = score_rows(rows, LEVELS, timezone=ZONE, issue_hour=9)
     return record_of(found, "mean", "a" * 64, LEVELS, beside=["yesterday"], first=FIRST, end=END)
 
 
