@@ -3,6 +3,11 @@
 What is computed with them does not live here.
 """
 
+from gridcast.config.covariates import (
+    CovariateColumn,
+    CovariatesConfig,
+    WeatherFileConfig,
+)
 from gridcast.config.data import (
     ArchivesConfig,
     EiaConfig,
@@ -73,6 +78,8 @@ __all__ = [
     "Cell",
     "Config",
     "Count",
+    "CovariateColumn",
+    "CovariatesConfig",
     "EiaConfig",
     "EvaluationConfig",
     "ExecutionConfig",
@@ -109,6 +116,7 @@ __all__ = [
     "TrainingConfig",
     "TuningConfig",
     "Unkeyed",
+    "WeatherFileConfig",
     "WindowsConfig",
     "completed",
     "layout_names",

@@ -13,7 +13,12 @@ from gridcast.forecasting.region_state import hours_back
 from gridcast.operation.decision import Decision, decide
 from gridcast.operation.held_out_losses import held_out_losses
 from tasks.forecast.chosen_model import ChosenModel, choose_model, load_reference
-from tasks.forecast.issue_forecast import current_snapshot, end_of_data, published_readings
+from tasks.forecast.issue_forecast import (
+    current_snapshot,
+    end_of_data,
+    published_covariates,
+    published_readings,
+)
 from tasks.promote.champion_alias import follow_log
 from tasks.promote.promotion_files import keep_decision, promote, read_log
 
@@ -78,7 +83,9 @@ def judge_challenger(
     if because is not None:
         decision, reason = None, because
     else:
-        readings = published_readings(artifacts, current, challenger.model.regions)
+        known = challenger.model.regions
+        readings = published_readings(artifacts, current, known)
+        challenger = challenger.given(published_covariates(artifacts, current, known))
         decision = _decision(artifacts, challenger, log, readings, config.operation.promotion,
                              as_of=since)  # fmt: skip
         keep_decision(artifacts, current.dataset, decision, as_of=since)
@@ -141,6 +148,8 @@ def _decision(
     A champion that cannot be loaded cannot hold its place: the baselines alone are to be beaten.
     """
     champion = _loaded(artifacts, log)
+    if champion is not None:
+        champion = champion.given(challenger.model.covariates)
     since, until = challenger.unseen_since, challenger.test_since
     if not until:
         found = f"{challenger.reference.short}, which does not say where its test part begins"
