@@ -4,8 +4,10 @@ What is computed with them does not live here.
 """
 
 from gridcast.config.covariates import (
+    Coordinates,
     CovariateColumn,
     CovariatesConfig,
+    OpenMeteoConfig,
     WeatherFileConfig,
 )
 from gridcast.config.data import (
@@ -77,6 +79,7 @@ __all__ = [
     "BaselinesConfig",
     "Cell",
     "Config",
+    "Coordinates",
     "Count",
     "CovariateColumn",
     "CovariatesConfig",
@@ -96,6 +99,7 @@ __all__ = [
     "LayoutConfig",
     "ModelConfig",
     "MonitoringConfig",
+    "OpenMeteoConfig",
     "OperationConfig",
     "Positive",
     "PromotionConfig",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gridcast.config.layout import NATIVE, LayoutConfig, StepMinutes
-from gridcast.config.section import Section, Share
+from gridcast.config.section import Count, Positive, RegionName, Section, Share
 
 Known = Literal["ahead", "past"]
 CovariateSource = Literal["weather", "load_file"]
@@ -91,6 +91,34 @@ def _ascending(hours: tuple[int, ...]) -> tuple[int, ...]:
 
 
 Hours = Annotated[tuple[Annotated[int, Field(ge=1, le=336)], ...], AfterValidator(_ascending)]
+
+
+class Coordinates(Section):
+    """A place, and how much it counts in its region."""
+
+    latitude: float = Field(ge=-90, le=90, description="degrees north")
+    longitude: float = Field(ge=-180, le=180, description="degrees east")
+    weight: Positive = Field(default=1.0, description="of the place in the region's mean")
+
+
+class OpenMeteoConfig(Section):
+    """How Open-Meteo is asked by `gridcast fetch weather`: which variables, of which places."""
+
+    variables: dict[CovariateName, str] = Field(
+        min_length=1, description="Open-Meteo's hourly variable by the column that it becomes"
+    )
+    places: dict[RegionName, tuple[Coordinates, ...]] = Field(description="of each region")
+    days_ahead: tuple[Annotated[int, Field(ge=1, le=7)], ...] = Field(
+        description="of forecasts as they were issued: so many days before their hour (days)"
+    )
+    delay_hours: Annotated[int, Field(ge=0, le=48)] = Field(
+        description="from the start of a model's run until its forecast is there (h)"
+    )
+    span_days: Count = Field(description="asked for at once (days)")
+    requests_per_second: float = Field(gt=0.0, le=10.0, description="at most")
+    timeout_seconds: Positive = Field(description="of one request (s)")
+    backoff_seconds: Positive = Field(description="first wait after a failure; doubles (s)")
+    give_up_seconds: Positive = Field(description="lost to failures and waits in all (s)")
 
 
 class CovariatesConfig(Section):

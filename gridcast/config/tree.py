@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from gridcast.config.covariates import CovariatesConfig
+from gridcast.config.covariates import CovariatesConfig, OpenMeteoConfig
 from gridcast.config.data import (
     ArchivesConfig,
     EiaConfig,
@@ -96,6 +96,7 @@ class Config(Section):
     synthetic: SyntheticConfig
     archives: ArchivesConfig
     eia: EiaConfig
+    open_meteo: OpenMeteoConfig
 
     @model_validator(mode="after")
     def _a_head_by_lead_has_what_it_reads(self) -> Self:

@@ -25,7 +25,7 @@ from tasks.runs.locks import held
 from tasks.runs.record_files import cached_record, write_record
 from tasks.runs.storage import publishing
 from tasks.store.kept_sets import bring, working_copy
-from tasks.train.feature_table import read_region, write_features
+from tasks.train.feature_table import Built, read_region, write_features
 from tasks.train.records import Features
 
 if TYPE_CHECKING:
@@ -87,16 +87,20 @@ def make_features(
             _leave(run, features, of_trial=of_trial)
             return unchanged(features)
         with publishing(path) as temporary:
-            built = write_features(
-                temporary, sorted(regions), lambda name: read_region(regions[name]), run.config,
-                read_covariates=lambda name: read_stored(regions[name]),
-            )  # fmt: skip
+            built = _build(temporary, regions, run)
         features = Features(
             path=str(path), file_sha256=file_sha256(path), key=key, parts=parts, **built._asdict()
         )
         features = _keep(run, features)
     _leave(run, features, of_trial=of_trial)
     return features
+
+
+def _build(path: Path, regions: Mapping[str, RegionRecord], run: Run) -> Built:
+    return write_features(
+        path, sorted(regions), lambda name: read_region(regions[name]), run.config,
+        read_covariates=lambda name: read_stored(regions[name]),
+    )  # fmt: skip
 
 
 def _fetch(run: Run, path: Path) -> None:
