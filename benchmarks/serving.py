@@ -159,7 +159,7 @@ def made_model(num_regions: int) -> ForecastModel:
     torch.manual_seed(0)
     networks = tuple(
         build_forecaster(
-            config, cell=cell, feature_names=names_of_features(config.features),
+            config, cell=cell, feature_names=names_of_features(config.features, config.covariates),
             num_regions=num_regions,
         ).eval()
         for cell in config.model.cells

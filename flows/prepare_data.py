@@ -9,6 +9,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from gridcast.errors import RegionRefusedError
+from tasks.covariates.ingest_covariates import ingest_covariates
 from tasks.dispatch.executors import read_regions
 from tasks.fetch.sources import find_sources
 from tasks.ingest.catch_up import catch_up
@@ -59,6 +60,9 @@ def prepare_data(
             raise error
         published = [*known.published, *results.all_of(Published)]
         refused = results.all_of(RegionRefusedError)
+        if sources.covariates:
+            told = ingest_covariates(run, sources, published)
+            published, refused = told.published, [*refused, *told.refused]
         ingestion = record_ingestion(run, sources, published, refused)
         publish_data_report(run, ingestion)
         return ingestion

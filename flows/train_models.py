@@ -85,7 +85,7 @@ def train_models(
         with run.timed("evaluate_models"):
             evaluation = evaluate_models(run, features, trained, fitted)
         with run.timed("keep_models"):
-            kept = keep_models(run, features, trained, fitted, evaluation)
+            kept = keep_models(run, features, trained, fitted, evaluation, ingestion)
         with run.timed("track_models"):
             tracked = track_models(run, features, trained, evaluation, kept, return_state=True)
             run_ids = _run_ids(tracked)

@@ -121,6 +121,48 @@ def fetch_eia(
     raise typer.Exit(exit_code_of(fetch))
 
 
+@app.command(
+    "weather",
+    epilog="Examples:  gridcast fetch weather --to data/mine --since 2023-01-01 "
+    "--set 'open_meteo.places={VIC: [{latitude: -37.8, longitude: 145.0}]}'  ·  "
+    "gridcast fetch weather --to data/mine --since 2026-11-01 --kind live",
+)
+def fetch_weather(
+    to: Annotated[Path, typer.Option(help="Folder of the regional CSVs.")],
+    since: Annotated[str, typer.Option(help="First day, UTC.")],
+    until: Annotated[str | None, typer.Option(help="Last day, UTC. None: today.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="archive, issued (forecasts as they were issued), live (the hours to "
+                     "come); may stand several times. None: all three."),
+    ] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="May stand several times. None: all with places.")
+    ] = None,
+    profile: Profile = "base",
+    settings: Settings = None,
+) -> None:  # fmt: skip
+    """Weather by coordinates from Open-Meteo, merged into <REGION>_weather.csv (no key needed)."""
+    from gridcast.config import Config
+    from gridcast.errors import UsageError
+
+    def fetch() -> None:
+        from tasks.covariates.fetch_weather import KINDS, fetch_weather
+
+        config = Config.load(profile, overrides=tuple(settings or ()))
+        kinds = [each for each in KINDS if kind is None or each in kind]
+        if unknown := sorted(set(kind or ()) - set(KINDS)):
+            where, expected = "--kind", ", ".join(KINDS)
+            raise UsageError(where, found=", ".join(unknown), expected=expected)
+        paths = fetch_weather(
+            to, config, since=since, until=until, kinds=kinds, regions=region or ()
+        )
+        for path in paths.values():
+            typer.echo(f"Wrote {path}")
+
+    raise typer.Exit(exit_code_of(fetch))
+
+
 @synthesize_app.command(epilog="Examples:  gridcast synthesize data/synthetic  ·  "
              "gridcast synthesize /tmp/load --set synthetic.num_hours=8760")  # fmt: skip
 def synthesize(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.command_line.options import Settings
-from flows.command_line.starting import exit_code_of
+from flows.command_line.options import Covariate, Settings
+from flows.command_line.starting import exit_code_of, with_covariates
 
 app = typer.Typer()
 
@@ -25,12 +25,13 @@ def inspect(
         typer.Option(help="The layout file to write. None: FILE.layout.yaml in this folder."),
     ] = None,
     settings: Settings = None,
+    covariate: Covariate = None,
 ) -> None:
     """Look at files of any kind and propose how to read them: a layout, evidence, a command."""
 
     def look() -> None:
         from tasks.show.show_inspection import inspect_files
 
-        inspect_files(files, out, settings or [])
+        inspect_files(files, out, with_covariates(settings, covariate))
 
     raise typer.Exit(exit_code_of(look))

@@ -27,6 +27,15 @@ Layout = Annotated[
         "`gridcast inspect` writes it. None: <REGION>_hourly.csv."
     ),
 ]
+Covariate = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--covariate",
+        metavar="NAME[=COLUMN]",
+        help="A column beside the loads that has a say in them, as temperature=Temp; may stand "
+        "several times. docs/covariates.md has weather files and the rest.",
+    ),
+]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Do everything again, also what is unchanged.")
 ]

@@ -10,6 +10,7 @@ from flows.command_line.options import (
     DEFAULT_ARTIFACTS,
     Artifacts,
     AsJson,
+    Covariate,
     Data,
     Fresh,
     Layout,
@@ -24,6 +25,7 @@ from flows.command_line.starting import (
     exit_code_of,
     start_flow,
     with_consent,
+    with_covariates,
 )
 
 app = typer.Typer()
@@ -40,6 +42,7 @@ def run(  # noqa: PLR0913 - an option each
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
     settings: Settings = None,
+    covariate: Covariate = None,
     *,
     fresh: Fresh = False,
     yes: Yes = False,
@@ -47,7 +50,8 @@ def run(  # noqa: PLR0913 - an option each
     as_json: AsJson = False,
 ) -> None:
     """The main job: ingest, train GRU and LSTM, evaluate, log to MLflow, show the comparison."""
-    request = Request(data, artifacts, profile, with_consent(settings, yes=yes), fresh, layout)
+    asked = with_consent(with_covariates(settings, covariate), yes=yes)
+    request = Request(data, artifacts, profile, asked, fresh, layout)
     if plan:
         raise typer.Exit(show_needs(request, of_run=True, as_json=as_json))
     start_flow("run_pipeline", request)
@@ -60,11 +64,13 @@ def ingest(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
     settings: Settings = None,
+    covariate: Covariate = None,
     *,
     fresh: Fresh = False,
 ) -> None:
     """Check the CSVs and publish them as Parquet."""
-    start_flow("prepare_data", Request(data, artifacts, profile, settings, fresh, layout))
+    asked = with_covariates(settings, covariate)
+    start_flow("prepare_data", Request(data, artifacts, profile, asked, fresh, layout))
 
 
 @app.command(
@@ -77,6 +83,7 @@ def train(  # noqa: PLR0913 - an option each
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
     settings: Settings = None,
+    covariate: Covariate = None,
     *,
     fresh: Fresh = False,
     yes: Yes = False,
@@ -84,7 +91,8 @@ def train(  # noqa: PLR0913 - an option each
     as_json: AsJson = False,
 ) -> None:
     """Train, evaluate and log the models on what was ingested (none given: what was last)."""
-    request = Request(data, artifacts, profile, with_consent(settings, yes=yes), fresh, layout)
+    asked = with_consent(with_covariates(settings, covariate), yes=yes)
+    request = Request(data, artifacts, profile, asked, fresh, layout)
     if plan:
         raise typer.Exit(show_needs(request, of_run=False, as_json=as_json))
     start_flow("train_models", request)

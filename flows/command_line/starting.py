@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _FIRST_LINE = "gridcast starts; Python and Prefect take some seconds"
+_COVARIATE = "covariates.columns.{name}={{column: {column}, source: load_file}}"
 NO_QUESTION = "training.confirm_above_hours=null"
 
 
@@ -54,6 +56,21 @@ class Request:
             "fresh": self.fresh,
             **self.more,
         }
+
+
+def with_covariates(settings: list[str] | None, given: list[str] | None) -> list[str]:
+    """The settings with what `--covariate NAME=COLUMN` asks for.
+
+    >>> with_covariates(None, ["temperature=Temp, C", "wind"])  # doctest: +NORMALIZE_WHITESPACE
+    ['covariates.columns.temperature={column: "Temp, C", source: load_file}',
+     'covariates.columns.wind={column: "wind", source: load_file}']
+    """
+    pairs = (each.partition("=") for each in given or ())
+    own = [
+        _COVARIATE.format(name=name, column=json.dumps(column or name, ensure_ascii=False))
+        for name, _, column in pairs
+    ]
+    return [*own, *(settings or [])]
 
 
 def start_flow(flow: str, request: Request) -> None:

@@ -5,7 +5,6 @@ Legend: ``N`` rows.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -131,7 +130,13 @@ def require_described(
     """
     for region, scale in built.scales.items():
         found = dict(zip(("offset_mw", "scale_mw"), told["scales"].get(region, ()), strict=False))
-        require_figures(f"{where}: scales.{region}.", found, asdict(scale))
+        expected = {"offset_mw": scale.offset_mw, "scale_mw": scale.scale_mw}
+        require_figures(f"{where}: scales.{region}.", found, expected)
+        own = told["covariate_scales"].get(region, {})
+        for name, both in scale.covariates.items():
+            found = dict(zip(("offset", "scale"), own.get(name, ()), strict=False))
+            expected = dict(zip(("offset", "scale"), both, strict=True))
+            require_figures(f"{where}: covariate_scales.{region}.{name}.", found, expected)
     require_same(f"{where}: feature_names", told["feature_names"], built.feature_names)
     counted = count_windows(steps_of(built.frame), windows)
     require_same(f"{where}: windows", told["windows"], counted.model_dump())

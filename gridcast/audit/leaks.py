@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from gridcast.audit.differences import first_difference
+from gridcast.covariates.values import ISSUED, TIME, Covariates
 from gridcast.features.columns import FEATURE_PREFIX
 from gridcast.features.splits import TEST
 from gridcast.features.table import FeatureTable, build_features
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gridcast.features.load_scale import LoadScale
 
 Readings = dict[str, pd.DataFrame]
+_HOUR = pd.Timedelta(hours=1)
 _FLAT_SHARE = 0.3
 _ABOUT_SPLIT = ("part", "target")
 
@@ -120,12 +122,19 @@ def find_weights_leak(
 
 
 def find_future_leak(
-    region: str, readings: pd.DataFrame, table: FeatureTable, *, seed: int, config: Config
+    region: str,
+    readings: pd.DataFrame,
+    table: FeatureTable,
+    *,
+    seed: int,
+    config: Config,
+    covariates: Covariates | None = None,
 ) -> Leak | None:
     """Replace all loads after a random hour: which flag, filled value or feature before it moved?
 
-    Where the hour lies in the test part, the scale, the parts and the labels have to stay too;
-    before it, the scale is held: the part on which it is fitted has changed.
+    And all values of covariates that became known after its end. Where the hour lies in the test
+    part, the scale, the parts and the labels have to stay too; before it, the scale is held: the
+    part on which it is fitted has changed.
     """
     cut = draw_cut(readings, seed)
     changed = with_other_loads(readings, region, after=cut, seed=seed, config=config)
@@ -135,12 +144,33 @@ def find_future_leak(
         return leak
     is_test = cut > _last_hours_before_test(table).get(region, cut)
     scales = None if is_test else {region: table.scales[region]}
-    again = build_features({region: changed}, config, scales=scales)
+    given = dict[str, Covariates]()
+    if covariates is not None:
+        end = cut + _HOUR
+        given[region] = with_other_covariates(covariates, after=end, seed=seed, config=config)
+    again = build_features({region: changed}, config, covariates=given, scales=scales)
     if leak := _scale_leak(again.scales[region], table.scales[region], region):
         return leak
     ours, theirs = (_rows_of(each, region, cut) for each in (again, table))
     columns = [name for name in _columns(theirs) if is_test or name not in _ABOUT_SPLIT]
     return _row_leak(ours, theirs, "feature", columns=columns)
+
+
+def with_other_covariates(
+    covariates: Covariates, *, after: pd.Timestamp, seed: int, config: Config
+) -> Covariates:
+    """Noise in the place of each value that became known after an instant."""
+    frame, rng = covariates.frame, np.random.default_rng(seed)
+    issued = frame[ISSUED]
+    if config.covariates.as_known == "issued":
+        issued = issued.fillna(frame[TIME] + _HOUR)
+    is_later = issued > after
+    noise = {
+        name: frame[name].where(~is_later, rng.normal(100.0, 50.0, len(frame)))
+        for name in config.covariates.columns
+        if name in frame
+    }
+    return Covariates(frame.assign(**noise))
 
 
 def draw_cut(readings: pd.DataFrame, seed: int) -> pd.Timestamp:
@@ -172,8 +202,12 @@ def _columns(frame: pd.DataFrame) -> list[str]:
 def _scale_leak(found: LoadScale, expected: LoadScale, region: str) -> Leak | None:
     if found == expected:
         return None
-    column = "offset_mw" if found.offset_mw != expected.offset_mw else "scale_mw"
-    values = (f"{getattr(scale, column):.6f}" for scale in (found, expected))
+    scales = [
+        {"offset_mw": each.offset_mw, "scale_mw": each.scale_mw, **each.covariates}
+        for each in (found, expected)
+    ]
+    column = next(name for name, value in scales[1].items() if scales[0].get(name) != value)
+    values = (f"{np.asarray(each.get(column, np.nan)).round(6)}" for each in scales)
     return Leak("scale", region, "all hours", column, *values)
 
 

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Kind = Literal[
-    "csv", "region", "snapshot", "spec", "config", "code", "features", "job", "weights",
-    "predictions", "forecasts", "scores", "model", "report", "mlflow", "run",
+    "csv", "region", "covariates", "snapshot", "spec", "config", "code", "features", "job",
+    "weights", "predictions", "forecasts", "scores", "model", "report", "mlflow", "run",
 ]  # fmt: skip
 State = Literal["ok", "broken", "gone", "changed", "replaced", "other code"]
 _ASK = "find out who changed it"
 _ADVICE = {
     "csv": "nothing to do: what was published of it stands, and the next run reads it anew",
+    "covariates": f"{_ASK}; `gridcast ingest` publishes the region again",
     "region": f"{_ASK}; `gridcast ingest` publishes the region again",
     "snapshot": f"{_ASK}; `gridcast ingest --fresh` publishes the regions again",
     "mlflow": f"{_ASK}, and do not serve this model; `gridcast run --fresh` logs it anew",

@@ -3,6 +3,13 @@
 What is computed with them does not live here.
 """
 
+from gridcast.config.covariates import (
+    Coordinates,
+    CovariateColumn,
+    CovariatesConfig,
+    OpenMeteoConfig,
+    WeatherFileConfig,
+)
 from gridcast.config.data import (
     ArchivesConfig,
     EiaConfig,
@@ -72,7 +79,10 @@ __all__ = [
     "BaselinesConfig",
     "Cell",
     "Config",
+    "Coordinates",
     "Count",
+    "CovariateColumn",
+    "CovariatesConfig",
     "EiaConfig",
     "EvaluationConfig",
     "ExecutionConfig",
@@ -89,6 +99,7 @@ __all__ = [
     "LayoutConfig",
     "ModelConfig",
     "MonitoringConfig",
+    "OpenMeteoConfig",
     "OperationConfig",
     "Positive",
     "PromotionConfig",
@@ -109,6 +120,7 @@ __all__ = [
     "TrainingConfig",
     "TuningConfig",
     "Unkeyed",
+    "WeatherFileConfig",
     "WindowsConfig",
     "completed",
     "layout_names",

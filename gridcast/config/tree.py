@@ -11,7 +11,7 @@ The key in the YAML file, the field's name and the argument's name are the same 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -21,11 +21,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from gridcast.config.covariates import CovariatesConfig, OpenMeteoConfig
 from gridcast.config.data import (
     ArchivesConfig,
     EiaConfig,
     IngestionConfig,
-    RegionRules,
     RulesConfig,
     SyntheticConfig,
 )
@@ -79,6 +79,7 @@ class Config(Section):
     rules: RulesConfig
     run: RunConfig
     ingestion: IngestionConfig
+    covariates: CovariatesConfig
     features: FeaturesConfig
     scaling: ScalingConfig
     split: SplitConfig
@@ -95,6 +96,7 @@ class Config(Section):
     synthetic: SyntheticConfig
     archives: ArchivesConfig
     eia: EiaConfig
+    open_meteo: OpenMeteoConfig
 
     @model_validator(mode="after")
     def _a_head_by_lead_has_what_it_reads(self) -> Self:
@@ -109,6 +111,18 @@ class Config(Section):
         if windows.lookback < _LEAST_LOOKBACK:
             expected = f"{_LEAST_LOOKBACK} or more with this model.head"
             raise _mismatch(key="windows.lookback", found=windows.lookback, expected=expected)
+        return self
+
+    @model_validator(mode="after")
+    def _covariates_go_with_the_features(self) -> Self:
+        if self.covariates.columns:
+            expected = "with covariates.columns"
+            for key, found, wanted in (
+                ("features.kind", self.features.kind, "base"),
+                ("windows.unit", self.windows.unit, "hours"),
+            ):
+                if found != wanted:
+                    raise _mismatch(key=key, found=found, expected=f"{wanted} {expected}")
         return self
 
     @model_validator(mode="after")
@@ -202,6 +216,20 @@ def _mismatch(*, key: str, found: object, expected: str) -> PydanticCustomError:
                                                          "expected": expected})  # fmt: skip
 
 
+def _section_at(owner: type[BaseModel], part: str) -> type[BaseModel]:
+    """The section that stands in ``owner`` under ``part``; in a mapping, whose keys are names."""
+    field = owner.model_fields.get(part)
+    if field is None:  # the name of a region or of a covariate
+        sections = [
+            each for own in owner.model_fields.values() for each in get_args(own.annotation)
+            if isinstance(each, type) and issubclass(each, Section)
+        ]  # fmt: skip
+        return sections[0] if sections else owner
+    annotation = field.annotation
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_section else owner  # type: ignore[return-value]
+
+
 def _first_fault(error: ValidationError, origin: dict[str, str]) -> ConfigError:
     # A misspelt key is also a missing one; what stands there says more.
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
@@ -220,9 +248,7 @@ def _first_fault(error: ValidationError, origin: dict[str, str]) -> ConfigError:
     if fault["type"] == "extra_forbidden":
         owner: type[BaseModel] = Config
         for part in fault["loc"][:-1]:
-            field = owner.model_fields.get(str(part))
-            annotation = field.annotation if field else RegionRules  # of `regions`: keys are names
-            owner = annotation if isinstance(annotation, type) else owner
+            owner = _section_at(owner, str(part))
         expected = f"a known key: {', '.join(owner.model_fields)}"
         return ConfigError(where=where, key=path, found=fault["loc"][-1], expected=expected)
     expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import pandas as pd
 
+from gridcast.covariates.inputs import AHEAD_PREFIX, PAST_PREFIX
 from gridcast.evaluation.linear_baselines import fit_linear
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.load_scale import to_mw
@@ -31,6 +32,7 @@ LAGS = (
     335, 336, 337,
 )  # fmt: skip
 CYCLES = ("hour", "weekday", "day_of_year")
+_COVARIATES = (AHEAD_PREFIX, PAST_PREFIX)
 _ROUNDS = 600
 
 
@@ -49,8 +51,8 @@ def lag_features(frame: pd.DataFrame) -> np.ndarray:
 
     49 features of lags and calendar: the scaled load of the 43 ``LAGS`` hours before, each but the
     first less the last one, and sine and cosine of the label's hour, weekday and day of the year
-    (the networks' own, of the step before). Then the region's number. ``frame`` is
-    ``FeatureTable.frame`` with ``features.kind: base``.
+    (the networks' own, of the step before), and theirs of covariates. Then the region's number.
+    ``frame`` is ``FeatureTable.frame`` with ``features.kind: base``.
     """
     load_T = frame[LOAD_FEATURE].where(frame["is_input"]).to_numpy()
     region_T = frame["region"].cat.codes.to_numpy()
@@ -58,7 +60,8 @@ def lag_features(frame: pd.DataFrame) -> np.ndarray:
     columns = [last_T]
     columns += [_before(load_T, region_T, lag) - last_T for lag in LAGS[1:]]
     calendar = [f"{FEATURE_PREFIX}{cycle}_{part}" for cycle in CYCLES for part in ("sin", "cos")]
-    columns += [_before(frame[name].to_numpy(), region_T, 1) for name in calendar]
+    covariates = [str(name) for name in frame.columns if str(name).startswith(_COVARIATES)]
+    columns += [_before(frame[name].to_numpy(), region_T, 1) for name in (*calendar, *covariates)]
     return np.stack([*columns, region_T.astype("float32")], axis=1).astype("float32")
 
 

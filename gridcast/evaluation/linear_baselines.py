@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gridcast.covariates.inputs import AHEAD_PREFIX, PAST_PREFIX
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.neighbours import load_grid
 from gridcast.features.splits import TRAIN
@@ -114,22 +115,34 @@ def own_inputs(frame: pd.DataFrame, lags: Sequence[int] = LAGS) -> np.ndarray:
     """What is known of each step of one region as a label, shape ``(T, F)``; NaN: not known.
 
     The loads ``lags`` hours before, each less the last one; the last one less the mean of the four
-    weeks up to it; the calendar of the label (``features.kind: base``), which the step before it
-    holds.
+    weeks up to it; the calendar of the label (``features.kind: base``) and what is known of its
+    covariates, which the step before it holds.
     """
     load_T = frame[LOAD_FEATURE].where(frame["is_input"]).astype("float64")
     last_T = load_T.shift(1)
     columns = [load_T.shift(lag) - last_T for lag in lags]
     columns.append(last_T - last_T.rolling(LEVEL_HOURS, min_periods=_HOURS).mean())
     columns += [frame[name].shift(1) for name in _calendar(frame)]
-    return np.stack([column.to_numpy(dtype="float32") for column in columns], axis=1)
+    own_TF = np.stack([column.to_numpy(dtype="float32") for column in columns], axis=1)
+    ahead_TC = frame[_covariates(frame)].shift(1).to_numpy(dtype="float32")
+    return np.concatenate([own_TF, with_squares(ahead_TC)], axis=1)
+
+
+def with_squares(ahead_BC: np.ndarray) -> np.ndarray:
+    """What is known of covariates, and its squares: heat and cold both ask for power."""
+    return np.concatenate([ahead_BC, ahead_BC**2], axis=1)
+
+
+def _covariates(frame: pd.DataFrame) -> list[str]:
+    return [str(name) for name in frame.columns if str(name).startswith(AHEAD_PREFIX)]
 
 
 def _calendar(frame: pd.DataFrame) -> list[str]:
     """Weekday, season and holidays; the hour of the day has a model of its own."""
     starts = tuple(f"{FEATURE_PREFIX}{cycle}" for cycle in _CALENDAR)
     names = [str(name) for name in frame.columns]
-    return [name for name in names if name.startswith(starts) or name.endswith("holiday")]
+    of_calendar = [name for name in names if not name.startswith((AHEAD_PREFIX, PAST_PREFIX))]
+    return [name for name in of_calendar if name.startswith(starts) or name.endswith("holiday")]
 
 
 class Grid(NamedTuple):
@@ -208,13 +221,19 @@ class LinearModels:
     calendar: tuple[str, ...]  # names of the features behind the loads
 
     def next_loads(
-        self, load_BT: np.ndarray, calendar_BC: np.ndarray, region_B: np.ndarray, hour_B: np.ndarray
+        self,
+        load_BT: np.ndarray,
+        calendar_BC: np.ndarray,
+        ahead_BC: np.ndarray,
+        region_B: np.ndarray,
+        hour_B: np.ndarray,
     ) -> np.ndarray:
         """The scaled load of the hour after the last one, ``(B,)``; NaN: the last is not known.
 
         Args:
             load_BT: scaled, at least ``LEVEL_HOURS`` up to the last one; NaN where not known.
             calendar_BC: of the label, by ``calendar``.
+            ahead_BC: what had been known of the label's covariates (``covariates.inputs``).
             region_B: number of the region.
             hour_B: local hour of the label.
         """
@@ -224,7 +243,9 @@ class LinearModels:
         num_B = (~np.isnan(known_BT)).sum(axis=1)
         mean_B = np.nansum(known_BT, axis=1) / np.maximum(num_B, 1)
         level_B = np.where(num_B >= _HOURS, load_BT[:, -1] - mean_B, np.nan)
-        x_BF = np.concatenate([lags_BF, level_B[:, None], calendar_BC], axis=1)
+        x_BF = np.concatenate(
+            [lags_BF, level_B[:, None], calendar_BC, with_squares(ahead_BC)], axis=1
+        )
         change_B = np.einsum("bf,bf->b", np.nan_to_num(x_BF), self.weight_RHF[region_B, hour_B])
         return np.asarray(load_BT[:, -1] + change_B + self.bias_RH[region_B, hour_B])
 
@@ -262,7 +283,8 @@ def fit_linear(frame: pd.DataFrame, *, with_neighbours: bool) -> LinearForecasts
     """
     grid = change_grid(frame) if with_neighbours else None
     codes_T, calendar = frame["region"].cat.codes.to_numpy(), _calendar(frame)
-    num_regions, num_inputs = len(frame["region"].cat.categories), len(LAGS) + 1 + len(calendar)
+    num_regions = len(frame["region"].cat.categories)
+    num_inputs = len(LAGS) + 1 + len(calendar) + 2 * len(_covariates(frame))
     models = LinearModels(
         np.full((num_regions, _HOURS, num_inputs), np.nan), np.full((num_regions, _HOURS), np.nan),
         tuple(calendar),

@@ -5,10 +5,12 @@ It knows numpy alone: what forecasts starts without the library that fits the sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
 TO_MW: Final = (
@@ -26,10 +28,11 @@ def to_mw(
 
 @dataclass(frozen=True, slots=True)
 class LoadScale:
-    """One region's affine scale (MW)."""
+    """One region's affine scale (MW); and of each covariate offset and scale, in its own unit."""
 
     offset_mw: float
     scale_mw: float
+    covariates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def scale(self, load_mw: np.ndarray) -> np.ndarray:
         """MW to scaled, any shape."""

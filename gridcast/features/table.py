@@ -5,23 +5,30 @@ Legend: ``T`` steps, ``F`` features. A feature at step ``t`` never uses a load a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from gridcast.features.columns import LOAD_FEATURE, feature_columns
+from gridcast.covariates.inputs import CovariateInputs, names_ahead, names_past
+from gridcast.features.columns import (
+    LOAD_FEATURE,
+    feature_columns,
+    names_issued,
+)
+from gridcast.features.grid_hours import grid_hours
 from gridcast.features.holiday_dates import holiday_dates
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.scaling import fit_scale
 from gridcast.features.series import to_steps
-from gridcast.features.splits import TRAIN, assign_parts
+from gridcast.features.splits import NO_PART, TRAIN, assign_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gridcast.config import Config, FeaturesConfig
+    from gridcast.config import Config, CovariatesConfig, FeaturesConfig
+    from gridcast.covariates.values import Covariates
 
 _ORDINALS = ("x_hour", "x_day_of_week", "x_month", "x_day_of_year")
 
@@ -33,7 +40,8 @@ class FeatureTable:
     ``frame`` columns: ``region``, ``timestamp``, ``local_hour``, ``load_mw`` as read, ``input_mw``
     (bridged), ``is_imputed`` (``input_mw`` was filled, not read), ``part`` (see ``splits``),
     ``is_input`` (may the step be part of a window), ``target`` (scaled load, 0 where there is none)
-    and the features, named ``x_...`` (float32).
+    and the features, named ``x_...`` (float32). Where training sees what had been issued
+    (:func:`sees_issued`), ``issued_...`` has the same of the hours after the next one.
     """
 
     frame: pd.DataFrame
@@ -49,6 +57,7 @@ def build_features(
     readings: Mapping[str, pd.DataFrame],
     config: Config,
     *,
+    covariates: Mapping[str, Covariates] | None = None,
     scales: Mapping[str, LoadScale] | None = None,
     regions: Sequence[str] | None = None,
 ) -> FeatureTable:
@@ -56,13 +65,16 @@ def build_features(
 
     A region's scale is the one given in ``scales``, or else fitted as ``config.scaling`` says.
     ``regions``: all that a model knows, in the order of their numbers; none: those of the readings.
+    ``covariates``, by region: of one that is not there nothing is known.
     """
+    given = covariates or {}
     scales = dict(scales or {})
     names, frames = sorted(readings), []
     for region in names:
         frame, scales[region] = region_features(
-            region, readings[region], config, regions=regions or names, scale=scales.get(region)
-        )
+            region, readings[region], config, regions=regions or names, scale=scales.get(region),
+            covariates=given.get(region),
+        )  # fmt: skip
         frames.append(frame)
     return FeatureTable(pd.concat(frames, ignore_index=True), scales)
 
@@ -74,13 +86,24 @@ def region_features(
     *,
     regions: Sequence[str],
     scale: LoadScale | None = None,
+    covariates: Covariates | None = None,
 ) -> tuple[pd.DataFrame, LoadScale]:
-    """The rows of ``FeatureTable.frame`` of one region out of ``regions``, and its scale."""
+    """The rows of ``FeatureTable.frame`` of one region out of ``regions``, and its scale.
+
+    Where the scale is fitted, for a training, some days of the training part have no covariates
+    that are known ahead (``covariates.hidden_share``).
+    """
     steps = labelled_steps(region, readings, config)
     part_T, load_mw = steps["part"].to_numpy(), steps["load_mw"].to_numpy()
+    fitted_on = part_T == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)
+    is_training = scale is None
     if scale is None:
-        fitted_on = part_T == TRAIN if config.scaling.fit_on == "train" else ~np.isnan(load_mw)
         scale = fit_scale(load_mw[fitted_on], config.scaling)
+    inputs = CovariateInputs.of(covariates, config.covariates, dict(scale.covariates))
+    hour_T = grid_hours(steps["timestamp"].dt.tz_localize(None).to_numpy()).astype(np.int64)
+    if is_training and config.covariates.columns:
+        inputs = inputs.fitted(hour_T[fitted_on])
+        scale = replace(scale, covariates=inputs.scales)
     load = scale.scale(steps["input_mw"].to_numpy())
     if config.features.kind == "article":
         features = _article_features(load, steps["local_label"])
@@ -89,6 +112,8 @@ def region_features(
         timezone, holidays = calendar_kind(config, region)
         local = next_hour.dt.tz_convert(timezone)
         features = load_features(load, config.features)
+        past_TC = inputs.past(hour_T)
+        features |= dict(zip(names_past(config.covariates), past_TC.T, strict=True))
         features |= calendar_features(local, config.features, holidays=holidays)
     target = np.where(part_T > 0, scale.scale(load_mw), 0.0)
     region_T = pd.Categorical.from_codes(
@@ -98,8 +123,41 @@ def region_features(
         is_input=steps["is_input"], target=target.astype(np.float32)
     )
     table.insert(0, "region", pd.Series(region_T))
+    if config.covariates.columns:
+        seen = part_T if is_training else np.full(len(part_T), NO_PART)
+        features |= ahead_features(inputs, region, hour_T, seen, config)
     clean = {name: np.nan_to_num(value).astype(np.float32) for name, value in features.items()}
     return pd.concat([table, pd.DataFrame(clean)], axis=1), scale
+
+
+def sees_issued(config: Config) -> bool:
+    """Whether a training has to know what had been issued of each lead when a step ended.
+
+    A next-hour network is told of the next hour alone, which stands in the step's features; and of
+    what is known always (``as_known: observed``) a later step tells no more.
+    """
+    is_issued = config.covariates.as_known == "issued"
+    return is_issued and config.model.head == "by_lead" and bool(names_ahead(config.covariates))
+
+
+def ahead_features(
+    inputs: CovariateInputs, region: str, hour_T: np.ndarray, part_T: np.ndarray, config: Config
+) -> dict[str, np.ndarray]:
+    """What had been known of the hours ahead when each step ended: of the next one, or of more.
+
+    Up to the last label for training (``part_T``) some days are hidden.
+    """
+    num_hours = config.windows.horizon if sees_issued(config) else 1
+    issue_T = hour_T + 1
+    ahead_TKC = inputs.ahead(issue_T, num_hours)
+    num_taught = int(np.flatnonzero(part_T == TRAIN).max(initial=-1)) + 1
+    if num_taught and config.covariates.hidden_share:
+        some = inputs.with_some_hidden(region)
+        # the step before a label tells of it
+        ahead_TKC[: num_taught - 1] = some.ahead(issue_T[: num_taught - 1], num_hours)
+    names = names_ahead(config.covariates)
+    names += names_issued(names, num_hours)
+    return dict(zip(names, ahead_TKC.reshape(len(hour_T), -1).T, strict=True))
 
 
 def labelled_steps(region: str, readings: pd.DataFrame, config: Config) -> pd.DataFrame:
@@ -116,8 +174,8 @@ def labelled_steps(region: str, readings: pd.DataFrame, config: Config) -> pd.Da
     )
 
 
-def names_of_features(config: FeaturesConfig) -> list[str]:
-    """The features that ``config`` asks for, in the network's order."""
+def names_of_features(config: FeaturesConfig, covariates: CovariatesConfig) -> list[str]:
+    """The features that these settings ask for, in the network's order."""
     if config.kind == "article":
         return [LOAD_FEATURE, *_ORDINALS]
     lags = [f"x_lag_{lag}h" for lag in config.lags_hours]
@@ -128,7 +186,8 @@ def names_of_features(config: FeaturesConfig) -> list[str]:
         for name in _waves(cycle, harmonic)
     ]
     with_changes = [name for lag in lags for name in (lag, f"{lag}_change")]
-    return [LOAD_FEATURE, "x_load_change", *with_changes, *waves, *_holiday_names(config)]
+    past = [LOAD_FEATURE, "x_load_change", *with_changes, *names_past(covariates)]
+    return [*past, *waves, *_holiday_names(config), *names_ahead(covariates)]
 
 
 def load_features(

@@ -62,7 +62,9 @@ def backtest(
     """
     config = model.config
     num_leads = num_leads_of(config.forecasting)
-    table = rolling_table(frame, model.scales, config, num_leads=num_leads)
+    table = rolling_table(
+        frame, model.scales, config, num_leads=num_leads, covariates=model.covariates
+    )
     # The truth of the last forecasts comes in the days after.
     days_ahead = np.timedelta64(1 - -num_leads // _DAY, "D")
     past = hindcast(

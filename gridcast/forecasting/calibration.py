@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gridcast.config import Config
+    from gridcast.covariates.values import Covariates
     from gridcast.evaluation.backtest_scores import Backtest
     from gridcast.features.load_scale import LoadScale
     from gridcast.forecasting.bands import BandState
@@ -158,6 +159,8 @@ def learn_errors(
     frame: pd.DataFrame,
     scales: Mapping[str, LoadScale],
     config: Config,
+    *,
+    covariates: Mapping[str, Covariates] | None = None,
 ) -> Learned:
     """Of each contestant and of what may stand in for it.
 
@@ -165,7 +168,7 @@ def learn_errors(
     ``evaluation.backtest_days`` need.
     """
     num_leads = num_leads_of(config.forecasting)
-    table = rolling_table(frame, scales, config, num_leads=num_leads)
+    table = rolling_table(frame, scales, config, num_leads=num_leads, covariates=covariates)
     origins = origins_of(
         frame, table, lookback=config.windows.lookback, num_leads=num_leads,
         num_origins=config.forecasting.calibration_origins,

@@ -173,7 +173,9 @@ def _rows_of_states(
 ) -> pd.DataFrame:
     """The rows of each wanted one of the states; of the others the past alone is looked at."""
     most = horizon + max(each.stale_hours for each in states)
-    table = table_of_states(states, model.scales, model.config, num_leads=most)
+    table = table_of_states(
+        states, model.scales, model.config, num_leads=most, covariates=model.covariates
+    )
     last_of = dict(zip((each.region for each in states), table.last_steps(), strict=True))
     number_of = {name: number for number, name in enumerate(model.regions)}
     region_S = np.array([number_of[each.region] for each in wanted])
@@ -197,11 +199,19 @@ def _rows_of_states(
     stand_ins = _repeated([each.stand_in for each in makers], horizon)
     reasons = _repeated([each.reason for each in makers], horizon)
     is_network = is_network_SH.reshape(-1)
+    of_network = np.full(is_network.shape, "", dtype=object)
+    last_S = np.array([last_of[each.region] for each in wanted])
+    lacking_SK = table.covariates.why_unknown(
+        region_S, table.issue_times(last_S).astype(np.int64), most
+    )
+    if lacking_SK is not None:
+        of_network = np.take_along_axis(lacking_SK, place_SH, axis=1).reshape(-1)
     early_S = np.array([each.minutes_early for each in wanted])
     if early_S.any():  # hours that begin between two of the grid
         rows["timestamp"] -= pd.to_timedelta(np.repeat(early_S, horizon), unit="m")
     return rows.assign(
-        fallback=stand_ins.mask(is_network, ""), fallback_reason=reasons.mask(is_network, "")
+        fallback=stand_ins.mask(is_network, ""),
+        fallback_reason=reasons.mask(is_network, pd.Series(of_network, dtype="str")),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from gridcast.config import Config
+    from gridcast.covariates.values import Covariates
     from gridcast.evaluation.linear_baselines import LinearModels
     from gridcast.features.load_scale import LoadScale
     from gridcast.forecasting.calibration import Calibration
@@ -51,7 +52,7 @@ class ForecastModel:
     ``scales`` has the regions that it was trained on, in the order of their numbers.
     ``calibrations`` tells of the networks' mean (``NETWORK``) and of each of ``stand_ins`` how
     wrong it was on the validation part. ``linear``: the linear models of all regions, if the run
-    has fitted some.
+    has fitted some. ``covariates``: by region, what it is asked with.
     """
 
     name: str
@@ -61,6 +62,11 @@ class ForecastModel:
     forecasters: tuple[Forecaster, ...]
     calibrations: Mapping[str, Calibration]
     linear: LinearModels | None = None
+    covariates: Mapping[str, Covariates] = field(default_factory=dict)
+
+    def given(self, covariates: Mapping[str, Covariates]) -> ForecastModel:
+        """The same with values of covariates, by region."""
+        return replace(self, covariates=covariates)
 
     def as_contestants(self, name: str) -> Contestants:
         """The mean of its networks under a name, and what may stand in for it."""

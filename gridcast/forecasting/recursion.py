@@ -43,9 +43,11 @@ class Known:
     x_BLF: np.ndarray  # features of the known steps
     load_BT: np.ndarray  # the load up to the last step; NaN where it is not known
     calendar_BSC: np.ndarray  # the calendar's features of the first origin and the steps after it
+    covariates_BOSC: np.ndarray  # covariates' inputs of each origin and the steps after it
     region_B: np.ndarray  # number of the region
     signals_BLW: np.ndarray | None  # of all regions (features.neighbours), as far as known
     origins: tuple[int, ...]
+    num_past: int = 0  # inputs that tell of covariates in the past
 
 
 def steps_of_load(config: Config) -> int:
@@ -92,16 +94,18 @@ def _paths(forecaster: Forecaster, known: Known, num_steps: int) -> Iterator[_Pa
     signals_BLW = None if known.signals_BLW is None else _tensor(known.signals_BLW, np.float32)
     num_ahead = known.calendar_BSC.shape[1] - (known.origins[-1] - known.origins[0])
     state, done = None, 0
-    for place in known.origins:
+    for number, place in enumerate(known.origins):
         signals_BSW = None if signals_BLW is None else signals_BLW[:, done : place + 1]
         x_BSF = x_BLF[:, done : place + 1]
         hidden_BU, state = forecaster.read_on(x_BSF, region_B, signals_BSW, state)
         done = place + 1
         end = known.load_BT.shape[1] - known.x_BLF.shape[1] + done
         first = place - known.origins[0]
+        calendar_BSC = known.calendar_BSC[:, first : first + num_ahead]
         yield _Path(
             hidden_BU, state, region_B, known.load_BT[:, end - num_steps : end],
-            known.calendar_BSC[:, first : first + num_ahead],
+            np.concatenate([calendar_BSC, known.covariates_BOSC[:, number]], axis=-1),
+            known.num_past,
         )  # fmt: skip
 
 
@@ -113,7 +117,8 @@ def _side_by_side(paths: Sequence[_Path]) -> _Path:
         tuple(torch.cat(each, dim=1) for each in states),
         torch.cat([each.region_B for each in paths]),
         np.concatenate([each.load_BT for each in paths]),
-        np.concatenate([each.calendar_BSC for each in paths]),
+        np.concatenate([each.ahead_BSC for each in paths]),
+        paths[0].num_past,
     )
 
 
@@ -129,7 +134,8 @@ class _Path:
     state: State
     region_B: Tensor
     load_BT: np.ndarray
-    calendar_BSC: np.ndarray
+    ahead_BSC: np.ndarray  # calendar and covariates of the hour after each step
+    num_past: int
 
 
 def _all_leads(
@@ -161,24 +167,29 @@ def _one_pass(forecaster: Forecaster, path: _Path) -> np.ndarray:
         forecaster.lags_HK,
     )  # fmt: skip
     horizon = loads_BHZ.shape[1]
-    calendar_BHC = torch.from_numpy(path.calendar_BSC[:, :horizon].astype(np.float32))
-    ahead_BHZ = torch.cat([loads_BHZ, calendar_BHC], -1)
+    known_BHC = torch.from_numpy(path.ahead_BSC[:, :horizon].astype(np.float32))
+    ahead_BHZ = torch.cat([loads_BHZ, known_BHC], -1)
     y_BOH = forecaster.head(path.hidden_BU[:, None], ahead_BHZ[:, None])
     return np.asarray(y_BOH[:, 0].double().numpy())
 
 
 def _come_true(forecaster: Forecaster, path: _Path, y_BH: np.ndarray, config: Config) -> _Path:
-    """``H`` hours later, if the forecasts were the loads; of other regions nothing is known."""
+    """``H`` hours later, if the forecasts were the loads.
+
+    Of other regions, and of covariates that are known afterwards, nothing is known.
+    """
     horizon, num_steps = y_BH.shape[1], path.load_BT.shape[1]
     load_BT = np.concatenate([path.load_BT, y_BH], axis=1)
     of_load = load_features(load_BT, config.features, last=horizon).values()
-    calendar_BHC = path.calendar_BSC[:, 1 : horizon + 1]
-    values_BHF = np.concatenate([np.stack(list(of_load), axis=-1), calendar_BHC], axis=-1)
+    past_BHC = np.zeros((*y_BH.shape, path.num_past))
+    ahead_BHC = path.ahead_BSC[:, 1 : horizon + 1]
+    values_BHF = np.concatenate([np.stack(list(of_load), axis=-1), past_BHC, ahead_BHC], axis=-1)
     x_BHF = _tensor(np.nan_to_num(values_BHF), np.float32)
     unknown = None
     if isinstance(forecaster, LeadForecaster) and forecaster.num_signals:
         unknown = torch.zeros(len(y_BH), horizon, forecaster.num_signals)
     hidden_BU, state = forecaster.read_on(x_BHF, path.region_B, unknown, path.state)
     return _Path(
-        hidden_BU, state, path.region_B, load_BT[:, -num_steps:], path.calendar_BSC[:, horizon:]
-    )
+        hidden_BU, state, path.region_B, load_BT[:, -num_steps:], path.ahead_BSC[:, horizon:],
+        path.num_past,
+    )  # fmt: skip

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gridcast.covariates.inputs import AHEAD_PREFIX, PAST_PREFIX
+from gridcast.covariates.regional import RegionalInputs
 from gridcast.evaluation.linear_baselines import LEVEL_HOURS
 from gridcast.features.columns import calendar_columns
 from gridcast.features.grid_hours import grid_hours
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gridcast.config import Config, RepairedRules
+    from gridcast.covariates.values import Covariates
     from gridcast.features.load_scale import LoadScale
 
 _HOUR = np.timedelta64(1, "h")
@@ -146,6 +149,7 @@ def table_of_states(
     config: Config,
     *,
     num_leads: int,
+    covariates: Mapping[str, Covariates] | None = None,
 ) -> RollingTable:
     """The table of what is known of some regions, as :func:`rolling_table` makes it of all steps.
 
@@ -157,6 +161,7 @@ def table_of_states(
         scales: of all regions of the model, in the order of their numbers.
         config: of the model.
         num_leads: hours that are forecast from the last steps.
+        covariates: of regions that have some.
     """
     kept = _kept(states, list(scales), config)
     offset_R, scale_R = scale_arrays(scales.values())
@@ -166,7 +171,8 @@ def table_of_states(
     hour_T = kept.timestamp_T.astype(np.int64)
     hour_T = hour_T - hour_T.min()
     num_hours = int(hour_T.max()) + 1 + steps_of_calendar(config, num_leads=num_leads)
-    names = names_of_features(config.features)
+    names = names_of_features(config.features, config.covariates)
+    inputs = RegionalInputs.of(covariates or {}, scales, config.covariates)
     calendar_ZGC = calendars_of(kept.timestamp_T.min(), num_hours, names, config, list(scales))
     calendar_R = calendar_numbers(config, list(scales))
     hour_SL = np.zeros(load_SL.shape, dtype=np.int64)
@@ -174,6 +180,8 @@ def table_of_states(
     x_SLF = _features(
         load_SL, calendar_ZGC[calendar_R[region_S1], hour_SL], kept.is_step_SL, names, config
     )
+    if config.covariates.columns:
+        _add_covariates(x_SLF[:, -config.windows.lookback - _DAY :], inputs, kept, names)
     signals_GW = None
     if config.model.neighbour_units:
         signals_GW = regional_signals(
@@ -183,8 +191,22 @@ def table_of_states(
     return RollingTable(
         kept.timestamp_T, region_T, np.repeat(np.cumsum(kept.num_S) - kept.num_S, kept.num_S),
         hour_T, x_SLF[kept.is_step_SL], load_T, calendar_ZGC, calendar_R,
-        timezones_of(config, list(scales)), signals_GW, offset_R, scale_R,
+        timezones_of(config, list(scales)), signals_GW, inputs, offset_R, scale_R,
     )  # fmt: skip
+
+
+def _add_covariates(
+    x_SLF: np.ndarray, inputs: RegionalInputs, kept: _Kept, names: Sequence[str]
+) -> None:
+    """What was known of covariates when each step ended, in place: of its hour, and of the next."""
+    last_S = kept.timestamp_T[np.cumsum(kept.num_S) - 1].astype(np.int64)
+    hour_SL = last_S[:, None] + np.arange(1 - x_SLF.shape[1], 1)
+    ahead, past = ([place for place, name in enumerate(names) if name.startswith(prefix)]
+                   for prefix in (AHEAD_PREFIX, PAST_PREFIX))  # fmt: skip
+    for place, region in enumerate(kept.region_S):
+        own = inputs.regions[region]
+        x_SLF[place][:, ahead] = own.ahead(hour_SL[place] + 1, 1)[:, 0]
+        x_SLF[place][:, past] = own.past(hour_SL[place])
 
 
 class _Kept(NamedTuple):

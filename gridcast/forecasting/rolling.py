@@ -19,6 +19,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from gridcast.covariates.inputs import names_past
+from gridcast.covariates.regional import RegionalInputs
 from gridcast.evaluation.linear_baselines import LEVEL_HOURS, LinearModels
 from gridcast.evaluation.naive_forecasts import naive_forecasts
 from gridcast.features.columns import calendar_columns, feature_columns
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gridcast.config import Config
+    from gridcast.covariates.values import Covariates
     from gridcast.features.load_scale import LoadScale
     from gridcast.networks.building import Forecaster
 
@@ -64,6 +67,7 @@ class RollingTable:
     calendar_R: np.ndarray  # which of these calendars is that of a region
     timezones: tuple[str, ...]  # of the calendars
     signals_GW: np.ndarray | None
+    covariates: RegionalInputs
     offset_mw_R: np.ndarray
     scale_mw_R: np.ndarray
 
@@ -81,7 +85,12 @@ class RollingTable:
 
 
 def rolling_table(
-    frame: pd.DataFrame, scales: Mapping[str, LoadScale], config: Config, *, num_leads: int
+    frame: pd.DataFrame,
+    scales: Mapping[str, LoadScale],
+    config: Config,
+    *,
+    num_leads: int,
+    covariates: Mapping[str, Covariates] | None = None,
 ) -> RollingTable:
     """Of rows of ``FeatureTable.frame``, whose ``region`` knows all regions of ``scales``."""
     region_T = frame["region"].cat.codes.to_numpy()
@@ -104,6 +113,7 @@ def rolling_table(
         calendar_R=calendar_numbers(config, regions),
         timezones=timezones_of(config, regions),
         signals_GW=signals_of(frame).values_GW if config.model.neighbour_units else None,
+        covariates=RegionalInputs.of(covariates or {}, scales, config.covariates),
         offset_mw_R=offset_R,
         scale_mw_R=scale_R,
     )
@@ -249,9 +259,12 @@ def _forecast_days(
         signals_BLW = table.signals_GW[table.hour_T[steps_BL]]
     region_B = table.region_T[day_B]
     calendar_BSC = table.calendar_ZGC[table.calendar_R[region_B][:, None], hours_BS]
+    num_steps = steps_of_calendar(config, num_leads=num_leads)
+    issue_BO = table.issue_times(day_B).astype(np.int64)[:, None] + origins
     known = Known(
-        table.x_TF[steps_BL], load_BT, calendar_BSC, region_B, signals_BLW,
-        tuple(int(each) + lookback - 1 for each in origins),
+        table.x_TF[steps_BL], load_BT, calendar_BSC,
+        table.covariates.ahead(region_B, issue_BO, num_steps), region_B, signals_BLW,
+        tuple(int(each) + lookback - 1 for each in origins), len(names_past(config.covariates)),
     )  # fmt: skip
     each = [forecast_leads(one, known, config, num_leads=num_leads) for one in forecasters]
     scale_B, offset_B = table.scale_mw_R[region_B], table.offset_mw_R[region_B]
@@ -291,6 +304,8 @@ def _linear_leads(
     names = feature_columns_of_calendar(config)
     columns = [names.index(name) for name in linear.calendar]
     region_N = table.region_T[step_N]
+    issue_N1 = table.issue_times(step_N).astype(np.int64)[:, None]
+    ahead_NKC = table.covariates.ahead(region_N, issue_N1, num_leads)[:, 0]
     zone_N, hour_NK = table.calendar_R[region_N], np.empty((len(step_N), num_leads), "int64")
     for number in np.unique(zone_N):
         own = zone_N == number
@@ -300,7 +315,7 @@ def _linear_leads(
         end = LEVEL_HOURS + lead
         calendar_NC = table.calendar_ZGC[zone_N, table.hour_T[step_N] + lead][:, columns]
         load_NT[:, end] = linear.next_loads(
-            load_NT[:, :end], calendar_NC, region_N, hour_NK[:, lead]
+            load_NT[:, :end], calendar_NC, ahead_NKC[:, lead], region_N, hour_NK[:, lead]
         )
     scale_N1, offset_N1 = (
         each[region_N][:, None] for each in (table.scale_mw_R, table.offset_mw_R)
@@ -310,7 +325,7 @@ def _linear_leads(
 
 def feature_columns_of_calendar(config: Config) -> list[str]:
     """The names of a table's ``calendar_ZGC``."""
-    names = names_of_features(config.features)
+    names = names_of_features(config.features, config.covariates)
     return [names[place] for place in calendar_columns(names)]
 
 

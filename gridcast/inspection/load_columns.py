@@ -27,6 +27,10 @@ _NO_LOAD: Final = re.compile(
     r"error|flag|year|month|day|hour|period|flow|lmp|cost|rain|dew|^date|time|\btsd\b",
     re.IGNORECASE,
 )
+_COVARIATE: Final = re.compile(
+    r"temp|humid|wind|solar|radia|irrad|cloud|rain|dew|price|preis|holiday", re.IGNORECASE
+)
+_MOST_COVARIATES: Final = 4
 _ACTUAL: Final = re.compile(r"actual|total|ist\b|integrated|metered", re.IGNORECASE)
 _REGION: Final = re.compile(
     r"region|zone|area|name|meter|authority|respondent|site|state|station", re.IGNORECASE
@@ -82,6 +86,11 @@ def _note_one(chosen: Numbers, left: list[Numbers], findings: Findings) -> None:
     is_doubtful = bool(others) or chosen.score <= 1
     sure = "check" if is_doubtful else "likely" if left else "certain"
     findings.note(sure, "loads", repr(chosen.name), why, *others)  # type: ignore[arg-type]
+    if beside := [each.name for each in left if _COVARIATE.search(each.name)]:
+        told = ", ".join(map(repr, beside[:_MOST_COVARIATES]))
+        name = re.sub(r"[^a-z0-9]+", "_", beside[0].lower()).strip("_")
+        why = f"they may have a say in the load: --covariate {name}={beside[0]!r}"
+        findings.note("likely", "covariates", told, why)
 
 
 def _note_wide(chosen: list[Numbers], left: list[Numbers], findings: Findings) -> None:

@@ -80,9 +80,7 @@ def _parts(file: File, told: str | None, layout: LayoutConfig) -> Iterator[tuple
     table = read_table(file.content, file=file.path, layout=layout)
     columns = _columns_of_loads(table, told, layout)
     _require_columns(table, layout)
-    for column, cells in layout.only.items():
-        is_kept = pc.is_in(table.column(column), value_set=pa.array(cells, pa.string()))
-        table = table.take(as_numpy(is_kept))
+    table = rows_that_are_read(table, layout)
     if not len(table.lines_N):
         wanted = "; ".join(f"{column}: {listed(cells)}" for column, cells in layout.only.items())
         reason = f"found no row with {wanted}, expected some (ingestion.layout.only)"
@@ -94,14 +92,36 @@ def _parts(file: File, told: str | None, layout: LayoutConfig) -> Iterator[tuple
             yield from _by_region(part, table, layout)
 
 
+def rows_that_are_read(table: Table, layout: LayoutConfig) -> Table:
+    """Those with the cells that ``layout.only`` asks for."""
+    for column, cells in layout.only.items():
+        is_kept = pc.is_in(table.column(column), value_set=pa.array(cells, pa.string()))
+        table = table.take(as_numpy(is_kept))
+    return table
+
+
+class RowTimes(NamedTuple):
+    """What the cells of each row say of its time; see ``instants.RowLabels``."""
+
+    labels: Labels
+    is_winter_N: np.ndarray | None
+    period_N: np.ndarray | None
+
+
+def times_of(table: Table, layout: LayoutConfig) -> RowTimes:
+    """The labels of all rows, and what columns beside them tell."""
+    cells = [table.column(name) for name in layout.time_columns]
+    text = pc.binary_join_element_wise(*cells, " ") if cells[1:] else cells[0]
+    return RowTimes(
+        read_labels(_flat(text), layout), _winter(table, layout), _periods(table, layout)
+    )
+
+
 def _rows_of(
     file: File, table: Table, layout: LayoutConfig, columns: dict[str, str]
 ) -> Iterator[Rows]:
     """All rows with the loads of each column in turn; labels are read once."""
-    cells = [table.column(name) for name in layout.time_columns]
-    text = pc.binary_join_element_wise(*cells, " ") if cells[1:] else cells[0]
-    labels = read_labels(_flat(text), layout)
-    is_winter_N, period_N = _winter(table, layout), _periods(table, layout)
+    labels, is_winter_N, period_N = times_of(table, layout)
     is_other_N = _is_other_length(labels, layout)
     for name, column in columns.items():
         loads = read_loads(_flat(table.column(column)), layout)

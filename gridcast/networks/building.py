@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gridcast.features.columns import calendar_columns
+from gridcast.features.columns import ahead_columns
 from gridcast.networks.forecaster import RecurrentForecaster
 from gridcast.networks.lead_forecaster import LeadForecaster
 
@@ -29,5 +29,5 @@ def build_forecaster(
         )  # fmt: skip
     return LeadForecaster(
         config.model, cell=cell, num_features=num_features, horizon=horizon,
-        num_calendar=len(calendar_columns(feature_names)), num_regions=num_regions,
+        num_known=len(ahead_columns(feature_names)), num_regions=num_regions,
     )  # fmt: skip

@@ -49,16 +49,16 @@ class LeadForecaster(RecurrentNetwork):
         *,
         cell: Cell,
         num_features: int,
-        num_calendar: int,
+        num_known: int,
         horizon: int,
         num_regions: int,
     ) -> None:
         num_inputs = num_features + config.region_units + config.neighbour_units
         super().__init__(config, cell=cell, num_inputs=num_inputs)
-        self.num_calendar, self.num_regions = num_calendar, num_regions
+        self.num_known, self.num_regions = num_known, num_regions
         hours_HK = torch.from_numpy(LeadLags.of(horizon).hours_HK)
         self.register_buffer("lags_HK", hours_HK, persistent=False)
-        self.head = LeadHead(config, num_ahead=NUM_LOADS + num_calendar, horizon=horizon)
+        self.head = LeadHead(config, num_ahead=NUM_LOADS + num_known, horizon=horizon)
         if config.region_units:
             self.region_RD = nn.Parameter(0.5 * torch.randn(num_regions, config.region_units))
         if config.neighbour_units:
@@ -160,14 +160,22 @@ def ahead_of(
     first: Tensor,
     lags_HK: Tensor,
     *,
-    num_calendar: int,
+    num_known: int,
+    issued_TLC: Tensor | None = None,
 ) -> Tensor:
     """What is known of the hours after each origin, shape ``(O, H, Z)``.
 
-    The calendar of an hour stands in the features of the step before it, the last ``num_calendar``;
-    of steps after the origin nothing else is looked at. ``first``: where an origin's series begins.
+    The calendar of an hour, and the covariates that are known of it always, stand in the features
+    of the step before it, the last ``num_known``; of steps after the origin nothing else is looked
+    at. ``first``: where an origin's series begins. ``issued_TLC``: of each step what had been
+    issued when it ended of the ``L`` hours after the next one; it stands in the place of the last
+    ``C`` of those features.
     """
     loads = loads_ahead(x_TF[:, LOAD], is_known_T, origins, first, lags_HK)
     steps = origins[..., None] + torch.arange(len(lags_HK), device=origins.device)
-    calendar = x_TF[steps.clamp_(max=x_TF.shape[0] - 1), -num_calendar:]
-    return torch.cat([loads, calendar], -1)
+    known = x_TF[steps.clamp_(max=x_TF.shape[0] - 1), -num_known:]
+    if issued_TLC is not None:
+        issued = issued_TLC[origins]
+        later = torch.cat([known[..., 1:, : -issued.shape[-1]], issued], -1)
+        known = torch.cat([known[..., :1, :], later], -2)
+    return torch.cat([loads, known], -1)

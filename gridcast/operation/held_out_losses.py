@@ -57,8 +57,12 @@ def held_out_losses(
         return {}
     asked = model.config.forecasting.model_copy(update={"horizon": leads, "max_stale_hours": 0})
     config = model.config.model_copy(update={"forecasting": asked})
-    frame = build_features(known, config, scales=model.scales, regions=model.regions).frame
-    table = rolling_table(frame, model.scales, config, num_leads=num_leads_of(asked))
+    frame = build_features(
+        known, config, covariates=model.covariates, scales=model.scales, regions=model.regions
+    ).frame
+    table = rolling_table(
+        frame, model.scales, config, num_leads=num_leads_of(asked), covariates=model.covariates
+    )
     last = frame["timestamp"].max()
     first = min((pd.Timestamp(each) for each in since.values()), default=last)
     past = hindcast(

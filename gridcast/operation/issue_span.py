@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gridcast.config import ForecastingConfig
+    from gridcast.covariates.regional import RegionalInputs
 
 _HOUR, _ONE_DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 _ORDER = ["issue_time", "number", "lead"]
@@ -70,7 +71,7 @@ def issue_span(
             for name, each in model.calibrations.items()
         }
         today = replace(model, calibrations=calibrations)
-        tables.append(_regular_rows(today, regular.of(day)))
+        tables.append(_regular_rows(today, regular.of(day), span.table.covariates))
         tables += span.late_rows(today, np.flatnonzero(is_own_I), kind_IR[is_own_I])
     some = [each for each in tables if len(each)]
     if not some:
@@ -111,8 +112,14 @@ class _Span:
             if name in model.scales
         }
         some = {name: each for name, each in known.items() if len(each)}
-        frame = build_features(some, model.config, scales=model.scales, regions=model.regions).frame
-        table = rolling_table(frame, model.scales, model.config, num_leads=num_leads_of(own))
+        frame = build_features(
+            some, model.config, covariates=model.covariates, scales=model.scales,
+            regions=model.regions,
+        ).frame  # fmt: skip
+        table = rolling_table(
+            frame, model.scales, model.config, num_leads=num_leads_of(own),
+            covariates=model.covariates,
+        )  # fmt: skip
         return cls(model, readings, since, hour_I, frame, table)
 
     def kinds(self) -> np.ndarray:
@@ -267,7 +274,7 @@ def _keys(hour_N: np.ndarray, region_N: np.ndarray, num_regions: int) -> np.ndar
     return np.asarray(hour_N.astype("datetime64[h]").astype(np.int64) * num_regions + region_N)
 
 
-def _regular_rows(today: ForecastModel, own: _Regular) -> pd.DataFrame:
+def _regular_rows(today: ForecastModel, own: _Regular, covariates: RegionalInputs) -> pd.DataFrame:
     """The rows of one day, each region's by whoever forecasts it, with the bands of the day."""
     if not len(own.hour_N):
         return pd.DataFrame()
@@ -296,7 +303,9 @@ def _regular_rows(today: ForecastModel, own: _Regular) -> pd.DataFrame:
         offset_NKQ[at] = np.where(is_own_NK[at][..., None], made_NKQ, offset_NKQ[at])
     fallback_NK = np.where(maker_NK == NETWORK, "", maker_NK)
     reason_N = np.array([each.reason for each in makers], dtype=object)[own.region_N]
-    reason_NK = np.where(maker_NK == NETWORK, "", reason_N[:, None])
+    lacking_NK = covariates.why_unknown(own.region_N, own.hour_N.astype(np.int64), horizon)
+    of_network = "" if lacking_NK is None else lacking_NK
+    reason_NK = np.where(maker_NK == NETWORK, of_network, reason_N[:, None])
     rows = _long(today, own, forecast_NK, offset_NKQ)
     return rows.assign(
         fallback=pd.Series(fallback_NK.reshape(-1), dtype="str"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
 from gridcast.config import Labels
 from gridcast.errors import Fault
 from gridcast.record import Record, RunRecord, StoredRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DataKind = Literal["real", "synthetic"]
 SourceKind = Literal["folder", "archive", "kaggle", "eia", "synthetic"]
@@ -36,6 +39,19 @@ class DataRecord(Record):
         return self.files.get(region, f"{region}_hourly.csv")
 
 
+class CovariatesRecord(Record):
+    """The table of a region's covariates, and the SHA-256 of the files that it was read from.
+
+    ``rows`` counts hours and issues.
+    """
+
+    rows: int
+    path: str
+    file_sha256: str
+    table_sha256: str
+    sources: dict[str, str] = Field(default_factory=dict)
+
+
 class RegionRecord(Record):
     """One region's file after ingestion. Where it was refused, ``reason`` names file and line.
 
@@ -59,6 +75,22 @@ class RegionRecord(Record):
     source_sha256: str = ""
     source_bytes: int = 0
     table_sha256: str = ""
+    covariates: CovariatesRecord | None = None
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The region's files and their SHA-256: of its loads, and of its covariates."""
+        own = {self.path: self.file_sha256}
+        return own | (
+            {self.covariates.path: self.covariates.file_sha256} if self.covariates else {}
+        )
+
+    def placed(self, path: Callable[[str], str]) -> RegionRecord:
+        """The same with its files' paths told otherwise."""
+        covariates = self.covariates
+        if covariates is not None:
+            covariates = covariates.model_copy(update={"path": path(covariates.path)})
+        return self.model_copy(update={"path": path(self.path), "covariates": covariates})
 
 
 class Snapshot(StoredRecord):

@@ -48,6 +48,7 @@ class RegionChange(Record):
 
     ``revised`` are hours with another load, ``reflagged`` those with the same load and another
     flag; ``largest_change_mw`` is the largest absolute difference of the revised loads.
+    ``has_other_covariates``: those of the region are not as they were.
     """
 
     status: Literal["added", "removed", "changed", "unchanged"]
@@ -58,6 +59,7 @@ class RegionChange(Record):
     revised: Hours = Hours()
     reflagged: Hours = Hours()
     largest_change_mw: float = 0.0
+    has_other_covariates: bool = False
     examples: tuple[Example, ...] = ()
 
 
@@ -89,9 +91,17 @@ def table_sha256(frame: pd.DataFrame) -> str:
 
 
 def snapshot_id(regions: Mapping[str, RegionRecord]) -> str:
-    """The name of a snapshot: the first 16 digits of the SHA-256 over its regions' table hashes."""
-    lines = (f"{name} {regions[name].table_sha256}\n" for name in sorted(regions))
+    """The name of a snapshot: the first 16 digits of the SHA-256 over its regions' table hashes.
+
+    A region with covariates has two tables.
+    """
+    lines = (f"{name} {_tables_of(regions[name])}\n" for name in sorted(regions))
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:_ID_DIGITS]
+
+
+def _tables_of(region: RegionRecord) -> str:
+    covariates = region.covariates
+    return region.table_sha256 + (f" {covariates.table_sha256}" if covariates else "")
 
 
 def compare_tables(

@@ -72,6 +72,7 @@ class RunFacts:
     others: Sequence[OtherFacts] = ()
     validation_smape: Mapping[str, float] = field(default_factory=dict)
     preferred: str | None = None
+    note: str = ""  # what has to be known of the figures
 
     @property
     def has_articles_labels(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import pandas as pd
 
+from gridcast.covariates.values import ALWAYS, ISSUED, TIME, sorted_covariates
 from gridcast.errors import UsageError
 from gridcast.readings.quality import flag_readings
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gridcast.config import Config, FlaggedRules
+    from gridcast.covariates.values import Covariates
 
 COLUMNS = ("region", "timestamp", "load_mw")
 _WHERE = "the frame"
@@ -27,7 +29,8 @@ def readings_of(
     Args:
         frame: ``region``, ``timestamp`` (start of the hour; with a zone or an offset, or else by
             the clocks of ``ingestion.timezone``; datetimes or ISO text) and ``load_mw`` (MW; empty
-            where it is missing), in any order; further columns are passed over.
+            where it is missing), in any order; other columns are those of :func:`covariates_of`,
+            or passed over.
         config: of the model.
         regions: that the model knows.
 
@@ -58,6 +61,37 @@ def readings_of(
         for name, first, end in zip(known, begins[:-1], begins[1:], strict=True)
         if end > first
     }
+
+
+def covariates_of(frame: pd.DataFrame, config: Config) -> dict[str, Covariates]:
+    """By region the values of the model's covariates in a frame that :func:`readings_of` takes.
+
+    They are what the one who asks knows now, of whatever hour: rows after the last load are there
+    for them. A column that is missing, or an empty cell, says that nothing is known.
+
+    Raises:
+        UsageError: a value is no number.
+    """
+    names = [name for name in config.covariates.columns if name in frame.columns]
+    if not names:
+        return {}
+    times = _in_utc(frame["timestamp"], config.ingestion.timezone).dt.tz_localize("UTC")
+    table = pd.DataFrame({TIME: times.to_numpy(), ISSUED: ALWAYS})
+    table[TIME] = table[TIME].dt.tz_localize("UTC")
+    for name in names:
+        table[name] = _numbers(frame[name], name)
+    by_region = table.groupby(frame["region"].astype(str).to_numpy(), sort=True)
+    return {str(region): sorted_covariates(own) for region, own in by_region}
+
+
+def _numbers(values: pd.Series[float], name: str) -> np.ndarray:
+    try:
+        numbers = pd.to_numeric(values).to_numpy(dtype=float)
+    except (ValueError, TypeError) as error:
+        _refuse(f"a {name} that is no number ({error})", "numbers; empty where none is known")
+    if np.isinf(numbers).any():
+        _refuse(f"a {name} that is infinite", "numbers; empty where none is known")
+    return numbers
 
 
 def _numbered(given: pd.Series[str], regions: Sequence[str]) -> tuple[list[str], np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, WrapValidator
 
 from gridcast.config import Cell, Config, completed
+from gridcast.features.load_scale import LoadScale
 from gridcast.record import Record, StoredRecord
 
 CARD = "model.json"
@@ -31,7 +32,9 @@ class ModelCard(StoredRecord):
 
     ``sha256`` tells the model apart: one network's weights, or a hash over those of all.
     ``features_sha256`` is that of the table of features on which it was trained.
-    ``scales`` has each region's offset and scale (MW), in the order of the regions' numbers.
+    ``scales`` has each region's offset and scale (MW), in the order of the regions' numbers,
+    ``covariate_scales`` those of its covariates, in their own units. ``note``: what has to be known
+    of its figures.
     ``unseen_since`` has the first hour (ISO, UTC) of each region of which it was not told the truth
     in training; ``test_since`` the first one of its test part, on which nothing is decided.
     """
@@ -43,8 +46,18 @@ class ModelCard(StoredRecord):
     features_sha256: str
     config: Annotated[Config, WrapValidator(completed)]
     scales: dict[str, tuple[float, float]]
+    covariate_scales: dict[str, dict[str, tuple[float, float]]] = Field(default_factory=dict)
+    note: str = ""
     feature_names: list[str]
     members: tuple[Member, ...] = Field(min_length=1)
     unseen_since: dict[str, str]
     test_since: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str]
+
+    @property
+    def load_scales(self) -> dict[str, LoadScale]:
+        """The scales of each region as values."""
+        return {
+            region: LoadScale(*each, self.covariate_scales.get(region, {}))
+            for region, each in self.scales.items()
+        }

@@ -11,14 +11,13 @@ import pandas as pd
 from gridcast.array_file import below, unpacked
 from gridcast.errors import UsageError
 from gridcast.evaluation.linear_baselines import LinearModels
-from gridcast.features.load_scale import LoadScale
 from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.issue import forecast_regions, issue_time_of, with_zone
 from gridcast.forecasting.model import ForecastModel
 from gridcast.forecasting.region_state import hours_back
 from gridcast.networks.weights import read_forecaster
-from gridcast.serving.frames import readings_of
+from gridcast.serving.frames import covariates_of, readings_of
 from gridcast.serving.model_card import CALIBRATION, LINEAR_FILE
 from gridcast.serving.model_folder import read_files
 
@@ -54,6 +53,11 @@ class ServedModel:
         """
         return hours_back(self.trained.config)
 
+    @property
+    def covariates(self) -> dict[str, str]:
+        """The columns that it reads beside loads, and their units."""
+        return {name: each.unit for name, each in self.trained.config.covariates.columns.items()}
+
     def forecast(
         self,
         frame: pd.DataFrame,
@@ -67,8 +71,9 @@ class ServedModel:
         Args:
             frame: ``region``, ``timestamp``, ``load_mw``: see
                 :func:`gridcast.serving.frames.readings_of`. The newest 60 days of each region are
-                enough (:attr:`hours_needed`).
-            as_of: from when on, UTC if it names no zone; none: the end of the frame's newest hour.
+                enough (:attr:`hours_needed`). A model with covariates reads its columns of them
+                too (:attr:`covariates`), also of rows to come, whose load is empty.
+            as_of: from when on, UTC if it names no zone; none: the end of the newest load.
             horizon: hours (1 to 168); none: as the model was configured (``forecasting.horizon``).
             regions: only these; none: all that the frame has.
 
@@ -93,7 +98,7 @@ class ServedModel:
         for name, own in wanted.items():
             _require_enough(name, own, issue_time, config)
         issue = forecast_regions(
-            self.trained,
+            self.trained.given(covariates_of(frame, config)),
             readings,
             issue_time=issue_time,
             horizon=horizon or config.forecasting.horizon,
@@ -160,7 +165,7 @@ def read_model(folder: Path) -> tuple[ModelCard, ForecastModel]:
         name=card.name,
         sha256=card.sha256,
         config=card.config,
-        scales={region: LoadScale(*each) for region, each in card.scales.items()},
+        scales=card.load_scales,
         forecasters=tuple(
             read_forecaster(
                 files[each.weights],

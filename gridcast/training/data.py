@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gridcast.features.columns import feature_columns
+from gridcast.covariates.inputs import AHEAD_PREFIX
+from gridcast.features.columns import feature_columns, issued_columns
 from gridcast.features.grid_hours import grid_hours
 from gridcast.features.neighbours import regional_signals
 from gridcast.features.splits import TRAIN
@@ -49,12 +50,15 @@ class TrainingData:
     feature_names: tuple[str, ...]
     is_known_T: Tensor | None = None  # bool: the step has a load; for a head by lead
     regional: RegionalPast | None = None  # what regions see of one another, where they do
+    # Where training sees covariates as they had been issued (features.table): of each step, of the
+    # leads from 2 on. For a head by lead.
+    issued_TLC: Tensor | None = None
 
     @property
     def num_bytes(self) -> int:
         """Memory of what lies on the device."""
         tensors = [self.x_TF, self.target_T, self.is_train_T, *(self.regional or ())]
-        tensors += [] if self.is_known_T is None else [self.is_known_T]
+        tensors += [each for each in (self.is_known_T, self.issued_TLC) if each is not None]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     @property
@@ -66,8 +70,9 @@ class TrainingData:
         """The same on another device."""
         names = ("x_TF", "target_T", "is_train_T", "first_step_R")
         tensors = {name: getattr(self, name).to(device) for name in names}
-        if self.is_known_T is not None:
-            tensors["is_known_T"] = self.is_known_T.to(device)
+        for name in ("is_known_T", "issued_TLC"):
+            if getattr(self, name) is not None:
+                tensors[name] = getattr(self, name).to(device)
         regional = self.regional and RegionalPast(*(each.to(device) for each in self.regional))
         return replace(self, **tensors, regional=regional)
 
@@ -104,12 +109,12 @@ def collect_training_data(
     """
     regions = sorted(scales)
     sees_regions = model is not None and model.neighbour_units > 0
-    host = _Host.of(num_steps, with_hours=sees_regions)
+    is_by_lead = model is not None and model.head == "by_lead"
+    host = _Host.of(num_steps, with_hours=sees_regions, with_issued=is_by_lead)
     for frame in frames:
         host.add(frame, regions)
     scale_R2 = np.array([scales[region] for region in regions])
     first_step_R = np.searchsorted(host.region_T, np.arange(len(regions)))
-    is_by_lead = model is not None and model.head == "by_lead"
     return TrainingData(
         steps=Steps(host.region_T, host.part_T, host.is_input_T),
         x_TF=torch.from_numpy(host.x_TF).to(device),
@@ -122,6 +127,7 @@ def collect_training_data(
         feature_names=tuple(host.names),
         is_known_T=torch.from_numpy(host.is_input_T).to(device) if is_by_lead else None,
         regional=host.regional(len(regions), device) if sees_regions else None,
+        issued_TLC=host.issued(device),
     )
 
 
@@ -137,10 +143,13 @@ class _Host:
     hour_T: np.ndarray  # empty where nobody asks for the hours
     x_TF: np.ndarray
     names: list[str]
+    issued_TI: np.ndarray
+    issued_names: list[str]
+    with_issued: bool
     end: int = 0
 
     @classmethod
-    def of(cls, num_steps: int, *, with_hours: bool) -> _Host:
+    def of(cls, num_steps: int, *, with_hours: bool, with_issued: bool) -> _Host:
         return cls(
             region_T=np.empty(num_steps, np.int32),
             part_T=np.empty(num_steps, np.int8),
@@ -150,6 +159,9 @@ class _Host:
             hour_T=np.empty(num_steps if with_hours else 0, "datetime64[h]"),
             x_TF=np.empty((num_steps, 0), np.float32),
             names=[],
+            issued_TI=np.empty((num_steps, 0), np.float32),
+            issued_names=[],
+            with_issued=with_issued,
         )
 
     def add(self, frame: pd.DataFrame, regions: Sequence[str]) -> None:
@@ -157,6 +169,8 @@ class _Host:
         if not self.end:
             self.names = feature_columns(frame.columns)
             self.x_TF = np.empty((len(self.region_T), len(self.names)), np.float32)
+            self.issued_names = issued_columns(frame.columns) if self.with_issued else []
+            self.issued_TI = np.empty((len(self.region_T), len(self.issued_names)), np.float32)
         begin, self.end = self.end, self.end + len(frame)
         place = slice(begin, self.end)
         self.region_T[place] = frame["region"].cat.set_categories(regions).cat.codes
@@ -166,6 +180,16 @@ class _Host:
             self.hour_T[place] = grid_hours(frame["timestamp"].dt.tz_localize(None).to_numpy())
         for number, name in enumerate(self.names):
             self.x_TF[place, number] = frame[name]
+        for number, name in enumerate(self.issued_names):
+            self.issued_TI[place, number] = frame[name]
+
+    def issued(self, device: torch.device) -> Tensor | None:
+        """What had been issued, by step, lead (from 2 on) and input; None: it is not told apart."""
+        if not self.issued_names:
+            return None
+        num_inputs = sum(name.startswith(AHEAD_PREFIX) for name in self.names)
+        issued_TLC = self.issued_TI.reshape(len(self.issued_TI), -1, num_inputs)
+        return torch.from_numpy(issued_TLC).to(device)
 
     def regional(self, num_regions: int, device: torch.device) -> RegionalPast:
         """What the regions see of one another."""

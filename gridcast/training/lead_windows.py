@@ -46,7 +46,7 @@ def forecast_windows(
     ahead_BOHZ = ahead_of(
         data.x_TF, data.is_known_T, origins_BO,
         data.first_step_R[region_B][:, None].expand_as(origins_BO),
-        forecaster.lags_HK, num_calendar=forecaster.num_calendar,
+        forecaster.lags_HK, num_known=forecaster.num_known, issued_TLC=data.issued_TLC,
     )  # fmt: skip
     y_BOH: Tensor = forecaster(data.x_TF[steps_BL], region_B, signals_BLW, at_BO, ahead_BOHZ)
     return y_BOH

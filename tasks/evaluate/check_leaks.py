@@ -24,6 +24,7 @@ from gridcast.audit.records import LeakCheck, LeakChecks
 from gridcast.config import Config
 from gridcast.errors import LeakFoundError
 from gridcast.features.table import build_features
+from tasks.covariates.stored_covariates import all_stored, read_stored
 from tasks.runs.keys import require_sha256
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ _log = logging.getLogger("gridcast.leaks")
 def check_test_part(run: Run, regions: Mapping[str, RegionRecord]) -> list[LeakCheck]:
     """Other loads in the test part: scales, training rows and weights have to stay as they are."""
     readings, config = flagged(_read(regions), run.config), _short(run.config)
-    ours = build_features(readings, config)
+    covariates = all_stored(regions)
+    ours = build_features(readings, config, covariates=covariates)
     changed = with_another_test_part(readings, ours, seed=_SEED, config=config)
-    theirs = build_features(changed, config)
+    theirs = build_features(changed, config, covariates=covariates)
     done = f"other loads in the test part of {len(readings)} regions ({_hours(readings)})"
     compared = f"{len(ours.scales)} scales, {num_training_values(ours):,} values before it"
     checks = [_check("training data", done, compared, find_training_leak(theirs, ours))]
@@ -69,12 +71,19 @@ def check_future(run: Run, regions: Mapping[str, RegionRecord]) -> list[LeakChec
     readings = flagged(_read(regions), config)
     leak = None
     for region, frame in readings.items():
-        table = build_features({region: frame}, config)
+        own = read_stored(regions[region])
+        given = {} if own is None else {region: own}
+        table = build_features({region: frame}, config, covariates=given)
         seeds = range(_SEED, _SEED + _CUTS)
-        found = (find_future_leak(region, frame, table, seed=each, config=config) for each in seeds)
+        found = (
+            find_future_leak(region, frame, table, seed=each, config=config, covariates=own)
+            for each in seeds
+        )
         leak = leak or next(filter(None, found), None)
         _log.info("%s: %d cuts, %s", region, _CUTS, "LEAK" if leak else "no leak")
     done = f"other loads after {_CUTS} random hours of {len(readings)} regions ({_hours(readings)})"
+    if config.covariates.columns:
+        done += ", and other values of what was issued later"
     compared = "flags, filled values, features and scales up to that hour"
     return [_check("future", done, compared, leak)]
 
@@ -134,7 +143,11 @@ def _short(config: Config) -> Config:
     )
     units = min(config.model.hidden_size, _UNITS)
     model = config.model.model_copy(update={"hidden_size": units})
-    return config.model_copy(update={"training": training, "model": model})
+    # which days are hidden depends on where the training part ends
+    covariates = config.covariates.model_copy(update={"hidden_share": 0.0})
+    return config.model_copy(
+        update={"training": training, "model": model, "covariates": covariates}
+    )
 
 
 def _hours(readings: Readings) -> str:

@@ -11,10 +11,13 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from gridcast.covariates.inputs import note_on
 from gridcast.errors import IntegrityError, RecordError, UsageError
 from gridcast.evaluation.records import Evaluation, KeptModels
+from gridcast.readings.records import Ingestion
 from gridcast.serving.model_card import LINEAR_FILE, Member, ModelCard
 from gridcast.serving.model_folder import model_files, read_files
+from tasks.covariates.stored_covariates import all_stored, hashes_of
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.locks import held
@@ -24,11 +27,12 @@ from tasks.train.records import Features, FittedBaseline, TrainedJob
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gridcast.covariates.values import Covariates
     from tasks.runs.run import Run
 
 _WEIGHTS = "weights.npz"
 # Beside those of a training, on which a forecast depends.
-_SETTINGS = ("features", "ingestion", "rules", "scaling", "split", "windows", "model")
+_SETTINGS = ("covariates", "features", "ingestion", "rules", "scaling", "split", "windows", "model")
 _OF_A_PLACE = {"tracking.uri": None, "run.store": ""}  # and no part of a model
 _log = logging.getLogger("gridcast.evaluate")
 
@@ -40,6 +44,7 @@ def keep_models(
     trained: list[TrainedJob],
     fitted: list[FittedBaseline],
     evaluation: Evaluation,
+    ingestion: Ingestion,
 ) -> KeptModels:
     """Weights, scales, settings and bands of each network and mean → a folder of the run each.
 
@@ -54,7 +59,7 @@ def keep_models(
         by_name = {each.job.name: each for each in trained}
         linear = next((each for each in fitted if LINEAR_FILE in each.files), None)
         keys = {
-            name: _key(run, features, [by_name[each] for each in own], linear)
+            name: _key(run, features, [by_name[each] for each in own], linear, ingestion)
             for name, own in members.items()
         }
         places = {
@@ -63,7 +68,8 @@ def keep_models(
         with held(run.artifacts, "models", is_cancelled=run.stop_file.exists):
             lacking = {name: members[name] for name, path in places.items() if not _is_whole(path)}
             if lacking:
-                _make(run, features, by_name, linear, lacking, places)
+                covariates = all_stored(ingestion.published)
+                _make(run, features, by_name, linear, lacking, places, covariates)
         folders = {name: str(path) for name, path in places.items()}
     kept = KeptModels(folders=folders)
     run.leave(kept)
@@ -71,13 +77,19 @@ def keep_models(
 
 
 def _key(
-    run: Run, features: Features, members: Sequence[TrainedJob], linear: FittedBaseline | None
+    run: Run,
+    features: Features,
+    members: Sequence[TrainedJob],
+    linear: FittedBaseline | None,
+    ingestion: Ingestion,
 ) -> str:
     """All on which a folder depends: it is made once for all runs that have the same jobs."""
     return key_of(
         jobs={each.job.name: (each.job.key, each.weights_sha256) for each in members},
         linear=linear and linear.files[LINEAR_FILE],
         features=features.file_sha256,
+        # what is known ahead goes on after the last hour of the table
+        covariates=hashes_of(ingestion.published),
         config=run.config.keyed("forecasting", "evaluation", *_SETTINGS),
         code=code_sha256(__name__),
     )
@@ -102,10 +114,10 @@ def _make(
     fitted: FittedBaseline | None,
     members: Mapping[str, tuple[str, ...]],
     places: Mapping[str, Path],
+    covariates: Mapping[str, Covariates],
 ) -> None:
     from gridcast.array_file import unpacked
     from gridcast.evaluation.linear_baselines import LinearModels
-    from gridcast.features.load_scale import LoadScale
     from gridcast.features.splits import TEST, VALIDATION
     from gridcast.forecasting.calibration import CALIBRATED_ON, learn_errors
     from gridcast.forecasting.hindcast import unseen_since
@@ -115,7 +127,7 @@ def _make(
 
     needed = sorted({each for own in members.values() for each in own})
     weights = {name: _content(trained[name], _WEIGHTS) for name in needed}
-    scales = {region: LoadScale(*each) for region, each in features.scales.items()}
+    scales = features.load_scales
     networks = {
         name: read_forecaster(
             content, run.config, cell=trained[name].job.cell,
@@ -131,7 +143,8 @@ def _make(
     if fitted is not None:
         of_linear = {LINEAR_FILE: _content(fitted, LINEAR_FILE)}
         linear = LinearModels.of(unpacked(of_linear[LINEAR_FILE], where=fitted.file(LINEAR_FILE)))
-    learned = learn_errors(Contestants(networks, members, linear), frame, scales, run.config)
+    contestants = Contestants(networks, members, linear)
+    learned = learn_errors(contestants, frame, scales, run.config, covariates=covariates)
     backtest = learned.backtest(run.config, list(scales))
     since = {part: unseen_since(frame, first_part=part) for part in (VALIDATION, TEST)}
     for name, own in members.items():
@@ -158,6 +171,8 @@ def _card(
         features_sha256=features.file_sha256,
         config=run.config.with_values(_OF_A_PLACE, where="the model's folder"),
         scales=features.scales,
+        covariate_scales=features.covariate_scales,
+        note=note_on(run.config.covariates),
         feature_names=features.feature_names,
         members=tuple(
             Member(

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 
+from gridcast.covariates.inputs import note_on
 from gridcast.evaluation.contestants import of_kind
 from gridcast.evaluation.records import recommended_model
 from gridcast.report.facts import ModelFacts, OtherFacts, RegionFacts, RunFacts
@@ -71,6 +72,7 @@ def publish_report(
         others=_others(evaluation, mlflow_run_ids),
         validation_smape=_validation(evaluation),
         preferred=evaluation.preferred,
+        note=note_on(run.config.covariates),
     )
     figures = _figures(facts, evaluation, scores)
     path = run.folder / "report.html"

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
 
-from gridcast.errors import LayoutRefusedError, UsageError
+from gridcast.covariates import kept
+from gridcast.covariates.reading import asked_of_load_file, is_weather, read_covariates
+from gridcast.errors import LayoutRefusedError, RegionRefusedError, UsageError
 from gridcast.layouts.kept import SUFFIX, bytes_of
 from gridcast.layouts.reading import ADVICE, File, read_files
-from gridcast.layouts.region_names import listed, name_in
+from gridcast.layouts.region_names import listed, name_in, region_called
 from gridcast.readings.archive_members import MARKER
 from gridcast.readings.parsing import region_of
 from gridcast.record import StoredRecord
@@ -25,7 +27,9 @@ from tasks.runs.storage import publishing_folder, write_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gridcast.config import IngestionConfig, LayoutConfig
+    from gridcast.config import CovariatesConfig, IngestionConfig, LayoutConfig
+    from gridcast.covariates.reading import Asked
+    from gridcast.covariates.values import Covariates
 
 _RECORD = "layout.json"
 _log = logging.getLogger("gridcast.sources")
@@ -49,7 +53,9 @@ class _Group(NamedTuple):
 
 def is_wanted(name: str, config: IngestionConfig) -> bool:
     """Whether a file of that name is read by some layout of the configuration."""
-    return any(name_in(layout.files, name) is not None for layout, _ in config.layouts())
+    return not is_weather(name) and any(
+        name_in(layout.files, name) is not None for layout, _ in config.layouts()
+    )
 
 
 def list_laid_out(data: Path, config: IngestionConfig) -> list[_Group]:
@@ -62,6 +68,7 @@ def list_laid_out(data: Path, config: IngestionConfig) -> list[_Group]:
         raise UsageError(data, found="nothing of that name", expected="a folder or a file of loads")
     paths = [data] if data.is_file() else [data / name for name in file_names(data)]
     paths = [path for path in paths if path.is_file() and path.name != MARKER]
+    paths = [path for path in paths if not is_weather(path.name)]
     for path in paths if data.is_dir() else ():
         if not path.resolve().is_relative_to(data.resolve()):
             raise UsageError(path, found=f"a link to {path.resolve()}", expected="a file in it")
@@ -79,8 +86,12 @@ def list_laid_out(data: Path, config: IngestionConfig) -> list[_Group]:
     return groups
 
 
-def lay_out(data: Path, artifacts: Path, config: IngestionConfig) -> Sources:
+def lay_out(
+    data: Path, artifacts: Path, config: IngestionConfig, covariates: CovariatesConfig
+) -> Sources:
     """Read all files by their layouts, region by region, unless the same was done before.
+
+    Covariates that stand beside the loads are read too.
 
     Raises:
         UsageError: there is no such file, or none that tells a region.
@@ -91,13 +102,17 @@ def lay_out(data: Path, artifacts: Path, config: IngestionConfig) -> Sources:
     key = key_of(
         files={str(path): file_sha256(path) for path in read},
         ingestion=config.keyed(),
-        code=code_sha256("gridcast.layouts.kept", "gridcast.layouts.reading"),
-    )
+        covariates=covariates.keyed() if covariates.of_source("load_file") else None,
+        code=code_sha256(
+            "gridcast.layouts.kept", "gridcast.layouts.reading", "gridcast.covariates.reading",
+            "gridcast.covariates.kept",
+        ),
+    )  # fmt: skip
     folder = artifacts / "sources" / key[:16]
     with held(artifacts, f"layout-{key[:16]}"):
         made = cached_record(folder / _RECORD, LaidOutFiles) if folder.is_dir() else None
         if made is None:
-            made = _made(folder, groups, config)
+            made = _made(folder, groups, config, covariates)
     for region, note in made.notes.items():
         _log.info("%s: %s", region, note)
     given = file_names(data) if data.is_dir() else [data.name]
@@ -115,17 +130,24 @@ def lay_out(data: Path, artifacts: Path, config: IngestionConfig) -> Sources:
             if name not in names
         },
         names={region: name for region, name in made.names.items() if region != name},
+        covariates={
+            region: (folder / f"{region}{kept.SUFFIX}",)
+            for region in made.files
+            if (folder / f"{region}{kept.SUFFIX}").is_file()
+        },
     )
 
 
-def _made(folder: Path, groups: list[_Group], config: IngestionConfig) -> LaidOutFiles:
+def _made(
+    folder: Path, groups: list[_Group], config: IngestionConfig, covariates: CovariatesConfig
+) -> LaidOutFiles:
     made = LaidOutFiles(files={}, names={})
     with publishing_folder(folder) as stage:
         for group in groups:
             if group.layout.is_native:
                 _take_native(stage, group, made, config)
             elif group.paths:
-                _read_group(stage, group, made, config)
+                _read_group(stage, group, made, config, covariates)
         if not made.files:
             layout = groups[0].layout
             raise UsageError(
@@ -146,7 +168,13 @@ def _take_native(stage: Path, group: _Group, made: LaidOutFiles, config: Ingesti
             made.files[region] = path.name
 
 
-def _read_group(stage: Path, group: _Group, made: LaidOutFiles, config: IngestionConfig) -> None:
+def _read_group(
+    stage: Path,
+    group: _Group,
+    made: LaidOutFiles,
+    config: IngestionConfig,
+    covariates: CovariatesConfig,
+) -> None:
     files = [File(path.name, str(path), path.read_bytes()) for path in group.paths]
     laid_out = read_files(files, config, group.layout)
     if laid_out.unread:
@@ -157,11 +185,30 @@ def _read_group(stage: Path, group: _Group, made: LaidOutFiles, config: Ingestio
         made.names[region] = laid_out.names[region]
         made.files[region] = f"{region}{SUFFIX}"
         write_bytes(stage / made.files[region], bytes_of(region, each))
+        if covariates.of_source("load_file"):
+            asked = asked_of_load_file(region, covariates, config.of(region), group.layout)
+            write_bytes(
+                stage / f"{region}{kept.SUFFIX}", kept.bytes_of(region, _read(files, asked))
+            )
         if each.num_missing or each.num_broken:
             made.notes[region] = (
                 f"{each.num_missing:,} rows without a reading (ingestion.layout.missing), "
                 f"{each.num_broken:,} hours left out that have too few intervals"
             )
+
+
+def _read(files: list[File], asked: Asked) -> Covariates | RegionRefusedError:
+    """What stands beside the loads of a region, or why it is refused."""
+    try:
+        return read_covariates([each for each in files if _may_have(each, asked)] or files, asked)
+    except RegionRefusedError as error:
+        return error
+
+
+def _may_have(file: File, asked: Asked) -> bool:
+    """Whether a file is of the region, as far as its name tells."""
+    told = name_in(asked.layout.files, file.name) or asked.layout.region
+    return not told or region_called(told, asked.layout) == asked.region
 
 
 def _is_of(group: _Group, region: str, config: IngestionConfig) -> bool:

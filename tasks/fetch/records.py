@@ -23,7 +23,8 @@ class Sources(Record):
     """The regional CSVs of one folder; ``skipped`` tells which files were passed over, and why.
 
     ``folder`` is what the run was given: the folder itself, an archive that was unpacked, or one
-    file. ``names`` has by region what files call it, where that is not its name.
+    file. ``names`` has by region what files call it, where that is not its name; ``covariates`` the
+    files with its covariates.
     """
 
     folder: Path
@@ -34,6 +35,7 @@ class Sources(Record):
     files: tuple[SourceFile, ...]
     skipped: dict[str, str]
     names: dict[str, str] = Field(default_factory=dict)
+    covariates: dict[str, tuple[Path, ...]] = Field(default_factory=dict)
 
     @property
     def other_names(self) -> dict[str, str]:

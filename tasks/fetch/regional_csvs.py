@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gridcast.covariates.reading import WEATHER, is_weather
 from gridcast.errors import UsageError
 from gridcast.readings.archive_members import MARKER, is_regional
 from gridcast.readings.parsing import name_in_file, region_of
@@ -50,14 +51,18 @@ def sources_of(data: Path | None, artifacts: Path, config: Config) -> Sources:
         UsageError: the folder is none, has no regional CSV, or one that leads out of the folder;
             the archive is unsafe, too large or broken.
     """
+    return _with_weather(_loads_of(data, artifacts, config), config)
+
+
+def _loads_of(data: Path | None, artifacts: Path, config: Config) -> Sources:
     if data is not None and is_archive(data):
         return _unpacked(data, artifacts, config)
     if data is not None and is_laid_out(config.ingestion):
-        return lay_out(data, artifacts, config.ingestion)
+        return lay_out(data, artifacts, config.ingestion, config.covariates)
     if data is not None:
         return list_sources(data)
     if is_laid_out(config.ingestion):
-        return lay_out(DEFAULT_FOLDER.absolute(), artifacts, config.ingestion)
+        return lay_out(DEFAULT_FOLDER.absolute(), artifacts, config.ingestion, config.covariates)
     if DEFAULT_FOLDER.is_dir() and any(map(region_of, file_names(DEFAULT_FOLDER))):
         return list_sources(DEFAULT_FOLDER.absolute())
     folder = artifacts / "csv" / "synthetic"
@@ -65,6 +70,45 @@ def sources_of(data: Path | None, artifacts: Path, config: Config) -> Sources:
         _remove_if_changed(folder)
         write_synthetic(folder, config.synthetic)
         return list_sources(folder)
+
+
+def _with_weather(sources: Sources, config: Config) -> Sources:
+    """With the files of covariates that lie beside the loads.
+
+    Raises:
+        UsageError: covariates are asked for, and no region has a file of them.
+    """
+    covariates = config.covariates
+    if covariates.of_source("load_file") and not is_laid_out(config.ingestion):
+        where = "covariates.columns"
+        found = f"{', '.join(covariates.of_source('load_file'))} as columns of the file of loads"
+        expected = "a layout (`gridcast inspect`), or source: weather: <REGION>_hourly.csv has none"
+        raise UsageError(where, found=found, expected=expected)
+    if not covariates.of_source("weather"):
+        return sources
+    is_unpacked = bool(sources.files_folder) and is_archive(sources.folder)
+    folder = Path(sources.files_folder) if is_unpacked else sources.folder
+    folder = folder if folder.is_dir() else folder.parent
+    names = {name.lower(): name for name in file_names(folder)}
+    weather = {
+        file.region: folder / names[f"{file.region}{WEATHER}".lower()]
+        for file in sources.files
+        if f"{file.region}{WEATHER}".lower() in names
+    }
+    if not weather:
+        found, expected = "no <REGION>_weather.csv", f"one with {', '.join(covariates.columns)}"
+        raise UsageError(folder, found=found, expected=f"{expected}; gridcast fetch weather")
+    for file in sources.files:
+        if file.region not in weather:
+            _log.warning("%s has no %s%s: it goes on without", file.region, file.region, WEATHER)
+    beside = sources.covariates
+    together = {
+        region: (*beside.get(region, ()), *((weather[region],) if region in weather else ()))
+        for region in sorted({*beside, *weather})
+    }
+    read = {shown_name(path.name) for path in weather.values()}
+    skipped = {name: why for name, why in sources.skipped.items() if name not in read}
+    return sources.model_copy(update={"covariates": together, "skipped": skipped})
 
 
 def is_laid_out(config: IngestionConfig) -> bool:
@@ -79,7 +123,7 @@ def check_data(data: Path, config: Config) -> None:
         UsageError: as :func:`sources_of`.
     """
     if is_archive(data):
-        check_archive(data, limits=config.archives, is_wanted=_wanted(config.ingestion))
+        check_archive(data, limits=config.archives, is_wanted=_wanted(config))
     elif is_laid_out(config.ingestion):
         list_laid_out(data, config.ingestion)
     else:
@@ -172,9 +216,10 @@ def _remove_if_changed(folder: Path) -> None:
 def _unpacked(archive: Path, artifacts: Path, config: Config) -> Sources:
     """The archive's files, unpacked once by the same code for the same bytes."""
     code = code_sha256("tasks.fetch.unpacking")
-    is_wanted, own = _wanted(config.ingestion), is_laid_out(config.ingestion)
+    is_wanted, own = _wanted(config), is_laid_out(config.ingestion)
     files = [layout.files for layout, _ in config.ingestion.layouts()] if own else []
     named = {"files": files} if own else {}
+    named |= {"weather": [WEATHER]} if config.covariates.of_source("weather") else {}
     name = key_of(archive=file_sha256(archive), code=code, **named)[:16]
     unpacked = artifacts / "sources" / name
     with held(artifacts, f"archive-{name}"):
@@ -183,14 +228,18 @@ def _unpacked(archive: Path, artifacts: Path, config: Config) -> Sources:
             unpack_archive(archive, unpacked, limits=config.archives, is_wanted=is_wanted)
             _log.info("Unpacked %s to %s", archive, unpacked)
     if own:
-        found = lay_out(unpacked, artifacts, config.ingestion)
+        found = lay_out(unpacked, artifacts, config.ingestion, config.covariates)
         return found.model_copy(update={"folder": archive, "source": "archive"})
     update = {"folder": archive, "files_folder": str(unpacked)}
     return list_sources(unpacked).model_copy(update=update)
 
 
-def _wanted(config: IngestionConfig) -> Callable[[str], bool]:
-    return partial(is_wanted, config=config) if is_laid_out(config) else is_regional
+def _wanted(config: Config) -> Callable[[str], bool]:
+    own = config.ingestion
+    of_loads = partial(is_wanted, config=own) if is_laid_out(own) else is_regional
+    if not config.covariates.of_source("weather"):
+        return of_loads
+    return lambda name: of_loads(name) or is_weather(name)
 
 
 def _why_skipped(path: Path) -> str:

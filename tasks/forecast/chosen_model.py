@@ -5,7 +5,7 @@ A run's lineage names the folder of each of its models with the SHA-256 of its f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gridcast.audit.lineage import Lineage
@@ -21,10 +21,12 @@ from tasks.runs.record_files import read_record
 from tasks.runs.run import read_summary
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
 
+    from gridcast.covariates.values import Covariates
     from gridcast.forecasting.model import ForecastModel
     from gridcast.summary import Summary
 
@@ -44,6 +46,10 @@ class ChosenModel:
     unseen_since: dict[str, str]
     test_since: dict[str, str]
     trained_to: np.datetime64
+
+    def given(self, covariates: Mapping[str, Covariates]) -> ChosenModel:
+        """The same with values of covariates for its model."""
+        return replace(self, model=self.model.given(covariates))
 
     @property
     def run_id(self) -> str:

@@ -24,6 +24,7 @@ from gridcast.forecasting.hindcast import (
 from gridcast.forecasting.model import NETWORK
 from gridcast.forecasting.region_state import hours_back
 from gridcast.forecasting.rolling import rolling_table
+from gridcast.readings.snapshots import table_sha256
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import key_of
 from tasks.runs.locks import held
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from gridcast.config import ForecastingConfig
+    from gridcast.config import Config, ForecastingConfig
+    from gridcast.covariates.values import Covariates
     from gridcast.forecasting.model import ForecastModel
     from tasks.forecast.chosen_model import ChosenModel
 
@@ -120,7 +122,15 @@ def _keys(
     depends_on = {
         "model": model.sha256,
         "config": model.config.keyed(
-            "forecasting", "features", "ingestion", "rules", "scaling", "split", "windows", "model"
+            "forecasting",
+            "covariates",
+            "features",
+            "ingestion",
+            "rules",
+            "scaling",
+            "split",
+            "windows",
+            "model",
         ),
         "code": code_sha256(__name__),
     }
@@ -130,9 +140,21 @@ def _keys(
             **depends_on,
             day=str(each),
             readings={name: _content(table, each) for name, table in known.items()},
+            covariates={
+                name: _known_by(own, each, model.config) for name, own in model.covariates.items()
+            },
         )
         each = each - _ONE_DAY
     return keys
+
+
+def _known_by(covariates: Covariates, day: np.datetime64, config: Config) -> str:
+    """What had been known of covariates when the day began."""
+    known = covariates.known_by(
+        pd.Timestamp(day, tz="UTC"), config.covariates.as_known,
+        hours_ahead=num_leads_of(config.forecasting),
+    )  # fmt: skip
+    return table_sha256(known.frame)
 
 
 def _content(table: pd.DataFrame, day: np.datetime64) -> str:
@@ -157,8 +179,14 @@ def _made(
     if not some:
         return {name: each.bands for name, each in model.calibrations.items()}
     config = model.config
-    frame = build_features(some, config, scales=model.scales, regions=model.regions).frame
-    table = rolling_table(frame, model.scales, config, num_leads=num_leads_of(config.forecasting))
+    covariates = model.covariates
+    frame = build_features(
+        some, config, covariates=covariates, scales=model.scales, regions=model.regions
+    ).frame
+    table = rolling_table(
+        frame, model.scales, config, num_leads=num_leads_of(config.forecasting),
+        covariates=covariates,
+    )  # fmt: skip
     first = first_learned(day, config.forecasting) if begun is None else begun[NETWORK].day
     past = hindcast(
         model.as_contestants(NETWORK), table, frame, chosen.unseen_since, config,

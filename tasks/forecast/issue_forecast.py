@@ -11,6 +11,7 @@ import pandas as pd
 from gridcast.errors import UsageError
 from gridcast.forecasting.issue import OLDEST_HOURS, forecast_regions, issue_time_of, utc_day_of
 from gridcast.operation.baseline_model import baseline_model
+from tasks.covariates.stored_covariates import all_stored
 from tasks.forecast.daily_bands import with_bands_on
 from tasks.forecast.forecast_store import store_rows
 from tasks.forecast.model_in_charge import InCharge, as_told, model_in_charge
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gridcast.config import Config
+    from gridcast.covariates.values import Covariates
     from gridcast.forecasting.model import ForecastModel
     from tasks.ingest.snapshots import Current
 
@@ -47,6 +49,17 @@ class Issued:
     doubts: dict[str, str]
     ended: dict[str, pd.Timestamp]
     loads: pd.DataFrame  # the last known hours of each region, for pictures
+
+    @property
+    def lacking(self) -> dict[str, str]:
+        """Of each region whose covariates were not known of all hours, which and of how many."""
+        rows = self.rows[(self.rows["fallback"] == "") & (self.rows["fallback_reason"] != "")]
+        own = rows.groupby(["region", "fallback_reason"], sort=True)["lead"].agg(["min", "size"])
+        told = dict[str, str]()
+        for (region, reason), (first, num) in zip(own.index, own.to_numpy(), strict=True):
+            more = f"{num} hours from lead {first} on are forecast {reason}"
+            told[region] = "; ".join(filter(None, (told.get(region), more)))
+        return told
 
     @property
     def fallbacks(self) -> dict[str, str]:
@@ -86,8 +99,8 @@ def issue_forecast(
     charge = model_in_charge(artifacts, current.dataset, as_of=as_of, run_id=run_id)
     known = charge.chosen.model.regions if charge.chosen else list(current.snapshot.regions)
     readings = published_readings(artifacts, current, known)
-    day, snapshot = utc_day_of(issue_time), current.snapshot.id
-    model = _ready(artifacts, charge, readings, config, day=day, snapshot=snapshot)
+    day = utc_day_of(issue_time)
+    model = _ready(artifacts, charge, readings, config, day=day, current=current)
     _require_known(model, regions)
     issue = forecast_regions(
         model, readings, issue_time=issue_time, horizon=config.forecasting.horizon,
@@ -100,7 +113,7 @@ def issue_forecast(
         _refuse(artifacts, missing)
     rows = as_told(issue.rows, charge).assign(
         model=model.name, model_sha256=model.sha256, run_id=charge.run_id,
-        snapshot=snapshot, is_backfilled=False,
+        snapshot=current.snapshot.id, is_backfilled=False,
     )  # fmt: skip
     stored = store_rows(artifacts, current.dataset, rows)[0] if run_id is None else None
     return Issued(
@@ -116,14 +129,16 @@ def _ready(
     config: Config,
     *,
     day: np.datetime64,
-    snapshot: str,
+    current: Current,
 ) -> ForecastModel:
-    """Who forecasts, with the bands of the day."""
+    """Who forecasts, with the bands of the day, and what is published of its covariates."""
     if charge.chosen is None:
         return baseline_model(readings, config, day=day)
+    covariates = published_covariates(artifacts, current, charge.chosen.model.regions)
     return with_bands_on(
-        artifacts, charge.chosen, readings, config.forecasting, day=day, snapshot=snapshot
-    )
+        artifacts, charge.chosen.given(covariates), readings, config.forecasting, day=day,
+        snapshot=current.snapshot.id,
+    )  # fmt: skip
 
 
 def _refuse(artifacts: Path, missing: Mapping[str, str]) -> NoReturn:
@@ -166,6 +181,13 @@ def published_readings(
             require_sha256(path, record.file_sha256)
             readings[name] = pd.read_parquet(path)
     return readings
+
+
+def published_covariates(
+    artifacts: Path, current: Current, regions: Collection[str]
+) -> dict[str, Covariates]:
+    """Of each of these regions that has some, as published."""
+    return all_stored(current.snapshot.regions, artifacts / "data", names=regions)
 
 
 def end_of_data(artifacts: Path, *, folder: Path | None = None) -> pd.Timestamp:

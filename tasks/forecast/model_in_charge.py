@@ -77,5 +77,7 @@ def as_told(rows: pd.DataFrame, charge: InCharge) -> pd.DataFrame:
     reason = rows["fallback_reason"].where(is_own, charge.why + "; " + rows["fallback_reason"])
     return rows.assign(
         fallback=rows["fallback"].mask(is_own, CHAMPION_BEFORE),
-        fallback_reason=reason.mask(is_own, charge.why),
+        fallback_reason=reason.mask(
+            is_own, (charge.why + "; " + rows["fallback_reason"]).str.removesuffix("; ")
+        ),
     )

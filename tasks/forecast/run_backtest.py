@@ -17,7 +17,12 @@ from gridcast.forecasting.hindcast import num_leads_of
 from gridcast.forecasting.issue import utc_day_of
 from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.daily_bands import readings_since_learned
-from tasks.forecast.issue_forecast import current_snapshot, end_of_data, published_readings
+from tasks.forecast.issue_forecast import (
+    current_snapshot,
+    end_of_data,
+    published_covariates,
+    published_readings,
+)
 from tasks.runs.record_files import write_record
 from tasks.runs.storage import publishing
 
@@ -73,14 +78,13 @@ def run_backtest(
         IntegrityError: a file of the model or the snapshot was changed.
     """
     chosen, current = choose_model(artifacts, run_id=run_id), current_snapshot(artifacts, folder)
-    model = chosen.model
+    known = chosen.model.regions
+    model = chosen.model.given(published_covariates(artifacts, current, known))
     model = replace(model, config=model.config.model_copy(update={"forecasting": config}))
-    readings = published_readings(artifacts, current, model.regions)
+    readings = published_readings(artifacts, current, known)
     last = utc_day_of(end if end is not None else end_of_data(artifacts, folder=folder))
     begin = last - _DEFAULT_DAYS * _ONE_DAY if first is None else utc_day_of(first)
-    if begin >= last:
-        where, found = "--from and --to", f"{begin} and {last}"
-        raise UsageError(where, found=found, expected="a span of at least a day (UTC)")
+    _require_days(begin, last)
     _log.info("Forecasting from every hour from %s to %s with %s", begin, last, model.name)
     frame = _frame(model, readings, begin, last)
     result = backtest(
@@ -101,6 +105,12 @@ def run_backtest(
     return Backtested(record, result, place)
 
 
+def _require_days(begin: np.datetime64, last: np.datetime64) -> None:
+    if begin >= last:
+        where, found = "--from and --to", f"{begin} and {last}"
+        raise UsageError(where, found=found, expected="a span of at least a day (UTC)")
+
+
 def _frame(
     model: ForecastModel,
     readings: Mapping[str, pd.DataFrame],
@@ -114,7 +124,9 @@ def _frame(
     if not some:
         where, found = "--from and --to", f"no reading from {first} to {end} or before"
         raise UsageError(where, found=found, expected="a span of the published data")
-    return build_features(some, model.config, scales=model.scales, regions=model.regions).frame
+    return build_features(
+        some, model.config, covariates=model.covariates, scales=model.scales, regions=model.regions
+    ).frame
 
 
 def _keep(place: Path, record: BacktestRecord, result: Backtest) -> None:

@@ -54,7 +54,8 @@ def _prune(store: Path, *, keep: int, used: Iterable[str], is_dry_run: bool) -> 
     newest = {name for names in by_dataset.values() for name in names[max(0, len(names) - keep) :]}
     spared = newest | set(current_ids(store).values()) | set(used)
     gone = [snapshot.id for snapshot in snapshots if snapshot.id not in spared]
-    needed = {each.path for s in snapshots if s.id in spared for each in s.regions.values()}
+    kept = [each for s in snapshots if s.id in spared for each in s.regions.values()]
+    needed = {path for each in kept for path in each.files}
     objects = [
         each for each in (store / OBJECTS).glob("*") if f"{OBJECTS}/{each.name}" not in needed
     ]

@@ -147,7 +147,7 @@ def load_ingestion(run: Run) -> Ingestion:
 def _found(run: Run, ingestion: Ingestion) -> Ingestion:
     """A record of this run with its paths as they are on this machine."""
 
-    def found(record: RegionRecord | DataRecord | Ingestion, *names: str) -> dict[str, str]:
+    def found(record: DataRecord | Ingestion, *names: str) -> dict[str, str]:
         places = {name: getattr(record, name) or "" for name in names}
         return {
             name: resolved_path(place, run.artifacts) for name, place in places.items() if place
@@ -155,7 +155,7 @@ def _found(run: Run, ingestion: Ingestion) -> Ingestion:
 
     data = ingestion.data
     regions = {
-        name: each.model_copy(update=found(each, "path"))
+        name: each.placed(lambda path: resolved_path(path, run.artifacts) if path else "")
         for name, each in ingestion.regions.items()
     }
     return ingestion.model_copy(
@@ -169,9 +169,10 @@ def _found(run: Run, ingestion: Ingestion) -> Ingestion:
 
 def _loaded(run: Run, record: RegionRecord) -> RegionRecord:
     """A region of a snapshot, for this run. One that was changed since is an error."""
-    path = store_of(run) / record.path
-    require_sha256(path, record.file_sha256)
-    return record.model_copy(update={"cached": True, "path": str(path)})
+    placed = record.placed(lambda path: str(store_of(run) / path))
+    for path, sha256 in placed.files.items():
+        require_sha256(Path(path), sha256)
+    return placed.model_copy(update={"cached": True})
 
 
 def _record_refusal(run: Run, error: RegionRefusedError) -> RegionRecord:

@@ -104,8 +104,10 @@ def remember_table(store: Path, region: str, key: str, record: RegionRecord) -> 
 
 def stored(record: RegionRecord, store: Path) -> RegionRecord:
     """The record as files keep it: its path relative to ``store``, and nothing of this run."""
-    path = store / record.path  # an absolute path stays as it is
-    return record.model_copy(update={"cached": False, "path": path.relative_to(store).as_posix()})
+    relative = record.placed(
+        lambda path: (store / path).relative_to(store).as_posix()  # an absolute path stays as it is
+    )
+    return relative.model_copy(update={"cached": False})
 
 
 def read_table(store: Path, record: RegionRecord) -> pd.DataFrame:

@@ -161,7 +161,8 @@ def use_snapshot(store: Path, snapshot: Snapshot) -> None:
     """
     with dataset_held(store, snapshot.dataset):
         for record in snapshot.regions.values():
-            require_sha256(store / record.path, record.file_sha256)
+            for path, sha256 in record.files.items():
+                require_sha256(store / path, sha256)
         pointer = read_pointer(store, snapshot.dataset)
         folder = pointer.folder if pointer else snapshot.data.folder
         data = snapshot.data.model_copy(update={"folder": folder})
@@ -330,11 +331,14 @@ def _change(store: Path, old: RegionRecord | None, new: RegionRecord | None) -> 
         return RegionChange(status="added", rows_before=0, rows_after=rows_after)
     if new is None:
         return RegionChange(status="removed", rows_before=rows_before, rows_after=0)
-    if old.table_sha256 == new.table_sha256:
+    old_own, new_own = old.covariates, new.covariates
+    is_other = (old_own and old_own.table_sha256) != (new_own and new_own.table_sha256)
+    if old.table_sha256 == new.table_sha256 and not is_other:
         return RegionChange(status="unchanged", rows_before=rows_before, rows_after=rows_after)
     for record in (old, new):
         require_sha256(store / record.path, record.file_sha256)
-    return compare_tables(read_table(store, old), read_table(store, new))
+    changes = compare_tables(read_table(store, old), read_table(store, new))
+    return changes.model_copy(update={"has_other_covariates": True}) if is_other else changes
 
 
 def _changes_of(store: Path, before: Snapshot | None, after: Snapshot) -> SnapshotChanges | None:
@@ -380,5 +384,7 @@ def _manifest_found(snapshot: Snapshot, store: Path) -> Snapshot:
 
 def _is_whole(store: Path, snapshot: Snapshot) -> bool:
     return all(
-        has_sha256(store / each.path, each.file_sha256) for each in snapshot.regions.values()
+        has_sha256(store / path, sha256)
+        for each in snapshot.regions.values()
+        for path, sha256 in each.files.items()
     )

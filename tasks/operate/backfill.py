@@ -17,6 +17,7 @@ from tasks.forecast.forecast_store import store_rows, stored_issue_times
 from tasks.forecast.issue_forecast import (
     current_snapshot,
     end_of_data,
+    published_covariates,
     published_readings,
 )
 from tasks.forecast.model_in_charge import InCharge, as_told, model_in_charge
@@ -79,7 +80,9 @@ def backfill(
         model = charge.chosen.model if charge.chosen else None
         known = list(current.snapshot.regions) if model is None else model.regions
         readings = published_readings(artifacts, current, known)
-        if model is None:
+        if model is not None:
+            model = model.given(published_covariates(artifacts, current, known))
+        else:
             model = baseline_model(readings, config, day=utc_day_of(times[0]))
             readings = {name: readings[name] for name in model.regions}
         rows = issue_at(

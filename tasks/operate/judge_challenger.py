@@ -13,17 +13,22 @@ from gridcast.forecasting.region_state import hours_back
 from gridcast.operation.decision import Decision, decide
 from gridcast.operation.held_out_losses import held_out_losses
 from tasks.forecast.chosen_model import ChosenModel, choose_model, load_reference
-from tasks.forecast.issue_forecast import current_snapshot, end_of_data, published_readings
+from tasks.forecast.issue_forecast import (
+    current_snapshot,
+    end_of_data,
+    published_covariates,
+    published_readings,
+)
 from tasks.promote.champion_alias import follow_log
 from tasks.promote.promotion_files import keep_decision, promote, read_log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from gridcast.config import Config, PromotionConfig
     from gridcast.operation.model_reference import ModelReference
     from gridcast.operation.promotion_log import Promotion, PromotionLog
+    from tasks.ingest.snapshots import Current
 
 _log = logging.getLogger("gridcast.promote")
 
@@ -78,8 +83,7 @@ def judge_challenger(
     if because is not None:
         decision, reason = None, because
     else:
-        readings = published_readings(artifacts, current, challenger.model.regions)
-        decision = _decision(artifacts, challenger, log, readings, config.operation.promotion,
+        decision = _decision(artifacts, challenger, log, current, config.operation.promotion,
                              as_of=since)  # fmt: skip
         keep_decision(artifacts, current.dataset, decision, as_of=since)
         reason = decision.reason
@@ -131,7 +135,7 @@ def _decision(
     artifacts: Path,
     challenger: ChosenModel,
     log: PromotionLog,
-    readings: Mapping[str, pd.DataFrame],
+    current: Current,
     config: PromotionConfig,
     *,
     as_of: pd.Timestamp,
@@ -140,7 +144,11 @@ def _decision(
 
     A champion that cannot be loaded cannot hold its place: the baselines alone are to be beaten.
     """
-    champion = _loaded(artifacts, log)
+    known, champion = challenger.model.regions, _loaded(artifacts, log)
+    readings = published_readings(artifacts, current, known)
+    challenger = challenger.given(published_covariates(artifacts, current, known))
+    if champion is not None:
+        champion = champion.given(challenger.model.covariates)
     since, until = challenger.unseen_since, challenger.test_since
     if not until:
         found = f"{challenger.reference.short}, which does not say where its test part begins"

@@ -16,6 +16,7 @@ import pandas as pd
 
 from gridcast.config import Config
 from gridcast.errors import UsageError
+from gridcast.forecasting.hindcast import num_leads_of
 from gridcast.forecasting.issue import with_zone
 from gridcast.operation.alarms import NOBODY, Alarm, AlarmLog, promise_of, reason_to_train
 from gridcast.operation.baseline_model import baseline_model
@@ -32,8 +33,9 @@ from gridcast.operation.replay_report import (
     promotion_line,
 )
 from gridcast.record import Record, StoredRecord
+from tasks.covariates.stored_covariates import store_covariates
 from tasks.forecast.forecast_store import read_issued, store_rows
-from tasks.forecast.issue_forecast import current_snapshot
+from tasks.forecast.issue_forecast import current_snapshot, published_covariates
 from tasks.forecast.model_in_charge import model_in_charge
 from tasks.ingest.region_tables import store_table
 from tasks.ingest.snapshots import Current, publish
@@ -46,6 +48,9 @@ from tasks.runs.storage import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from gridcast.covariates.values import Covariates
+    from gridcast.readings.records import CovariatesRecord
 
 _DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
 _LONGEST = pd.Timedelta(hours=168)
@@ -102,6 +107,7 @@ class Replay:
     config: Config
     current: Current
     tables: dict[str, pd.DataFrame]
+    covariates: dict[str, Covariates]
     state: ReplayState
     begun: float = field(default_factory=time.monotonic)
 
@@ -161,7 +167,9 @@ def open_replay(asked: ReplayRequest) -> Replay:
             end=stop.isoformat(), next_day=begin.isoformat(), due=NOBODY, plants=faults,
         )  # fmt: skip
     _log.info("Replay in %s, from %s on", root, day_of(state.next_day))
-    return Replay(root, config, current, tables, state)
+    artifacts = Path(asked.artifacts).resolve()
+    covariates = published_covariates(artifacts, current, tables)
+    return Replay(root, config, current, tables, covariates, state)
 
 
 def _tables(artifacts: Path, current: Current) -> dict[str, pd.DataFrame]:
@@ -192,7 +200,7 @@ def _live_week(replay: Replay, first: pd.Timestamp, stop: pd.Timestamp) -> str:
     """Live on to ``stop``, or until a model is to be trained: why (empty: none is)."""
     dataset, own = replay.state.dataset, replay.config.operation.monitoring
     charge = model_in_charge(replay.root, dataset, as_of=first)
-    model = charge.chosen.model if charge.chosen else None
+    model = charge.chosen.model.given(replay.covariates) if charge.chosen else None
     if model is None:
         model = baseline_model(replay.tables, replay.config, day=first.to_datetime64())
     promise = promise_of(model)
@@ -243,6 +251,7 @@ def publish_known(replay: Replay) -> None:
             "path": str(kept.path), "file_sha256": kept.file_sha256, "rows": len(known),
             "table_sha256": kept.table_sha256, "content_sha256": kept.table_sha256,
             "quarantined": "", "cached": False,
+            "covariates": _covariates_known(replay, name, until),
         })  # fmt: skip
     publish(
         store,
@@ -252,6 +261,18 @@ def publish_known(replay: Replay) -> None:
         refused={},
         rules_sha256=replay.current.snapshot.rules_sha256,
     )
+
+
+def _covariates_known(replay: Replay, region: str, until: pd.Timestamp) -> CovariatesRecord | None:
+    """The table of what had been issued by then; None: the region has none."""
+    if region not in replay.covariates:
+        return None
+    known = replay.covariates[region].known_by(
+        until,
+        replay.config.covariates.as_known,
+        hours_ahead=num_leads_of(replay.config.forecasting),
+    )
+    return store_covariates(replay.root / "data", region, known, ())
 
 
 def judge_trained(replay: Replay) -> TrainingNote:

@@ -55,7 +55,7 @@ def snapshot_files(artifacts: Path, name: str) -> list[Path]:
     """
     store = artifacts / DATA
     regions = read_record(manifest_path(store, name), Snapshot).regions.values()
-    tables = sorted({store / each.path for each in regions})
+    tables = sorted({store / path for each in regions for path in each.files})
     return [*_there([*tables, report_path(store, name)]), manifest_path(store, name)]
 
 

@@ -121,6 +121,8 @@ def show_forecast(issued: Issued) -> None:
     console.print(table)
     for region, reason in issued.fallbacks.items():
         console.print(f"{region}: {reason}", highlight=False)
+    for region, reason in issued.lacking.items():
+        console.print(f"{region}: {reason}", highlight=False)
     if issued.ended:
         ended = ", ".join(f"{name} ({time:%Y-%m-%d})" for name, time in issued.ended.items())
         console.print(f"No longer reported, and not forecast: {ended}", highlight=False)

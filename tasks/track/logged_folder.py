@@ -42,7 +42,7 @@ def log_folder(folder: Path, features_path: Path) -> None:
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(folder)},
             code_paths=[str(ROOT / "gridcast")],
-            signature=signature_of(quantiles),
+            signature=signature_of(quantiles, list(card.config.covariates.columns)),
             input_example=_example(card, features_path),
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIRED],
         )
@@ -74,8 +74,8 @@ def _example(card: ModelCard, features_path: Path) -> pd.DataFrame | None:
     return hours.assign(region=region, timestamp=times).dropna().reset_index(drop=True)
 
 
-def signature_of(quantiles: Sequence[str]) -> ModelSignature:
-    """What goes in and what comes out.
+def signature_of(quantiles: Sequence[str], covariates: Sequence[str] = ()) -> ModelSignature:
+    """What goes in and what comes out; columns of covariates may be missing.
 
     Times go in as text: MLflow's datetime knows no zone, and of a type that may be anything it
     reads no CSV.
@@ -90,8 +90,9 @@ def signature_of(quantiles: Sequence[str]) -> ModelSignature:
         ParamSpec("as_of", DataType.string, ""),
         ParamSpec("horizon", DataType.long, 0),
     ]
+    asked = given | dict.fromkeys(covariates, "double")
     return ModelSignature(
-        inputs=Schema([ColSpec(kind, name) for name, kind in given.items()]),
+        inputs=Schema([ColSpec(each, name, name in given) for name, each in asked.items()]),
         outputs=Schema([ColSpec(kind, name) for name, kind in made.items()]),
         params=ParamSchema(params),
     )

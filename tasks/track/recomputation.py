@@ -38,20 +38,26 @@ from tasks.runs.keys import file_sha256, key_of
 from tasks.runs.lives import oldest_first
 from tasks.runs.record_files import cached_record, read_record
 from tasks.track.mlflow_client import download, open_client, read_uri
+from tasks.track.rows_again import ROUNDING, check_covariates, require_scores
 from tasks.train.records import Features, FeaturesFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from gridcast.config import Fitted, Labels
+    from gridcast.covariates.values import Covariates
     from gridcast.evaluation.contestants import Contestant
     from gridcast.evaluation.scores import Scores
 
 # What other code may make of a setting or a file that it does not know.
 _OTHER_CODE_RAISES = (GridcastError, ValueError, KeyError, TypeError, AttributeError)
-# Another version of a package may round otherwise: scaled loads, MW, percent.
-_ROUNDING = 1e-5
-_MAY_GO = ("csv", "region", "snapshot", "features")  # of these only so many versions are kept
+_MAY_GO = (
+    "csv",
+    "region",
+    "covariates",
+    "snapshot",
+    "features",
+)  # of these only so many versions are kept
 
 
 class Recomputation:
@@ -62,14 +68,15 @@ class Recomputation:
         self.scores: Scores | None = None  # computed again
         self._states: dict[str, State] = {}
         self._regions: dict[str, pd.DataFrame] = {}
+        self._covariates: dict[str, Covariates] = {}
         self._table: pd.DataFrame | None = None
         self._described = ""  # the hash of its scales and names, once computed again
         self._predictions: dict[str, pd.DataFrame] = {}
         self._forecasts: pd.DataFrame | None = None
         self._contestants: tuple[Contestant, ...] = ()
         self.checks: dict[str, Callable[[Link], str]] = {
-            "region": self._check_region, "snapshot": self._check_snapshot, "spec": _check_key,
-            "config": self._check_config,
+            "region": self._check_region, "covariates": self._check_covariates,
+            "snapshot": self._check_snapshot, "spec": _check_key, "config": self._check_config,
             "code": self._check_code, "features": self._check_features, "job": self._check_job,
             "weights": self._check_weights, "predictions": self._check_predictions,
             "forecasts": self._check_forecasts, "scores": self._check_scores,
@@ -123,7 +130,7 @@ class Recomputation:
 
     def _state_of(self, link: Link, written: str, found: str) -> State:
         if not found:
-            if link.kind == "region" and self._has_manifest:
+            if link.kind in {"region", "covariates"} and self._has_manifest:
                 return "broken"  # pruning takes the manifest first
             is_gone = link.kind in _MAY_GO or not (self.artifacts / _home(written)).exists()
             return "gone" if is_gone else "broken"
@@ -170,6 +177,16 @@ class Recomputation:
             require_same(f"the rows of {csv}", load.content_sha256, expected)
         return f"{len(frame):,} rows, read from the CSV again"
 
+    def _check_covariates(self, link: Link) -> str:
+        region, (written,), (source,) = link.name.split()[-1], link.files, link.made_of
+        paths = self.lineage.link(source).files if self._states.get(source) == "ok" else ()
+        with self._by_todays_code(written):
+            self._covariates[region], note = check_covariates(
+                self.path_of(written), region, link.facts["table_sha256"],
+                sources=[self.path_of(each) for each in paths], config=self._config,
+            )  # fmt: skip
+        return note
+
     def _check_snapshot(self, link: Link) -> str:
         """The manifest's name from what it lists, and what it lists from the regions before."""
         (written,) = link.files
@@ -178,7 +195,7 @@ class Recomputation:
         except RecordError as error:
             raise UnlikeError(where=written, found=error.found, expected="a manifest") from error
         require_same(f"{written}: id", snapshot_id(manifest.regions), link.facts["id"])
-        for name in link.made_of:
+        for name in (each for each in link.made_of if each.startswith("region ")):
             region = name.removeprefix("region ")
             listed, facts = manifest.regions.get(region), self.lineage.link(name).facts
             found = listed.table_sha256 if listed else "no such region"
@@ -218,12 +235,13 @@ class Recomputation:
                 rules = self._config.rules.of(region).model_dump(mode="json")
                 require_parts(f"the key's rules of {region}", rules, parts)
         missing = contents.keys() - self._regions.keys()
+        missing |= link.parts.get("covariates", {}).keys() - self._covariates.keys()
         if missing:
             return f"not built again: no {', '.join(sorted(missing))}"
         with self._by_todays_code(written):
-            built = build_features(self._regions, self._config)
+            built = build_features(self._regions, self._config, covariates=self._covariates)
             columns = [name for name in built.frame.columns if name not in {"region", "timestamp"}]
-            require_table(written, table, built.frame, columns, tolerance=_ROUNDING)
+            require_table(written, table, built.frame, columns, tolerance=ROUNDING)
             self._check_described(link, built)
         return f"{len(table):,} steps, built from the regions again, and {len(built.scales)} scales"
 
@@ -297,7 +315,7 @@ class Recomputation:
             require_same(f"{written}: contestants", ", ".join(found), ", ".join(names))
             for name, rows in zip(names, again.tables(), strict=True):
                 own_rows = stored[stored["contestant"] == name]
-                require_forecasts(f"{written}, {name}", own_rows, rows, tolerance=_ROUNDING)
+                require_forecasts(f"{written}, {name}", own_rows, rows, tolerance=ROUNDING)
         return f"{len(stored):,} forecasts, collected from the jobs again"
 
     def _contestant(self, job: str) -> Contestant:
@@ -319,7 +337,7 @@ class Recomputation:
             for written in link.files:
                 name = Path(written).stem.removeprefix("scores_")
                 stored = pd.read_parquet(self.path_of(written))
-                _require_scores(written, stored, again.tables()[name], SCORE_KEYS[name])
+                require_scores(written, stored, again.tables()[name], SCORE_KEYS[name])
             self.scores = again
         return "computed from the forecasts again"
 
@@ -361,18 +379,6 @@ def links_of(path: Path) -> tuple[Link, ...]:
     """The links of some run's lineage; none where it can't be taken, which its own check tells."""
     lineage = cached_record(path, Lineage, is_reported=False)
     return lineage.links if lineage else ()
-
-
-def _require_scores(
-    where: str, found: pd.DataFrame, expected: pd.DataFrame, keys: Sequence[str]
-) -> None:
-    """One table of scores; its rows are told by their keys."""
-    columns = ["region", *(name for name in expected.columns if name not in keys)]
-    found, expected = (
-        table.assign(region=table[list(keys)].astype(str).agg(", ".join, axis=1), timestamp=None)
-        for table in (found, expected)
-    )
-    require_table(where, found, expected, columns, tolerance=_ROUNDING)
 
 
 def _check_key(link: Link) -> str:

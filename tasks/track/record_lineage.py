@@ -60,6 +60,7 @@ def record_lineage(
     links = [
         *_source_links(run, ingestion),
         *_region_links(run, ingestion),
+        *_covariates_links(run, ingestion),
         *_snapshot_links(run, ingestion),
         *_spec_links(run),
         _features_link(run, features, snapshot=["snapshot"] if ingestion.snapshot else []),
@@ -130,6 +131,28 @@ def _region_links(run: Run, ingestion: Ingestion) -> Iterator[Link]:
         )
 
 
+def _covariates_links(run: Run, ingestion: Ingestion) -> Iterator[Link]:
+    """The files of covariates, and what was made of them."""
+    for region, record in ingestion.published.items():
+        own = record.covariates
+        if own is None:
+            continue
+        source = f"csv covariates {region}"
+        files = {_written(run, path): sha256 for path, sha256 in own.sources.items()}
+        yield Link(kind="csv", name=source, files=files)
+        yield Link(
+            kind="covariates",
+            name=f"covariates {region}",
+            files={_written(run, own.path): own.file_sha256},
+            made_of=(source,),
+            facts={"table_sha256": own.table_sha256},
+        )
+
+
+def _with_covariates(ingestion: Ingestion) -> list[str]:
+    return [name for name, each in ingestion.published.items() if each.covariates]
+
+
 def _snapshot_links(run: Run, ingestion: Ingestion) -> Iterator[Link]:
     if ingestion.snapshot is None:
         return
@@ -138,7 +161,10 @@ def _snapshot_links(run: Run, ingestion: Ingestion) -> Iterator[Link]:
         kind="snapshot",
         name="snapshot",
         files={_written(run, path): file_sha256(path)},
-        made_of=tuple(f"region {region}" for region in ingestion.published),
+        made_of=(
+            *(f"region {region}" for region in ingestion.published),
+            *(f"covariates {region}" for region in _with_covariates(ingestion)),
+        ),
         facts={"id": ingestion.snapshot},
     )
 
@@ -173,6 +199,7 @@ def _features_link(run: Run, features: Features, *, snapshot: Iterable[str]) -> 
         },
         made_of=(
             *(f"region {name}" for name in features.parts["regions"]),
+            *(f"covariates {name}" for name in features.parts["covariates"]),
             *snapshot,
             *(f"spec {name}" for name in (*features.parts["config"], "rules")),
             "code",

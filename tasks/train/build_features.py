@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from gridcast.covariates.inputs import note_on
 from gridcast.errors import IntegrityError, RecordError, StoreError
+from gridcast.features.table import sees_issued
 from gridcast.features.windows import FeaturesMade
 from gridcast.readings.records import RegionRecord
 from gridcast.record import StoredRecord
+from tasks.covariates.stored_covariates import hashes_of, read_stored
 from tasks.runs.cached_state import unchanged
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import file_sha256, has_sha256, key_of
@@ -22,7 +25,7 @@ from tasks.runs.locks import held
 from tasks.runs.record_files import cached_record, write_record
 from tasks.runs.storage import publishing
 from tasks.store.kept_sets import bring, working_copy
-from tasks.train.feature_table import read_region, write_features
+from tasks.train.feature_table import Built, read_region, write_features
 from tasks.train.records import Features
 
 if TYPE_CHECKING:
@@ -59,7 +62,12 @@ def make_features(
     parts = {
         "regions": contents,
         "tables": {name: regions[name].table_sha256 for name in contents},  # flags are in them too
-        "config": run.config.keyed("ingestion", "features", "scaling", "split", "windows"),
+        "covariates": hashes_of(regions),
+        "config": run.config.keyed(
+            "ingestion", "covariates", "features", "scaling", "split", "windows"
+        ),
+        # of a head by lead the table has what had been issued of each lead
+        "head": run.config.model.head if sees_issued(run.config) else "",
         "rules": {name: rules.of(name).keyed("flagged", "repaired") for name in contents},
         "code": code_sha256("tasks.train.feature_table"),
         "holidays": version("holidays"),
@@ -79,15 +87,20 @@ def make_features(
             _leave(run, features, of_trial=of_trial)
             return unchanged(features)
         with publishing(path) as temporary:
-            built = write_features(
-                temporary, sorted(regions), lambda name: read_region(regions[name]), run.config
-            )
+            built = _build(temporary, regions, run)
         features = Features(
             path=str(path), file_sha256=file_sha256(path), key=key, parts=parts, **built._asdict()
         )
         features = _keep(run, features)
     _leave(run, features, of_trial=of_trial)
     return features
+
+
+def _build(path: Path, regions: Mapping[str, RegionRecord], run: Run) -> Built:
+    return write_features(
+        path, sorted(regions), lambda name: read_region(regions[name]), run.config,
+        read_covariates=lambda name: read_stored(regions[name]),
+    )  # fmt: skip
 
 
 def _fetch(run: Run, path: Path) -> None:
@@ -131,6 +144,8 @@ def _in_use(run: Run) -> set[str]:
 
 def _leave(run: Run, features: Features, *, of_trial: bool) -> None:
     windows = features.windows
+    if note := note_on(run.config.covariates):
+        _log.warning("%s", note)
     if not of_trial:
         made = FeaturesMade(
             path=features.path, key=features.key, windows=windows,

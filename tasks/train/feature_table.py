@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gridcast.config import Config
+    from gridcast.covariates.values import Covariates
     from gridcast.readings.records import RegionRecord
 
 # Of a row group: what the one who reads it has in memory beside what it makes of it.
@@ -32,30 +33,40 @@ class Built(NamedTuple):
     """What is known of a table that was written: fields of ``Features``."""
 
     scales: dict[str, tuple[float, float]]
+    covariate_scales: dict[str, dict[str, tuple[float, float]]]
     feature_names: list[str]
     windows: WindowsRecord
     imputed_hours: dict[str, int]
 
 
 def write_features(
-    path: Path, regions: Sequence[str], read: Callable[[str], pd.DataFrame], config: Config
+    path: Path,
+    regions: Sequence[str],
+    read: Callable[[str], pd.DataFrame],
+    config: Config,
+    *,
+    read_covariates: Callable[[str], Covariates | None] = lambda _: None,
 ) -> Built:
     """From each region's readings, which ``read`` gives by its name, to ``FeatureTable.frame``.
 
-    ``regions`` is in order.
+    ``regions`` is in order; ``read_covariates`` gives those of a region, if it has some.
     """
-    scales, imputed = {}, {}
+    scales, imputed, of_covariates = {}, {}, {}
     windows = WindowsRecord(train=0, validation=0, test=0)
     names: list[str] = []
     with _row_groups(path) as write:
         for region in regions:
-            frame, scale = region_features(region, read(region), config, regions=regions)
+            frame, scale = region_features(
+                region, read(region), config, regions=regions, covariates=read_covariates(region)
+            )
             write(frame)
             scales[region] = (scale.offset_mw, scale.scale_mw)
+            if scale.covariates:
+                of_covariates[region] = dict(scale.covariates)
             imputed[region] = int(frame["is_imputed"].sum())
             windows = windows.plus(count_windows(steps_of(frame), config.windows))
             names = feature_columns(frame.columns)
-    return Built(scales, names, windows, imputed)
+    return Built(scales, of_covariates, names, windows, imputed)
 
 
 def read_region(region: RegionRecord) -> pd.DataFrame:

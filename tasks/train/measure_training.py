@@ -40,7 +40,7 @@ def measure(
         num_seeds=num_seeds,
         device=device,
         threads=threads,
-        num_features=len(names_of_features(config.features)),
+        num_features=len(names_of_features(config.features, config.covariates)),
         num_tiles=counts.num_tiles,
     )
     with tempfile.TemporaryDirectory(prefix="gridcast-measuring-") as name:

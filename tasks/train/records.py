@@ -10,14 +10,18 @@ from typing_extensions import TypedDict
 
 from gridcast.config import Cell, Config, Fitted
 from gridcast.engine import Engine
+from gridcast.features.load_scale import LoadScale
 from gridcast.features.windows import WindowsRecord
 from gridcast.record import Record, StoredRecord
 from tasks.runs.keys import key_of
+
+CovariateScales = dict[str, tuple[float, float]]
 
 
 class Features(StoredRecord):
     """The table of features: its file, each region's scale (offset, scale; MW), its windows.
 
+    ``covariate_scales`` has those of each region's covariates, in their own units.
     ``imputed_hours`` counts, by region, the steps whose input was filled and not read.
     ``key`` is the hash of ``parts``: all on which the table depends. Of two tables the one with the
     higher ``sequence`` is newer.
@@ -29,12 +33,21 @@ class Features(StoredRecord):
     file_sha256: str
     key: str
     scales: dict[str, tuple[float, float]]
+    covariate_scales: dict[str, CovariateScales] = Field(default_factory=dict)
     feature_names: list[str]
     windows: WindowsRecord
     imputed_hours: dict[str, int]
     parts: dict[str, Any]
     sequence: int = 0
     cached: bool = False
+
+    @property
+    def load_scales(self) -> dict[str, LoadScale]:
+        """The scales of each region as values."""
+        return {
+            region: LoadScale(*each, self.covariate_scales.get(region, {}))
+            for region, each in self.scales.items()
+        }
 
 
 class Job(Record):

@@ -84,7 +84,7 @@ def _plan(
     if not counts.num_regions:
         raise UsageError(where="data", found="no region that passes", expected="at least one")
     config = sized_config(config, num_windows=counts.windows.train)
-    num_features = len(names_of_features(config.features))
+    num_features = len(names_of_features(config.features, config.covariates))
     placed, threads = placed_jobs(config, devices), threads_of_a_job(config, devices)
     its_share = config.training.batch_size // config.training.split_over
     shared = config.with_values(

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import torch
 
 from gridcast.errors import GridcastError
+from gridcast.features.columns import issued_columns
 from gridcast.features.splits import PARTS, TEST
 from gridcast.kernels.engine import engine_of, why_no_loops
 from gridcast.networks.forecaster import weights_sha256
@@ -183,6 +184,7 @@ def read_training_data(
     columns = ["region", "part", "is_input", "target", "load_mw", *features.feature_names]
     columns += ["timestamp"] if model.neighbour_units else []
     file = pq.ParquetFile(path, pre_buffer=False)
+    columns += issued_columns(file.schema_arrow.names) if model.head == "by_lead" else []
     pieces = (
         file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
     )

@@ -86,7 +86,7 @@ def make_by_lead(
 ) -> LeadForecaster:
     """A forecaster by lead that has learned nothing."""
     torch.manual_seed(seed)
-    names = names_of_features(config.features)
+    names = names_of_features(config.features, config.covariates)
     made = build_forecaster(config, cell=cell, feature_names=names, num_regions=num_regions)
     assert isinstance(made, LeadForecaster)
     if config.model.neighbour_units:
@@ -99,7 +99,8 @@ def make_forecaster(
 ) -> RecurrentForecaster:
     """A forecaster that has learned nothing."""
     torch.manual_seed(seed)
+    names = names_of_features(config.features, config.covariates)
     return RecurrentForecaster(
-        config.model, cell=cell, num_features=len(names_of_features(config.features)),
+        config.model, cell=cell, num_features=len(names),
         horizon=config.windows.horizon, num_regions=num_regions,
     )  # fmt: skip

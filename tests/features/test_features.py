@@ -58,7 +58,7 @@ def values(table: FeatureTable) -> np.ndarray:
 def test_base_has_these_inputs_the_load_first_in_single_precision() -> None:
     config = make_config(features={"lags_hours": [24, 168], "hour_harmonics": 2})
     table = build(config=config)
-    assert table.feature_names == names_of_features(config.features)
+    assert table.feature_names == names_of_features(config.features, config.covariates)
     assert table.feature_names == [
         "x_load", "x_load_change",
         "x_lag_24h", "x_lag_24h_change", "x_lag_168h", "x_lag_168h_change",

@@ -103,7 +103,7 @@ def test_unknown_lags_count_nothing_and_an_unknown_last_load_gives_no_forecast()
     load_BT[:, -1] = [2.0, 2.0, np.nan]
     load_BT[0, -LAGS[0]] = 3.0
     calendar_BC, region_B = np.array([[0.0], [10.0], [0.0]]), np.zeros(3, dtype=int)
-    found = linear.next_loads(load_BT, calendar_BC, region_B, np.array([0, 5, 7]))
+    found = linear.next_loads(load_BT, calendar_BC, np.zeros((3, 0)), region_B, np.array([0, 5, 7]))
     assert found[:2].tolist() == [2.0 + (3.0 - 2.0) + 0.5, 2.0 + 10.0 + 0.5]
     assert np.isnan(found[2])
 

@@ -84,7 +84,7 @@ def test_the_calendar_of_each_hour_ahead_is_that_of_the_step_before_it() -> None
     lags_HK = torch.from_numpy(LeadLags.of(4).hours_HK)
     origins, first = torch.tensor([10]), torch.tensor([0])
     is_known_T = torch.ones(20, dtype=torch.bool)
-    found = ahead_of(x_TF, is_known_T, origins, first, lags_HK, num_calendar=2)
+    found = ahead_of(x_TF, is_known_T, origins, first, lags_HK, num_known=2)
     assert torch.equal(found[0, :, -2:], x_TF[10:14, 1:])
 
 

@@ -52,7 +52,7 @@ def test_what_is_counted_region_by_region_is_what_the_whole_table_has(profile: s
         tiles = tile_origins(steps, scored_origins(steps, part, config.windows), config.windows)
         # A tile of the whole table may not reach into the next region either.
         assert counts.num_tiles[part] == len(tiles.starts_N)
-    assert names_of_features(config.features) == table.feature_names
+    assert names_of_features(config.features, config.covariates) == table.feature_names
     num_bytes = data_bytes(counts.num_steps, num_features=len(table.feature_names))
     assert num_bytes == make_training_data(table).num_bytes
 
