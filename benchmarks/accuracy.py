@@ -29,10 +29,10 @@ from benchmarks.article_accuracy import (
     write_kept,
 )
 from benchmarks.regions import on_device, read_features
+from gridcast.baselines.fitted_baselines import fit_baseline
+from gridcast.baselines.naive_forecasts import NAIVE_LAGS, naive_forecasts
 from gridcast.config import Cell, Config, Fitted
-from gridcast.evaluation.fitted_baselines import fit_baseline
 from gridcast.evaluation.metrics import smape
-from gridcast.evaluation.naive_forecasts import NAIVE_LAGS, naive_forecasts
 from gridcast.features.load_scale import to_mw
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.windows import scored_origins

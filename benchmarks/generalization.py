@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.regions import data_folder, on_device
+from gridcast.baselines.fitted_baselines import fit_baseline
 from gridcast.config import Cell, Config, Fitted
-from gridcast.evaluation.fitted_baselines import fit_baseline
 from gridcast.evaluation.metrics import smape
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.table import build_features

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from gridcast.evaluation.naive_forecasts import NAIVE_LAGS
+from gridcast.baselines.naive_forecasts import NAIVE_LAGS
 from gridcast.record import Record
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from gridcast.baselines.naive_forecasts import naive_forecasts
 from gridcast.evaluation.contestants import Contestant, contestants_of
-from gridcast.evaluation.naive_forecasts import naive_forecasts
 from gridcast.features.splits import PARTS
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from gridcast.baselines.linear_baselines import LinearModels
     from gridcast.config import Config
     from gridcast.covariates.values import Covariates
-    from gridcast.evaluation.linear_baselines import LinearModels
     from gridcast.features.load_scale import LoadScale
     from gridcast.forecasting.calibration import Calibration
     from gridcast.networks.building import Forecaster

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gridcast.baselines.linear_baselines import LEVEL_HOURS
 from gridcast.covariates.inputs import AHEAD_PREFIX, PAST_PREFIX
 from gridcast.covariates.regional import RegionalInputs
-from gridcast.evaluation.linear_baselines import LEVEL_HOURS
 from gridcast.features.columns import calendar_columns
 from gridcast.features.grid_hours import grid_hours
 from gridcast.features.neighbours import regional_signals

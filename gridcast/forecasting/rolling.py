@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from gridcast.baselines.linear_baselines import LEVEL_HOURS, LinearModels
+from gridcast.baselines.naive_forecasts import naive_forecasts
 from gridcast.covariates.inputs import names_past
 from gridcast.covariates.regional import RegionalInputs
-from gridcast.evaluation.linear_baselines import LEVEL_HOURS, LinearModels
-from gridcast.evaluation.naive_forecasts import naive_forecasts
 from gridcast.features.columns import calendar_columns, feature_columns
 from gridcast.features.grid_hours import grid_hours, local_hours_from
 from gridcast.features.neighbours import signals_of

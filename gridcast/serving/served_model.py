@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 import pandas as pd
 
 from gridcast.array_file import below, unpacked
+from gridcast.baselines.linear_baselines import LinearModels
 from gridcast.errors import UsageError
-from gridcast.evaluation.linear_baselines import LinearModels
 from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.issue import forecast_regions, issue_time_of, with_zone

@@ -117,7 +117,7 @@ def _make(
     covariates: Mapping[str, Covariates],
 ) -> None:
     from gridcast.array_file import unpacked
-    from gridcast.evaluation.linear_baselines import LinearModels
+    from gridcast.baselines.linear_baselines import LinearModels
     from gridcast.features.splits import TEST, VALIDATION
     from gridcast.forecasting.calibration import CALIBRATED_ON, learn_errors
     from gridcast.forecasting.hindcast import unseen_since

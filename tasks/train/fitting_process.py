@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gridcast.array_file import packed
+from gridcast.baselines.fitted_baselines import fit_baseline, forecast_parts
+from gridcast.baselines.linear_baselines import LinearForecasts
 from gridcast.errors import GridcastError
-from gridcast.evaluation.fitted_baselines import fit_baseline, forecast_parts
-from gridcast.evaluation.linear_baselines import LinearForecasts
 from gridcast.serving.model_card import LINEAR_FILE
 from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256, require_sha256

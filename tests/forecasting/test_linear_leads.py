@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gridcast.array_file import packed, unpacked
-from gridcast.evaluation.linear_baselines import LAGS, LEVEL_HOURS, LinearModels, fit_linear
+from gridcast.baselines.linear_baselines import LAGS, LEVEL_HOURS, LinearModels, fit_linear
 from gridcast.features.grid_hours import local_hours_from
 from gridcast.features.splits import TEST
 from gridcast.features.table import build_features

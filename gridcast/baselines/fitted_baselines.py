@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import pandas as pd
 
+from gridcast.baselines.linear_baselines import fit_linear
 from gridcast.covariates.inputs import AHEAD_PREFIX, PAST_PREFIX
-from gridcast.evaluation.linear_baselines import fit_linear
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.load_scale import to_mw
 from gridcast.features.splits import PARTS, TEST, TRAIN, VALIDATION

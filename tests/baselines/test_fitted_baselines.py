@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from gridcast.config import Fitted
-from gridcast.evaluation import fitted_baselines
-from gridcast.evaluation.fitted_baselines import (
+from gridcast.baselines import fitted_baselines
+from gridcast.baselines.fitted_baselines import (
     CYCLES,
     LAGS,
     fit_baseline,
     forecast_parts,
     lag_features,
 )
+from gridcast.config import Fitted
 from gridcast.evaluation.metrics import smape
 from gridcast.features.splits import PARTS, TEST, VALIDATION
 from gridcast.features.table import FeatureTable, build_features

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from scipy.optimize import linprog
 
-from gridcast.evaluation import linear_baselines
-from gridcast.evaluation.linear_baselines import (
+from gridcast.baselines import linear_baselines
+from gridcast.baselines.linear_baselines import (
     LAGS,
     NEIGHBOUR_LAGS,
     change_grid,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridcast.evaluation.naive_forecasts import NAIVE_LAGS, naive_forecasts
+from gridcast.baselines.naive_forecasts import NAIVE_LAGS, naive_forecasts
 
 WEEK = 168
 
