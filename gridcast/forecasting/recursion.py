@@ -101,10 +101,12 @@ def _paths(forecaster: Forecaster, known: Known, num_steps: int) -> Iterator[_Pa
         done = place + 1
         end = known.load_BT.shape[1] - known.x_BLF.shape[1] + done
         first = place - known.origins[0]
-        calendar_BSC = known.calendar_BSC[:, first : first + num_ahead]
+        ahead_BSC = known.calendar_BSC[:, first : first + num_ahead]
+        if known.covariates_BOSC.shape[-1]:
+            ahead_BSC = np.concatenate([ahead_BSC, known.covariates_BOSC[:, number]], axis=-1)
         yield _Path(
             hidden_BU, state, region_B, known.load_BT[:, end - num_steps : end],
-            np.concatenate([calendar_BSC, known.covariates_BOSC[:, number]], axis=-1),
+            ahead_BSC,
             known.num_past,
         )  # fmt: skip
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridcast.config import Config
+from flows.command_line.starting import with_covariates
+from gridcast.config import Config, parse_overrides
 from gridcast.inspection.load_columns import pattern_of
 from gridcast.inspection.proposal import NothingFoundError, Proposal, propose
 from gridcast.inspection.zone_table import changes_of, countries, hinted, holidays_of
@@ -177,3 +178,21 @@ def test_words_hint_at_zones_and_zones_have_holidays() -> None:
     assert holidays_of("Australia/Melbourne") == "AU-VIC"
     assert holidays_of("Europe/Oslo") == "NO"
     assert countries()["Asia/Kolkata"] == "IN"
+
+
+def test_a_column_that_may_have_a_say_in_the_load_is_listed_with_what_names_it() -> None:
+    rows = (
+        f"2024-01-{1 + hour // 24:02d}T{hour % 24:02d}:00Z,{4000 + 7 * hour},{hour / 10:.1f}"
+        for hour in range(72)
+    )
+    content = "\n".join(["time,load_mw,Air temp", *rows, ""])
+    proposal = propose_for(content)
+    (one,) = [each for each in proposal.findings if each.about == "covariates"]
+    assert one.found == "'Air temp'"
+    assert "--covariate air_temp='Air temp'" in one.why
+    asked = with_covariates(["covariates.as_known=observed"], ["warmth=Air temp"])
+    settings = propose([File("load.csv", "load.csv", content.encode())], parse_overrides(asked))
+    assert settings.settings["covariates"] == {
+        "columns": {"warmth": {"column": "Air temp", "source": "load_file"}},
+        "as_known": "observed",
+    }
