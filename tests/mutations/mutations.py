@@ -423,12 +423,12 @@ MUTATIONS = (
     Mutation(_LEAD_WINDOWS, "* ~is_filling_B[:, None, None]", "", LEADS
              + " tests/training/test_lead_windows.py"),
     # forecasts of hours to come
-    Mutation(_RECURSION, "path.calendar_BSC[:, 1 : horizon + 1]",
-             "path.calendar_BSC[:, :horizon]", FORECASTS),
-    Mutation(_RECURSION, "path.calendar_BSC[:, horizon:]", "path.calendar_BSC", FORECASTS),
+    Mutation(_RECURSION, "path.ahead_BSC[:, 1 : horizon + 1]",
+             "path.ahead_BSC[:, :horizon]", FORECASTS),
+    Mutation(_RECURSION, "path.ahead_BSC[:, horizon:]", "path.ahead_BSC", FORECASTS),
     Mutation(_RECURSION, "load_BT[:, -num_steps:]", "load_BT[:, :num_steps]", FORECASTS),
-    Mutation(_RECURSION, "path.calendar_BSC[:, :horizon].astype",
-             "path.calendar_BSC[:, 1 : horizon + 1].astype", BY_LEAD),
+    Mutation(_RECURSION, "path.ahead_BSC[:, :horizon].astype",
+             "path.ahead_BSC[:, 1 : horizon + 1].astype", BY_LEAD),
     Mutation(_RECURSION, "first_B + num_steps - 1, first_B,",
              "first_B + num_steps - 2, first_B,", BY_LEAD),
     Mutation(_RECURSION, "end - num_steps : end]", "end - num_steps + 1 : end + 1]", FORECASTS),
