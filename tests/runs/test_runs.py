@@ -15,8 +15,9 @@ import pytest
 from gridcast.errors import LeftTwiceError, LockHeldError, PartialFailureError, UsageError
 from gridcast.readings.records import DataReport
 from gridcast.summary import FailedJobs, Report, StageTime
-from tasks.runs.killed_runs import REASON, interruption_of
+from tasks.runs.killed_runs import REASON, interruption_of, killed_flow_runs
 from tasks.runs.lives import living_runs, no_run_alive, oldest_first
+from tasks.runs.locks import held
 from tasks.runs.run import Run, open_run, opened_runs, read_summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -271,3 +272,12 @@ def test_a_malformed_file_of_a_run_that_was_killed_is_named_once_and_later_runs_
     assert sum("its run counts as the oldest" not in line for line in told) == 1
     summary = read_summary(killed / "summary.json")
     assert (summary.run_id, summary.status, summary.errors) == (killed.name, "failed", [REASON])
+
+
+def test_a_flow_run_that_was_killed_before_it_had_a_folder_is_found_once(tmp_path: Path) -> None:
+    with held(tmp_path, "flow-run-lives"):
+        lock = tmp_path / ".locks" / "flow-run-0b5d.lock"
+        lock.touch()  # as its process leaves it
+        assert killed_flow_runs(tmp_path) == ["0b5d"]
+        assert killed_flow_runs(tmp_path) == []
+    assert list(lock.parent.iterdir()) == []
