@@ -134,7 +134,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
         attempt = kill_one((*where, *words), target, after_seconds=at, log=log)
         kills[target] += attempt.is_met
         families += attempt.family
-        print(f"{number}: {target} after {at:.1f} of {seconds:.1f} s, {attempt.is_met}")  # noqa: T201
+        print(f"{number}: {target} after {at:.1f} of {seconds:.1f} s, {attempt.is_met}", flush=True)  # noqa: T201
     after = run_flow("run", data, artifacts, *settings_of(*range(NUM_SEEDS)))
     return Killed(artifacts, without, after, kills, families)
 
