@@ -6,16 +6,17 @@ lock is free and which left no summary has ended so (``tasks/runs/lives.py``).
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from tasks.runs.locks import FOLDER, held, held_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from prefect.client.orchestration import SyncPrefectClient
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 REASON = "The run was killed before it ended: its process is gone, and it left no summary"
 _FLOW_RUN: Final = "flow-run-"
+_held: dict[Path, ExitStack] = {}  # the locks of this process's flow runs
 _log = logging.getLogger("gridcast.run")
 
 
@@ -35,18 +37,19 @@ def own_flow_run() -> str | None:
     return str(flow_run.id) if flow_run.id else None
 
 
-@contextmanager
-def held_flow_run(artifacts: Path) -> Iterator[None]:
-    """Hold a lock that names the flow run, from before its run has a folder to its end.
+def hold_flow_run(artifacts: Path) -> None:
+    """Hold a lock that names the flow run until this process has ended, however it does.
 
-    In a folder that is not there yet nothing is held.
+    That is from before its run has a folder until after Prefect was told how it ended. In a folder
+    that is not there yet nothing is held.
     """
     flow_run_id = own_flow_run()
-    if flow_run_id is None or not artifacts.is_dir():
-        yield
+    path = artifacts / FOLDER / f"{_FLOW_RUN}{flow_run_id}.lock"
+    if flow_run_id is None or not artifacts.is_dir() or path in _held:
         return
-    with held(artifacts, f"{_FLOW_RUN}{flow_run_id}"):
-        yield
+    _held[path] = ExitStack()
+    _held[path].enter_context(held(artifacts, path.stem))
+    atexit.register(_held[path].close)
 
 
 def killed_flow_runs(artifacts: Path) -> list[str]:

@@ -42,7 +42,7 @@ from tasks.runs.keys import key_of
 from tasks.runs.killed_runs import (
     REASON,
     crash_flow_runs,
-    held_flow_run,
+    hold_flow_run,
     killed_flow_runs,
     message_of,
     own_flow_run,
@@ -200,12 +200,12 @@ def open_run(
         devices=devices,
         fresh=fresh,
     )
+    hold_flow_run(folder)
+    check_folder(folder)
+    _check_latest(folder)
+    remove_leftovers(folder)
+    _close_killed_runs(folder)
     with ExitStack() as life:
-        life.enter_context(held_flow_run(folder))
-        check_folder(folder)
-        _check_latest(folder)
-        remove_leftovers(folder)
-        _close_killed_runs(folder)
         with opening(folder):
             number = next_number(folder / "runs")
             run.folder.mkdir(parents=True)
