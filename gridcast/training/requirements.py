@@ -42,6 +42,10 @@ _INDEX_BYTES = 8
 _LABEL_BYTES, _ROW_BYTES = 8 + 4 + 8 + 8 + 4, 8 + 2 + 8 + 16
 
 
+# On disk, compressed: a reading; a step of the table of features; a forecast of a scored label.
+_READING_BYTES, _FEATURES_BYTES, _FORECAST_BYTES = 5, 60, 13
+
+
 class Measurement(Record):
     """What a short training of the real network took, in a process like that of training.
 
@@ -208,7 +212,10 @@ class DevicePlan(Record):
 
 
 class Plan(Record):
-    """What a run will need. ``seconds`` are those of its stages and ``total``."""
+    """What a run will need. ``seconds`` are those of its stages and ``total``.
+
+    ``disk_bytes`` are of what grows with the data, by folder of the artifacts.
+    """
 
     profile: str
     num_regions: int
@@ -217,6 +224,7 @@ class Plan(Record):
     jobs: list[JobPlan]
     devices: dict[str, DevicePlan]
     seconds: dict[str, float]
+    disk_bytes: dict[str, int]
 
 
 class _StageCost(NamedTuple):
@@ -277,7 +285,18 @@ def make_plan(
         jobs=list(jobs),
         devices=devices,
         seconds={**seconds, "total": sum(seconds.values())},
+        disk_bytes=_disk_bytes(counts, len(jobs)),
     )
+
+
+def _disk_bytes(counts: DataCounts, num_jobs: int) -> dict[str, int]:
+    """At most: noise is hard to compress, and the PJM data have half of it."""
+    labels = counts.windows.validation + counts.windows.test
+    return {
+        "data": _READING_BYTES * counts.num_steps,
+        "features": _FEATURES_BYTES * counts.num_steps,
+        "jobs": _FORECAST_BYTES * labels * num_jobs,
+    }
 
 
 def _device_plan(jobs: Sequence[JobPlan], *, at_once: int, has: int) -> DevicePlan:

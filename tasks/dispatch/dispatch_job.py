@@ -13,7 +13,7 @@ from gridcast.errors import NotDoneError, TrainingJobError
 from tasks.dispatch.assignments import JobAssignment
 from tasks.dispatch.flow_runs import done_elsewhere
 from tasks.runs.cached_state import unchanged
-from tasks.train.job_owner import begin_anew, found_result, new
+from tasks.train.job_owner import begin_anew, found_result, known_result, new
 from tasks.train.records import Done, FittedBaseline, NetworkJob, TrainedJob
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def dispatch_job(
 def _done(run: Run, features: Features, job: NetworkJob | BaselineJob, kind: type[D]) -> D:
     if run.fresh:
         begin_anew(run, job)
-    elif (found := found_result(job, kind)) is not None:
+    elif (found := known_result(run, job, kind)) is not None:
         _log.info("%s: already %s, nothing has changed", job.name, job.verb[1])
         return unchanged(found)
     assignment = JobAssignment(name=job.name, job=job, features=features)

@@ -6,18 +6,25 @@ lock is free and which left no summary has ended so (``tasks/runs/lives.py``).
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
+
+from tasks.runs.locks import FOLDER, held, held_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import State
 
 REASON = "The run was killed before it ended: its process is gone, and it left no summary"
+_FLOW_RUN: Final = "flow-run-"
+_held: dict[Path, ExitStack] = {}  # the locks of this process's flow runs
 _log = logging.getLogger("gridcast.run")
 
 
@@ -28,6 +35,34 @@ def own_flow_run() -> str | None:
     from prefect.runtime import flow_run
 
     return str(flow_run.id) if flow_run.id else None
+
+
+def hold_flow_run(artifacts: Path) -> None:
+    """Hold a lock that names the flow run until this process has ended, however it does.
+
+    That is from before its run has a folder until after Prefect was told how it ended. In a folder
+    that is not there yet nothing is held.
+    """
+    flow_run_id = own_flow_run()
+    path = artifacts / FOLDER / f"{_FLOW_RUN}{flow_run_id}.lock"
+    if flow_run_id is None or not artifacts.is_dir() or path in _held:
+        return
+    _held[path] = ExitStack()
+    _held[path].enter_context(held(artifacts, path.stem))
+    atexit.register(_held[path].close)
+
+
+def killed_flow_runs(artifacts: Path) -> list[str]:
+    """The ids of those whose lock is left, and free: their processes were killed.
+
+    They are told once: the locks are gone then.
+    """
+    found = []
+    for path in sorted((artifacts / FOLDER).glob(f"{_FLOW_RUN}*.lock")):
+        with held_at_once(path) as is_free:
+            if is_free:
+                found.append(path.stem.removeprefix(_FLOW_RUN))
+    return found
 
 
 def crash_flow_runs(ids: Sequence[str], *, reason: str = REASON) -> None:
@@ -67,6 +102,14 @@ def _crash(client: SyncPrefectClient, flow_run_id: UUID, state: State[None]) -> 
             client.set_task_run_state(task_run.id, state, force=True)
     if own.state is None or not own.state.is_final():
         client.set_flow_run_state(flow_run_id, state, force=True)
+
+
+def message_of(error: BaseException) -> str:
+    """The error as a summary tells it; an interruption has no words of its own."""
+    interruption = interruption_of(error)
+    if interruption is None:
+        return str(error) or type(error).__name__
+    return f"The run was interrupted ({type(interruption).__name__}) before it ended"
 
 
 def interruption_of(error: BaseException) -> BaseException | None:

@@ -39,7 +39,14 @@ from gridcast.summary import (
 )
 from tasks.machine.devices import Devices, resolve
 from tasks.runs.keys import key_of
-from tasks.runs.killed_runs import REASON, crash_flow_runs, interruption_of, own_flow_run
+from tasks.runs.killed_runs import (
+    REASON,
+    crash_flow_runs,
+    hold_flow_run,
+    killed_flow_runs,
+    message_of,
+    own_flow_run,
+)
 from tasks.runs.lives import OPENED, claimed_dead, has_ended, next_number, number_of, opening
 from tasks.runs.locks import held, held_file
 from tasks.runs.record_files import (
@@ -193,6 +200,7 @@ def open_run(
         devices=devices,
         fresh=fresh,
     )
+    hold_flow_run(folder)
     check_folder(folder)
     _check_latest(folder)
     remove_leftovers(folder)
@@ -278,7 +286,7 @@ def _close_killed_runs(artifacts: Path) -> None:
 
     Whatever stands in their folders, it keeps no later run from its work.
     """
-    flow_runs = []
+    flow_runs = killed_flow_runs(artifacts)
     for folder in sorted((artifacts / "runs").glob("*")):
         with claimed_dead(folder) as is_dead:
             _tell_if_changed(folder)
@@ -302,19 +310,11 @@ def _owned(run: Run) -> Iterator[Run]:
     except BaseException as error:
         code = error.exit_code if isinstance(error, GridcastError) else EXIT_PARTIAL
         seconds = time.perf_counter() - begun
-        _close(run, Ending(seconds=seconds, error=_message_of(error), exit_code=code))
+        _close(run, Ending(seconds=seconds, error=message_of(error), exit_code=code))
         raise
     summary = _close(run, Ending(seconds=time.perf_counter() - begun))
     if summary.errors:
         raise PartialFailureError(summary.errors, summary=run.summary_path)
-
-
-def _message_of(error: BaseException) -> str:
-    """The error as the summary tells it; an interruption has no words of its own."""
-    interruption = interruption_of(error)
-    if interruption is None:
-        return str(error) or type(error).__name__
-    return f"The run was interrupted ({type(interruption).__name__}) before it ended"
 
 
 def _close(run: Run, ending: Ending) -> Summary:

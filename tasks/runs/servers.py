@@ -124,11 +124,11 @@ def start_embedded_prefect(artifacts: Path) -> None:
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
+        _end_servers_with_this_process()
         with held(artifacts, "prefect-database"):
             get_client(sync_client=True)
         server = SubprocessASGIServer()
         if server.server_process is not None:
-            _end_with_this_process(server.server_process.pid)
             threading.Thread(target=_keep_up, args=(server,), daemon=True).start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -169,21 +169,20 @@ def _keep_up(server: SubprocessASGIServer) -> None:
             _log.warning("Prefect's embedded server ended (status %d); it is started again", status)
             server.running = False
             threading.Thread(target=server.start, daemon=True).start()
-            while (started := server.server_process) is process:
+            while server.server_process is process:
                 time.sleep(_SECONDS_BETWEEN_LOOKS / 10)
-            if started is not None:
-                _end_with_this_process(started.pid)
 
 
-def _end_with_this_process(process_id: int) -> None:
+def _end_servers_with_this_process() -> None:
+    """Before the first server is started, which takes seconds in which this one may be killed."""
     watcher = subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-P", "-m", server_watch.__name__, str(process_id)], stdin=subprocess.PIPE
+        [sys.executable, "-P", "-m", server_watch.__name__], stdin=subprocess.PIPE
     )
 
     def leave_to_prefect() -> None:
         watcher.communicate(server_watch.DONE)
 
-    atexit.register(leave_to_prefect)  # before Prefect's own, which was registered earlier
+    atexit.register(leave_to_prefect)
 
 
 def serve_pages(artifacts: Path, *, prefect_port: int, mlflow_port: int) -> None:

@@ -22,6 +22,8 @@ def show_plan(plan: Plan) -> None:
         f" {windows.validation:,} validation, {windows.test:,} test", highlight=False,
     )  # fmt: skip
     out.print(_jobs_table(plan), _stages_table(plan))
+    told = ", ".join(f"{name} {_gigabytes(size)}" for name, size in plan.disk_bytes.items())
+    out.print(f"disk: {told}", highlight=False)
     for name, device in plan.devices.items():
         line = (
             f"{name}: {_gigabytes(device.peak_memory_bytes)} for {device.num_at_once} at a time, "

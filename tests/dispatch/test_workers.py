@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -60,17 +60,13 @@ class Dispatched:
     summary: Summary
     artifacts: Path
     killed_job: str
+    ended: Counter[tuple[str, str]]  # trainings by workers: name and state, how many
     here: PipelineRun
 
     def flow_runs(self, flow: str) -> list[str]:
         """How those of a flow ended, in any order."""
         found = self.pool.ask("flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
         return sorted(each["state_type"] for each in found)
-
-    def task_runs(self, prefix: str) -> list[dict[str, Any]]:
-        """Those whose names begin so."""
-        found = self.pool.ask("task_runs/filter", {"task_runs": {"name": {"like_": prefix}}})
-        return [each for each in found if each["name"].startswith(prefix)]
 
 
 def trains(worker: Started) -> psutil.Process | None:
@@ -113,13 +109,15 @@ def dispatched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dispatched]
         worker, job = wait_for("a training that has kept a state", passed)
         kill_tree(worker)  # as a machine that goes down: nobody tells anybody
         wait_for("the run's end", lambda: run.poll() is not None)
+        found = pool.ask("task_runs/filter", {"task_runs": {"name": {"like_": "train-"}}})
+        ended = Counter((each["name"], each["state_name"]) for each in found)
         text = log.read_text("utf-8") + "".join(each.read_text("utf-8") for each in logs)
         here = run_flow("run", data, folder / "here", *settings(*JOBS), environment=environment)
         latest = (artifacts / "runs" / "latest").resolve() / "summary.json"
         summary = Summary.model_validate_json(latest.read_bytes())
         yield Dispatched(
             pool, text, run.wait(SECONDS), summary, artifacts,
-            job.rpartition("/")[2].rpartition("-")[0], here,
+            job.rpartition("/")[2].rpartition("-")[0], ended, here,
         )  # fmt: skip
 
 
@@ -138,9 +136,9 @@ def test_the_killed_workers_job_was_given_to_another_and_went_on_where_it_was(
 
 
 def test_nothing_was_done_twice(dispatched: Dispatched) -> None:
-    ended = Counter((each["name"], each["state_name"]) for each in dispatched.task_runs("train-"))
+    ended = {key: n for key, n in dispatched.ended.items() if key[0] != "train-models"}
     models = dispatched.summary.models
-    assert {name: ended[f"train-{name}", "Completed"] for name in models} == dict.fromkeys(
+    assert {name: ended.get((f"train-{name}", "Completed")) for name in models} == dict.fromkeys(
         models, 1
     )
     assert ended[f"train-{dispatched.killed_job}", "Crashed"] == 1
@@ -152,7 +150,8 @@ def test_nothing_was_done_twice(dispatched: Dispatched) -> None:
 
 def test_no_flow_run_is_left_running(dispatched: Dispatched) -> None:
     for flow in ("run-pipeline", "prepare-data", "train-models", "run-job", "ingest-shard"):
-        assert set(dispatched.flow_runs(flow)) <= {"COMPLETED", "CRASHED"}, flow
+        states = set(dispatched.flow_runs(flow)) - {"SCHEDULED"}  # the nights to come
+        assert states <= {"COMPLETED", "CRASHED"}, flow
     assert "CRASHED" in dispatched.flow_runs("run-job")
 
 

@@ -15,11 +15,11 @@ import pytest
 from gridcast.errors import LeftTwiceError, LockHeldError, PartialFailureError, UsageError
 from gridcast.readings.records import DataReport
 from gridcast.summary import FailedJobs, Report, StageTime
-from tasks.runs.killed_runs import REASON, interruption_of
+from tasks.runs.killed_runs import REASON, interruption_of, killed_flow_runs
 from tasks.runs.lives import living_runs, no_run_alive, oldest_first
+from tasks.runs.locks import held
 from tasks.runs.run import Run, open_run, opened_runs, read_summary
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.builders.pipelines import ROOT, SECONDS
 
 
 def opened(artifacts: Path, run_id: str | None = None) -> AbstractContextManager[Run]:
@@ -271,3 +271,35 @@ def test_a_malformed_file_of_a_run_that_was_killed_is_named_once_and_later_runs_
     assert sum("its run counts as the oldest" not in line for line in told) == 1
     summary = read_summary(killed / "summary.json")
     assert (summary.run_id, summary.status, summary.errors) == (killed.name, "failed", [REASON])
+
+
+def test_a_flow_run_that_was_killed_before_it_had_a_folder_is_found_once(tmp_path: Path) -> None:
+    with held(tmp_path, "flow-run-lives"):
+        lock = tmp_path / ".locks" / "flow-run-0b5d.lock"
+        lock.touch()  # as its process leaves it
+        assert killed_flow_runs(tmp_path) == ["0b5d"]
+        assert killed_flow_runs(tmp_path) == []
+    assert list(lock.parent.iterdir()) == []
+
+
+HOLDER = """
+import os, signal, sys
+from pathlib import Path
+from tasks.runs import killed_runs
+killed_runs.own_flow_run = lambda: "0b5d"
+for _ in range(2):  # two runs of one flow run
+    killed_runs.hold_flow_run(Path(sys.argv[1]))
+assert killed_runs.killed_flow_runs(Path(sys.argv[1])) == []
+if sys.argv[2] == "is_killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("how", "found"), [("is_killed", ["0b5d"]), ("ends", [])])
+def test_a_flow_run_counts_as_killed_if_its_process_was_whenever_that_was(
+    tmp_path: Path, how: str, found: list[str]
+) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path), how]
+    subprocess.run(command, cwd=ROOT, check=how == "ends", timeout=SECONDS)
+    assert killed_flow_runs(tmp_path) == found
+    assert list((tmp_path / ".locks").iterdir()) == []

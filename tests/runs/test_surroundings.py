@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,8 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gridcast.errors import UsageError
+from tasks.runs.server_watch import WORD
 from tasks.runs.servers import keep_to_this_machine, require_prefect
-from tests.builders.pipelines import clean_environment, free_port, gridcast, read_json
+from tests.builders.pipelines import (
+    ROOT,
+    SECONDS,
+    clean_environment,
+    free_port,
+    gridcast,
+    read_json,
+)
 from tests.builders.values import make_csv, make_load, make_rows
 
 if TYPE_CHECKING:
@@ -31,11 +40,32 @@ def test_processes_do_not_look_for_modules_in_the_callers_folder(tmp_path: Path)
     environment = dict(os.environ)
     environment.pop("PYTHONPATH", None)
     keep_to_this_machine(environment)
-    command = [sys.executable, "-m", "tasks.runs.server_watch", "nobody"]
+    command = [sys.executable, "-m", "tasks.runs.server_watch"]
     result = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, check=False, timeout=300
     )
     assert result.returncode != 3
+
+
+def test_servers_end_with_who_began_them_and_those_of_others_do_not() -> None:
+    server = [sys.executable, "-c", "import time; time.sleep(600)", "prefect.server"]
+    own, other = (
+        subprocess.Popen(server, env=os.environ | {WORD: word}) for word in ("ours", "theirs")
+    )
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "tasks.runs.server_watch"], cwd=ROOT, stdin=subprocess.PIPE,
+        env=os.environ | {WORD: "ours"},
+    )  # fmt: skip
+    try:
+        assert watch.stdin is not None
+        watch.stdin.close()  # as when its owner is killed
+        assert own.wait(SECONDS) == -signal.SIGTERM
+        watch.wait(SECONDS)
+        assert other.poll() is None
+    finally:
+        for each in (own, other, watch):
+            each.kill()
+            each.wait()
 
 
 @pytest.mark.parametrize("is_set", [True, False], ids=["environment", "profile"])

@@ -108,6 +108,8 @@ def test_a_cpu_trains_jobs_side_by_side_and_a_gpu_shares_itself_among_them(
         sum(each for name, each in plan.seconds.items() if name != "total")
     )
     assert "prepare_data" not in plan.seconds
+    assert plan.disk_bytes["features"] == 60 * counts.num_steps
+    assert plan.disk_bytes["jobs"] == 13 * 4 * (counts.windows.validation + counts.windows.test)
     device = plan.devices[devices[0]]
     peak, shared = jobs[0].peak_memory_bytes, jobs[0].shared_bytes
     if devices == ["cpu"]:
