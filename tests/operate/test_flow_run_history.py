@@ -36,6 +36,7 @@ for _ in range(4): outer()
 """
 
 
+@pytest.mark.soak
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_flow_runs_that_ended_long_ago_go_with_all_that_hangs_on_them_and_no_others(
