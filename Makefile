@@ -17,7 +17,7 @@ INSTALLED := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run ui test test-core soak fuzz mutants check format lock lock-upgrade bench bench-seed clean
+.PHONY: help setup run ui test test-core soak fuzz mutants check format audit sbom lock lock-upgrade bench bench-seed clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
@@ -81,12 +81,33 @@ format: setup ## Format the code and repair what ruff can repair
 	$(VENV)/bin/ruff check --fix-only .
 	$(VENV)/bin/ruff format .
 
+# Known vulnerabilities of what the lock has, and a list of it: by tools that stand beside it.
+AUDIT := build/audit
+AUDITED := $(AUDIT)/.installed-$(shell cksum < requirements/audit.txt | cut -d ' ' -f 1)
+
+$(AUDITED):
+	@$(PYTHON) -m venv --clear $(AUDIT)
+	@$(AUDIT)/bin/python -m pip --quiet --no-input --disable-pip-version-check install \
+	  --require-hashes -r requirements/audit.txt
+	@touch $@
+
+audit: $(AUDITED) ## Ask for known vulnerabilities of the lock; less requirements/audit-allowed.toml
+	@$(AUDIT)/bin/python requirements/audit.py $(AUDIT)/bin/pip-audit
+
+sbom: $(AUDITED) ## Write build/sbom.json: what the lock has, with hashes (CycloneDX)
+	@$(AUDIT)/bin/cyclonedx-py requirements requirements/lock.txt --pyproject pyproject.toml \
+	  --mc-type application --output-format JSON --output-reproducible --output-file build/sbom.json
+	@echo "build/sbom.json"
+
 # Keeps every pin that still fits; lock-upgrade takes the newest releases that pyproject.toml allows.
 lock: $(LOCKED) ## Make requirements/lock.txt anew after a change of dependencies
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" --excludes requirements/lock-excludes.txt \
-	  --extra dev --extra boosting --extra kaggle --extra postgres --extra ray --extra s3 $(ARGS) \
+	  --extra dev --extra boosting --extra kaggle --extra postgres --extra ray --extra s3 --extra server $(ARGS) \
 	  --output-file requirements/lock.txt pyproject.toml requirements/lock.in
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make lock" $(ARGS) \
+	  --output-file requirements/audit.txt requirements/audit.in
 
 lock-upgrade: ARGS += --upgrade
 lock-upgrade: lock ## The same, with the newest releases (then run make check test)

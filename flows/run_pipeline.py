@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.prepare_data import prepare_data
 from flows.train_models import train_models
+from tasks.operate.flow_run_history import forget_old_flow_runs
 from tasks.runs.run import open_run
 from tasks.share.share_tasks import shared_in_store
 
@@ -38,4 +39,6 @@ def run_pipeline(
     ):  # fmt: skip
         prepare_data(**run.parameters)
         train_models(**run.parameters)
+        if (days := run.config.run.keep_prefect_days) is not None:
+            forget_old_flow_runs(days)
     return str(run.summary_path)

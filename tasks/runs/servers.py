@@ -134,6 +134,18 @@ def start_embedded_prefect(artifacts: Path) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def stop_embedded_prefect() -> bool:
+    """End the server that :func:`start_embedded_prefect` has started; whether there was one."""
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():
+        return False
+    from prefect.server.api.server import SubprocessASGIServer
+
+    SubprocessASGIServer().stop()
+    return True
+
+
 def _close_doors(word: str) -> None:
     """Have a server and its clients, of this process and its children, know each other by a word.
 

@@ -138,7 +138,7 @@ def kept_files(client: MlflowClient, found: MlflowRun) -> dict[str, Path]:
         roots[f"models:/{model.model_id}"] = model.artifact_location
     files = {}
     for address, location in roots.items():
-        folder = local_folder(location) or download(address)
+        folder = local_folder(location) or _downloaded(location)
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             files[f"{address}/{path.relative_to(folder).as_posix()}"] = path
     return files
@@ -186,12 +186,18 @@ def local_folder(location: str) -> Path | None:
 def download(address: str) -> Path:
     """What stands at a ``runs:/`` or ``models:/m-...`` address, as a path on this machine."""
     from mlflow import MlflowClient
-    from mlflow.artifacts import download_artifacts
 
     if not address.startswith("models:/"):
-        return Path(download_artifacts(artifact_uri=address))
+        return _downloaded(address)
     model_id, _, rest = address.removeprefix("models:/").partition("/")
     location = MlflowClient().get_logged_model(model_id).artifact_location
     if folder := local_folder(location):
         return folder / rest
-    return Path(download_artifacts(artifact_uri=f"{location}/{rest}".rstrip("/")))
+    return _downloaded(f"{location}/{rest}".rstrip("/"))
+
+
+def _downloaded(address: str) -> Path:
+    """A folder or a file of an artifact's address; of a whole run ``runs:/`` is no such."""
+    from mlflow.artifacts import download_artifacts
+
+    return Path(download_artifacts(artifact_uri=address))

@@ -30,7 +30,7 @@ def require_s3() -> None:
 
 
 @contextmanager
-def s3_endpoint() -> Iterator[dict[str, str]]:
+def s3_endpoint(bucket: str = BUCKET) -> Iterator[dict[str, str]]:
     """A server with an empty bucket; what names it in the environment of whoever asks it."""
     import boto3
     from moto.server import ThreadedMotoServer
@@ -45,7 +45,7 @@ def s3_endpoint() -> Iterator[dict[str, str]]:
             aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
         )  # fmt: skip
-        client.create_bucket(Bucket=BUCKET)
+        client.create_bucket(Bucket=bucket)
         yield KEYS | {"AWS_ENDPOINT_URL": url}
     finally:
         server.stop()

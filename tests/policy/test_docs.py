@@ -33,7 +33,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 PAGES_WITH_COMMANDS = (
-    "README.md", "CONTRIBUTING.md", "docs/forecasting.md", "docs/operation.md",
+    "README.md", "CONTRIBUTING.md", "docs/deploy.md", "docs/forecasting.md", "docs/operation.md",
     "docs/runbook.md", "docs/scale.md",
 )  # fmt: skip
 KNOWN_PROGRAMS = {

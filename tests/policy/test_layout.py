@@ -12,7 +12,7 @@ import pytest
 from tasks.runs.import_closure import all_modules
 from tests.builders.pipelines import ROOT, clean_environment
 
-FOLDERS = {"benchmarks", "configs", "docs", "flows", "gridcast", "tasks", "tests"}
+FOLDERS = {"benchmarks", "configs", "deploy", "docs", "flows", "gridcast", "tasks", "tests"}
 FLOWS = (
     "check_leaks",
     "fetch_data",
