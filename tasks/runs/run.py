@@ -200,11 +200,7 @@ def open_run(
         devices=devices,
         fresh=fresh,
     )
-    hold_flow_run(folder)
-    check_folder(folder)
-    _check_latest(folder)
-    remove_leftovers(folder)
-    _close_killed_runs(folder)
+    _make_ready(folder)
     with ExitStack() as life:
         with opening(folder):
             number = next_number(folder / "runs")
@@ -214,6 +210,15 @@ def open_run(
         if (opened := _opened.get()) is not None:
             opened.append(run)
         yield from _owned(run)
+
+
+def _make_ready(artifacts: Path) -> None:
+    """Nothing in the way of a run, and nothing left of those that were killed."""
+    hold_flow_run(artifacts)
+    check_folder(artifacts)
+    _check_latest(artifacts)
+    remove_leftovers(artifacts)
+    _close_killed_runs(artifacts)
 
 
 @contextmanager
