@@ -7,10 +7,12 @@ found: a clock may be set back, and a copy may have any file times.
 
 from __future__ import annotations
 
+import secrets
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gridcast.errors import LockHeldError
+from gridcast.errors import LockHeldError, UsageError
 from tasks.runs.locks import held, held_at_once
 from tasks.runs.record_files import read_json
 from tasks.runs.storage import LIFE
@@ -91,3 +93,17 @@ def number_of(folder: Path) -> int:
     """The run's number; 0 of one that an earlier version made, or that can't be believed."""
     number = (read_json(folder / OPENED) or {}).get("sequence", 0)
     return number if isinstance(number, int) else 0
+
+
+def check_latest(artifacts: Path) -> None:
+    """A run ends with a link of that name: what is in its place is told before any work."""
+    latest = artifacts / "runs" / "latest"
+    if latest.is_dir() and not latest.is_symlink():
+        expected = "a link to the newest run, or nothing; give the folder another name"
+        raise UsageError(latest, found="a folder", expected=expected)
+
+
+def new_run_id() -> str:
+    """The time, for people, and four digits that tell it from one of the same second."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"

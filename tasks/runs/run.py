@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 import time
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,7 +45,16 @@ from tasks.runs.killed_runs import (
     message_of,
     own_flow_run,
 )
-from tasks.runs.lives import OPENED, claimed_dead, has_ended, next_number, number_of, opening
+from tasks.runs.lives import (
+    OPENED,
+    check_latest,
+    claimed_dead,
+    has_ended,
+    new_run_id,
+    next_number,
+    number_of,
+    opening,
+)
 from tasks.runs.locks import held, held_file
 from tasks.runs.record_files import (
     files_of,
@@ -190,7 +197,7 @@ def open_run(
     given = tuple(overrides or ())
     config, devices = resolve(profile, given)
     run = Run(
-        run_id=_new_run_id(),
+        run_id=new_run_id(),
         flow=flow,
         artifacts=folder,
         data=None if data is None else Path(data).resolve(),
@@ -216,7 +223,7 @@ def _make_ready(artifacts: Path) -> None:
     """Nothing in the way of a run, and nothing left of those that were killed."""
     hold_flow_run(artifacts)
     check_folder(artifacts)
-    _check_latest(artifacts)
+    check_latest(artifacts)
     remove_leftovers(artifacts)
     _close_killed_runs(artifacts)
 
@@ -259,14 +266,6 @@ def part_of(
         devices=Devices(opened.devices, opened.num_cores),
         fresh=fresh,
     )
-
-
-def _check_latest(artifacts: Path) -> None:
-    """A run ends with a link of that name: what is in its place is told before any work."""
-    latest = artifacts / "runs" / "latest"
-    if latest.is_dir() and not latest.is_symlink():
-        expected = "a link to the newest run, or nothing; give the folder another name"
-        raise UsageError(latest, found="a folder", expected=expected)
 
 
 def _opened_by(run: Run, number: int) -> Opened:
@@ -389,11 +388,6 @@ def _point_latest(run: Run) -> None:
         if number_of(run.folder) >= number_of(latest):
             with publishing(latest) as link:
                 link.symlink_to(run.run_id)
-
-
-def _new_run_id() -> str:
-    now = datetime.now(UTC)
-    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 def read_summary(path: Path) -> Summary:
