@@ -13,10 +13,11 @@ import pytest
 from gridcast.config import Config
 from gridcast.errors import LockHeldError, StoreError
 from gridcast.operation.promotion_log import Promotion, PromotionLog
+from gridcast.readings.records import CovariatesRecord, DataRecord
 from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.forecast_store import stored_issue_times
 from tasks.forecast.issue_forecast import end_of_data, issue_forecast
-from tasks.ingest.snapshots import read_current
+from tasks.ingest.snapshots import publish, read_current
 from tasks.promote.promotion_files import promote, read_log
 from tasks.runs.keys import file_sha256
 from tasks.share.sharing import PARTS, bring_all, bring_parts, keep_parts, shared
@@ -34,7 +35,7 @@ from tests.builders.pipelines import (
     small_data,
 )
 from tests.builders.promotions import make_reference
-from tests.builders.snapshots import Names, publish_loads
+from tests.builders.snapshots import Names, make_table, publish_loads, stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,6 +165,25 @@ def test_a_snapshot_follows_whole_with_its_history(
     assert (two.artifacts / "data" / "snapshots" / f"{old.id}.json").is_file()
     keys = sorted(path.name for path in (two.artifacts / "data" / "keys").glob("*.json"))
     assert keys == sorted(path.name for path in (one.artifacts / "data" / "keys").glob("*.json"))
+
+
+def test_the_covariates_of_a_region_follow_with_it(
+    machines: tuple[WorkingCopy, WorkingCopy],
+) -> None:
+    one, two = machines
+    store = one.artifacts / "data"
+    region = stage(store, "AEP", make_table([1.0, 2.0]))
+    path = store / "objects" / "AEP-covariates.parquet"
+    path.write_bytes(b"temperatures")
+    own = CovariatesRecord(
+        rows=1, path=str(path), file_sha256=file_sha256(path), table_sha256="0" * 64
+    )
+    published = {"AEP": region.model_copy(update={"covariates": own})}
+    data = DataRecord(folder="/csv/load", kind="real")
+    publish(store, "load", data=data, published=published, refused={}, rules_sha256="1" * 64)
+    keep_parts(one, "data")
+    bring_parts(two, "data")
+    assert (two.artifacts / "data" / "objects" / path.name).read_bytes() == b"temperatures"
 
 
 def test_of_two_machines_that_publish_a_data_set_the_later_one_has_status_75_and_loses_nothing(
