@@ -67,7 +67,7 @@ def make_features(
             "ingestion", "covariates", "features", "scaling", "split", "windows"
         ),
         # of a head by lead the table has what had been issued of each lead
-        "head": run.config.model.head if sees_issued(run.config) else "",
+        "head": run.config.model.keyed("head") if sees_issued(run.config) else {},
         "rules": {name: rules.of(name).keyed("flagged", "repaired") for name in contents},
         "code": code_sha256("tasks.train.feature_table"),
         "holidays": version("holidays"),

@@ -43,6 +43,7 @@ ADAM = "tests/kernels/test_adam.py"
 CLOSURE, SECTION = "tests/runs/test_import_closure.py", "tests/config/test_section.py"
 REGION_KEY = "tests/ingest/test_region_store.py"
 STATE = "tests/training/test_state.py"
+COVARIATES = "tests/covariates/test_inputs.py tests/covariates/test_values.py"
 
 AHEAD, NEIGHBOURS = "tests/features/test_known_ahead.py", "tests/features/test_neighbours.py"
 LEADS, BY_LEAD = "tests/networks/test_lead_forecaster.py", "tests/forecasting/test_by_lead.py"
@@ -427,6 +428,10 @@ MUTATIONS = (
              "path.ahead_BSC[:, :horizon]", FORECASTS),
     Mutation(_RECURSION, "path.ahead_BSC[:, horizon:]", "path.ahead_BSC", FORECASTS),
     Mutation(_RECURSION, "load_BT[:, -num_steps:]", "load_BT[:, :num_steps]", FORECASTS),
+    Mutation("gridcast/covariates/inputs.py", "issue_B1 + np.arange(-back, num_hours)",
+             "issue_B1 + 1 + np.arange(-back, num_hours)", COVARIATES),
+    Mutation("gridcast/covariates/values.py", "hour_Q * self.span + minute_Q, side=",
+             "hour_Q * self.span + minute_Q - 1, side=", COVARIATES),
     Mutation(_RECURSION, "path.ahead_BSC[:, :horizon].astype",
              "path.ahead_BSC[:, 1 : horizon + 1].astype", BY_LEAD),
     Mutation(_RECURSION, "first_B + num_steps - 1, first_B,",

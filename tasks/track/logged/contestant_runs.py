@@ -181,7 +181,9 @@ def _tracking_key(run: Run, logged: LoggedContestant) -> str:
         name=logged.name,
         made_of=logged.made_of,
         metrics=logged.metrics,
-        config=run.config.keyed(*_SECTIONS, "evaluation", "forecasting", "ingestion", "tracking"),
+        config=run.config.keyed(
+            *_SECTIONS, "covariates", "evaluation", "forecasting", "ingestion", "tracking"
+        ),
         rules=run.config.rules.default.keyed("flagged", "repaired"),
         code=code_sha256(__name__, _SERVED),
     )
