@@ -78,7 +78,7 @@ def test_a_clock_that_was_set_back_makes_no_run_older(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = iter(["20300101T000000Z-aaaa", "20200101T000000Z-bbbb", "20100101T000000Z-cccc"])
-    monkeypatch.setattr("tasks.runs.run._new_run_id", lambda: next(ids))
+    monkeypatch.setattr("tasks.runs.run.new_run_id", lambda: next(ids))
     for _ in range(3):
         with opened(tmp_path):
             pass
