@@ -7,7 +7,7 @@ FUZZER := atheris==3.0.0
 PIP := $(VENV)/bin/python -m pip --quiet --no-input --disable-pip-version-check
 
 # What measures. The other scripts there make pages of it, or run in the rivals' environment.
-BENCHMARKS := $(filter-out $(addprefix benchmarks/,update_%.py write_%.py rival_training.py checkpoints.py), \
+BENCHMARKS := $(filter-out $(addprefix benchmarks/,update_%.py write_%.py rival_training.py checkpoints.py level_alarms.py), \
   $(sort $(shell grep -l '__main__' benchmarks/*.py)))
 
 # The stamps are named by content and place, so that neither a fresh mtime (git switch) nor a copied

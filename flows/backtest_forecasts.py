@@ -5,9 +5,10 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.forecast.backtest_task import keep_backtest
+from tasks.machine.run_names import run_name
 
 
-@flow(name="backtest-forecasts")
+@flow(name="backtest-forecasts", flow_run_name=run_name)
 def backtest_forecasts(
     data: str | None = None,
     artifacts: str = "artifacts",

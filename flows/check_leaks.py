@@ -7,10 +7,11 @@ from prefect import flow
 from flows.prepare_data import prepare_data
 from gridcast.errors import PartialFailureError
 from tasks.evaluate.check_leaks import check_control, check_future, check_test_part, record_leaks
+from tasks.machine.run_names import run_name
 from tasks.runs.run import open_run
 
 
-@flow(name="check-leaks")
+@flow(name="check-leaks", flow_run_name=run_name)
 def check_leaks(
     data: str | None = None,
     artifacts: str = "artifacts",

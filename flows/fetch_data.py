@@ -6,11 +6,12 @@ from prefect import flow
 
 from gridcast.config import Config
 from gridcast.errors import FetchError, PartialFailureError, RegionRefusedError
-from tasks.fetch.eia import fetch_region, held_folder
+from tasks.fetch.eia import fetch_operator_forecast, fetch_region, held_folder
 from tasks.fetch.eia_plan import plan_fetch
+from tasks.machine.run_names import run_name
 
 
-@flow(name="fetch-data")
+@flow(name="fetch-data", flow_run_name=run_name)
 def fetch_data(
     folder: str = "data/eia",
     since: str | None = None,
@@ -19,7 +20,9 @@ def fetch_data(
     profile: str = "base",
     overrides: list[str] | None = None,
 ) -> str:
-    """Ask the EIA for PJM's sub-regions, one by one; the path of the folder's marker.
+    """Ask the EIA for PJM's sub-regions and the whole, one by one; the path of the folder's marker.
+
+    And for what PJM has forecast of the whole, the day before.
 
     Runs hourly in deployment, before ``prepare-data``. Safe to run again: what is held is kept, the
     last days are asked for again, and the newer answer wins. A region that fails leaves its file as
@@ -39,12 +42,20 @@ def fetch_data(
     with held_folder(plan):
         for region in plan.regions:
             state = fetch_region(plan, region, config, seconds_lost=lost, return_state=True)
-            result = state.result(raise_on_failure=False)
-            if isinstance(result, FetchError | RegionRefusedError):
-                failed.append(str(result))
-            elif isinstance(result, Exception):
-                raise result
+            failed += _refusals(result := state.result(raise_on_failure=False))
             lost = max(lost, getattr(result, "seconds_lost", 0.0))
+        if plan.has_operator:
+            told = fetch_operator_forecast(plan, config, seconds_lost=lost, return_state=True)
+            failed += _refusals(told.result(raise_on_failure=False))
     if failed:
         raise PartialFailureError(failed, summary=plan.marker)
     return str(plan.marker)
+
+
+def _refusals(result: object) -> list[str]:
+    """What failed by itself, so that the others go on; what nobody expects is raised."""
+    if isinstance(result, FetchError | RegionRefusedError):
+        return [str(result)]
+    if isinstance(result, Exception):
+        raise result
+    return []

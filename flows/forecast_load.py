@@ -5,11 +5,12 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.forecast.forecast_task import store_forecast
+from tasks.machine.run_names import run_name
 from tasks.operate.backfill_task import make_up_forecasts
 from tasks.share.share_tasks import shared_in_store
 
 
-@flow(name="forecast-load")
+@flow(name="forecast-load", flow_run_name=run_name)
 def forecast_load(
     data: str | None = None,
     artifacts: str = "artifacts",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from prefect import flow
 
+from tasks.machine.run_names import run_name
 from tasks.operate.monitor_task import keep_monitoring
 from tasks.share.share_tasks import shared_in_store
 
 
-@flow(name="monitor-forecasts")
+@flow(name="monitor-forecasts", flow_run_name=run_name)
 def monitor_forecasts(
     data: str | None = None,
     artifacts: str = "artifacts",

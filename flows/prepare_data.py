@@ -16,6 +16,7 @@ from tasks.ingest.catch_up import catch_up
 from tasks.ingest.publish_data_report import publish_data_report
 from tasks.ingest.records import Ingestion, Published
 from tasks.ingest.region import record_ingestion
+from tasks.machine.run_names import run_name
 from tasks.runs.run import open_run
 from tasks.share.share_tasks import shared_in_store
 
@@ -24,7 +25,7 @@ from tasks.share.share_tasks import shared_in_store
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=2))
 
 
-@flow(name="prepare-data", task_runner=_THREADS)
+@flow(name="prepare-data", flow_run_name=run_name, task_runner=_THREADS)
 def prepare_data(
     data: str | None = None,
     artifacts: str = "artifacts",

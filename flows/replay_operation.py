@@ -5,11 +5,13 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.train_models import train_models
+from tasks.machine.run_names import run_name
 from tasks.operate.replay import SHARES_NOTHING, ReplayRequest
 from tasks.operate.replay_tasks import begin_replay, judge, live_on, report_replay
+from tasks.operate.retrain_tasks import retraining_settings
 
 
-@flow(name="replay-operation")
+@flow(name="replay-operation", flow_run_name=run_name)
 def replay_operation(
     first: str,
     end: str,
@@ -41,8 +43,8 @@ def replay_operation(
         plants=tuple(plants or ()),
     )  # fmt: skip
     root = begin_replay(asked, fresh=fresh)
-    settings = [*asked.config.operation.retraining.settings, *given, SHARES_NOTHING]
     while live_on(asked):
+        settings = retraining_settings(None, root, profile, [*given, SHARES_NOTHING])
         train_models(artifacts=root, profile=profile, overrides=settings)
         judge(asked)
     return report_replay(asked)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.train_models import train_models
-from gridcast.config import Config
-from tasks.operate.retrain_tasks import judge_newest, training_due
+from tasks.machine.run_names import run_name
+from tasks.operate.retrain_tasks import judge_newest, retraining_settings, training_due
 from tasks.share.share_tasks import shared_in_store
 
 
-@flow(name="retrain-models")
+@flow(name="retrain-models", flow_run_name=run_name)
 def retrain_models(
     data: str | None = None,
     artifacts: str = "artifacts",
@@ -37,6 +37,6 @@ def retrain_models(
         reason = training_due(data, artifacts, profile, given, as_of)
         if not (reason or is_due):
             return "no training is due"
-        settings = Config.load(profile, overrides=tuple(given)).operation.retraining.settings
-        train_models(data=data, artifacts=artifacts, profile=profile, overrides=[*settings, *given])
+        settings = retraining_settings(data, artifacts, profile, given)
+        train_models(data=data, artifacts=artifacts, profile=profile, overrides=settings)
         return judge_newest(data, artifacts, profile, given, as_of)

@@ -6,12 +6,13 @@ from prefect import flow
 
 from flows.prepare_data import prepare_data
 from flows.train_models import train_models
+from tasks.machine.run_names import run_name
 from tasks.operate.flow_run_history import forget_old_flow_runs
 from tasks.runs.run import open_run
 from tasks.share.share_tasks import shared_in_store
 
 
-@flow(name="run-pipeline")
+@flow(name="run-pipeline", flow_run_name=run_name)
 def run_pipeline(
     data: str | None = None,
     artifacts: str = "artifacts",

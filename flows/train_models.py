@@ -19,6 +19,7 @@ from tasks.evaluate.score_models import evaluate_models
 from tasks.ingest.region import load_ingestion
 from tasks.machine.owned_process import owned_processes
 from tasks.machine.progress import shown_progress
+from tasks.machine.run_names import run_name
 from tasks.runs.cached_state import Results
 from tasks.runs.run import Run, open_run
 from tasks.share.share_tasks import shared_in_store
@@ -44,7 +45,7 @@ _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_worke
 _SHARED: tuple[Part, ...] = ("data", "runs")
 
 
-@flow(name="train-models", task_runner=_THREADS)
+@flow(name="train-models", flow_run_name=run_name, task_runner=_THREADS)
 def train_models(
     data: str | None = None,
     artifacts: str = "artifacts",

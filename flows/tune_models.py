@@ -15,6 +15,7 @@ from gridcast.errors import PartialFailureError
 from tasks.ingest.records import Ingestion
 from tasks.machine.owned_process import owned_processes
 from tasks.machine.progress import shown_progress
+from tasks.machine.run_names import run_name
 from tasks.runs.run import Run, open_run
 from tasks.train.build_features import make_features
 from tasks.train.jobs import train_model
@@ -36,7 +37,7 @@ _POLL_SECONDS = 0.25
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=64))
 
 
-@flow(name="tune-models", task_runner=_THREADS)
+@flow(name="tune-models", flow_run_name=run_name, task_runner=_THREADS)
 def tune_models(
     data: str | None = None,
     artifacts: str = "artifacts",

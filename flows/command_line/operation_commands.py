@@ -1,4 +1,4 @@
-"""``gridcast promote``, ``rollback``, ``champion``, ``backfill``, ``monitor``, ``replay``."""
+"""``gridcast promote``, ``rollback``, ``champion``, ``backfill``, ``monitor``, ``notify``, ..."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from flows.command_line.options import (
     Profile,
     Settings,
 )
-from flows.command_line.starting import NO_QUESTION, Request, exit_code_of_shared, start_flow
+from flows.command_line.starting import (
+    NO_QUESTION,
+    Request,
+    exit_code_of,
+    exit_code_of_shared,
+    start_flow,
+)
 
 app = typer.Typer()
 Ingested = Annotated[
@@ -177,6 +183,30 @@ def monitor(
     raise typer.Exit(exit_code_of_shared(work, artifacts, profile, settings))
 
 
+@app.command(epilog="Examples:  gridcast notify https://hooks.example.org/T0/B0  ·  "
+             "gridcast notify http://127.0.0.1:8080/alarms --minutes 75")  # fmt: skip
+def notify(
+    url: Annotated[str, typer.Argument(help="Gets a POST with JSON for each.")],
+    minutes: Annotated[
+        float, typer.Option(help="Without a forecast after the last one, until it is told.", min=1)
+    ] = 65.0,
+) -> None:
+    """Have Prefect's server call an address at alarms, promotions, and when no forecast comes.
+
+    PREFECT_API_URL names the server. Again: with the new address and time.
+    """
+
+    def work() -> None:
+        from datetime import timedelta
+
+        from tasks.promote.notifications import notify
+
+        for name in notify(url, within=timedelta(minutes=minutes)):
+            typer.echo(f"Automation: {name}")
+
+    raise typer.Exit(exit_code_of(work))
+
+
 @app.command(
     epilog="Examples:  gridcast replay --from 2017-08-01 --to 2018-08-01  ·  gridcast replay "
     "--from 2017-08-01 --to 2018-08-01 --plant 'AEP level*1.1 from 2017-12-01'"
@@ -190,7 +220,8 @@ def replay(
     settings: Settings = None,
     *,
     plant: Annotated[
-        list[str] | None, typer.Option(help="A fault: REGION level*1.1|dead|stuck from T [to T].")
+        list[str] | None,
+        typer.Option(help="A fault: REGION level*1.1|dead|stuck|doubled from T [to T]."),
     ] = None,
     fresh: Fresh = False,
 ) -> None:

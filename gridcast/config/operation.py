@@ -113,13 +113,24 @@ class MonitoringConfig(Section):
     late_hours: Count = Field(description="hours without a reading that alarm (h)")
     stuck_hours: Annotated[int, Field(ge=2)] = Field(description="equal readings that alarm (h)")
     level_ratio: Positive = Field(
-        description="error of a next hour over the promised one that alarms if the change stays"
+        description="a change of level that alarms, over the promised error of the next hour"
+    )
+    level_percent: Positive = Field(description="the least change of level that alarms (%)")
+    level_margin: Positive = Field(
+        description="a change of level that alarms, over the largest usual one of the region's past"
+    )
+    level_history_days: Count = Field(description="of that past, before the window (days)")
+    outlier_percent: Positive = Field(
+        description="error of a next hour that is taken for a wrong reading (%)"
     )
     watched_days: Count = Field(
         description="after its last reading, in which a region is watched (days)"
     )
     quiet_days: Count = Field(description="in which the same alarm is not raised again (days)")
     due_minutes: Count = Field(description="after an hour, when its forecast is due (min)")
+    operator_hour: Annotated[int, Field(ge=0, le=23)] = Field(
+        description="local hour of the day before, by which an operator's own forecast is there (h)"
+    )
 
 
 class RetrainingConfig(Section):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Contest(Record):
     """The challenger against one opponent: figures by region, and what they say.
 
-    ``regions`` has the mean of all as ``*`` too; empty: there were too few labels.
+    ``regions`` has the mean of all as ``*`` too; empty: there were too few labels for a test.
     """
 
     opponent: str
@@ -75,6 +75,7 @@ def decide(
         contest_of(
             champion.short if champion and name == "champion" else name.replace("_", " "),
             own, each, config, kind="champion" if name == "champion" else "baseline",
+            is_first=champion is None,
         )
         for name, each in opponents.items()
     )  # fmt: skip
@@ -110,21 +111,25 @@ def contest_of(
     config: PromotionConfig,
     *,
     kind: Literal["champion", "baseline"],
+    is_first: bool = False,
 ) -> Contest:
     """Won: significantly better in the mean, and in no region significantly worse.
 
     That a region is not worse by the margin must be shown: the upper end of its interval is below.
+    With fewer labels than the test needs nothing is shown; then the first champion (``is_first``)
+    has to be better in the plain mean of what there is, and nobody else wins.
     """
     found = differences(own, other, config, horizon=config.leads)
-    is_won, reason = _judged(opponent, found, config)
+    if found:
+        is_won, reason = _judged(opponent, found, config)
+    else:
+        is_won, reason = _untested(opponent, own, other, config, is_first=is_first)
     return Contest(opponent=opponent, kind=kind, regions=found, is_won=is_won, reason=reason)
 
 
 def _judged(
     opponent: str, found: Mapping[str, Difference], config: PromotionConfig
 ) -> tuple[bool, str]:
-    if not found:
-        return False, f"fewer than {config.min_hours} hours to hold it against {opponent}"
     mean = found[EVERY_REGION]
     told = f"{mean.smape:.3f} % against {mean.other_smape:.3f} % of {opponent}"
     if mean.change >= 0:
@@ -140,6 +145,32 @@ def _judged(
             f"in {worst} it is, or may be by the margin, worse than {opponent} ({figures})",
         )
     return True, f"better: {told} (p {mean.p_value:.2g}), in no region worse"
+
+
+def _untested(
+    opponent: str,
+    own: pd.DataFrame,
+    other: pd.DataFrame,
+    config: PromotionConfig,
+    *,
+    is_first: bool,
+) -> tuple[bool, str]:
+    """By the plain mean over the hours that both have, where the test needs more of them."""
+    own, other = own.where(other.notna()), other.where(own.notna())
+    num_hours = int(own.notna().sum().max()) if own.size else 0
+    needs = f"{num_hours} hours, where the test needs {config.min_hours}"
+    if not is_first:
+        return False, (
+            f"{needs} (operation.promotion.min_hours) to hold it against {opponent}: raise "
+            "split.validation_share, wait for more data, or put it in charge with --because"
+        )
+    if num_hours == 0:
+        return True, f"the first one, with no hour to hold it against {opponent}"
+    mean, other_mean = float(own.mean().mean()), float(other.mean().mean())
+    told = f"{mean:.3f} % against {other_mean:.3f} % of {opponent} over {needs}"
+    if mean >= other_mean:
+        return False, f"not better in the mean: {told}"
+    return True, f"the first one, better without a test: {told}"
 
 
 def _is_worse(each: Difference, config: PromotionConfig) -> bool:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from gridcast.config import RulesConfig
 
 _FORM = re.compile(
-    r"(?P<region>\w+) (?P<kind>level|dead|stuck)(?:\*(?P<factor>\d+(?:\.\d+)?))?"
+    r"(?P<region>\w+) (?P<kind>level|dead|stuck|doubled)(?:\*(?P<factor>\d+(?:\.\d+)?))?"
     r" from (?P<first>\S+)(?: to (?P<end>\S+))?"
 )
 _EXPECTED = (
-    "such as 'AEP level*1.1 from 2017-12-01', 'DOM dead from 2018-01-05 to 2018-01-07' or "
-    "'DUQ stuck from 2018-02-01 to 2018-02-02'"
+    "such as 'AEP level*1.1 from 2017-12-01', 'DOM dead from 2018-01-05 to 2018-01-07', "
+    "'DUQ stuck from 2018-02-01 to 2018-02-02' or 'AEP doubled from 2018-03-01T18:00'"
 )
 
 
@@ -31,11 +31,12 @@ class Plant(Record):
     """A fault of a region from ``first`` to before ``end`` (ISO, UTC; null: to the last reading).
 
     ``level``: loads are multiplied by ``factor``; ``dead``: no reading comes, then or later;
-    ``stuck``: the last reading before is repeated.
+    ``stuck``: the last reading before is repeated; ``doubled``: an hour counted twice, of which
+    ``end`` is an hour after ``first`` where none is named.
     """
 
     region: str
-    kind: Literal["level", "dead", "stuck"]
+    kind: Literal["level", "dead", "stuck", "doubled"]
     factor: float = 1.0
     first: str
     end: str | None = None
@@ -61,10 +62,12 @@ def parse_plant(text: str) -> Plant:
     match = _FORM.fullmatch(text.strip())
     if match is None or (match["kind"] == "level") != (match["factor"] is not None):
         _refuse(text)
+    first, end = _instant(match["first"], text), match["end"] and _instant(match["end"], text)
+    if match["kind"] == "doubled" and end is None:
+        end = (pd.Timestamp(first) + pd.Timedelta(hours=1)).isoformat()
     return Plant.model_validate({
         "region": match["region"], "kind": match["kind"], "factor": float(match["factor"] or 1),
-        "first": _instant(match["first"], text),
-        "end": None if match["end"] is None else _instant(match["end"], text),
+        "first": first, "end": end,
     })  # fmt: skip
 
 
@@ -110,8 +113,9 @@ def _with(readings: pd.DataFrame, plant: Plant) -> pd.DataFrame:
     if plant.kind == "dead":
         return readings[~is_hit].reset_index(drop=True)
     load = readings["load_mw"]
-    if plant.kind == "level":
-        return readings.assign(load_mw=load.where(~is_hit, load * plant.factor))
+    if plant.kind in {"level", "doubled"}:
+        factor = 2.0 if plant.kind == "doubled" else plant.factor
+        return readings.assign(load_mw=load.where(~is_hit, load * factor))
     first = int(np.argmax(is_hit.to_numpy()))
     last = load.iloc[max(first - 1, 0)]
     return readings.assign(load_mw=load.mask(is_hit, last))

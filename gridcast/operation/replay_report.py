@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 
-from gridcast.operation.alarms import Alarm
+from gridcast.monitoring.alarms import Alarm
+from gridcast.monitoring.operator_contest import OperatorContest
+from gridcast.monitoring.track_record import row_figures, with_truth
 from gridcast.operation.plant import Plant
-from gridcast.operation.track_record import row_figures, with_truth
 from gridcast.record import Record, StoredRecord
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_LEADS = 24
 _DAY = pd.Timedelta(days=1)
+_BEFORE, _AFTER = 28 * _DAY, 7 * _DAY  # of a fault
 
 
 class MonthFigures(Record):
@@ -43,11 +45,17 @@ class TrainingNote(Record):
 
 
 class NoticedPlant(Record):
-    """A planted fault, and the first alarm of its region after it began (null: none came)."""
+    """A planted fault, and the first alarm of its region after it began (null: none came).
+
+    ``smape`` (percent, leads 1 to 24) is that of its region against the load without the fault, in
+    the week from when it began on; ``smape_before`` in the four weeks before.
+    """
 
     plant: Plant
     alarm: Alarm | None
     days: float | None
+    smape: float | None = None
+    smape_before: float | None = None
 
 
 class ReplayReport(StoredRecord):
@@ -70,6 +78,7 @@ class ReplayReport(StoredRecord):
     alarms: tuple[Alarm, ...]
     noticed: tuple[NoticedPlant, ...]
     seconds: float
+    operator: tuple[OperatorContest, ...] = ()
 
 
 def month_figures(rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame]) -> list[MonthFigures]:
@@ -102,6 +111,38 @@ def noticed(plants: Iterable[Plant], alarms: Sequence[Alarm]) -> tuple[NoticedPl
         days = None if alarm is None else (pd.Timestamp(alarm.at) - first) / _DAY
         found.append(NoticedPlant(plant=plant, alarm=alarm, days=days))
     return tuple(found)
+
+
+def with_costs(
+    found: Iterable[NoticedPlant], rows: pd.DataFrame, truth: Mapping[str, pd.DataFrame]
+) -> tuple[NoticedPlant, ...]:
+    """With the errors of each fault's region before and after it began.
+
+    Args:
+        found: the faults.
+        rows: as they were issued, fault and all.
+        truth: readings by region, without any fault.
+    """
+    return tuple(
+        each.model_copy(update=dict(zip(("smape_before", "smape"), _errors(each.plant, rows, truth),
+                                        strict=True)))
+        for each in found
+    )  # fmt: skip
+
+
+def _errors(
+    plant: Plant, rows: pd.DataFrame, truth: Mapping[str, pd.DataFrame]
+) -> tuple[float | None, float | None]:
+    """Of the four weeks before a fault, and of its first week; None: no hour has a truth."""
+    first = pd.Timestamp(plant.first)
+    own = rows[(rows["region"] == plant.region) & (rows["lead"] <= MOST_LEADS)]
+    spans = ((first - _BEFORE, first), (first, first + _AFTER))
+    errors = []
+    for begin, end in spans:
+        span = own[(own["timestamp"] >= begin) & (own["timestamp"] < end)]
+        joined = with_truth(span, truth)
+        errors.append(float(row_figures(joined)["smape"].mean()) if len(joined) else None)
+    return errors[0], errors[1]
 
 
 def page_of(report: ReplayReport) -> str:
@@ -137,15 +178,22 @@ def page_of(report: ReplayReport) -> str:
         "",
         *(f"- {day_of(a.at)} {a.severity} {a.region or 'all'}: {a.message}" for a in report.alarms),
     ]
+    if report.operator:
+        lines += ["", "## The system operator's own forecast", ""]
+        lines += [f"- {each.text}" for each in report.operator]
     if report.noticed:
         lines += ["", "## Planted faults", "", *map(_noticed_line, report.noticed)]
     return "\n".join(lines) + "\n"
 
 
 def _noticed_line(each: NoticedPlant) -> str:
+    cost = ""
+    if each.smape is not None and each.smape_before is not None:
+        cost = f"; {each.smape_before:.2f} % before it, {each.smape:.2f} % in its first week"
     if each.alarm is None:
-        return f"- {each.plant.text}: not noticed"
-    return f"- {each.plant.text}: noticed after {each.days:.1f} days ({each.alarm.message})"
+        return f"- {each.plant.text}: not noticed{cost}"
+    told = f"noticed after {each.days:.1f} days ({each.alarm.message})"
+    return f"- {each.plant.text}: {told}{cost}"
 
 
 def promotion_line(each: Promotion) -> str:

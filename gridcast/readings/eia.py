@@ -1,9 +1,10 @@
 """The EIA's open data interface, version 2: what is asked of it, and what its answers mean.
 
 ``electricity/rto/region-sub-ba-data`` has the hourly demand of the sub-regions of a balancing
-authority (form EIA-930). With the frequency ``hourly`` a period is UTC and names the end of its
-hour. Values are MWh in an hour, so MW on average; the interface writes them as strings, or null.
-https://www.eia.gov/opendata/documentation.php
+authority (form EIA-930), ``electricity/rto/region-data`` that of the authority as a whole, by type:
+D is the demand, DF the operator's forecast of it from the day before. With the frequency ``hourly``
+a period is UTC and names the end of its hour. Values are MWh in an hour, so MW on average; the
+interface writes them as strings, or null. https://www.eia.gov/opendata/documentation.php
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import Any, Final, NamedTuple
 
 from gridcast.errors import FetchError, UsageError
 
-ROUTE: Final = "electricity/rto/region-sub-ba-data/data/"
 PARENT: Final = "PJM"
+WHOLE: Final = "PJM"  # the region that is the whole authority
+OPERATOR: Final = "PJM day ahead"  # what its operator has forecast of it: no region
 # The name of the file, and the interface's code. Where Kaggle's set has the zone, the file has its
 # name there: FE is the zone ATSI, which joined PJM on the day on which the series FE begins.
 SUB_REGIONS: Final[dict[str, str]] = {
@@ -27,6 +29,25 @@ SUB_REGIONS: Final[dict[str, str]] = {
     "JC": "JC", "ME": "ME", "PE": "PE", "PEP": "PEP", "PL": "PL", "PN": "PN", "PS": "PS",
     "RECO": "RECO",
 }  # fmt: skip
+
+
+class Series(NamedTuple):
+    """Where a series is, and the facets that single it out: each row of an answer has them too."""
+
+    route: str
+    facets: dict[str, str]
+
+
+_PART: Final = "electricity/rto/region-sub-ba-data/data/"
+_AUTHORITY: Final = "electricity/rto/region-data/data/"
+SERIES: Final[dict[str, Series]] = {
+    **{
+        name: Series(_PART, {"parent": PARENT, "subba": code}) for name, code in SUB_REGIONS.items()
+    },
+    WHOLE: Series(_AUTHORITY, {"respondent": PARENT, "type": "D"}),
+    OPERATOR: Series(_AUTHORITY, {"respondent": PARENT, "type": "DF"}),
+}
+REGIONS: Final = (*SUB_REGIONS, WHOLE)
 HOUR: Final = timedelta(hours=1)
 _PERIOD_FORMAT = "%Y-%m-%dT%H"
 _LABEL_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -71,21 +92,20 @@ def regions_of(names: list[str] | None) -> list[str]:
     """
     by_code = {code: name for name, code in SUB_REGIONS.items()}
     for name in names or []:
-        if name not in SUB_REGIONS and name not in by_code:
-            where, known = f"--region {name[:40]!r}", ", ".join(SUB_REGIONS)
+        if name not in REGIONS and name not in by_code:
+            where, known = f"--region {name[:40]!r}", ", ".join(REGIONS)
             raise UsageError(where, found="no region of PJM", expected=known)
-    return list(dict.fromkeys(by_code.get(name, name) for name in names or SUB_REGIONS))
+    return list(dict.fromkeys(by_code.get(name, name) for name in names or REGIONS))
 
 
 def query(
-    region: str, *, first: datetime, last: datetime, offset: int, rows: int
+    series: str, *, first: datetime, last: datetime, offset: int, rows: int
 ) -> dict[str, str]:
     """The parameters that ask for the hours from ``first`` to ``last``, both included."""
     return {
         "frequency": "hourly",
         "data[0]": "value",
-        "facets[parent][]": PARENT,
-        "facets[subba][]": SUB_REGIONS[region],
+        **{f"facets[{name}][]": value for name, value in SERIES[series].facets.items()},
         "start": first.strftime(_PERIOD_FORMAT),
         "end": last.strftime(_PERIOD_FORMAT),
         # Without an order the pages of one answer may overlap.
@@ -133,7 +153,7 @@ def read_page(body: bytes, *, region: str) -> Page:
         total, rows = int(response["total"]), list(response["data"])
         readings, dropped = Readings(), dict[datetime, str]()
         for row in rows:
-            hour = _hour_of(row, code=SUB_REGIONS[region])
+            hour = _hour_of(row, SERIES[region].facets)
             load = _load_of(row["value"])
             if load is None:
                 dropped[hour] = str(row["value"])
@@ -176,9 +196,10 @@ def csv_text(readings: Readings, *, region: str) -> str:
     return "\n".join([f"Datetime,{region}_MW", *lines]) + "\n"
 
 
-def _hour_of(row: dict[str, Any], *, code: str) -> datetime:
-    if row["subba"] != code or row["parent"] != PARENT:
-        message = f"a row of {row['parent']}/{row['subba']}, asked for {PARENT}/{code}"
+def _hour_of(row: dict[str, Any], facets: dict[str, str]) -> datetime:
+    if any(row[name] != value for name, value in facets.items()):
+        found, asked = "/".join(str(row[name]) for name in facets), "/".join(facets.values())
+        message = f"a row of {found}, asked for {asked}"
         raise ValueError(message)
     if row.get("value-units", "megawatthours") != "megawatthours":
         message = f"the unit {row['value-units']!r}"

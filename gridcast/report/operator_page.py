@@ -56,6 +56,7 @@ class OperatorFacts(NamedTuple):
     alarms: Sequence[AlarmRow]
     feeds: Sequence[FeedRow]
     promotions: Sequence[tuple[str, str]]  # since (ISO), who
+    operator: Sequence[str] = ()  # ours and the system operator's own, in words
 
 
 def operator_page(
@@ -134,14 +135,15 @@ def outlook_spec(rows: pd.DataFrame, loads: pd.DataFrame, *, timezone: str) -> d
 
 
 def history_spec(days: pd.DataFrame, promotions: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Errors and coverage by day, the mean of the regions, with promotions as upright lines."""
+    """Errors and coverage by day, the mean of the regions; promotions since as upright lines."""
     means = days.groupby("day")[["smape", "naive_smape", "coverage"]].mean() if len(days) else days
     values = [
         {"day": f"{day:%Y-%m-%d}", "error": _round(own["smape"], 3),
          "yesterday": _round(own["naive_smape"], 3), "held": _round(own["coverage"], 2)}
         for day, own in means.iterrows()
     ]  # fmt: skip
-    marks = [{"day": since[:10], "who": who} for since, who in promotions]
+    oldest = min((str(each["day"]) for each in values), default="")
+    marks = [{"day": s[:10], "who": who} for s, who in promotions if s[:10] >= oldest]
     x = {"field": "day", "type": "temporal", "title": None}
     rule = {
         "data": {"values": marks},

@@ -26,6 +26,7 @@ from gridcast.report.run_page import run_report_html
 from gridcast.serving.backtest_files import read_backtest
 from gridcast.summary import Report
 from tasks.evaluate.evaluation_tables import read_forecast_table, read_scores
+from tasks.runs.servers import PAGES
 from tasks.runs.storage import write_bytes
 
 if TYPE_CHECKING:
@@ -86,7 +87,10 @@ def publish_report(
     )  # fmt: skip
     write_bytes(path, html.encode())
     run.leave(Report(path=str(path)))
-    create_link_artifact(key="report", link=path.as_uri(), description=f"Report of {run.run_id}")
+    create_link_artifact(
+        key="report", link=f"{PAGES}/runs/{run.run_id}/report.html",
+        description=f"Report of {run.run_id}, while `gridcast ui` serves it",
+    )  # fmt: skip
     return str(path)
 
 

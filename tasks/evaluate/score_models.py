@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 from prefect import task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.evaluation.comparison import Comparison, compare_contestants
@@ -108,8 +108,23 @@ def _show_scores(run: Run, comparison: Comparison) -> None:
         table={str(name): list(column) for name, column in overall.round(4).items()},
         description=f"Overall scores of run {run.run_id} (sMAPE in percent, errors in MW)",
     )
+    create_markdown_artifact(
+        key="verdict", markdown=_verdict(comparison.preferred, overall),
+        description=f"Which forecast to use, by run {run.run_id}",
+    )  # fmt: skip
     for row in overall[overall["kind"] != "naive"].itertuples():
         _log.info("%s: sMAPE %.3f %% on %d test labels", row.contestant, row.smape, row.num_labels)
+
+
+def _verdict(preferred: str | None, overall: pd.DataFrame) -> str:
+    """In Markdown: what the validation part prefers, and all by their error on the test part."""
+    said = f"The validation part prefers **{preferred}**." if preferred else "Nobody is preferred."
+    lines = [said, "", "| contestant | test sMAPE % | validation sMAPE % |", "|---|--:|--:|"]
+    for row in overall.sort_values("smape", kind="stable").to_dict("records"):
+        validation = row.get("validation_smape")
+        told = "" if validation is None or pd.isna(validation) else f"{validation:.3f}"
+        lines.append(f"| {row['contestant']} | {row['smape']:.3f} | {told} |")
+    return "\n".join(lines)
 
 
 def _model_record(trained: TrainedJob, scores: Scores) -> ModelRecord:

@@ -18,6 +18,7 @@ from gridcast.readings.parsing import parse_region
 from tasks.fetch.eia_client import KEY_VARIABLE, eia_client, require_address_and_key
 from tasks.fetch.eia_plan import FetchPlan
 from tasks.fetch.marker import FetchedRegion, Origin, now, read_origin, write_origin
+from tasks.fetch.operator_forecast import fetch_operator
 from tasks.runs.locks import held_file
 from tasks.runs.storage import write_bytes
 
@@ -86,6 +87,18 @@ def fetch_region(
         content = csv_text(merged.readings, region=region).encode()
         write_bytes(plan.folder / f"{region}_hourly.csv", content)
     return RegionFetch(_record(plan.folder, region, merged, answer), lost)
+
+
+@task(name="fetch-operator-forecast", cache_policy=NO_CACHE)
+def fetch_operator_forecast(plan: FetchPlan, config: Config, *, seconds_lost: float = 0.0) -> int:
+    """Ask for what PJM has forecast of itself, and keep what is new; how many hours that is.
+
+    Raises:
+        FetchError: no whole answer; what is held stays as it is.
+        UsageError: the key is not taken, or the held file is not what a fetch wrote.
+    """
+    with eia_client(_key(), config.eia, seconds_lost=seconds_lost) as client:
+        return fetch_operator(client, plan, config.eia)
 
 
 def _record(folder: Path, region: str, merged: Merged, answer: Answer) -> FetchedRegion:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from gridcast.errors import FetchError, UsageError
-from gridcast.readings.eia import HOUR, ROUTE, Page, Readings, message_of, query, read_page
+from gridcast.readings.eia import HOUR, SERIES, Page, Readings, message_of, query, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ class EiaClient:
         self._next_turn = 0.0
 
     def readings(self, region: str, *, first: datetime, last: datetime) -> Answer:
-        """The hours from ``first`` to ``last``, page by page.
+        """The hours from ``first`` to ``last``, page by page, of one of ``SERIES``.
 
         Raises:
             FetchError: no whole answer came within ``eia.give_up_seconds``, or another than the
@@ -104,7 +104,7 @@ class EiaClient:
 
     def _body(self, region: str, parameters: dict[str, str]) -> bytes:
         try:
-            with self._http.stream("GET", ROUTE, params=parameters) as response:
+            with self._http.stream("GET", SERIES[region].route, params=parameters) as response:
                 body = self._read(response)
         except httpx.RequestError as error:
             reason = f"no whole answer ({type(error).__name__}: {str(error)[:120]})"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gridcast.errors import UsageError
 from gridcast.readings.archive_members import MARKER
-from gridcast.readings.eia import regions_of
+from gridcast.readings.eia import WHOLE, regions_of
 from gridcast.record import Record
 from tasks.fetch.marker import require_own
 
@@ -26,6 +26,11 @@ class FetchPlan(Record):
         """Where the folder tells what came of it."""
         return self.folder / MARKER
 
+    @property
+    def has_operator(self) -> bool:
+        """Whether an operator's own forecasts belong to what is asked for."""
+        return WHOLE in self.regions
+
 
 def plan_fetch(
     folder: str, *, since: str | None, until: str | None, regions: list[str] | None
@@ -35,9 +40,12 @@ def plan_fetch(
     Raises:
         UsageError: an unknown region, a date that is none, or a folder of another source.
     """
+    wanted, place = regions_of(regions), Path(folder).absolute()
+    if since is None and not regions:  # a fetch goes on with what is held
+        wanted = [each for each in wanted if (place / f"{each}_hourly.csv").exists()] or wanted
     plan = FetchPlan(
-        folder=Path(folder).absolute(),
-        regions=tuple(regions_of(regions)),
+        folder=place,
+        regions=tuple(wanted),
         since=None if since is None else _hour_of(since, "--since"),
         until=_this_hour() if until is None else _hour_of(until, "--until"),
         named=bool(regions),

@@ -16,7 +16,7 @@ from gridcast.layouts.region_names import listed, name_in, region_called
 from gridcast.readings.archive_members import MARKER
 from gridcast.readings.parsing import region_of
 from gridcast.record import StoredRecord
-from tasks.fetch.file_names import file_names, shown_name
+from tasks.fetch.marker import file_names, shown_name
 from tasks.fetch.records import SourceFile, Sources
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import file_sha256, key_of

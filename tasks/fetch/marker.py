@@ -20,6 +20,7 @@ from tasks.runs.storage import write_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
+OPERATOR_FOLDER = "operator"  # what a system operator has forecast of its own regions
 # Folders that an earlier version made.
 _OLD_MARKER = "synthetic.json"
 
@@ -126,3 +127,17 @@ def require_own(folder: Path, source: SourceKind) -> None:
     if regional_names(folder) and found != source:
         what = "that gridcast did not make" if found == "folder" else f"from the source {found}"
         raise UsageError(folder, found=f"regional CSVs {what}", expected="an empty folder")
+
+
+def file_names(folder: Path) -> list[str]:
+    """The names of a folder's files and folders in order, without hidden ones."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def shown_name(name: str) -> str:
+    r"""A name that can be printed: bytes that are not UTF-8 as ``\xd6``.
+
+    >>> shown_name("Österreich.csv"), shown_name("\udcd6sterreich.csv")
+    ('Österreich.csv', '\\xd6sterreich.csv')
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

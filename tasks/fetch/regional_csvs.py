@@ -16,13 +16,15 @@ from gridcast.errors import UsageError
 from gridcast.readings.archive_members import MARKER, is_regional
 from gridcast.readings.parsing import name_in_file, region_of
 from gridcast.readings.synthetic import csv_bytes, synthesize, synthetic_regions
-from tasks.fetch.file_names import file_names, shown_name
 from tasks.fetch.laid_out_files import is_wanted, lay_out, list_laid_out
 from tasks.fetch.marker import (
+    OPERATOR_FOLDER,
     Origin,
+    file_names,
     files_of,
     read_origin,
     require_own,
+    shown_name,
     why_not_as_made,
     write_origin,
 )
@@ -161,7 +163,8 @@ def list_sources(folder: Path) -> Sources:
         raise UsageError(folder, found=f"no regional CSV ({listed})", expected=expected)
     origin = read_origin(folder)
     kind: DataKind = "synthetic" if origin.source == "synthetic" else "real"
-    skipped.pop(MARKER, None)
+    for known in (MARKER, *([OPERATOR_FOLDER] if origin.source == "eia" else [])):
+        skipped.pop(known, None)
     return Sources(
         folder=folder,
         kind=kind,

@@ -24,7 +24,7 @@ def keep_backtest(
     end: str | None,
 ) -> str:
     """Newest snapshot and recommended model → forecasts and scores of the span; their folder."""
-    config = Config.load(profile, overrides=tuple(overrides)).forecasting
+    config = Config.load(profile, overrides=tuple(overrides))
     done = run_backtest(
         Path(artifacts).resolve(), config, first=_instant(first), end=_instant(end),
         folder=None if data is None else Path(data).resolve(),

@@ -14,7 +14,8 @@ from prefect.runtime import flow_run
 from gridcast.config import Config
 from gridcast.errors import ForecastDoubtError
 from gridcast.forecasting.issue import with_zone
-from tasks.forecast.issue_forecast import issue_forecast
+from tasks.forecast.issue_forecast import current_snapshot, issue_forecast
+from tasks.promote.prefect_events import tell_forecast
 
 _log = logging.getLogger("gridcast.forecast")
 
@@ -41,6 +42,8 @@ def store_forecast(
         description=f"The next hour of each region, issued {issued.issue_time} by {issued.model}",
     )
     _log.info("Forecast: %s", issued.stored)
+    dataset = current_snapshot(Path(artifacts).resolve(), folder).dataset
+    tell_forecast(dataset, issue_time=issued.issue_time.isoformat(), model=issued.model)
     if doubts := issued.missing | issued.doubts:
         raise ForecastDoubtError(doubts, stored=issued.stored)
     return str(issued.stored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ from gridcast.features.table import build_features
 from gridcast.forecasting.backtest import backtest
 from gridcast.forecasting.hindcast import num_leads_of
 from gridcast.forecasting.issue import utc_day_of
+from gridcast.monitoring.operator_contest import OperatorContest, operator_contests
+from tasks.fetch.operator_forecast import read_operator_forecasts
 from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.daily_bands import readings_since_learned
 from tasks.forecast.issue_forecast import (
@@ -28,10 +31,10 @@ from tasks.runs.storage import publishing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    from gridcast.config import ForecastingConfig
+    from gridcast.config import Config
     from gridcast.forecasting.model import ForecastModel
+    from tasks.ingest.snapshots import Current
 
 _ONE_DAY = np.timedelta64(1, "D")
 _DEFAULT_DAYS = 28
@@ -39,10 +42,14 @@ _log = logging.getLogger("gridcast.forecast")
 
 
 class BacktestRecord(BacktestScores):
-    """With what was lived through: the snapshot, by the model of which run."""
+    """With what was lived through: the snapshot, by the model of which run.
+
+    ``operator`` has what a system operator has forecast of its region, where that is known.
+    """
 
     run_id: str
     snapshot: str
+    operator: tuple[OperatorContest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class Backtested:
 
 def run_backtest(
     artifacts: Path,
-    config: ForecastingConfig,
+    config: Config,
     *,
     first: pd.Timestamp | None = None,
     end: pd.Timestamp | None = None,
@@ -67,7 +74,7 @@ def run_backtest(
 
     Args:
         artifacts: folder of everything that runs produce.
-        config: how far ahead, and with which bands.
+        config: how far ahead, and with which bands; when an operator's own forecast is there.
         first: the first day; none: four weeks before ``end``.
         end: the day after the last one; none: where the data end.
         folder: whose data; none: those that were ingested last.
@@ -80,7 +87,8 @@ def run_backtest(
     chosen, current = choose_model(artifacts, run_id=run_id), current_snapshot(artifacts, folder)
     known = chosen.model.regions
     model = chosen.model.given(published_covariates(artifacts, current, known))
-    model = replace(model, config=model.config.model_copy(update={"forecasting": config}))
+    asked = config.forecasting
+    model = replace(model, config=model.config.model_copy(update={"forecasting": asked}))
     readings = published_readings(artifacts, current, known)
     last = utc_day_of(end if end is not None else end_of_data(artifacts, folder=folder))
     begin = last - _DEFAULT_DAYS * _ONE_DAY if first is None else utc_day_of(first)
@@ -88,18 +96,16 @@ def run_backtest(
     _log.info("Forecasting from every hour from %s to %s with %s", begin, last, model.name)
     frame = _frame(model, readings, begin, last)
     result = backtest(
-        model, frame, chosen.unseen_since, first=begin, end=last, horizon=config.horizon
+        model, frame, chosen.unseen_since, first=begin, end=last, horizon=asked.horizon
     )
     scores = record_of(
-        result,
-        model.name,
-        model.sha256,
-        config.quantiles,
-        beside=model.stand_ins,
-        first=begin,
+        result, model.name, model.sha256, asked.quantiles, beside=model.stand_ins, first=begin,
         end=last,
-    )
-    record = BacktestRecord(**dict(scores), run_id=chosen.run_id, snapshot=current.snapshot.id)
+    )  # fmt: skip
+    record = BacktestRecord(
+        **dict(scores), run_id=chosen.run_id, snapshot=current.snapshot.id,
+        operator=_against_operator(result, model.name, readings, current, config),
+    )  # fmt: skip
     place = artifacts / "backtests" / f"{begin}--{last}-{model.sha256[:12]}"
     _keep(place, record, result)
     return Backtested(record, result, place)
@@ -127,6 +133,23 @@ def _frame(
     return build_features(
         some, model.config, covariates=model.covariates, scales=model.scales, regions=model.regions
     ).frame
+
+
+def _against_operator(
+    result: Backtest,
+    name: str,
+    readings: Mapping[str, pd.DataFrame],
+    current: Current,
+    config: Config,
+) -> tuple[OperatorContest, ...]:
+    rows = result.rows[result.rows["contestant"] == name]
+    own = config.operation.monitoring
+    columns = {"y_pred": "load_mw"}
+    return operator_contests(
+        rows.drop(columns="y_true").rename(columns=columns).astype({"region": str}), readings,
+        read_operator_forecasts(Path(current.data.folder)), timezone=config.ingestion.timezone,
+        hour=own.operator_hour, min_hours=own.min_hours,
+    )  # fmt: skip
 
 
 def _keep(place: Path, record: BacktestRecord, result: Backtest) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gridcast.operation.alarms import Alarm, AlarmLog, promise_of
-from gridcast.operation.monitoring import Monitored, monitor
+from gridcast.monitoring.alarms import Alarm, AlarmLog, promise_of
+from gridcast.monitoring.look import Monitored, first_issue_time, monitor
+from gridcast.monitoring.operator_contest import OperatorContest, operator_contests
 from gridcast.record import StoredRecord
+from tasks.fetch.operator_forecast import read_operator_forecasts
 from tasks.forecast.forecast_store import read_issued
 from tasks.forecast.issue_forecast import current_snapshot, published_readings
 from tasks.forecast.model_in_charge import InCharge, model_in_charge
@@ -19,17 +22,20 @@ from tasks.runs.record_files import read_record, write_record
 from tasks.runs.storage import publishing
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from gridcast.config import Config, MonitoringConfig
+    from tasks.ingest.snapshots import Current
 
 FOLDER = "monitoring"
-_MOST_HOURS = pd.Timedelta(hours=168)  # of a forecast
 _log = logging.getLogger("gridcast.monitor")
 
 
 class MonitoringRecord(StoredRecord):
-    """The last look at a data set: percent, the means over the regions; open alarms beside it."""
+    """The last look at a data set: percent, the means over the regions; open alarms beside it.
+
+    ``operator`` has what its system operator has forecast itself, where that is known.
+    """
 
     dataset: str
     at: str
@@ -40,6 +46,7 @@ class MonitoringRecord(StoredRecord):
     smape: float | None
     coverage: float | None
     num_regions: int
+    operator: tuple[OperatorContest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +76,37 @@ def monitor_forecasts(
     current, own = current_snapshot(artifacts, folder), config.operation.monitoring
     charge = model_in_charge(artifacts, current.dataset, as_of=as_of)
     readings = published_readings(artifacts, current, list(current.snapshot.regions))
-    begin = as_of - pd.Timedelta(days=own.window_days) - _MOST_HOURS
-    rows = read_issued(artifacts, current.dataset, first=begin, end=as_of + pd.Timedelta(seconds=1))
+    rows = read_issued(
+        artifacts, current.dataset, first=first_issue_time(own, at=as_of),
+        end=as_of + pd.Timedelta(seconds=1),
+    )  # fmt: skip
     promise = promise_of(charge.chosen.model) if charge.chosen else None
     place = artifacts / FOLDER / current.dataset
     with held(artifacts, f"monitoring-{current.dataset}"):
         known = read_alarms(artifacts, current.dataset)
         seen = monitor(rows, readings, promise, own, at=as_of, known=known)
-        record = _record(seen, charge, own, dataset=current.dataset, snapshot=current.snapshot.id)
+        record = _record(
+            seen, charge, own, dataset=current.dataset, snapshot=current.snapshot.id
+        ).model_copy(update={"operator": against_operator(rows, readings, current, config)})
         _keep(place, seen, record, known)
     for each in seen.alarms:
         _log.warning("%s %s: %s", each.severity.upper(), each.region or "all", each.message)
     return Looked(record, seen, place)
+
+
+def against_operator(
+    rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame], current: Current, config: Config
+) -> tuple[OperatorContest, ...]:
+    """Ours and the operator's own forecast, where the data's folder has one; else nothing.
+
+    Raises:
+        UsageError: the file of the operator's forecasts is not what a fetch wrote.
+    """
+    own = config.operation.monitoring
+    return operator_contests(
+        rows, readings, read_operator_forecasts(Path(current.data.folder)),
+        timezone=config.ingestion.timezone, hour=own.operator_hour, min_hours=own.min_hours,
+    )  # fmt: skip
 
 
 def read_alarms(artifacts: Path, dataset: str) -> tuple[Alarm, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gridcast.operation.track_record import figures_by_day, with_truth
+from gridcast.monitoring.track_record import figures_by_day, with_truth
 from gridcast.report.operator_page import AlarmRow, FeedRow, OperatorFacts, operator_page
 from tasks.forecast.forecast_store import read_issued
 from tasks.forecast.issue_forecast import current_snapshot, published_readings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gridcast.config import Config
-    from gridcast.operation.alarms import Alarm
+    from gridcast.monitoring.alarms import Alarm
     from gridcast.operation.promotion_log import PromotionLog
 
 _HOUR, _DAY = pd.Timedelta(hours=1), pd.Timedelta(days=1)
@@ -79,8 +79,13 @@ def _facts(
         reason=entries[0].reason if entries else "",
         window_days=own.window_days,
         alarms=[_alarm(each) for each in reversed(alarms)],
-        feeds=[_feed(name, each, looked) for name, each in sorted(readings.items()) if len(each)],
+        feeds=[
+            _feed(name, each, looked)
+            for name, each in sorted(readings.items())
+            if len(each) and each["timestamp"].iloc[-1] >= at - own.watched_days * _DAY
+        ],
         promotions=[(each.since, each.to.short) for each in entries],
+        operator=[each.text for each in looked.record.operator],
     )  # fmt: skip
 
 

@@ -18,9 +18,9 @@ from gridcast.config import Config
 from gridcast.errors import UsageError
 from gridcast.forecasting.hindcast import num_leads_of
 from gridcast.forecasting.issue import with_zone
-from gridcast.operation.alarms import NOBODY, Alarm, AlarmLog, promise_of, reason_to_train
+from gridcast.monitoring.alarms import NOBODY, Alarm, AlarmLog, promise_of, reason_to_train
+from gridcast.monitoring.look import MOST_LEADS, first_issue_time, monitor
 from gridcast.operation.baseline_model import baseline_model
-from gridcast.operation.monitoring import monitor
 from gridcast.operation.plant import Plant, parse_plant, planted
 from gridcast.operation.replay_report import (
     ReplayReport,
@@ -31,6 +31,7 @@ from gridcast.operation.replay_report import (
     noticed,
     page_of,
     promotion_line,
+    with_costs,
 )
 from gridcast.record import Record, StoredRecord
 from tasks.covariates.stored_covariates import store_covariates
@@ -41,6 +42,7 @@ from tasks.ingest.region_tables import store_table
 from tasks.ingest.snapshots import Current, publish
 from tasks.operate.backfill import issue_at
 from tasks.operate.judge_challenger import judge_challenger
+from tasks.operate.monitor_forecasts import against_operator
 from tasks.promote.promotion_files import read_log
 from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.record_files import read_record, write_record
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
     from gridcast.readings.records import CovariatesRecord
 
 _DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
-_LONGEST = pd.Timedelta(hours=168)
 _WEEK = 7
 SHARES_NOTHING = 'run.store=""'  # what is only lived through is nobody else's
 _log = logging.getLogger("gridcast.replay")
@@ -100,13 +101,14 @@ class ReplayRequest(Record):
 class Replay:
     """A replay at work: its folder, settings, readings (whole; nobody looks ahead in them).
 
-    ``tables`` are as published, with all columns, and the faults in them.
+    ``tables`` are as published, with all columns, and the faults in them; ``truth`` without.
     """
 
     root: Path
     config: Config
     current: Current
     tables: dict[str, pd.DataFrame]
+    truth: dict[str, pd.DataFrame]
     covariates: dict[str, Covariates]
     state: ReplayState
     begun: float = field(default_factory=time.monotonic)
@@ -159,7 +161,8 @@ def open_replay(asked: ReplayRequest) -> Replay:
     begin, stop = _span_of(asked)
     config, current, root = asked.config, _current(asked), replay_folder(asked)
     faults = tuple(map(parse_plant, asked.plants))
-    tables = planted(_tables(Path(asked.artifacts).resolve(), current), faults, config.rules)
+    truth = _tables(Path(asked.artifacts).resolve(), current)
+    tables = planted(truth, faults, config.rules)
     state = read_record(root / "replay.json", ReplayState, may_lack=True)
     if state is None:
         state = ReplayState(
@@ -169,7 +172,7 @@ def open_replay(asked: ReplayRequest) -> Replay:
     _log.info("Replay in %s, from %s on", root, day_of(state.next_day))
     artifacts = Path(asked.artifacts).resolve()
     covariates = published_covariates(artifacts, current, tables)
-    return Replay(root, config, current, tables, covariates, state)
+    return Replay(root, config, current, tables, truth, covariates, state)
 
 
 def _tables(artifacts: Path, current: Current) -> dict[str, pd.DataFrame]:
@@ -209,15 +212,14 @@ def _live_week(replay: Replay, first: pd.Timestamp, stop: pd.Timestamp) -> str:
         charge, model, replay.tables, replay.config.forecasting, issue_times=times,
         snapshot=replay.state.snapshot,
     )  # fmt: skip
-    begin = first - own.window_days * _DAY - _LONGEST
-    before = read_issued(replay.root, dataset, first=begin, end=first)
+    before = read_issued(replay.root, dataset, first=first_issue_time(own, at=first), end=first)
     known = pd.concat([before, rows], ignore_index=True) if len(before) else rows
     for day in pd.date_range(first, stop, freq="D", inclusive="left"):
         at = day + _DAY
         store_rows(
             replay.root, dataset, rows[(rows["issue_time"] >= day) & (rows["issue_time"] < at)]
         )
-        issued = known[(known["issue_time"] < at) & (known["timestamp"] < at)]
+        issued = known[(known["issue_time"] < at) & (known["lead"] <= MOST_LEADS)]
         seen = monitor(issued, replay.tables, promise, own, at=at, known=replay.state.alarms)
         for each in seen.alarms:
             _log.warning("%s %s %s: %s", day_of(each.at), each.severity, each.region, each.message)
@@ -234,7 +236,7 @@ def _reason(replay: Replay, alarms: Sequence[Alarm], at: pd.Timestamp) -> str:
     if at >= pd.Timestamp(replay.state.end):
         return ""
     last = pd.Timestamp(replay.state.trainings[-1].at)
-    return reason_to_train(alarms, last, replay.config.operation.retraining, at=at)
+    return reason_to_train(alarms, last, replay.config.operation, at=at)
 
 
 def publish_known(replay: Replay) -> None:
@@ -309,8 +311,9 @@ def write_report(replay: Replay) -> Path:
         trainings=state.trainings,
         promotions=tuple(map(promotion_line, read_log(replay.root, state.dataset).entries)),
         alarms=state.alarms,
-        noticed=noticed(state.plants, state.alarms),
+        noticed=with_costs(noticed(state.plants, state.alarms), rows, replay.truth),
         seconds=state.seconds,
+        operator=against_operator(rows, replay.tables, replay.current, replay.config),
     )
     write_record(replay.root / "report.json", report)
     write_bytes(replay.root / "report.md", page_of(report).encode())

@@ -12,7 +12,8 @@ from prefect.runtime import flow_run
 
 from gridcast.config import Config
 from gridcast.forecasting.issue import with_zone
-from gridcast.operation.alarms import reason_to_train
+from gridcast.monitoring.alarms import reason_to_train
+from gridcast.monitoring.retraining import settings_to_be_judged
 from tasks.forecast.issue_forecast import current_snapshot
 from tasks.operate.judge_challenger import judge_challenger
 from tasks.operate.monitor_forecasts import read_alarms
@@ -31,11 +32,30 @@ def training_due(
     folder = Path(artifacts).resolve()
     dataset = current_snapshot(folder, None if data is None else Path(data).resolve()).dataset
     reason = reason_to_train(
-        read_alarms(folder, dataset), last_judged(folder, dataset), config.operation.retraining,
+        read_alarms(folder, dataset), last_judged(folder, dataset), config.operation,
         at=_instant(as_of),
     )  # fmt: skip
     _log.info("Training: %s", reason or "none is due")
     return reason
+
+
+@task(name="retraining-settings", cache_policy=NO_CACHE)
+def retraining_settings(
+    data: str | None, artifacts: str, profile: str, overrides: list[str]
+) -> list[str]:
+    """Profile and snapshot → the settings that a challenger is trained with.
+
+    Those of ``operation.retraining`` lie below what was asked for; a validation part that is too
+    short to be judged by is made longer.
+    """
+    own = Config.load(profile, overrides=tuple(overrides)).operation.retraining.settings
+    config = Config.load(profile, overrides=(*own, *overrides))
+    folder = None if data is None else Path(data).resolve()
+    snapshot = current_snapshot(Path(artifacts).resolve(), folder).snapshot
+    longer = settings_to_be_judged(config, [each.rows for each in snapshot.regions.values()])
+    if longer:
+        _log.info("The validation part is made longer: %s", longer[0])
+    return [*own, *longer, *overrides]
 
 
 @task(name="judge-challenger", cache_policy=NO_CACHE)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gridcast.operation.alarms import Alarm
+    from gridcast.monitoring.alarms import Alarm
     from gridcast.operation.promotion_log import Promotion
 
 PROMOTED = "gridcast.champion.promoted"
 ALARM = "gridcast.alarm"
+ISSUED = "gridcast.forecast.issued"
 _SERVER = "PREFECT_API_URL"
 
 
@@ -46,3 +47,9 @@ def tell_alarm(alarm: Alarm, *, dataset: str) -> bool:
     return send_event(
         f"{ALARM}.{alarm.kind}", of=f"forecasts.{dataset}", payload=alarm.model_dump(mode="json")
     )
+
+
+def tell_forecast(dataset: str, *, issue_time: str, model: str) -> bool:
+    """A forecast is in the store: whoever waits for it in vain sounds the alarm."""
+    payload = {"issue_time": issue_time, "model": model}
+    return send_event(ISSUED, of=f"forecasts.{dataset}", payload=payload)

@@ -47,7 +47,7 @@ def backtest_and_show(asked: BacktestRequest) -> None:
     config = Config.load(asked.profile, overrides=asked.overrides)
     first, end = (None if text is None else instant_of(text) for text in (asked.first, asked.end))
     done = run_backtest(
-        asked.artifacts, config.forecasting, first=first, end=end, folder=asked.folder,
+        asked.artifacts, config, first=first, end=end, folder=asked.folder,
         run_id=asked.run_id,
     )  # fmt: skip
     draw(done)
@@ -92,6 +92,8 @@ def show_backtest(done: Backtested) -> None:
     )
     if record.next_day is not None:
         console.print(next_day_table(record.next_day))
+    for contest in record.operator:
+        console.print(contest.text, highlight=False, soft_wrap=True)
     console.print(f"Kept:      {done.folder}", highlight=False, soft_wrap=True)
 
 

@@ -18,7 +18,7 @@ from gridcast.errors import GridcastError, UsageError
 from gridcast.inspection.proposal import NothingFoundError, Proposal, propose
 from gridcast.layouts.reading import File
 from gridcast.layouts.tables import FileRefusedError
-from tasks.fetch.file_names import file_names, shown_name
+from tasks.fetch.marker import file_names, shown_name
 from tasks.runs.storage import write_bytes
 
 if TYPE_CHECKING:

@@ -45,6 +45,8 @@ def monitor_and_show(asked: PromotionRequest) -> None:
         tell_alarm(alarm, dataset=looked.record.dataset)
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     console.print(_table(looked))
+    for contest in looked.record.operator:
+        console.print(contest.text, highlight=False, soft_wrap=True)
     for alarm in looked.monitored.alarms:
         region = alarm.region or "all regions"
         line = f"{alarm.severity.upper():9} {region}: {alarm.message} ({alarm.kind})"

@@ -1,7 +1,8 @@
 """A server on loopback that answers as the EIA's open data interface is documented to do.
 
-Only what gridcast asks for is there: ``electricity/rto/region-sub-ba-data/data`` with frequency,
-facets, start, end, sort, offset and length; the gateway's errors; values as strings.
+Only what gridcast asks for is there: ``electricity/rto/region-sub-ba-data/data``, and
+``region-data`` of the types D and DF, with frequency, facets, start, end, sort, offset and length;
+the gateway's errors; values as strings.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 
 KEY = "a-key-that-must-never-be-seen"
 PATH = "/v2/electricity/rto/region-sub-ba-data/data/"
+WHOLE_PATH = "/v2/electricity/rto/region-data/data/"
+_TYPES = {"D": "Demand", "DF": "Day-ahead demand forecast"}
 LONGEST = 5000
 
 
@@ -46,8 +49,9 @@ def periods(first: str, num: int) -> list[str]:
 class EiaServer:
     """What it has, and what it was asked.
 
-    ``loads`` by sub-region and period; ``replies`` come before all else, each once; ``broken`` by
-    sub-region, always; ``asked`` holds the parameters of every request, ``addresses`` its line.
+    ``loads`` by sub-region and period, those of the whole under its types ``D`` and ``DF``;
+    ``replies`` come before all else, each once; ``broken`` by sub-region, always; ``asked`` holds
+    the parameters of every request, ``addresses`` its line.
     """
 
     address: str = ""
@@ -68,21 +72,23 @@ class EiaServer:
             return replace(reply, body=self._data(given)) if reply.ordinary else reply
         if key != KEY:
             return Reply(403, error_body("API_KEY_INVALID" if key else "API_KEY_MISSING"))
-        if parts.path != PATH:
+        if parts.path not in {PATH, WHOLE_PATH}:
             return Reply(404, json.dumps({"error": "Not found.", "code": 404}).encode())
         if given.get("frequency") != "hourly" or given.get("data[0]") != "value":
             return Reply(400, json.dumps({"error": "Invalid frequency.", "code": 400}).encode())
-        return self.broken.get(given["facets[subba][]"]) or Reply(200, self._data(given))
+        code = given["facets[type][]" if parts.path == WHOLE_PATH else "facets[subba][]"]
+        return self.broken.get(code) or Reply(200, self._data(given))
 
     def _data(self, given: dict[str, str]) -> bytes:
-        code = given["facets[subba][]"]
-        assert given["facets[parent][]"] == "PJM"
+        if "facets[type][]" in given:
+            code, about = self._whole(given["facets[type][]"], given["facets[respondent][]"])
+        else:
+            code, about = self._part(given["facets[subba][]"], given["facets[parent][]"])
         assert (given["sort[0][column]"], given["sort[0][direction]"]) == ("period", "asc")
         hours = sorted(p for p in self.loads.get(code, {}) if given["start"] <= p <= given["end"])
         offset, length = int(given["offset"]), min(int(given["length"]), LONGEST)
         rows = [
-            {"period": period, "subba": code, "subba-name": "a name", "parent": "PJM",
-             "parent-name": "PJM Interconnection, LLC", "value": self.loads[code][period],
+            {"period": period, **about, "value": self.loads[code][period],
              "value-units": "megawatthours"}
             for period in hours[offset : offset + length]
         ]  # fmt: skip
@@ -91,6 +97,18 @@ class EiaServer:
         if self.warnings:
             response["warnings"] = self.warnings
         return json.dumps({"response": response, "apiVersion": "2.1.8"}).encode()
+
+    @staticmethod
+    def _part(code: str, parent: str) -> tuple[str, dict[str, str]]:
+        assert parent == "PJM"
+        return code, {"subba": code, "subba-name": "a name", "parent": parent,
+                      "parent-name": "PJM Interconnection, LLC"}  # fmt: skip
+
+    @staticmethod
+    def _whole(kind: str, respondent: str) -> tuple[str, dict[str, str]]:
+        assert respondent == "PJM"
+        return kind, {"respondent": respondent, "respondent-name": "PJM Interconnection, LLC",
+                      "type": kind, "type-name": _TYPES[kind]}  # fmt: skip
 
 
 @contextmanager

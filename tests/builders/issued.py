@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from gridcast.operation.alarms import Promise
+from gridcast.monitoring.alarms import Promise
 from tests.builders.values import make_load, make_load_frame
 
 FIRST = pd.Timestamp("2017-01-01 05:00", tz="UTC")  # of make_load_frame

@@ -118,6 +118,60 @@ def test_the_folder_is_read_as_one_of_utc_labels(server: EiaServer, tmp_path: Pa
     assert [file.region for file in sources.files] == ["AEP"]
 
 
+# -- the whole, and what its operator forecasts -------------------------------------------------
+
+
+def fetch_operator(folder: Path, *, since: str | None = "2026-01-01", until: str = UNTIL) -> int:
+    from tasks.fetch.eia import fetch_operator_forecast, held_folder
+    from tasks.fetch.eia_plan import plan_fetch
+
+    plan = plan_fetch(str(folder), since=since, until=until, regions=["PJM"])
+    with held_folder(plan):
+        return fetch_operator_forecast.fn(plan, make_config(eia=SOON))
+
+
+def test_the_whole_is_a_region_and_its_operators_forecast_is_kept_apart_with_when_it_was_seen(
+    server: EiaServer, tmp_path: Path
+) -> None:
+    from tasks.fetch.operator_forecast import read_operator_forecasts
+    from tasks.fetch.regional_csvs import list_sources
+
+    server.loads |= {"D": {FIRST: "90000"}, "DF": dict.fromkeys(periods(FIRST, 24 * 3), "91000")}
+    fetch(tmp_path, region="PJM")
+    assert fetch_operator(tmp_path, until="2026-01-02T09") == 72  # tomorrow's too
+    assert lines(tmp_path, "PJM_hourly.csv") == ["Datetime,PJM_MW", "2026-01-01 00:00:00,90000.0"]
+    assert list_sources(tmp_path).skipped == {}
+    found = read_operator_forecasts(tmp_path)
+    assert set(found["region"]) == {"PJM"}
+    assert found["timestamp"].iloc[0] == pd.Timestamp("2025-12-31 23:00", tz="UTC")  # its begin
+    assert set(found["operator_mw"]) == {91000.0}
+    assert set(found["seen_at"]) == {pd.Timestamp("2026-01-02 09:00", tz="UTC")}
+
+
+def test_what_an_operator_has_once_said_stays_whatever_is_answered_later(
+    server: EiaServer, tmp_path: Path
+) -> None:
+    from tasks.fetch.operator_forecast import read_operator_forecasts
+
+    server.loads["DF"] = dict.fromkeys(periods(FIRST, 24), "91000")
+    assert fetch_operator(tmp_path, until="2026-01-01T12") == 24
+    server.loads["DF"] = dict.fromkeys(periods(FIRST, 48), "92000")
+    assert fetch_operator(tmp_path, since=None, until="2026-01-02T12") == 24
+    found = read_operator_forecasts(tmp_path)
+    assert found["operator_mw"].tolist() == [91000.0] * 24 + [92000.0] * 24
+    assert fetch_operator(tmp_path, since=None, until="2026-01-02T13") == 0
+
+
+def test_a_file_of_the_operator_that_no_fetch_wrote_is_refused(tmp_path: Path) -> None:
+    from tasks.fetch.operator_forecast import read_operator_forecasts
+
+    assert read_operator_forecasts(tmp_path).empty
+    (tmp_path / "operator").mkdir()
+    (tmp_path / "operator" / "PJM.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="fetch with --since"):
+        read_operator_forecasts(tmp_path)
+
+
 # -- late, revised and missing hours -------------------------------------------------------------
 
 

@@ -62,16 +62,23 @@ def damage(artifacts: Path, name: str) -> None:
     weights.write_bytes(weights.read_bytes()[:-1])
 
 
-def test_too_short_a_validation_part_decides_nothing_and_the_decision_is_kept(
+def test_on_a_short_validation_part_the_first_takes_over_untested_and_the_next_does_not(
     artifacts: Path,
 ) -> None:
     judged = judge_challenger(artifacts, CONFIG)
-    assert judged.promotion is None
     assert judged.dataset == DATASET
     least = CONFIG.operation.promotion.min_hours
-    assert judged.reason.startswith(f"fewer than {least} hours to hold it against same hour")
-    (kept,) = (artifacts / "champions" / DATASET / "decisions").iterdir()
-    assert json.loads(kept.read_text("utf-8"))["is_promoted"] is False
+    first, _, rest = judged.reason.partition(":")
+    assert first in {"the first one, better without a test", "not better in the mean"}
+    assert f"where the test needs {least}" in rest
+    assert (judged.promotion is not None) == first.startswith("the first")
+    put_in_charge(artifacts, other_than_recommended(artifacts))
+    again = judge_challenger(artifacts, CONFIG)
+    assert again.promotion is None
+    assert f"the test needs {least} (operation.promotion.min_hours)" in again.reason
+    decisions = sorted((artifacts / "champions" / DATASET / "decisions").iterdir())
+    kept = [json.loads(each.read_text("utf-8"))["is_promoted"] for each in decisions]
+    assert kept[-1] is False
 
 
 def test_the_command_puts_a_model_in_charge_says_so_and_goes_back(artifacts: Path) -> None:

@@ -87,8 +87,36 @@ def test_labels_are_those_that_all_have() -> None:
     assert found.contests[0].regions["R0"].num_hours == 1200
 
 
-def test_too_few_labels_decide_nothing() -> None:
-    few = partial(planted_losses, 0, better=0.5)
-    found = decide(CHALLENGER, CHAMPION, few(num_hours=PROMOTION.min_hours - 1), PROMOTION)
+FEW = partial(planted_losses, 0, num_hours=PROMOTION.min_hours - 1)
+
+
+def test_too_few_labels_decide_nothing_against_a_champion_and_say_what_is_needed() -> None:
+    found = decide(CHALLENGER, CHAMPION, FEW(better=0.5), PROMOTION)
     assert not found.is_promoted
-    assert found.reason.startswith(f"fewer than {PROMOTION.min_hours} hours")
+    assert found.reason.startswith(
+        f"{PROMOTION.min_hours - 1} hours, where the test needs {PROMOTION.min_hours}"
+    )
+    assert "split.validation_share" in found.reason
+
+
+def test_the_first_champion_of_a_small_set_needs_no_test_but_to_be_better() -> None:
+    losses = FEW()
+    del losses["champion"]
+    first = decide(CHALLENGER, None, losses, PROMOTION)
+    assert first.is_promoted
+    assert first.reason.startswith("the first one, better without a test: ")
+    assert f"over {PROMOTION.min_hours - 1} hours" in first.reason
+    worse = decide(CHALLENGER, None, losses | {"same_hour_yesterday": losses["challenger"] * 0.99},
+                   PROMOTION)  # fmt: skip
+    assert not worse.is_promoted
+    assert worse.reason.startswith("not better in the mean")
+
+
+def test_without_an_hour_in_common_the_first_champion_is_taken_and_no_other() -> None:
+    losses = FEW()
+    losses["same_hour_yesterday"] = losses["same_hour_yesterday"].iloc[:0]
+    assert not decide(CHALLENGER, CHAMPION, losses, PROMOTION).is_promoted
+    del losses["champion"]
+    first = decide(CHALLENGER, None, losses, PROMOTION)
+    assert first.is_promoted
+    assert "no hour to hold it against same hour yesterday" in first.reason

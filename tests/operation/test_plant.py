@@ -32,6 +32,16 @@ def test_a_level_is_multiplied_within_its_span() -> None:
     assert (for_good["load_mw"].iloc[50:] < was["load_mw"].iloc[50:]).all()
 
 
+def test_a_doubled_hour_is_one_hour_unless_more_are_asked_for() -> None:
+    hour = (FIRST + 50 * HOUR).isoformat()
+    own, was = load_after(f"AEP doubled from {hour}")
+    ratio = own["load_mw"].to_numpy() / was["load_mw"].to_numpy()
+    assert np.flatnonzero(ratio != 1.0).tolist() == [50]
+    assert ratio[50] == 2.0
+    two, _ = load_after(f"AEP doubled {SPAN}")
+    assert (two["load_mw"].iloc[50:60] == 2 * was["load_mw"].iloc[50:60]).all()
+
+
 def test_a_dead_feed_has_no_readings_and_a_stuck_one_the_last_one_flagged() -> None:
     own, was = load_after(f"AEP dead {SPAN}")
     assert len(own) == 230

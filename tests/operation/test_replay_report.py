@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridcast.operation.alarms import Alarm
+from gridcast.monitoring.alarms import Alarm
+from gridcast.monitoring.track_record import row_figures, with_truth
 from gridcast.operation.plant import parse_plant
 from gridcast.operation.replay_report import (
     ReplayReport,
@@ -14,8 +15,8 @@ from gridcast.operation.replay_report import (
     month_figures,
     noticed,
     page_of,
+    with_costs,
 )
-from gridcast.operation.track_record import row_figures, with_truth
 from tests.builders.issued import FIRST, HOUR, make_issued, make_readings
 
 READINGS = make_readings(24 * 50)
@@ -49,6 +50,26 @@ def test_a_fault_is_noticed_by_the_first_alarm_of_its_region_after_it_began() ->
     found = noticed(plants, alarms)
     assert [each.days for each in found] == [2.0, None, None]
     assert found[0].alarm == alarms[2]
+
+
+def test_what_a_fault_costs_is_told_by_the_load_without_it_before_and_after_it_began() -> None:
+    begin = FIRST + 40 * 24 * HOUR
+    good = make_issued(READINGS, first=begin - 30 * 24 * HOUR, num=29 * 24)
+    bad = make_issued(READINGS, first=begin, num=6 * 24, error=0.05)
+    rows = pd.concat([good, bad], ignore_index=True)
+    plants = [parse_plant(f"AEP level*1.1 from {begin.isoformat()}"),
+              parse_plant("DOM dead from 2030-01-01")]  # fmt: skip
+    cost, none = with_costs(noticed(plants, ()), rows, READINGS)
+    own = rows[rows["region"] == "AEP"]
+    before = (own["timestamp"] >= begin - 28 * 24 * HOUR) & (own["timestamp"] < begin)
+    parts = {"smape": own[own["timestamp"] >= begin], "smape_before": own[before]}
+    told = {}
+    for name, part in parts.items():
+        week = part[part["timestamp"] < begin + 168 * HOUR]
+        told[name] = row_figures(with_truth(week, READINGS))["smape"].mean()
+        assert getattr(cost, name) == pytest.approx(told[name])
+    assert told["smape"] > 2 * told["smape_before"]
+    assert (none.smape, none.smape_before) == (None, None)
 
 
 def test_the_page_tells_all_of_it() -> None:

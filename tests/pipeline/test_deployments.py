@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from gridcast.config import Config
-from gridcast.operation.alarms import RETRAINED_KINDS
+from gridcast.monitoring.alarms import RETRAINED_KINDS
 from gridcast.summary import Summary
 from tasks.dispatch.assignments import Assignment, JobAssignment, ShardAssignment
 from tasks.dispatch.flow_runs import DEPLOYMENT
-from tasks.promote.prefect_events import ALARM
+from tasks.promote.prefect_events import ALARM, ISSUED
 from tests.builders.pipelines import (
     PREFECT,
     ROOT,
@@ -107,6 +107,18 @@ def test_parts_of_runs_have_a_deployment_each_and_neither_schedule_nor_limit() -
             {"artifacts": "artifacts", "run_id": "1", "assignment": "gru-seed0"}
         )
         assert declared.keys().isdisjoint({"schedules", "concurrency_limit", "parameters"})
+
+
+@pytest.mark.prefect
+def test_monitoring_starts_by_itself_when_no_forecast_came_five_minutes_after_it_was_due() -> None:
+    (trigger,) = DEPLOYMENTS["monitor"]["triggers"]
+    assert (trigger["posture"], trigger["expect"]) == ("Proactive", [ISSUED])
+    assert trigger["after"] == trigger["expect"]
+    due = 60 + Config.load().operation.monitoring.due_minutes
+    assert trigger["within"] == 60 * due
+    from prefect.events.schemas.automations import EventTrigger
+
+    EventTrigger.model_validate({n: v for n, v in trigger.items() if n not in {"type", "enabled"}})
 
 
 @pytest.mark.prefect

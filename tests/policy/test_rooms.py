@@ -31,6 +31,8 @@ KNOWS_PREFECT = {
     "tasks/runs/cached_state.py": "the state in which a task ends that had nothing to do",
     "tasks/runs/killed_runs.py": "tells Prefect's server of runs that left no last word",
     "tasks/runs/servers.py": "starts Prefect's server",
+    "tasks/machine/run_names.py": "names flow runs",
+    "tasks/promote/notifications.py": "asks Prefect's server for automations",
 }
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gridcast.errors import EXIT_USAGE, FetchError, UsageError
 from gridcast.readings.eia import (
     HOUR,
+    OPERATOR,
     SUB_REGIONS,
     Readings,
     csv_text,
@@ -111,9 +112,22 @@ def test_what_is_asked_names_the_sub_region_by_its_code_in_an_order_that_pages_n
     assert "api_key" not in asked
 
 
+def test_the_whole_and_what_its_operator_forecasts_are_asked_for_by_type() -> None:
+    asked = query(OPERATOR, first=NEW_YEAR, last=NEW_YEAR, offset=0, rows=1)
+    assert (asked["facets[respondent][]"], asked["facets[type][]"]) == ("PJM", "DF")
+    assert "facets[subba][]" not in asked
+    row: dict[str, object] = {
+        "period": "2026-01-01T05", "respondent": "PJM", "type": "DF", "value": "90000",
+        "value-units": "megawatthours",
+    }  # fmt: skip
+    assert read_page(make_body(row), region=OPERATOR).readings == {NEW_YEAR + 5 * HOUR: 90000.0}
+    with pytest.raises(FetchError, match="a row of PJM/DF, asked for PJM/D"):
+        read_page(make_body(row), region="PJM")
+
+
 def test_regions_are_named_as_in_files_or_as_the_interface_names_them_each_once() -> None:
     assert regions_of(["ATSI", "AEP", "FE", "DAY"]) == ["FE", "AEP", "DAYTON"]
-    assert regions_of(None) == list(SUB_REGIONS)
+    assert regions_of(None) == [*SUB_REGIONS, "PJM"]
     assert len(set(SUB_REGIONS.values())) == len(SUB_REGIONS) == 20
 
 

@@ -78,7 +78,8 @@ def test_the_outlook_has_the_truth_the_forecast_and_its_outer_band_in_local_hour
 
 
 def test_the_history_is_the_mean_of_the_regions_with_promotions_marked() -> None:
-    spec = history_spec(DAYS, [("2017-01-02T05:00:00+00:00", "lstm")])
+    long_ago = ("2015-08-01T00:00:00+00:00", "gru")  # would squeeze the days into a corner
+    spec = history_spec(DAYS, [long_ago, ("2017-01-02T05:00:00+00:00", "lstm")])
     assert spec["data"]["values"] == [
         {"day": "2017-01-02", "error": 2.0, "yesterday": 6.0, "held": 85.0},
         {"day": "2017-01-03", "error": 2.0, "yesterday": 8.0, "held": 95.0},

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gridcast.operation.alarms import (
+from gridcast.monitoring.alarms import (
     Alarm,
     Promise,
     data_alarms,
     forecast_alarms,
     level_alarms,
     missing_forecast_alarm,
+    outlier_alarms,
     raised,
 )
-from gridcast.operation.track_record import figures_by_lead, figures_by_region, with_truth
+from gridcast.monitoring.level import level_scores
+from gridcast.monitoring.track_record import figures_by_lead, figures_by_region, with_truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from gridcast.config import MonitoringConfig
 
 MOST_LEADS = 24  # of which figures are taken
-_DAY = pd.Timedelta(days=1)
-_BACK = 3 * 7 * _DAY  # readings that have a say: a week before two weeks
+_DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
+_LONGEST = 168 * _HOUR  # of a forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,14 @@ class Monitored:
     alarms: tuple[Alarm, ...]
 
 
+def first_issue_time(config: MonitoringConfig, *, at: pd.Timestamp) -> pd.Timestamp:
+    """Of the oldest rows that have a say in a look at ``at``."""
+    return at - max(
+        config.window_days * _DAY + _LONGEST,
+        (config.window_days + config.level_history_days) * _DAY,
+    )
+
+
 def monitor(
     rows: pd.DataFrame,
     readings: Mapping[str, pd.DataFrame],
@@ -55,7 +65,7 @@ def monitor(
     """Hold what was forecast against what came, and both against what was promised.
 
     Args:
-        rows: as they were issued, of the last ``window_days`` and the longest lead before.
+        rows: as they were issued, since ``first_issue_time``.
         readings: by region, sorted by time; hours that had not ended at ``at`` do not exist.
         promise: of the model in charge; None: no model ever was, and data alone are watched.
         config: window and limits.
@@ -63,10 +73,9 @@ def monitor(
         known: alarms that were raised before.
         is_due: whether a forecast of the hour of ``at`` is to be there.
     """
+    first = first_issue_time(config, at=at) - _DAY
     recent = {
-        name: own[
-            (own["timestamp"] >= at - _BACK) & (own["timestamp"] + pd.Timedelta(hours=1) <= at)
-        ]
+        name: own[(own["timestamp"] >= first) & (own["timestamp"] + _HOUR <= at)]
         for name, own in readings.items()
     }
     found = data_alarms(recent, config, at=at)
@@ -74,10 +83,12 @@ def monitor(
         issue_times = rows["issue_time"].drop_duplicates().tolist() if len(rows) else []
         found += missing_forecast_alarm(issue_times, config, at=at)
     joined = _joined(rows, recent, config, at=at)
+    found += outlier_alarms(joined, recent, config, at=at)
     by_region, by_lead = figures_by_region(joined), figures_by_lead(joined)
     if promise is not None:
         found += forecast_alarms(by_region, promise, config, at=at)
-        found += level_alarms(joined, recent, promise, config, at=at)
+        own = rows[rows["issue_time"] < at] if len(rows) else joined
+        found += level_alarms(level_scores(own, recent), promise, config, at=at)
     return Monitored(at, by_region, by_lead, tuple(raised(found, known, config)))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from gridcast.config import RetrainingConfig
-from gridcast.operation.alarms import NOBODY, Alarm, reason_to_train
+from gridcast.config import Config, RetrainingConfig
+from gridcast.monitoring.alarms import NOBODY, Alarm, reason_to_train
 
 LAST = pd.Timestamp("2018-01-01", tz="UTC")
-CONFIG = RetrainingConfig(every_days=100, cooldown_days=28, settings=())
+RETRAINING = RetrainingConfig(every_days=100, cooldown_days=28, settings=())
+CONFIG = Config.load().operation.model_copy(update={"retraining": RETRAINING})
+QUIET = CONFIG.monitoring.quiet_days
 
 
 def alarm(kind: str, days: int) -> Alarm:
@@ -30,6 +32,9 @@ def alarm(kind: str, days: int) -> Alarm:
         ((alarm("late", 40),), 40, ""),  # no training mends a feed
         ((alarm("bias", 0),), 60, ""),  # answered by the last one
         ((alarm("bias", 60),), 50, ""),  # not raised yet
+        # It stands since before the last training, raised again whenever it might be.
+        (tuple(alarm("bias", QUIET * n) for n in range(5)), 60, ""),
+        ((alarm("bias", 0), alarm("bias", 40)), 60, "AEP: so"),  # it had gone meanwhile
     ],
 )  # fmt: skip
 def test_a_training_is_due(alarms: tuple[Alarm, ...], days: int, reason: str) -> None:
@@ -42,5 +47,7 @@ def test_where_nobody_was_ever_judged_one_is_due() -> None:
 
 
 def test_without_a_period_time_alone_is_no_reason() -> None:
-    never = CONFIG.model_copy(update={"every_days": None})
+    never = CONFIG.model_copy(
+        update={"retraining": RETRAINING.model_copy(update={"every_days": None})}
+    )
     assert reason_to_train((), LAST, never, at=LAST + pd.Timedelta(days=9999)) == ""

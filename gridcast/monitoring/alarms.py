@@ -9,20 +9,25 @@ import pandas as pd
 
 from gridcast.forecasting.issue import maker_of
 from gridcast.forecasting.model import NETWORK
+from gridcast.monitoring.level import level_steps
 from gridcast.record import Record, StoredRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gridcast.config import MonitoringConfig, RetrainingConfig
+    from gridcast.config import MonitoringConfig, OperationConfig
     from gridcast.forecasting.model import ForecastModel
+    from gridcast.monitoring.level import LevelScores
 
-Kind = Literal["degraded", "coverage", "bias", "level", "late", "stuck", "missing_forecast"]
+Kind = Literal[
+    "degraded", "coverage", "bias", "level", "outlier", "late", "stuck", "missing_forecast"
+]
 Severity = Literal["warning", "critical"]
 NOBODY = "nobody is in charge"  # a reason to train
 # What a new training may mend.
 RETRAINED_KINDS: tuple[Kind, ...] = ("degraded", "bias", "level")
-_DAILY: tuple[Kind, ...] = ("late", "stuck", "missing_forecast")
+_DAILY: tuple[Kind, ...] = ("outlier", "late", "stuck", "missing_forecast")
+_FAULTY = ("zero", "dropout", "spike")  # flags of readings
 _HOUR, _DAY = pd.Timedelta(hours=1), pd.Timedelta(days=1)
 _SEVERE = 1.5  # beyond a limit by this factor
 _HOURS = 24
@@ -171,72 +176,56 @@ def num_alike(load_mw: np.ndarray) -> int:
     return len(load_mw) - 1 - int(changed[-1]) if len(changed) else len(load_mw)
 
 
-def level_alarms(
+def outlier_alarms(
     joined: pd.DataFrame,
     readings: Mapping[str, pd.DataFrame],
-    promise: Promise,
     config: MonitoringConfig,
     *,
     at: pd.Timestamp,
 ) -> list[Alarm]:
-    """Regions whose load has changed at one hour, and stayed so for a day, as no model foresaw.
+    """Regions of which an hour of the last day can hardly be right.
 
-    The next hour's forecast was off by ``level_ratio`` times its promised error; and against the
-    week before, the 24 hours from there on differ from the 24 before by at least half of that more
-    than those of the other regions do, which have the same weather and holidays.
+    The next hour's forecast was off by ``outlier_percent``, or the rules have flagged the reading.
 
     Args:
         joined: rows of the last days with their truth (see ``with_truth``).
-        readings: as known, by region, two weeks and two days back.
-        promise: of the next hour.
-        config: when it alarms.
+        readings: as known, by region.
+        config: what is too far off.
         at: the instant.
     """
     found = []
-    next_hours = joined[(joined["lead"] == 1) & (joined["timestamp"] + _DAY <= at)]
-    changes = {name: weekly_change(own) for name, own in readings.items() if len(own)}
-    for region, own in next_hours.groupby("region"):
-        name = str(region)
-        if name not in promise.next_hour_smape or name not in changes:
-            continue
-        limit = config.level_ratio * promise.next_hour_smape[name]
-        jump_N = 100 * np.log(own["y_true"].to_numpy() / own["load_mw"].to_numpy())
-        for jump, time in zip(jump_N, own["timestamp"], strict=True):
-            if abs(jump) <= limit:
-                continue
-            step = level_step(changes, name, time)
-            if step * np.sign(jump) >= abs(jump) / 2:
-                message = (
-                    f"the load changed by {step:+.1f} % at {time:%Y-%m-%d %H:%M} UTC, and stays"
-                )
-                found.append(_alarm("level", name, at, step, limit, message, is_severe=True))
-                break
+    next_hours = joined[(joined["lead"] == 1) & (joined["timestamp"] >= at - _DAY)]
+    off_N = 100 * (next_hours["y_true"].astype(float) / next_hours["load_mw"].astype(float) - 1)
+    far = next_hours.assign(off=off_N)[off_N.abs() > config.outlier_percent]
+    for region, own in far.groupby("region"):
+        worst = int(np.argmax(np.abs(own["off"].to_numpy())))
+        off, hour = float(own["off"].iloc[worst]), own["timestamp"].iloc[worst]
+        message = f"the load at {hour:%Y-%m-%d %H:%M} UTC is {off:+.0f} % off its forecast"
+        limit = config.outlier_percent
+        found.append(_alarm("outlier", str(region), at, off, limit, message))
+    known = {each.region for each in found}
+    for name, own in readings.items():
+        flagged = own[own["flag"].isin(_FAULTY) & (own["timestamp"] >= at - _DAY)]
+        if name not in known and len(flagged):
+            first = flagged.iloc[0]
+            message = f"the load at {first['timestamp']:%Y-%m-%d %H:%M} UTC is a {first['flag']}"
+            found.append(_alarm("outlier", name, at, len(flagged), 0, message))
     return found
 
 
-def level_step(changes: Mapping[str, pd.Series[float]], region: str, time: pd.Timestamp) -> float:
-    """By how much (percent) a region's level changed at an hour, less the median of the others."""
-    steps = {
-        name: 100 * (_mean_of(each, time, time + _DAY) - _mean_of(each, time - _DAY, time))
-        for name, each in changes.items()
-    }
-    own = steps.pop(region)
-    known = [each for each in steps.values() if np.isfinite(each)]
-    return own - float(np.median(known)) if known else own
-
-
-def weekly_change(readings: pd.DataFrame) -> pd.Series[float]:
-    """The logarithm of the load over that of the same hour a week before, by hour; NaN: unknown."""
-    clean = readings[(readings["flag"] == "") & (readings["load_mw"] > 0)]
-    hours = pd.date_range(clean["timestamp"].min(), clean["timestamp"].max(), freq="h")
-    load_T = clean.set_index("timestamp")["load_mw"].astype(float).reindex(hours)
-    return pd.Series(np.log((load_T / load_T.shift(7 * _HOURS)).to_numpy()), hours)
-
-
-def _mean_of(change: pd.Series[float], first: pd.Timestamp, end: pd.Timestamp) -> float:
-    """Of a day, of which at least 12 hours are known; else NaN: it says nothing."""
-    own = change[(change.index >= first) & (change.index < end)].dropna()
-    return float(own.mean()) if len(own) >= _HOURS // 2 else float("nan")
+def level_alarms(
+    scores: LevelScores, promise: Promise, config: MonitoringConfig, *, at: pd.Timestamp
+) -> list[Alarm]:
+    """Regions whose load has changed at one hour, and stayed so for a day, as no model foresaw."""
+    return [
+        _alarm(
+            "level", step.region, at, step.score, step.limit,
+            f"the load changed by {step.percent:+.1f} % at {step.time:%Y-%m-%d %H:%M} UTC, "
+            "and stays",
+            is_severe=True,
+        )
+        for step in level_steps(scores, promise.next_hour_smape, config, at=at)
+    ]  # fmt: skip
 
 
 def missing_forecast_alarm(
@@ -280,26 +269,42 @@ def raised(found: Iterable[Alarm], known: Sequence[Alarm], config: MonitoringCon
 def reason_to_train(
     alarms: Sequence[Alarm],
     last: pd.Timestamp | None,
-    config: RetrainingConfig,
+    config: OperationConfig,
     *,
     at: pd.Timestamp,
 ) -> str:
     """Why a model is to be trained at ``at``; empty: none is.
 
     Args:
-        alarms: those that were raised; what was raised by ``last`` was answered then.
+        alarms: those that were raised; what was raised by ``last`` was answered then, and does not
+            ask again as long as it stands.
         last: when one was trained and judged last; None: never.
-        config: how often, and how soon after the last one.
+        config: how often, and how soon after the last one; how long an alarm stays quiet.
         at: the instant.
     """
     if last is None:
         return NOBODY
+    known = [each for each in alarms if pd.Timestamp(each.at) <= at]
     asking = [
-        each for each in alarms
-        if each.kind in RETRAINED_KINDS and last < pd.Timestamp(each.at) <= at
+        each for each in known
+        if each.kind in RETRAINED_KINDS and last < pd.Timestamp(each.at)
+        and not _was_answered(each, known, last, quiet_days=config.monitoring.quiet_days)
     ]  # fmt: skip
-    if asking and at - last >= config.cooldown_days * _DAY:
+    retraining = config.retraining
+    if asking and at - last >= retraining.cooldown_days * _DAY:
         return f"{asking[0].region}: {asking[0].message}"
-    if config.every_days is not None and at - last >= config.every_days * _DAY:
-        return f"{config.every_days} days since the last training"
+    if retraining.every_days is not None and at - last >= retraining.every_days * _DAY:
+        return f"{retraining.every_days} days since the last training"
     return ""
+
+
+def _was_answered(
+    alarm: Alarm, known: Sequence[Alarm], last: pd.Timestamp, *, quiet_days: int
+) -> bool:
+    """Whether it has stood since before ``last``, raised again each time as soon as it might be."""
+    begin = pd.Timestamp(alarm.at)
+    same = [each for each in known if (each.kind, each.region) == (alarm.kind, alarm.region)]
+    for time in sorted((pd.Timestamp(each.at) for each in same), reverse=True):
+        if begin - (quiet_days + 1) * _DAY <= time < begin:
+            begin = time
+    return begin <= last

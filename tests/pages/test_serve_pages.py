@@ -27,6 +27,7 @@ from tests.builders.pipelines import (
     first_run,
     free_port,
     gridcast,
+    read_json,
     session_folder,
     started,
     wait_for,
@@ -45,7 +46,9 @@ class Pages:
     process: Started
     prefect_port: int
     mlflow_port: int
+    port: int
     printed: str
+    artifacts: Path
 
 
 def ask(
@@ -65,17 +68,21 @@ def ask(
 @pytest.fixture(scope="module")
 def pages() -> Iterator[Pages]:
     """`gridcast ui` on what the first run left; Ctrl-C stops it in the last test."""
-    log, ports = session_folder() / "ui.txt", (free_port(), free_port())
+    log, ports = session_folder() / "ui.txt", (free_port(), free_port(), free_port())
     artifacts = copy_artifacts(session_folder() / "shown")
-    options = ("--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]))
+    page = artifacts / "monitoring" / "csv" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<html>of the operator</html>", encoding="utf-8")
+    names = ("--prefect-port", "--mlflow-port", "--port")
+    options = [each for pair in zip(names, map(str, ports), strict=True) for each in pair]
     with started(GRIDCAST, "ui", "--artifacts", artifacts, *options, log=log) as process:
 
         def is_up() -> bool:
             assert process.poll() is None, log.read_text("utf-8")
-            return "Ctrl-C stops both." in log.read_text("utf-8")
+            return "Ctrl-C stops all." in log.read_text("utf-8")
 
         wait_for("both servers", is_up)
-        yield Pages(process, *ports, log.read_text("utf-8"))
+        yield Pages(process, *ports, log.read_text("utf-8"), artifacts)
 
 
 def test_ui_prints_both_addresses_and_both_pages_answer(pages: Pages) -> None:
@@ -119,6 +126,34 @@ def authorization(pages: Pages) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(word.encode()).decode()}"}
 
 
+def test_the_links_that_ui_prints_open_and_lead_to_the_last_run(pages: Pages) -> None:
+    links = dict(re.findall(r"^  (.+): (http\S+)$", pages.printed, re.MULTILINE))
+    run = first_run().summary.run_id
+    own = f"http://127.0.0.1:{pages.port}"
+    assert links["Forecasts of csv"] == f"{own}/monitoring/csv/index.html"
+    assert "of the operator" in ask(links["Forecasts of csv"])
+    assert "<html" in ask(links[f"Report of {run}"]).lower()
+    assert re.fullmatch(rf"http://127.0.0.1:{pages.mlflow_port}/#/experiments/\d+/runs",
+                        links["All runs in MLflow"])  # fmt: skip
+    opened = read_json(pages.artifacts / "runs" / run / "opened.json")
+    assert links[f"{run} in Prefect"].endswith(f"/runs/flow-run/{opened['flow_run_id']}")
+    start = ask(own)
+    assert all(f'href="{address}"' in start for address in links.values())
+
+
+def test_nothing_of_the_artifacts_but_pages_is_served(pages: Pages) -> None:
+    own = f"http://127.0.0.1:{pages.port}"
+    assert (pages.artifacts / "prefect" / "word.txt").is_file()
+    run = first_run().folder.name
+    for asked in ("prefect/word.txt", "monitoring/../prefect/word.txt", f"runs/{run}/summary.json",
+                  "monitoring/%2e%2e/prefect/word.txt", "mlflow/mlflow.db", "%2e%2e/ui.txt",
+                  "runs/../../x/report.html", "monitoring/csv"):  # fmt: skip
+        assert httpx.get(f"{own}/{asked}", timeout=SECONDS).status_code == 404, asked
+    for host in ("evil.example", f"evil.example:{pages.port}", ""):
+        answer = httpx.get(own, headers={"Host": host}, timeout=SECONDS)
+        assert answer.status_code in {400, 403}, host
+
+
 FOREIGN = (
     {"Host": "evil.example"}, {"Host": "evil.example:80"}, {"Origin": "http://evil.example"},
     {"Host": "evil.example", "Origin": "http://evil.example"}, {"Host": "127.0.0.1.evil.example"},
@@ -151,16 +186,15 @@ def test_the_models_are_seen_through_mlflows_api(pages: Pages) -> None:
     assert {model.mlflow_run_id for model in first_run().summary.models.values()} <= ids
 
 
-@pytest.mark.parametrize("option", ["--prefect-port", "--mlflow-port"])
+@pytest.mark.parametrize("option", ["--prefect-port", "--mlflow-port", "--port"])
 def test_a_port_that_is_taken_is_refused_naming_its_option(option: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        other = "--mlflow-port" if option == "--prefect-port" else "--prefect-port"
-        result = gridcast(
-            "ui", "--artifacts", session_folder(), option, port, other, str(free_port())
-        )
+        others = {"--prefect-port", "--mlflow-port", "--port"} - {option}
+        free = [each for name in sorted(others) for each in (name, str(free_port()))]
+        result = gridcast("ui", "--artifacts", session_folder(), option, port, *free)
     assert result.returncode == 2
     assert f"ERROR {option} {port}: found a port in use" in result.stderr
 

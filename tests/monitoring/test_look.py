@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from gridcast.evaluation.metrics import smape
-from gridcast.operation.alarms import Alarm, missing_forecast_alarm, raised
-from gridcast.operation.monitoring import Monitored, monitor
-from gridcast.operation.track_record import (
+from gridcast.monitoring.alarms import Alarm, missing_forecast_alarm, raised
+from gridcast.monitoring.look import Monitored, monitor
+from gridcast.monitoring.track_record import (
     figures_by_day,
     figures_by_lead,
     figures_by_region,
@@ -115,7 +115,7 @@ def test_a_band_that_holds_too_little_and_a_bias_are_told() -> None:
 
 
 def test_too_few_hours_say_nothing() -> None:
-    bad = make_issued(READINGS, first=AT - 30 * HOUR, num=31, error=0.2)
+    bad = make_issued(READINGS, first=AT - 30 * HOUR, num=31, error=0.05)
     assert seen(bad).alarms == ()
 
 
@@ -133,6 +133,19 @@ def test_a_dead_feed_is_told_after_six_hours_and_gets_critical_after_a_day() -> 
 def test_a_feed_that_is_stuck_is_told() -> None:
     stuck = changed("AEP", lambda own: own["load_mw"].where(own["timestamp"] < AT - 6 * HOUR, 9e3))
     assert ("stuck", "AEP") in kinds(seen(readings=stuck))
+
+
+def test_an_hour_that_can_hardly_be_right_is_told_once() -> None:
+    hour = AT - 10 * HOUR
+    twice = changed("AEP", lambda own: own["load_mw"].mask(own["timestamp"] == hour, 2e4))
+    (alarm,) = (each for each in seen(readings=twice).alarms if each.kind == "outlier")
+    assert (alarm.region, f"{hour:%Y-%m-%d %H:%M} UTC" in alarm.message) == ("AEP", True)
+    assert ("outlier", "AEP") not in kinds(seen(readings=twice, at=AT + 15 * HOUR))
+    own = READINGS["DOM"]
+    flagged = READINGS | {
+        "DOM": own.assign(flag=own["flag"].mask(own["timestamp"] == hour, "zero"))
+    }
+    assert ("outlier", "DOM") in kinds(seen(readings=flagged))
 
 
 @pytest.mark.parametrize("factor", [1.1, 0.9])
