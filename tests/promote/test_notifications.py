@@ -91,7 +91,7 @@ def test_alarms_promotions_and_a_missing_forecast_reach_a_webhook() -> None:
         PREFECT_HOME=str(home),
         PREFECT_API_URL=f"http://127.0.0.1:{port}/api",
         PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{home / 'prefect.db'}",
-        PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY="1",
+        PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY="PT1S",
         PYTHONPATH=str(ROOT),
     )
 
