@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from gridcast.config.data import merged
 from gridcast.config.layout import NATIVE, LayoutConfig, StepMinutes
 from gridcast.config.section import Count, Positive, RegionName, Section, Share
 
@@ -28,21 +29,17 @@ CovariateName = Annotated[str, BeforeValidator(_check_name)]
 
 
 class CovariateColumn(Section):
-    """One covariate. By default it is a column of its name in the weather file."""
+    """One covariate; what is not said of it is as in ``covariates.default``."""
 
-    unit: str = Field(default="", description="for people, as °C or W/m²")
+    unit: str = Field(description="for people, as °C or W/m²")
     known: Known = Field(
-        default="ahead",
-        description="ahead: forecast or planned, before its hour; past: only afterwards",
+        description="ahead: forecast or planned, before its hour; past: only afterwards"
     )
     column: str | None = Field(
-        default=None,
-        min_length=1,
-        description="of the file; {region} is the region; null: its name",
+        min_length=1, description="of the file; {region} is the region; null: its name"
     )
     source: CovariateSource = Field(
-        default="weather",
-        description="weather (<REGION>_weather.csv), or load_file (a column beside the loads)",
+        description="weather (<REGION>_weather.csv), or load_file (a column beside the loads)"
     )
 
     def column_of(self, name: str, region: str) -> str:
@@ -124,7 +121,10 @@ class OpenMeteoConfig(Section):
 class CovariatesConfig(Section):
     """What has a say in the load beside its past and the calendar."""
 
-    columns: dict[CovariateName, CovariateColumn] = Field(description="by name; {}: none")
+    default: CovariateColumn
+    columns: dict[CovariateName, CovariateColumn] = Field(
+        description="laid over `default`, by name; {}: none"
+    )
     as_known: Literal["issued", "observed"] = Field(
         description="when a value without an issue time is known: issued, after its hour; "
         "observed, always, as if it had been forecast without an error"
@@ -135,6 +135,16 @@ class CovariatesConfig(Section):
         description="share of training days without what is known ahead, so that its lack is borne"
     )
     weather: WeatherFileConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _columns_over_default(cls, tree: object) -> object:
+        """Complete what is said of each column; what is no mapping stays so."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("columns"), dict):
+            return tree
+        default = tree.get("default")
+        columns = {name: merged(default, own) for name, own in tree["columns"].items()}
+        return {**tree, "columns": columns}
 
     def of_kind(self, known: Known) -> tuple[str, ...]:
         """The names of those that are known ahead, or only afterwards, in their order."""

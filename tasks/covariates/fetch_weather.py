@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gridcast.config import CovariateColumn
 from gridcast.covariates.open_meteo import covariates_of, csv_of, mean_of_places, merged
 from gridcast.covariates.reading import WEATHER, asked_of_weather, read_covariates
 from gridcast.errors import UsageError
@@ -89,7 +88,7 @@ def _held(path: Path, region: str, config: Config) -> Covariates | None:
     """What the file holds; it is read as a run reads it."""
     if not path.is_file():
         return None
-    columns = {name: CovariateColumn() for name in config.open_meteo.variables}
+    columns = dict.fromkeys(config.open_meteo.variables, config.covariates.default)
     own = config.covariates.model_copy(update={"columns": columns})
     asked = asked_of_weather(region, own, config.ingestion.of(region))
     return read_covariates([File(path.name, str(path), path.read_bytes())], asked)

@@ -122,6 +122,7 @@ def test_what_is_told_of_a_table_is_computed_again_whatever_hash_it_has(
         "feature_names": list(built.feature_names),
         "windows": count_windows(steps_of(built.frame), config.windows).model_dump(),
         "imputed_hours": {"AEP": 0, "DOM": 0},
+        "covariate_scales": {},
     }
     require_described("f", told, built, config.windows)
     *before, last = path

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from gridcast.config import CONFIGS_FOLDER, Config, merged, profile_names, profile_path
 from gridcast.errors import EXIT_USAGE, ConfigError
 
+DATA = {"tuning.space.", "open_meteo.variables."}
 BASE, RULES = CONFIGS_FOLDER / "base.yaml", CONFIGS_FOLDER / "rules.yaml"
 
 
@@ -27,7 +28,7 @@ def fields_of(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def keys_of(node: yaml.Node, prefix: str = "") -> Iterator[str]:
     """Every path of a YAML file, those that stand twice twice; what is data ends a path."""
-    if isinstance(node, yaml.MappingNode) and node.value and prefix != "tuning.space.":
+    if isinstance(node, yaml.MappingNode) and node.value and prefix not in DATA:
         for key, value in node.value:
             yield from keys_of(value, f"{prefix}{key.value}.")
     else:
