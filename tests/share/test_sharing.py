@@ -67,7 +67,10 @@ def test_the_other_machine_forecasts_with_the_model_of_the_first_on_the_same_dat
     address: str, tmp_path: Path
 ) -> None:
     two = second(tmp_path, address)
-    here, there = choose_model(two.artifacts), choose_model(first_run().artifacts)
+    here = choose_model(two.artifacts)
+    there = choose_model(
+        first_run().artifacts, run_id=here.reference.run_id
+    )  # others run there too
     assert here.reference == there.reference
     current = read_current(two.artifacts / "data")
     assert current is not None

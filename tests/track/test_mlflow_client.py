@@ -47,4 +47,6 @@ def test_who_is_killed_while_it_makes_mlflows_database_leaves_none_and_the_next_
     assert not database.exists()
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=SECONDS)
     assert {"experiments", "runs", "metrics", "alembic_version"} <= tables_in(database)
-    assert made_so_far() < tables_in(database)
+    # a table that a step of the migration renames at its end is none that a whole one has
+    left = {name for name in made_so_far() if not name.startswith("_alembic_tmp_")}
+    assert left < tables_in(database)
