@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from gridcast.config import Config
 
 _MOST_SHARE = 0.3  # of a region's labels, whatever the test would need
+_STEPS = 10_000  # a share is told with four decimals
 
 
 def settings_to_be_judged(config: Config, num_hours: Sequence[int]) -> tuple[str, ...]:
@@ -25,9 +27,11 @@ def settings_to_be_judged(config: Config, num_hours: Sequence[int]) -> tuple[str
     >>> settings_to_be_judged(Config.load(), [100_000])
     ()
     >>> settings_to_be_judged(Config.load(), [5_000, 6_000, 7_000])
-    ('split.validation_share=0.1292',)
+    ('split.validation_share=0.1291',)
     """
     own = config.operation.promotion
     known = (1 - config.split.test_share) * float(np.median(num_hours)) if num_hours else 0.0
     share = min((own.min_hours + own.leads + 1) / max(known, 1.0), _MOST_SHARE)
-    return (f"split.validation_share={share:.4f}",) if share > config.split.validation_share else ()
+    if share <= config.split.validation_share:
+        return ()
+    return (f"split.validation_share={math.ceil(share * _STEPS) / _STEPS:.4f}",)  # never too few
