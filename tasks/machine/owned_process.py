@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _ROOT = Path(gridcast.__file__).resolve().parent.parent
 _POLL_SECONDS = 0.2
-_SECONDS_TO_END = 10.0  # of a process that is told to stop: it may keep what it has done so far
 # glibc gives large blocks back to the system as they are freed, and a training step asks for the
 # same ones again: the page faults took half of an LSTM's step (64 windows; a quarter of the
 # article's GRU's). Other C libraries read neither.
@@ -45,7 +44,8 @@ class Work:
     """What a process is to do, and within what bounds; ``limit_setting`` is the key of the limit.
 
     ``name`` is what people call it, ``threads`` are those of its numerical libraries,
-    ``other_folders`` more that it is given. One of the files ``stops``, once it is there, ends it.
+    ``other_folders`` more that it is given. One of the files ``stops``, once it is there, ends it:
+    it then has ``seconds_to_end`` to keep what it has done so far.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Work:
     limit_setting: str
     other_folders: tuple[Path, ...] = ()
     stops: tuple[Path, ...] = ()
+    seconds_to_end: float = 10.0
 
     @property
     def log(self) -> Path:
@@ -168,7 +169,7 @@ def _watched(process: subprocess.Popen[str], work: Work) -> Iterator[list[str]]:
                 reasons.append(f"stopped at its limit of {limit}")
             elif reason := stop_reason(work):
                 reasons.append(reason)
-                _end(process)
+                _end(process, work.seconds_to_end)
         if reasons:
             _kill(process)
 
@@ -223,11 +224,11 @@ def exit_process(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ask it to end (SIGTERM), and wait a little."""
+def _end(process: subprocess.Popen[str], seconds: float) -> None:
+    """Ask it to end (SIGTERM), and wait so long."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.send_signal(signal.SIGTERM)
-        process.wait(_SECONDS_TO_END)
+        process.wait(seconds)
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

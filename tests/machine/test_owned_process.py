@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ def work_of(folder: Path, does: str, *, limit_seconds: float = SECONDS) -> Work:
     return Work(
         name="job", module=CHILD, folder=folder, threads=1, limit_seconds=limit_seconds,
         limit_setting="training.time_limit_seconds", stops=(folder / "stop", folder / "job.stop"),
+        seconds_to_end=1 if does == "hang" else SECONDS,
     )  # fmt: skip
 
 
@@ -102,11 +104,7 @@ def test_all_that_look_at_a_runs_stop_file_end_when_it_is_interrupted(tmp_path: 
 
     def own(work: Work) -> None:
         with pytest.raises(TrainingJobError) as caught:
-            run_owned(
-                Work(name="job", module=CHILD, folder=work.folder, threads=1, stops=stops,
-                     limit_seconds=SECONDS, limit_setting=""),
-                on_event=ignore,
-            )  # fmt: skip
+            run_owned(dataclasses.replace(work, stops=stops), on_event=ignore)
         reasons.append(caught.value.reason)
 
     threads = [threading.Thread(target=own, args=[work]) for work in works]
