@@ -15,6 +15,9 @@ BENCHMARKS := $(filter-out $(addprefix benchmarks/,update_%.py write_%.py rival_
 LOCKED := $(VENV)/.locked-$(shell { pwd -P; cat requirements/lock.txt requirements/torch.txt; } | cksum | cut -d ' ' -f 1)
 INSTALLED := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1)
 
+# Each of the many processes of the tests would compile the same modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup run ui test test-core soak fuzz mutants check format audit sbom lock lock-upgrade bench bench-seed clean

@@ -39,18 +39,20 @@ def make_issued(
     The load that they know is ``readings``; what is looked at later may be another.
     """
     rng = np.random.default_rng(0)
+    issues = pd.date_range(first, periods=num, freq="h")
+    ahead = np.arange(horizon)
+    times = pd.date_range(first, periods=num + horizon - 1, freq="h")
     tables = []
     for region, own in readings.items():
-        load = own.set_index("timestamp")["load_mw"]
-        for issue in pd.date_range(first, periods=num, freq="h"):
-            times = pd.date_range(issue, periods=horizon, freq="h")
-            truth = load.reindex(times).to_numpy()
-            forecast = truth * (1 + bias + error * rng.standard_normal(horizon))
-            tables.append(pd.DataFrame({
-                "region": region, "issue_time": issue, "timestamp": times,
-                "lead": np.arange(1, horizon + 1), "load_mw": forecast,
-                "q05": forecast * (1 - half_width), "q95": forecast * (1 + half_width),
-            }))  # fmt: skip
+        load = own.set_index("timestamp")["load_mw"].reindex(times).to_numpy()
+        place_NK = np.arange(num)[:, None] + ahead
+        noise_NK = rng.standard_normal((num, horizon))
+        forecast = (load[place_NK] * (1 + bias + error * noise_NK)).ravel()
+        tables.append(pd.DataFrame({
+            "region": region, "issue_time": issues.repeat(horizon), "timestamp": times[place_NK.ravel()],
+            "lead": np.tile(ahead + 1, num), "load_mw": forecast,
+            "q05": forecast * (1 - half_width), "q95": forecast * (1 + half_width),
+        }))  # fmt: skip
     return pd.concat(tables, ignore_index=True).dropna(subset="load_mw")
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("gridcast", "tasks", "flows")
 CHANGE = "# a change\n"
+MODULES = all_modules()
 
 
 # -- the stages ----------------------------------------------------------------------------------
@@ -61,11 +62,14 @@ class Stage(NamedTuple):
 @cache
 def stages() -> dict[str, Stage]:
     """By the last word of what computes."""
-    return {each.name: each for module in all_modules() for each in _stages_in(module)}
+    return {each.name: each for module in MODULES for each in _stages_in(module)}
 
 
 def _stages_in(module: str) -> Iterator[Stage]:
-    tree = ast.parse(all_modules()[module].read_bytes())
+    source = MODULES[module].read_bytes()
+    if b"code_sha256(" not in source:
+        return
+    tree = ast.parse(source)
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
             if isinstance(call.func, ast.Name) and call.func.id == "code_sha256":
@@ -104,7 +108,7 @@ each_stage = pytest.mark.parametrize("name", NAMES)
 
 
 def test_whatever_asks_for_a_code_part_is_found_as_a_stage_and_each_has_a_name_of_its_own() -> None:
-    texts = {name: path.read_text(encoding="utf-8") for name, path in all_modules().items()}
+    texts = {name: path.read_text(encoding="utf-8") for name, path in MODULES.items()}
     asking = {
         name
         for name, text in texts.items()
@@ -113,9 +117,9 @@ def test_whatever_asks_for_a_code_part_is_found_as_a_stage_and_each_has_a_name_o
         and "all_code_sha256(" not in text.replace("import all_code_sha256", "")
     }
     assert len(asking) > 5
-    found = [stage for module in all_modules() for stage in _stages_in(module)]
+    found = [stage for module in MODULES for stage in _stages_in(module)]
     assert asking <= {stage.module for stage in found}
-    assert {each for stage in found for each in stage.computes} <= all_modules().keys()
+    assert {each for stage in found for each in stage.computes} <= MODULES.keys()
     by_name = {stage.name: stage.computes for stage in found}
     assert all(by_name[stage.name] == stage.computes for stage in found)
 
@@ -192,7 +196,7 @@ def test_whatever_the_process_imports_changes_the_key_unless_it_is_left_out(
     closure, before = closure_of(computes, copy), hash_in(copy, name)
     assert {each for each in imported if is_left_out(each)} == imported - closure.keys()
     for module in sorted(imported)[::8]:  # what is in the closure is hashed: all are so alike
-        path = copy / all_modules()[module].relative_to(ROOT)
+        path = copy / MODULES[module].relative_to(ROOT)
         content = path.read_bytes()
         path.write_bytes(content + CHANGE.encode())
         assert (hash_in(copy, name) == before) == is_left_out(module), module
@@ -210,7 +214,7 @@ def graph_of_imports(*, less_left_out: bool = False) -> grimp.ImportGraph:
 
 
 def modules_alone(names: set[str]) -> set[str]:
-    return {name for name in names if all_modules()[name].stem != "__init__"}
+    return {name for name in names if MODULES[name].stem != "__init__"}
 
 
 @each_stage
@@ -236,7 +240,7 @@ def test_each_module_that_is_left_out_is_there_is_imported_and_has_a_reason() ->
     computing = {each for stage in stages().values() for each in stage.computes}
     reached = set[str]().union(*(graph.find_upstream_modules(each) for each in computing))
     for module, reason in LEFT_OUT.items():
-        assert module in all_modules()
+        assert module in MODULES
         assert any(each == module or each.startswith(f"{module}.") for each in reached), module
         assert len(reason.split()) > 4
 
@@ -337,7 +341,7 @@ def _words_around(call: ast.Call, module: str) -> Iterator[str]:
     """``windows`` of ``config.keyed("windows")``, ``rules`` of ``config.rules.of(x).keyed()``."""
     tuples = {
         node.targets[0].id: ast.literal_eval(node.value)
-        for node in ast.parse(all_modules()[module].read_bytes()).body
+        for node in ast.parse(MODULES[module].read_bytes()).body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
         and isinstance(node.value, ast.Tuple)
@@ -430,7 +434,7 @@ def test_imports_of_imports_of_packages_and_in_circles_count(tmp_path: Path) -> 
 
 
 def test_each_module_is_read_as_far_as_its_last_import() -> None:
-    for module, path in all_modules().items():
+    for module, path in MODULES.items():
         whole = _import_statements(ast.parse(path.read_bytes()).body)
         read = _import_statements(_parsed(path.read_bytes()).body)
         assert list(map(ast.dump, read)) == list(map(ast.dump, whole)), module
@@ -438,7 +442,7 @@ def test_each_module_is_read_as_far_as_its_last_import() -> None:
 
 def test_threads_that_ask_at_once_get_what_one_gets() -> None:
     """In CPython 3.11 a thread that parses while another one does may end in a SystemError."""
-    sources = [path.read_bytes() for path in all_modules().values()]
+    sources = [path.read_bytes() for path in MODULES.values()]
     wanted = [num_statements(source) for source in sources]
     before, others = gc.get_threshold(), lambda *_: time.sleep(0)  # lets other threads on
     gc.callbacks.append(others)
