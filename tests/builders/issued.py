@@ -48,9 +48,10 @@ def make_issued(
         place_NK = np.arange(num)[:, None] + ahead
         noise_NK = rng.standard_normal((num, horizon))
         forecast = (load[place_NK] * (1 + bias + error * noise_NK)).ravel()
+        hours = times[place_NK.ravel()]
         tables.append(pd.DataFrame({
-            "region": region, "issue_time": issues.repeat(horizon),
-            "timestamp": times[place_NK.ravel()], "lead": np.tile(ahead + 1, num), "load_mw": forecast,
+            "region": region, "issue_time": issues.repeat(horizon), "timestamp": hours,
+            "lead": np.tile(ahead + 1, num), "load_mw": forecast,
             "q05": forecast * (1 - half_width), "q95": forecast * (1 + half_width),
         }))  # fmt: skip
     return pd.concat(tables, ignore_index=True).dropna(subset="load_mw")
