@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -15,6 +16,7 @@ ZONE = "America/New_York"
 FIGURES = ["smape", "peak", "peak_hours", "under"]
 
 
+@cache
 def make_rows(first: str, *, num_days: int = 4, horizon: int = 42, seed: int = 0) -> pd.DataFrame:
     """Forecasts from every hour of some days (UTC), of two contestants and regions."""
     rng = np.random.default_rng(seed)
@@ -42,10 +44,11 @@ def make_rows(first: str, *, num_days: int = 4, horizon: int = 42, seed: int = 0
 def by_hand(rows: pd.DataFrame, issue_hour: int) -> dict[tuple[str, str], dict[str, float]]:
     """The means over days of each contestant and region, day by day."""
     zone = ZoneInfo(ZONE)
+    rows = rows[rows["issue_time"].dt.tz_convert(ZONE).dt.hour == issue_hour]
     days: dict[tuple[str, str, date], list[tuple[float, float]]] = {}
     for row in rows.sort_values("timestamp").to_dict("records"):
         issued, hour = row["issue_time"].astimezone(zone), row["timestamp"].astimezone(zone)
-        if issued.hour == issue_hour and hour.date() == issued.date() + timedelta(days=1):
+        if hour.date() == issued.date() + timedelta(days=1):
             key = (row["contestant"], row["region"], hour.date())
             days.setdefault(key, []).append((row["y_true"], row["y_pred"]))
     found: dict[tuple[str, str], list[list[float]]] = {}

@@ -20,8 +20,8 @@ def decided(seed: int, *, better: float = 0.0, worse: float = 0.0) -> Decision:
     return decide(CHALLENGER, CHAMPION, losses, PROMOTION)
 
 
-def num_promoted(*, better: float = 0.0, worse: float = 0.0) -> int:
-    return sum(decided(seed, better=better, worse=worse).is_promoted for seed in range(NUM))
+def num_promoted(num: int = NUM, *, better: float = 0.0, worse: float = 0.0) -> int:
+    return sum(decided(seed, better=better, worse=worse).is_promoted for seed in range(num))
 
 
 def test_an_equal_model_takes_over_in_at_most_5_of_100_contests() -> None:
@@ -34,7 +34,7 @@ def test_a_model_that_is_2_percent_better_takes_over_in_at_least_80_of_100() -> 
 
 def test_a_model_that_is_worse_in_one_region_by_more_than_the_margin_never_takes_over() -> None:
     margin = PROMOTION.margin
-    assert num_promoted(better=0.1, worse=0.1 + 1.2 * margin) == 0
+    assert num_promoted(NUM // 4, better=0.1, worse=0.1 + 1.2 * margin) == 0  # no matter of chance
 
 
 def test_the_first_champion_has_to_beat_the_best_naive_forecast_alone() -> None:
