@@ -24,7 +24,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 # The longest files first; of the first three one makes what the others need, and two need nothing.
 LONGEST = (
     "test_lineage", "test_engine", "test_state", "test_many_runs", "test_jobs", "test_deployments",
-    "test_unlogged", "test_replay", "test_inspected_files", "test_run_plan", "test_region_called_all",
+    "test_unlogged", "test_replay", "test_inspected_files", "test_run_plan",
 )  # fmt: skip
 NEIGHBOUR = Path(__file__).resolve().parents[2] / "shared" / "data" / "pjm"
 # Read now: tests that start commands take such variables out of their process.
