@@ -35,10 +35,9 @@ from gridcast.evaluation.band_scores import (
 from gridcast.evaluation.forecasts import quantile_column
 from gridcast.features.splits import PARTS, TEST, VALIDATION
 from gridcast.features.table import FeatureTable, build_features
-from gridcast.forecasting.bands import first_state, offsets_by_day
+from gridcast.forecasting.bands import error_quantiles, first_state, offsets_by_day
 from gridcast.forecasting.error_days import HOURS, ErrorDays, error_days
 from gridcast.forecasting.hindcast import first_learned, week_of
-from gridcast.forecasting.intervals import error_quantiles
 from gridcast.forecasting.rolling import can_forecast, forecast_origins, rolling_table
 from gridcast.training.loop import train_model
 from tasks.machine.devices import resolve_precision

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gridcast.forecasting.error_days import HOURS, DayErrors, ErrorDays, Floats, Ints
-from gridcast.forecasting.intervals import error_quantiles
 from gridcast.forecasting.typical_errors import (
     TypicalErrors,
     at_hour,
@@ -228,6 +227,31 @@ def _conformal_quantiles(score_DRVK: Floats, levels: Sequence[float]) -> Floats:
     num_RK1 = (~np.isnan(score_ORK)).sum(axis=0)[..., None]
     weight_RK1 = num_RK1 / (num_RK1 + _OF_ALL_SCORES)
     return np.asarray(weight_RK1 * np.nan_to_num(own_RKQ) + (1 - weight_RK1) * all_KQ)
+
+
+def error_quantiles(error_OK: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Of ``O`` errors (truth minus forecast, any unit) at each lead: ``(K, Q)``, NaN where none.
+
+    Split conformal prediction (Vovk et al. 2005; Lei et al. 2018), each side by itself, with the
+    correction for a finite sample: if hours to come are like those, a band holds its share of them.
+
+    Below 0.5 a quantile is the ``floor(level (n + 1))``-th smallest error, above it the
+    ``ceil(level (n + 1))``-th, so that the band holds at least its share of exchangeable errors;
+    where there are too few for that, the smallest or the largest. NaN errors do not count.
+
+    >>> error_quantiles(np.arange(1.0, 20.0)[:, None], [0.1, 0.5, 0.9])
+    array([[ 2., 10., 18.]])
+    """
+    ordered_OK = np.sort(error_OK, axis=0)  # NaN last
+    num_K = (~np.isnan(error_OK)).sum(axis=0)
+    found_KQ = np.full((error_OK.shape[1], len(levels)), np.nan)
+    for place, level in enumerate(levels):
+        wanted_K = level * (num_K + 1)
+        rank_K = np.floor(wanted_K + 1e-9) if level < 0.5 else np.ceil(wanted_K - 1e-9)  # noqa: PLR2004
+        index_K = np.clip(rank_K.astype(int), 1, np.maximum(num_K, 1)) - 1
+        found_KQ[:, place] = np.take_along_axis(ordered_OK, index_K[None], axis=0)[0]
+    found_KQ[num_K == 0] = np.nan
+    return found_KQ
 
 
 def _densities(state: BandState) -> Floats:

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from gridcast.features.known_ahead import LONGEST_LAG, loads_ahead
-from gridcast.features.table import load_features
+from gridcast.features.table import load_features, load_features_now
+from gridcast.networks.forecaster import CellSteps
 from gridcast.networks.lead_forecaster import LeadForecaster
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
     from gridcast.config import Config
     from gridcast.networks.building import Forecaster
-    from gridcast.networks.forecaster import State
+    from gridcast.networks.forecaster import RecurrentForecaster, State
 
-_SERIES_AT_ONCE = 2048  # of several origins: enough to fill a step, few enough to stay small
+_SERIES_AT_ONCE = 1024  # of several origins: enough to fill a step, few enough to stay small
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def _hours_of_a_pass(config: Config) -> int:
     return config.windows.horizon if config.model.head == "by_lead" else 1
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def forecast_leads(
     forecaster: Forecaster, known: Known, config: Config, *, num_leads: int
 ) -> np.ndarray:
@@ -82,9 +83,12 @@ def forecast_leads(
     at_once = max(1, _SERIES_AT_ONCE // num_series)
     forecasts = []
     for first in range(0, len(paths), at_once):
-        own = paths[first : first + at_once]
-        y_BK = _all_leads(forecaster, _side_by_side(own), config, num_leads=num_leads)
-        forecasts.append(y_BK.reshape(len(own), num_series, num_leads))
+        path = _side_by_side(paths[first : first + at_once])
+        if isinstance(forecaster, LeadForecaster):
+            y_BK = _pass_by_pass(forecaster, path, config, num_leads=num_leads)
+        else:
+            y_BK = _hour_by_hour(forecaster, path, config, num_leads=num_leads)
+        forecasts.append(y_BK.reshape(-1, num_series, num_leads))
     return np.concatenate(forecasts).transpose(1, 0, 2)
 
 
@@ -140,10 +144,45 @@ class _Path:
     num_past: int
 
 
-def _all_leads(
-    forecaster: Forecaster, path: _Path, config: Config, *, num_leads: int
+def _hour_by_hour(
+    forecaster: RecurrentForecaster, path: _Path, config: Config, *, num_leads: int
 ) -> np.ndarray:
-    """All leads of one origin, ``(B, K)``, pass after pass."""
+    """All leads of one origin, ``(B, K)``, by a network of the next hour."""
+    num_series, num_known = path.load_BT.shape
+    load_BT = np.concatenate([path.load_BT, np.empty((num_series, num_leads))], axis=1)
+    inputs_BKF = _inputs_ahead(forecaster, path, config, num_leads=num_leads)
+    written_BKF, steps = inputs_BKF.numpy(), CellSteps(forecaster)
+    hidden_BU, state = path.hidden_BU, path.state
+    for lead in range(num_leads):
+        end = num_known + lead
+        if lead:
+            of_load_BF = load_features_now(load_BT[:, :end], config.features)
+            written_BKF[:, lead - 1, : of_load_BF.shape[1]] = of_load_BF
+            hidden_BU, state = steps.read(inputs_BKF[:, lead - 1], state)
+        now_B11 = torch.from_numpy(load_BT[:, None, end - 1 : end].astype(np.float32))
+        y_BOH = forecaster.forecast_from(hidden_BU[:, None], now_B11)
+        load_BT[:, end] = y_BOH[:, 0, 0].numpy()
+    return load_BT[:, num_known:]
+
+
+def _inputs_ahead(
+    forecaster: RecurrentForecaster, path: _Path, config: Config, *, num_leads: int
+) -> Tensor:
+    """What the layers read of the hours ahead, ``(B, K - 1, F)``; those of the load are 0 yet.
+
+    Of covariates that are known afterwards nothing is known.
+    """
+    num_before = load_features_now(path.load_BT, config.features).shape[1] + path.num_past
+    ahead_BKC = path.ahead_BSC[:, 1:num_leads]
+    x_BKF = np.zeros((*ahead_BKC.shape[:2], num_before + ahead_BKC.shape[2]), np.float32)
+    x_BKF[..., num_before:] = np.nan_to_num(ahead_BKC)
+    return forecaster.inputs_of(torch.from_numpy(x_BKF), path.region_B)
+
+
+def _pass_by_pass(
+    forecaster: LeadForecaster, path: _Path, config: Config, *, num_leads: int
+) -> np.ndarray:
+    """All leads of one origin, ``(B, K)``, by a network of several hours at once."""
     passes = list[np.ndarray]()
     num_done = 0
     while True:
@@ -155,12 +194,8 @@ def _all_leads(
         path = _come_true(forecaster, path, y_BH, config)
 
 
-def _one_pass(forecaster: Forecaster, path: _Path) -> np.ndarray:
+def _one_pass(forecaster: LeadForecaster, path: _Path) -> np.ndarray:
     """Scaled forecasts of one pass, ``(B, H)``."""
-    now_B1 = torch.from_numpy(path.load_BT[:, -1:].astype(np.float32))
-    if not isinstance(forecaster, LeadForecaster):
-        y_BOH = forecaster.forecast_from(path.hidden_BU[:, None], now_B1[:, None])
-        return np.asarray(y_BOH[:, 0, :1].double().numpy())
     num_series, num_steps = path.load_BT.shape
     load_T = torch.from_numpy(path.load_BT.astype(np.float32).reshape(-1))
     first_B = torch.arange(num_series) * num_steps
@@ -175,7 +210,7 @@ def _one_pass(forecaster: Forecaster, path: _Path) -> np.ndarray:
     return np.asarray(y_BOH[:, 0].double().numpy())
 
 
-def _come_true(forecaster: Forecaster, path: _Path, y_BH: np.ndarray, config: Config) -> _Path:
+def _come_true(forecaster: LeadForecaster, path: _Path, y_BH: np.ndarray, config: Config) -> _Path:
     """``H`` hours later, if the forecasts were the loads.
 
     Of other regions, and of covariates that are known afterwards, nothing is known.
@@ -188,7 +223,7 @@ def _come_true(forecaster: Forecaster, path: _Path, y_BH: np.ndarray, config: Co
     values_BHF = np.concatenate([np.stack(list(of_load), axis=-1), past_BHC, ahead_BHC], axis=-1)
     x_BHF = _tensor(np.nan_to_num(values_BHF), np.float32)
     unknown = None
-    if isinstance(forecaster, LeadForecaster) and forecaster.num_signals:
+    if forecaster.num_signals:
         unknown = torch.zeros(len(y_BH), horizon, forecaster.num_signals)
     hidden_BU, state = forecaster.read_on(x_BHF, path.region_B, unknown, path.state)
     return _Path(

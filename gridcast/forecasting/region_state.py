@@ -86,7 +86,7 @@ def region_state(
         max_stale_hours: an older region is doubtful.
     """
     issue_hour = np.datetime64(issue_time.tz_convert("UTC").tz_localize(None), "h")
-    timestamp_N = readings["timestamp"].dt.tz_localize(None).to_numpy()
+    timestamp_N = readings["timestamp"].to_numpy("datetime64[us]")
     hour_N = grid_hours(timestamp_N)
     end = int(np.searchsorted(hour_N, issue_hour))
     if end == 0:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 
 from gridcast.baselines.linear_baselines import LEVEL_HOURS, LinearModels
 from gridcast.baselines.naive_forecasts import naive_forecasts
+from gridcast.config import FeaturesConfig
 from gridcast.covariates.inputs import names_past
 from gridcast.covariates.regional import RegionalInputs
 from gridcast.features.columns import calendar_columns, feature_columns
@@ -159,14 +161,31 @@ def _calendar_of(
     holidays: str | None,
 ) -> np.ndarray:
     """The calendar's features of ``num_hours`` steps from ``first`` (UTC) on, ``(G, C)``."""
-    back = max(config.features.lags_hours, default=0)
-    begin = pd.Timestamp(first, tz="UTC") - back * _HOUR
-    hours = pd.date_range(begin, periods=back + num_hours, freq="h")
+    begin = first.astype("datetime64[h]")
+    first_year, last_year = (
+        int(str(hour)[:4]) for hour in (begin, begin + np.timedelta64(num_hours - 1, "h"))
+    )
+    features = config.features.model_dump_json()
+    years = range(first_year, last_year + 1)
+    whole = [_calendar_year(year, tuple(names), features, timezone, holidays) for year in years]
+    skipped = int((begin - np.datetime64(str(first_year), "h")).astype(np.int64))
+    return np.concatenate(whole)[skipped : skipped + num_hours]
+
+
+@lru_cache(maxsize=128)  # of a server that is asked again and again
+def _calendar_year(
+    year: int, names: tuple[str, ...], features: str, timezone: str, holidays: str | None
+) -> np.ndarray:
+    """All steps of a year (UTC); ``features`` is the section as JSON."""
+    config = FeaturesConfig.model_validate_json(features)
+    back = max(config.lags_hours, default=0)
+    begin, end = (pd.Timestamp(f"{each}-01-01", tz="UTC") for each in (year, year + 1))
+    hours = pd.date_range(begin - back * _HOUR, end, freq="h", inclusive="left")
     local = pd.Series((hours + _HOUR).tz_convert(timezone))
-    features = calendar_features(local, config.features, holidays=holidays)
-    columns = [features[names[place]] for place in calendar_columns(names)]
+    found = calendar_features(local, config, holidays=holidays)
+    columns = [found[names[place]] for place in calendar_columns(names)]
     if not columns:
-        return np.zeros((num_hours, 0), np.float32)
+        return np.zeros((len(hours) - back, 0), np.float32)
     return np.stack(columns, axis=1)[back:].astype(np.float32)
 
 

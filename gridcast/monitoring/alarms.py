@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from gridcast.forecasting.issue import maker_of
+from gridcast.forecasting.makers import maker_of
 from gridcast.forecasting.model import NETWORK
 from gridcast.monitoring.level import level_steps
 from gridcast.record import Record, StoredRecord

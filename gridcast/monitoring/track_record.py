@@ -27,7 +27,7 @@ def with_truth(rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame]) -> pd.D
     ``naive_mw`` is the load of the same hour of the day before, NaN where it is not known.
 
     Args:
-        rows: as they were issued (see ``forecast_rows``).
+        rows: as they were issued (see ``rows_by_maker``).
         readings: as known by now, by region.
     """
     tables = []

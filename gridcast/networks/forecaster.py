@@ -95,6 +95,29 @@ class RecurrentNetwork(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
+class CellSteps:
+    """A network's layers, asked step by step without a gradient.
+
+    What PyTorch does before it runs a layer costs more than a step of few series.
+    """
+
+    def __init__(self, network: RecurrentNetwork) -> None:
+        self._is_lstm = isinstance(network.recurrent, nn.LSTM)
+        self._weights = network.recurrent.all_weights
+
+    def read(self, inputs_BF: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step of what ``inputs_of`` gives, and of a state what ``read_on`` gives of it."""
+        below_BF, after = inputs_BF, list[State]()
+        for number, weights in enumerate(self._weights):
+            own = tuple(each[number] for each in state)
+            if self._is_lstm:
+                after.append(torch.lstm_cell(below_BF, own, *weights))
+            else:
+                after.append((torch.gru_cell(below_BF, own[0], *weights),))
+            below_BF = after[-1][0]
+        return below_BF, tuple(torch.stack(each) for each in zip(*after, strict=True))
+
+
 class RecurrentForecaster(RecurrentNetwork):
     """Forecasts the next ``horizon`` scaled loads from each step after the warm-up.
 

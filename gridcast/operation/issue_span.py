@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gridcast.evaluation.forecasts import quantile_column
-from gridcast.features.grid_hours import local_hours_from
 from gridcast.features.table import build_features
-from gridcast.forecasting.bands import BandState, offsets
+from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.hindcast import (
     Hindcast,
     bands_by_day,
@@ -26,7 +24,8 @@ from gridcast.forecasting.hindcast import (
     hindcast,
     num_leads_of,
 )
-from gridcast.forecasting.issue import OLDEST_HOURS, forecast_regions, maker_of
+from gridcast.forecasting.issue import OLDEST_HOURS, forecast_regions
+from gridcast.forecasting.makers import ToTell, maker_of, rows_by_maker
 from gridcast.forecasting.model import NETWORK, Contestants, ForecastModel
 from gridcast.forecasting.region_state import hours_back
 from gridcast.forecasting.rolling import RollingTable, can_forecast, rolling_table
@@ -278,60 +277,13 @@ def _regular_rows(today: ForecastModel, own: _Regular, covariates: RegionalInput
     """The rows of one day, each region's by whoever forecasts it, with the bands of the day."""
     if not len(own.hour_N):
         return pd.DataFrame()
-    config = today.config
     makers = [maker_of("", number, today.calibrations) for number in range(len(today.regions))]
-    horizon = config.forecasting.horizon
-    lead_NK = np.broadcast_to(np.arange(1, horizon + 1), (len(own.hour_N), horizon))
-    hour_NK = local_hours_from(own.hour_N, horizon, config.ingestion.timezone)
-    num_N = np.array([each.num_network_leads for each in makers])[own.region_N]
-    stand_in_N = np.array([each.stand_in for each in makers])[own.region_N]
-    maker_NK = np.where(lead_NK <= num_N[:, None], NETWORK, stand_in_N[:, None])
-    forecast_NK = np.empty(lead_NK.shape)
-    levels = today.calibrations[NETWORK].bands.level_Q
-    offset_NKQ = np.empty((*lead_NK.shape, len(levels)))
-    for name in (NETWORK, *today.stand_ins):
-        is_own_NK = maker_NK == name
-        at = np.flatnonzero(is_own_NK.any(axis=1))
-        if not len(at):
-            continue
-        made_NK = own.forecasts[name][at]
-        made_NKQ = offsets(
-            today.calibrations[name].bands, made_NK, region_B=own.region_N[at],
-            lead_BK=lead_NK[at], hour_BK=hour_NK[at],
-        )  # fmt: skip
-        forecast_NK[at] = np.where(is_own_NK[at], made_NK, forecast_NK[at])
-        offset_NKQ[at] = np.where(is_own_NK[at][..., None], made_NKQ, offset_NKQ[at])
-    fallback_NK = np.where(maker_NK == NETWORK, "", maker_NK)
-    reason_N = np.array([each.reason for each in makers], dtype=object)[own.region_N]
-    lacking_NK = covariates.why_unknown(own.region_N, own.hour_N.astype(np.int64), horizon)
-    of_network = "" if lacking_NK is None else lacking_NK
-    reason_NK = np.where(maker_NK == NETWORK, of_network, reason_N[:, None])
-    rows = _long(today, own, forecast_NK, offset_NKQ)
-    return rows.assign(
-        fallback=pd.Series(fallback_NK.reshape(-1), dtype="str"),
-        fallback_reason=pd.Series(reason_NK.reshape(-1), dtype="str"),
+    horizon = today.config.forecasting.horizon
+    asked = ToTell(
+        region_N=own.region_N,
+        issue_N=own.hour_N,
+        place_NH=np.broadcast_to(np.arange(horizon), (len(own.hour_N), horizon)),
+        makers=[makers[region] for region in own.region_N],
+        lacking_NH=covariates.why_unknown(own.region_N, own.hour_N.astype(np.int64), horizon),
     )
-
-
-def _long(
-    model: ForecastModel, own: _Regular, forecast_NK: np.ndarray, offset_NKQ: np.ndarray
-) -> pd.DataFrame:
-    """A row a region, issue time and lead, as ``forecast_rows`` has them."""
-    num, horizon = forecast_NK.shape
-    lead = np.tile(np.arange(1, horizon + 1), num)
-    issued = pd.Series(own.hour_N.astype("datetime64[us]").repeat(horizon)).dt.tz_localize("UTC")
-    quantiles = {
-        quantile_column(level): (forecast_NK + offset_NKQ[..., place]).reshape(-1)
-        for place, level in enumerate(model.calibrations[NETWORK].bands.level_Q)
-    }
-    names = pd.Series(model.regions, dtype="str")
-    return pd.DataFrame(
-        {
-            "region": names.take(own.region_N.repeat(horizon)).reset_index(drop=True),
-            "issue_time": issued,
-            "timestamp": issued + pd.to_timedelta(lead - 1, unit="h"),
-            "lead": lead,
-            "load_mw": forecast_NK.reshape(-1),
-            **quantiles,
-        }
-    )
+    return rows_by_maker(today, asked, lambda name, at: own.forecasts[name][at])

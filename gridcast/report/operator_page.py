@@ -72,7 +72,7 @@ def operator_page(
 
     Args:
         facts: what stands in words.
-        rows: the newest forecast (see ``forecast_rows``).
+        rows: the newest forecast (see ``rows_by_maker``).
         loads: the last days' loads: ``region``, ``timestamp`` (UTC), ``load_mw``.
         days: figures by ``region`` and ``day`` (percent): ``smape``, ``naive_smape``, ``coverage``.
         vega_js: Vega's scripts, which give ``vegaEmbed``.

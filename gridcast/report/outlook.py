@@ -26,7 +26,7 @@ def draw_outlook(rows: pd.DataFrame, loads: pd.DataFrame, *, timezone: str) -> F
     """A panel a region; the bands are its quantiles, the outermost and those within.
 
     Args:
-        rows: of :func:`gridcast.forecasting.issue.forecast_rows`, of one issue time.
+        rows: of :func:`gridcast.forecasting.makers.rows_by_maker`, of one issue time.
         loads: the last known hours of each (``region``; ``timestamp``, UTC; ``load_mw``).
         timezone: of the time axis.
     """

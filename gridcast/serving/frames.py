@@ -14,6 +14,8 @@ from gridcast.readings.quality import flag_readings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pandas.arrays import DatetimeArray
+
     from gridcast.config import Config, FlaggedRules
     from gridcast.covariates.values import Covariates
 
@@ -43,22 +45,21 @@ def readings_of(
     if frame.empty:
         _refuse("no rows", "hours of load, one a row")
     known, number_N = _numbered(frame["region"], regions)
-    table = pd.DataFrame(
-        {
-            "number": number_N,
-            "timestamp": _in_utc(frame["timestamp"], config.ingestion.timezone).to_numpy(),
-            "load_mw": _loads(frame["load_mw"], config),
-        }
-    )
-    _require_hours(table, _local_times(table, known, config), known)
-    table = table.dropna(subset=["load_mw"]).sort_values(["number", "timestamp"])
-    if table.empty:
+    time_N = _in_utc(frame["timestamp"], config.ingestion.timezone).to_numpy()
+    time_N, load_N = time_N.astype("datetime64[us]"), _loads(frame["load_mw"], config)
+    order_N = np.lexsort((time_N, number_N))
+    number_N, time_N, load_N = number_N[order_N], time_N[order_N], load_N[order_N]
+    _require_hours(number_N, time_N, known, config)
+    _require_once(number_N, time_N, known)
+    is_read_N = ~np.isnan(load_N)
+    if not is_read_N.any():
         _refuse("no load in any row", "loads in MW")
-    table["timestamp"] = table["timestamp"].dt.tz_localize("UTC")
-    begins = np.searchsorted(table["number"], np.arange(len(known) + 1))
+    number_N, time_N, load_N = number_N[is_read_N], time_N[is_read_N], load_N[is_read_N]
+    times = pd.DatetimeIndex(time_N).tz_localize("UTC").array
+    ends = np.searchsorted(number_N, np.arange(len(known)), side="right")
     return {
-        name: _flagged(table.iloc[first:end], config.rules.of(name).flagged)
-        for name, first, end in zip(known, begins[:-1], begins[1:], strict=True)
+        name: _flagged(times[first:end], load_N[first:end], config.rules.of(name).flagged)
+        for name, first, end in zip(known, [0, *ends[:-1]], ends, strict=True)
         if end > first
     }
 
@@ -129,14 +130,19 @@ def _naive_utc(times: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _parsed(times: pd.Series[Any]) -> pd.Series[pd.Timestamp]:
-    text = times.astype("string").str.strip()
-    has_zone = text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).fillna(value=False)
+    """Each text is read once: regions that lie side by side have the same hours."""
+    number_N, texts = pd.factorize(times)
+    if (number_N < 0).any():
+        _refuse("a row without a timestamp", "a time in each row")
+    text = pd.Series(texts).astype("string").str.strip()
+    has_zone = text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True)
     if has_zone.any() and not has_zone.all():
         _refuse("times with an offset and times without", "one or the other")
     try:
-        return pd.to_datetime(text, format="ISO8601", utc=bool(has_zone.all()))
+        instants = pd.to_datetime(text, format="ISO8601", utc=bool(has_zone.all()))
     except ValueError as error:
         _refuse(f"{error}".splitlines()[0], "ISO times, as 2018-07-01T09:00:00Z")
+    return instants.take(number_N).reset_index(drop=True)
 
 
 def _loads(values: pd.Series[float], config: Config) -> np.ndarray:
@@ -154,34 +160,35 @@ def _loads(values: pd.Series[float], config: Config) -> np.ndarray:
     return loads
 
 
-def _local_times(
-    table: pd.DataFrame, regions: Sequence[str], config: Config
-) -> pd.Series[pd.Timestamp]:
-    """What clocks of each row's region showed, where they are no whole hours from UTC."""
-    local = table["timestamp"].copy()
-    zones = [config.ingestion.of(region).timezone for region in regions]
-    for zone in set(zones):
-        own = table["number"].isin([n for n, each in enumerate(zones) if each == zone])
-        there = local[own].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
-        local[own] = there.astype(local.dtype)
-    return local
-
-
 def _require_hours(
-    table: pd.DataFrame, local: pd.Series[pd.Timestamp], regions: Sequence[str]
+    number_N: np.ndarray, time_N: np.ndarray, regions: Sequence[str], config: Config
 ) -> None:
-    times = table["timestamp"]
-    off = (times != times.dt.floor("h")) & (local != local.dt.floor("h"))
-    if off.any():
-        found = f"the time {times[off].iloc[0].tz_localize('UTC').isoformat()}"
+    """Each is a full hour of UTC, or of what the clocks of its region show."""
+    is_off_N = time_N != time_N.astype("datetime64[h]")
+    for number in np.unique(number_N[is_off_N]):
+        at = np.flatnonzero(is_off_N & (number_N == number))
+        local = pd.Series(time_N[at]).dt.tz_localize("UTC")
+        local = local.dt.tz_convert(config.ingestion.of(regions[number]).timezone)
+        wall = local.dt.tz_localize(None)
+        is_off_N[at] = (wall != wall.dt.floor("h")).to_numpy()
+    if is_off_N.any():
+        found = f"the time {_utc_text(time_N[is_off_N][0])}"
         _refuse(found, "the start of an hour; bring finer data to hours first")
-    twice = table.duplicated(["number", "timestamp"])
-    if twice.any():
-        row = table[twice].iloc[0]
-        time = row["timestamp"].tz_localize("UTC").isoformat()
-        _refuse(f"{regions[row['number']]} twice at {time}", "each hour once")
 
 
-def _flagged(own: pd.DataFrame, rules: FlaggedRules) -> pd.DataFrame:
-    own = own[["timestamp", "load_mw"]].reset_index(drop=True)
-    return own.assign(flag=flag_readings(own["load_mw"], rules))
+def _require_once(number_N: np.ndarray, time_N: np.ndarray, regions: Sequence[str]) -> None:
+    """No hour of a region stands twice; rows are sorted."""
+    is_same = (time_N[1:] == time_N[:-1]) & (number_N[1:] == number_N[:-1])
+    if is_same.any():
+        place = int(is_same.argmax())
+        found = f"{regions[number_N[place]]} twice at {_utc_text(time_N[place])}"
+        _refuse(found, "each hour once")
+
+
+def _utc_text(time: np.datetime64) -> str:
+    return pd.Timestamp(time).tz_localize("UTC").isoformat()
+
+
+def _flagged(times: DatetimeArray, load_N: np.ndarray, rules: FlaggedRules) -> pd.DataFrame:
+    flags = flag_readings(pd.Series(load_N), rules).array
+    return pd.DataFrame({"timestamp": times, "load_mw": load_N, "flag": flags}, copy=False)

@@ -127,10 +127,10 @@ def _require_enough(
 ) -> None:
     """Refuse fewer hours than a network reads: a naive forecast is not what was asked for."""
     times = readings["timestamp"]
-    known = times[times < issue_time]
-    last = known.iloc[-1] if len(known) else issue_time - _HOUR
+    num_known = int(times.searchsorted(issue_time))
+    last = times.iloc[num_known - 1] if num_known else issue_time - _HOUR
     needed = config.windows.lookback + (last + _HOUR).hour
-    num_hours = int((last - known.iloc[0]) / _HOUR) + 1 if len(known) else 0
+    num_hours = int((last - times.iloc[0]) / _HOUR) + 1 if num_known else 0
     if num_hours < needed:
         found = f"{num_hours} hours before {issue_time:%Y-%m-%d %H:%M} UTC"
         expected = f"at least {needed}; {hours_back(config)} are best"

@@ -22,7 +22,13 @@ from gridcast.config import Config
 from gridcast.features.columns import LOAD_FEATURE
 from gridcast.features.holiday_dates import holiday_dates
 from gridcast.features.splits import NO_PART, TEST, TRAIN
-from gridcast.features.table import FeatureTable, build_features, names_of_features
+from gridcast.features.table import (
+    FeatureTable,
+    build_features,
+    load_features,
+    load_features_now,
+    names_of_features,
+)
 from gridcast.features.windows import count_windows, steps_of
 from gridcast.training.data import collect_training_data
 from tasks.train.feature_table import write_features
@@ -50,6 +56,18 @@ def filling(**repaired: object) -> dict[str, object]:
 
 def values(table: FeatureTable) -> np.ndarray:
     return table.frame[table.feature_names].to_numpy()
+
+
+@pytest.mark.parametrize("lags", [[24], [1, 24, 168], []], ids=str)
+@pytest.mark.parametrize("num", [2, 20, 168, 169, 400])
+def test_the_last_step_alone_has_what_the_last_of_all_steps_has(lags: list[int], num: int) -> None:
+    config = make_config(features={"lags_hours": lags}).features
+    load_BT = np.random.default_rng(num).normal(size=(3, num))
+    load_BT[np.random.default_rng(1).random((3, num)) < 0.3] = np.nan
+    load_BT[:, -1] = [1.0, 2.0, 3.0]
+    expected_BF = [values_BT[:, -1] for values_BT in load_features(load_BT, config).values()]
+    found_BF = load_features_now(load_BT, config)
+    np.testing.assert_array_equal(found_BF, np.stack(expected_BF, axis=1))
 
 
 # -- base ----------------------------------------------------------------------------------------

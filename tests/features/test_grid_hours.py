@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gridcast.features.columns import calendar_columns
 from gridcast.features.grid_hours import grid_hours
 from gridcast.features.neighbours import load_grid
-from gridcast.features.table import region_features
+from gridcast.features.table import calendar_features, names_of_features, region_features
 from gridcast.forecasting.region_state import region_state
 from gridcast.forecasting.rolling import calendar_numbers, calendars_of
 from gridcast.readings.quality import flag_readings
@@ -66,6 +66,23 @@ def test_a_forecast_has_the_calendar_that_training_had() -> None:
     columns = [names[place] for place in calendar_columns(names)]
     found, expected = calendars_ZGC[1], frame[columns].to_numpy(dtype=np.float32)
     np.testing.assert_allclose(found[336:], expected[336:], atol=1e-6)  # the lags reach back
+
+
+@pytest.mark.parametrize("first", ["2023-12-30T05", "2021-02-03T00", "2019-12-31T23"])
+def test_a_calendar_put_together_of_years_is_that_of_its_hours(first: str) -> None:
+    regions, features = ["BERLIN", "DELHI"], DELHI.features
+    names = names_of_features(features, DELHI.covariates)
+    columns = [names[place] for place in calendar_columns(names)]
+    num_hours, back = 9000, max(features.lags_hours)
+    found_ZGC = calendars_of(np.datetime64(first, "h"), num_hours, names, DELHI, regions)
+    begin = pd.Timestamp(first, tz="UTC") - pd.Timedelta(hours=back - 1)
+    hours = pd.Series(pd.date_range(begin, periods=num_hours + back, freq="h"))
+    for found_GC, (zone, place) in zip(
+        found_ZGC, [("Europe/Berlin", "DE"), ("Asia/Kolkata", "IN")], strict=True
+    ):
+        own = calendar_features(hours.dt.tz_convert(zone), features, holidays=place)
+        expected_GC = np.stack([own[name][back:] for name in columns], axis=1)
+        np.testing.assert_allclose(found_GC, expected_GC, atol=1e-6)
 
 
 def test_regions_of_two_zones_lie_side_by_side_and_none_ahead_of_its_end() -> None:

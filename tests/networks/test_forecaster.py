@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gridcast.config import Cell
-from gridcast.networks.forecaster import RecurrentForecaster, weights_sha256
+from gridcast.networks.forecaster import CellSteps, RecurrentForecaster, weights_sha256
 from tests.builders.values import make_config
 
 torch.set_num_threads(1)  # on networks this small, threads only wait for each other
@@ -243,3 +243,18 @@ def test_layer_by_layer_comes_out_what_the_library_gives_at_once(
         grads = torch.autograd.grad(loss, [x_BLF, *forecaster.recurrent.parameters()])
         found.append([out_BLU, *ends, *grads])
     assert all(torch.equal(*each) for each in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_layers_asked_step_by_step_give_what_they_give_at_once(cell: Cell, num_layers: int) -> None:
+    forecaster = make_forecaster(cell, num_layers=num_layers)
+    x_BLF, region_B = make_inputs(), torch.zeros(4, dtype=torch.int64)
+    with torch.no_grad():
+        hidden_BU, state = forecaster.read_on(x_BLF[:, :3], region_B, None, None)
+        steps = CellSteps(forecaster)
+        for x_BF in x_BLF[:, 3:].unbind(1):
+            hidden_BU, state = steps.read(x_BF, state)
+        expected_BU, expected = forecaster.read_on(x_BLF, region_B, None, None)
+    torch.testing.assert_close(hidden_BU, expected_BU)
+    torch.testing.assert_close(state, expected)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridcast.forecasting.intervals import error_quantiles
+from gridcast.forecasting.bands import error_quantiles
 
 
 @pytest.mark.parametrize("num_errors", [19, 50, 399])
