@@ -209,9 +209,10 @@ def notify(
 
 @app.command(
     epilog="Examples:  gridcast replay --from 2017-08-01 --to 2018-08-01  ·  gridcast replay "
-    "--from 2017-08-01 --to 2018-08-01 --plant 'AEP level*1.1 from 2017-12-01'"
+    "--from 2017-08-01 --to 2018-08-01 --plant 'AEP level*1.1 from 2017-12-01'  ·  gridcast replay "
+    "--from 2017-08-01 --to 2017-10-01 --region AEP --compare never --compare weekly"
 )
-def replay(
+def replay(  # noqa: PLR0913 - options of a command
     first: Annotated[str, typer.Option("--from", help="ISO day (UTC), the first.")],
     end: Annotated[str, typer.Option("--to", help="ISO day (UTC) after the last.")],
     data: Ingested = None,
@@ -223,13 +224,23 @@ def replay(
         list[str] | None,
         typer.Option(help="A fault: REGION level*1.1|dead|stuck|doubled from T [to T]."),
     ] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="Only this one; may stand several times.")
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(help="Beside it, plain retraining: never, yearly, monthly or weekly."),
+    ] = None,
     fresh: Fresh = False,
 ) -> None:
     """Live through a span: hourly forecasts, daily monitoring, trainings and promotions when due.
 
     Nothing is known before its time. Ends in a report; the same command goes on where it stopped.
     """
-    more = {"first": first, "end": end, "plants": plant or []}
+    more = {
+        "first": first, "end": end, "plants": plant or [], "regions": region or [],
+        "compare": compare or [],
+    }  # fmt: skip
     start_flow(
         "replay_operation",
         Request(data, artifacts, profile, [*(settings or []), NO_QUESTION], fresh, more=more),

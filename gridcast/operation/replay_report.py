@@ -9,7 +9,9 @@ import pandas as pd
 from gridcast.monitoring.alarms import Alarm
 from gridcast.monitoring.operator_contest import OperatorContest
 from gridcast.monitoring.track_record import row_figures, with_truth
+from gridcast.operation.comparison import PlainRetraining, comparison_lines
 from gridcast.operation.plant import Plant
+from gridcast.operation.span_figures import MOST_LEADS, MonthFigures
 from gridcast.record import Record, StoredRecord
 
 if TYPE_CHECKING:
@@ -17,21 +19,9 @@ if TYPE_CHECKING:
 
     from gridcast.operation.promotion_log import Promotion
 
-MOST_LEADS = 24
+PICTURE = "comparison.svg"  # beside the report
 _DAY = pd.Timedelta(days=1)
 _BEFORE, _AFTER = 28 * _DAY, 7 * _DAY  # of a fault
-
-
-class MonthFigures(Record):
-    """Day-ahead figures of a month (percent): the mean over regions and the leads 1 to 24."""
-
-    month: str
-    num_rows: int
-    smape: float
-    naive_smape: float
-    bias: float
-    coverage: float
-    width: float
 
 
 class TrainingNote(Record):
@@ -59,7 +49,10 @@ class NoticedPlant(Record):
 
 
 class ReplayReport(StoredRecord):
-    """A span lived through, and all that happened in it; ``smape`` and its like as in a month."""
+    """A span lived through, and all that happened in it; ``smape`` and its like as in a month.
+
+    ``compared`` has what plain retraining would have given, where that was asked for.
+    """
 
     advice: ClassVar[str] = "replay again"
 
@@ -79,25 +72,7 @@ class ReplayReport(StoredRecord):
     noticed: tuple[NoticedPlant, ...]
     seconds: float
     operator: tuple[OperatorContest, ...] = ()
-
-
-def month_figures(rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame]) -> list[MonthFigures]:
-    """Figures by the month (UTC) of the hour that was forecast; of rows whose truth is known."""
-    joined = with_truth(rows[rows["lead"] <= MOST_LEADS], readings)
-    each = row_figures(joined)
-    each["month"] = each["timestamp"].dt.strftime("%Y-%m")
-    found = []
-    for month, own in each.groupby("month", sort=True):
-        means = own.groupby("region")[["smape", "naive_smape", "bias", "coverage", "width"]].mean()
-        figures = {str(name): float(value) for name, value in means.mean().items()}
-        found.append(MonthFigures(month=str(month), num_rows=len(own), **figures))
-    return found
-
-
-def mean_of_months(months: Sequence[MonthFigures], name: str) -> float:
-    """Each month by its number of rows."""
-    total = sum(each.num_rows for each in months)
-    return float(sum(getattr(each, name) * each.num_rows for each in months) / max(total, 1))
+    compared: tuple[PlainRetraining, ...] = ()
 
 
 def noticed(plants: Iterable[Plant], alarms: Sequence[Alarm]) -> tuple[NoticedPlant, ...]:
@@ -178,6 +153,11 @@ def page_of(report: ReplayReport) -> str:
         "",
         *(f"- {day_of(a.at)} {a.severity} {a.region or 'all'}: {a.message}" for a in report.alarms),
     ]
+    if report.compared:
+        lines += ["", "## Beside plain retraining", "", f"![The error by week]({PICTURE})", ""]
+        lines += comparison_lines(
+            report.compared, report.months, num_trainings=len(report.trainings)
+        )
     if report.operator:
         lines += ["", "## The system operator's own forecast", ""]
         lines += [f"- {each.text}" for each in report.operator]

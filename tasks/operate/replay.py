@@ -18,21 +18,11 @@ from gridcast.config import Config
 from gridcast.errors import UsageError
 from gridcast.forecasting.hindcast import num_leads_of
 from gridcast.forecasting.issue import with_zone
-from gridcast.monitoring.alarms import NOBODY, Alarm, AlarmLog, promise_of, reason_to_train
+from gridcast.monitoring.alarms import NOBODY, Alarm, promise_of, reason_to_train
 from gridcast.monitoring.look import MOST_LEADS, first_issue_time, monitor
 from gridcast.operation.baseline_model import baseline_model
 from gridcast.operation.plant import Plant, parse_plant, planted
-from gridcast.operation.replay_report import (
-    ReplayReport,
-    TrainingNote,
-    day_of,
-    mean_of_months,
-    month_figures,
-    noticed,
-    page_of,
-    promotion_line,
-    with_costs,
-)
+from gridcast.operation.replay_report import TrainingNote, day_of
 from gridcast.record import Record, StoredRecord
 from tasks.covariates.stored_covariates import store_covariates
 from tasks.forecast.forecast_store import read_issued, store_rows
@@ -42,17 +32,17 @@ from tasks.ingest.region_tables import store_table
 from tasks.ingest.snapshots import Current, publish
 from tasks.operate.backfill import issue_at
 from tasks.operate.judge_challenger import judge_challenger
-from tasks.operate.monitor_forecasts import against_operator
-from tasks.promote.promotion_files import read_log
 from tasks.runs.keys import key_of, require_sha256
 from tasks.runs.record_files import read_record, write_record
-from tasks.runs.storage import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gridcast.config import ForecastingConfig
     from gridcast.covariates.values import Covariates
+    from gridcast.forecasting.model import ForecastModel
     from gridcast.readings.records import CovariatesRecord
+    from tasks.forecast.model_in_charge import InCharge
 
 _DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
 _WEEK = 7
@@ -81,7 +71,10 @@ class ReplayState(StoredRecord):
 
 
 class ReplayRequest(Record):
-    """What is lived through: the data, the settings, whole days (ISO, UTC), planted faults."""
+    """What is lived through: the data, the settings, whole days (ISO, UTC), planted faults.
+
+    ``regions`` are those that there are meanwhile; none: all of the data.
+    """
 
     data: str | None
     artifacts: str
@@ -90,6 +83,7 @@ class ReplayRequest(Record):
     first: str
     end: str
     plants: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
     @property
     def config(self) -> Config:
@@ -130,9 +124,10 @@ def replay_folder(asked: ReplayRequest) -> Path:
     """
     begin, stop = _span_of(asked)
     current = _current(asked)
+    some = {"regions": sorted(asked.regions)} if asked.regions else {}
     key = key_of(
         snapshot=current.snapshot.id, config=asked.config.model_dump(mode="json"),
-        plants=[parse_plant(each).text for each in asked.plants],
+        plants=[parse_plant(each).text for each in asked.plants], **some,
     )  # fmt: skip
     name = f"{begin:%Y-%m-%d}--{stop:%Y-%m-%d}-{key[:8]}"
     return Path(asked.artifacts).resolve() / "replays" / name
@@ -161,7 +156,7 @@ def open_replay(asked: ReplayRequest) -> Replay:
     begin, stop = _span_of(asked)
     config, current, root = asked.config, _current(asked), replay_folder(asked)
     faults = tuple(map(parse_plant, asked.plants))
-    truth = _tables(Path(asked.artifacts).resolve(), current)
+    truth = _tables(Path(asked.artifacts).resolve(), current, asked.regions)
     tables = planted(truth, faults, config.rules)
     state = read_record(root / "replay.json", ReplayState, may_lack=True)
     if state is None:
@@ -175,9 +170,15 @@ def open_replay(asked: ReplayRequest) -> Replay:
     return Replay(root, config, current, tables, truth, covariates, state)
 
 
-def _tables(artifacts: Path, current: Current) -> dict[str, pd.DataFrame]:
+def _tables(artifacts: Path, current: Current, wanted: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    known = current.snapshot.regions
+    if unknown := sorted(set(wanted) - set(known)):
+        where, expected = "--region", f"some of {', '.join(sorted(known))}"
+        raise UsageError(where, found=", ".join(unknown), expected=expected)
     found = {}
-    for name, record in current.snapshot.regions.items():
+    for name, record in known.items():
+        if wanted and name not in wanted:
+            continue
         path = artifacts / "data" / record.path
         require_sha256(path, record.file_sha256)
         found[name] = pd.read_parquet(path)
@@ -203,15 +204,8 @@ def _live_week(replay: Replay, first: pd.Timestamp, stop: pd.Timestamp) -> str:
     """Live on to ``stop``, or until a model is to be trained: why (empty: none is)."""
     dataset, own = replay.state.dataset, replay.config.operation.monitoring
     charge = model_in_charge(replay.root, dataset, as_of=first)
-    model = charge.chosen.model.given(replay.covariates) if charge.chosen else None
-    if model is None:
-        model = baseline_model(replay.tables, replay.config, day=first.to_datetime64())
+    model, rows = forecast_hours(replay, charge, first, stop, replay.config.forecasting)
     promise = promise_of(model)
-    times = pd.date_range(first, stop, freq="h", inclusive="left")
-    rows = issue_at(
-        charge, model, replay.tables, replay.config.forecasting, issue_times=times,
-        snapshot=replay.state.snapshot,
-    )  # fmt: skip
     before = read_issued(replay.root, dataset, first=first_issue_time(own, at=first), end=first)
     known = pd.concat([before, rows], ignore_index=True) if len(before) else rows
     for day in pd.date_range(first, stop, freq="D", inclusive="left"):
@@ -231,6 +225,24 @@ def _live_week(replay: Replay, first: pd.Timestamp, stop: pd.Timestamp) -> str:
     return ""
 
 
+def forecast_hours(
+    replay: Replay,
+    charge: InCharge,
+    first: pd.Timestamp,
+    stop: pd.Timestamp,
+    asked: ForecastingConfig,
+) -> tuple[ForecastModel, pd.DataFrame]:
+    """Who forecasts, and the rows of all issue times from ``first`` to before ``stop``."""
+    model = charge.chosen.model.given(replay.covariates) if charge.chosen else None
+    if model is None:
+        model = baseline_model(replay.tables, replay.config, day=first.to_datetime64())
+    times = pd.date_range(first, stop, freq="h", inclusive="left")
+    rows = issue_at(
+        charge, model, replay.tables, asked, issue_times=times, snapshot=replay.state.snapshot
+    )
+    return model, rows
+
+
 def _reason(replay: Replay, alarms: Sequence[Alarm], at: pd.Timestamp) -> str:
     """Why a model is to be trained (empty: none is); at the end of the span nobody would use it."""
     if at >= pd.Timestamp(replay.state.end):
@@ -239,9 +251,9 @@ def _reason(replay: Replay, alarms: Sequence[Alarm], at: pd.Timestamp) -> str:
     return reason_to_train(alarms, last, replay.config.operation, at=at)
 
 
-def publish_known(replay: Replay) -> None:
-    """What is known of the data by now becomes the snapshot that a training reads."""
-    store, until = replay.root / "data", pd.Timestamp(replay.state.next_day)
+def publish_known(replay: Replay, until: pd.Timestamp) -> None:
+    """What is known of the data by then becomes the snapshot that a training reads."""
+    store = replay.root / "data"
     published = {}
     for name, table in replay.tables.items():
         known = table[table["timestamp"] < until].reset_index(drop=True)
@@ -288,35 +300,3 @@ def judge_trained(replay: Replay) -> TrainingNote:
     )  # fmt: skip
     replay.save(due="", trainings=(*replay.state.trainings, note))
     return note
-
-
-def write_report(replay: Replay) -> Path:
-    """The figures of the whole span as ``report.json`` and ``report.md``; the folder's path."""
-    state = replay.state
-    first, end = pd.Timestamp(state.first), pd.Timestamp(state.end)
-    rows = read_issued(replay.root, state.dataset)
-    rows = rows[(rows["timestamp"] >= first) & (rows["timestamp"] < end)]
-    months = month_figures(rows, replay.tables)
-    report = ReplayReport(
-        dataset=state.dataset,
-        snapshot=state.snapshot,
-        first=state.first[:10],
-        end=state.end[:10],
-        smape=mean_of_months(months, "smape"),
-        naive_smape=mean_of_months(months, "naive_smape"),
-        coverage=mean_of_months(months, "coverage"),
-        num_rows=len(rows),
-        num_fallback_rows=int((rows["fallback"] != "").sum()),
-        months=tuple(months),
-        trainings=state.trainings,
-        promotions=tuple(map(promotion_line, read_log(replay.root, state.dataset).entries)),
-        alarms=state.alarms,
-        noticed=with_costs(noticed(state.plants, state.alarms), rows, replay.truth),
-        seconds=state.seconds,
-        operator=against_operator(rows, replay.tables, replay.current, replay.config),
-    )
-    write_record(replay.root / "report.json", report)
-    write_bytes(replay.root / "report.md", page_of(report).encode())
-    monitoring = replay.root / "monitoring" / state.dataset / "alarms.json"
-    write_record(monitoring, AlarmLog(alarms=state.alarms))
-    return replay.root

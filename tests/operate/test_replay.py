@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ import pandas as pd
 import pytest
 
 from gridcast.config import Config
+from gridcast.operation.comparison import training_days
 from gridcast.operation.replay_report import ReplayReport
+from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.forecast_store import read_issued
 from tasks.forecast.issue_forecast import end_of_data, issue_forecast
+from tasks.operate.plain_retraining import live_until_plain_training, plain_rows
 from tasks.operate.replay import Replay, ReplayRequest, live_until_training, open_replay
 from tasks.promote.promotion_files import read_log
 from tasks.runs.record_files import read_record
@@ -50,7 +54,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReplayRequest, Path
     )  # fmt: skip
     done = gridcast(
         "replay", "--from", asked.first, "--to", asked.end, "--artifacts", artifacts, "--plant",
-        dead, *settings(*OVERRIDES), environment=on_a_server(),
+        dead, "--compare", "never", "--compare", "weekly", *settings(*OVERRIDES),
+        environment=on_a_server(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return asked, open_replay(asked).root
@@ -111,11 +116,43 @@ def _live(replay: Replay, config: Config, folder: Path, time: pd.Timestamp) -> p
     return rows.sort_values(["region", "lead"], kind="stable").reset_index(drop=True)
 
 
+def test_plain_retraining_is_lived_through_beside_it_by_its_own_trainings_where_they_are_the_same(
+    lived: tuple[ReplayRequest, Path],
+) -> None:
+    asked, root = lived
+    replay, report = open_replay(asked), read_record(root / "report.json", ReplayReport)
+    first, end = (pd.Timestamp(each, tz="UTC") for each in (asked.first, asked.end))
+    own = {pd.Timestamp(each.at): each.run_id for each in replay.state.trainings}
+    num_runs = len(set(own) | set(training_days("weekly", first, end)))
+    assert len(list((root / "runs").glob("*Z-*"))) == num_runs  # none was trained twice
+    rows = read_issued(root, report.dataset)
+    for each in report.compared:
+        days = training_days(each.plain, first, end)
+        assert each.num_trainings == len(days)
+        plain = plain_rows(replay, each.plain)
+        assert len(plain) == len(rows)
+        for begin, stop in pairwise((*days, end)):
+            of_days = plain[(plain["issue_time"] >= begin) & (plain["issue_time"] < stop)]
+            (run_id,) = set(of_days["run_id"])
+            assert run_id == own.get(begin, run_id)
+            (trained,) = {each.trained_to for each in [choose_model(root, run_id=str(run_id))]}
+            assert trained <= begin.to_datetime64()
+    never = plain_rows(replay, "never")
+    until = sorted(own)[1]  # from when on another may be in charge
+    both = [each[each["issue_time"] < until].reset_index(drop=True) for each in (never, rows)]
+    np.testing.assert_allclose(both[0]["load_mw"], both[1]["load_mw"], rtol=1e-4)
+    assert [each.plain for each in report.compared] == ["never", "weekly"]
+    assert "| weekly | " in (root / "report.md").read_text("utf-8")
+    assert (root / "comparison.svg").read_text("utf-8").count("<svg") == 1
+
+
 def test_what_was_lived_through_is_not_lived_again(lived: tuple[ReplayRequest, Path]) -> None:
     asked, root = lived
-    before = {p: p.stat().st_mtime_ns for p in root.glob("forecasts/*/*.parquet")}
+    before = {p: p.stat().st_mtime_ns for p in root.rglob("forecasts/*/*.parquet")}
     assert live_until_training(open_replay(asked)) is None
-    assert {p: p.stat().st_mtime_ns for p in root.glob("forecasts/*/*.parquet")} == before
+    assert live_until_plain_training(open_replay(asked), "weekly") is None
+    assert {p: p.stat().st_mtime_ns for p in root.rglob("forecasts/*/*.parquet")} == before
+    assert len({path.parent.parent.parent for path in before}) == 3  # itself, and two ways
 
 
 def test_what_comes_after_a_day_has_no_say_in_it(lived: tuple[ReplayRequest, Path]) -> None:
@@ -144,3 +181,20 @@ def test_a_span_or_a_fault_that_is_none_is_refused(lived: tuple[ReplayRequest, P
                     environment=on_a_server())  # fmt: skip
     assert same.returncode == 2
     assert "expected a span of at least a day" in same.stderr
+    span = ("--from", asked.first, "--to", asked.end)
+    for words, told in (
+        (("--compare", "hourly"), "--compare: found hourly, expected never, yearly"),
+        (("--region", "XX"), "--region: found XX, expected some of AEP"),
+    ):
+        done = gridcast("replay", *span, *words, *where, environment=on_a_server())
+        assert done.returncode == 2
+        assert told in done.stderr
+
+
+def test_only_the_regions_that_are_asked_for_are_lived_through(
+    lived: tuple[ReplayRequest, Path],
+) -> None:
+    asked, root = lived
+    some = open_replay(asked.model_copy(update={"regions": ("AEP", "FE"), "plants": ()}))
+    assert sorted(some.tables) == ["AEP", "FE"]
+    assert some.root != root

@@ -1,0 +1,56 @@
+"""The drawing of a replay beside plain retraining: what each way is off by, week after week."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from gridcast.report.drawing import (
+    FITTED_COLOURS,
+    INK,
+    NAIVE_GREYS,
+    OTHER_COLOURS,
+    TEXT_SIZE,
+    new_figure,
+    style_axes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matplotlib.figure import Figure
+
+_COLOURS = (NAIVE_GREYS[1], *FITTED_COLOURS[:2], OTHER_COLOURS[1])
+_HEIGHT_INCHES = 3.8
+
+
+def draw_comparison(
+    errors: Mapping[str, pd.Series[float]], trained: Mapping[str, pd.DatetimeIndex]
+) -> Figure:
+    """A line a way: the error (percent) by week of the issue time; a mark for each training.
+
+    Args:
+        errors: by issue time (UTC), of each way; the first is the replay's own.
+        trained: when each way has trained.
+    """
+    figure = new_figure(_HEIGHT_INCHES)
+    axes = figure.subplots()
+    for (name, own), colour in zip(errors.items(), (INK, *_COLOURS), strict=False):
+        weekly = own.groupby(pd.DatetimeIndex(own.index).floor("7D")).mean()
+        is_own = colour == INK
+        axes.plot(
+            weekly.index.to_numpy(), weekly.to_numpy(), color=colour, label=name,
+            linewidth=2.2 if is_own else 1.3, zorder=3 if is_own else 2,
+        )  # fmt: skip
+        marked = weekly[weekly.index.isin(trained[name].floor("7D"))]
+        axes.plot(marked.index.to_numpy(), marked.to_numpy(), "o", color=colour, markersize=4)
+    style_axes(axes, title="Day ahead, by week; dots: trainings", y_label="sMAPE (%)", grid=True)
+    axes.set_ylim(bottom=0)
+    figure.legend(
+        loc="outside lower center", ncols=len(errors), fontsize=TEXT_SIZE, frameon=False,
+        labelcolor=INK,
+    )  # fmt: skip
+    means = ", ".join(f"{name} {own.mean():.2f} %" for name, own in errors.items())
+    figure.set_label(f"The error by week of each way of retraining; on average: {means}.")
+    return figure
