@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gridcast.evaluation.blending import add_blend, blend_weights
 from gridcast.evaluation.forecasts import Forecasts, collect_forecasts
 from gridcast.evaluation.scores import Scores, mean_smapes, naive_maes, score_forecasts
 from gridcast.features.splits import TEST, VALIDATION
@@ -12,6 +13,7 @@ from gridcast.features.splits import TEST, VALIDATION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     import pandas as pd
 
     from gridcast.evaluation.contestants import Contestant
@@ -29,6 +31,7 @@ class Comparison:
     scores: Scores  # of these
     validation_smape: dict[str, float]
     preferred: str | None
+    blend_K: np.ndarray  # weights of the linear models in the blend, by lead; empty: there is none
 
 
 def compare_contestants(
@@ -44,12 +47,25 @@ def compare_contestants(
             :func:`gridcast.evaluation.forecasts.collect_forecasts`.
         season_length: of the scale of MASE (steps).
     """
-    smapes = mean_smapes(collect_forecasts(table, jobs, part=VALIDATION))
-    test = collect_forecasts(table, jobs, part=TEST)
+    validation, test, blend_K = all_forecasts(table, jobs)
+    smapes = mean_smapes(validation)
     scales = naive_maes(table, season_length=season_length)
     return Comparison(
         forecasts=test,
         scores=score_forecasts(test.tables(), test.contestants, naive_mae=scales),
         validation_smape=smapes,
         preferred=min(smapes, key=lambda name: smapes[name], default=None),
+        blend_K=blend_K,
     )
+
+
+def all_forecasts(
+    table: pd.DataFrame, jobs: Mapping[Contestant, pd.DataFrame]
+) -> tuple[Forecasts, Forecasts, np.ndarray]:
+    """Those of the validation and of the test part, the blend's too, and its weights by lead.
+
+    The weights are chosen on the validation part.
+    """
+    validation, test = (collect_forecasts(table, jobs, part=part) for part in (VALIDATION, TEST))
+    weight_K = blend_weights(validation)
+    return add_blend(validation, weight_K), add_blend(test, weight_K), weight_K

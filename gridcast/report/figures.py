@@ -22,6 +22,8 @@ from gridcast.evaluation.metrics import relative_errors
 from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, Scores
 from gridcast.report import article
 from gridcast.report.drawing import (
+    BLEND_COLOUR,
+    BLEND_MARKER,
     CELL_COLOURS,
     ERROR_COLOUR_MAP,
     FAINT,
@@ -236,6 +238,8 @@ def _families(contestants: Sequence[Contestant]) -> Iterator[_Family]:
     for own, marker in zip((of_seeds, of_all), MEAN_MARKERS, strict=True):
         if own:
             yield _family(own, MEAN_COLOUR, marker, "mean of the cells")._replace(size=75)
+    for each in of_kind(contestants, "blend"):
+        yield _Family([each.name], BLEND_COLOUR, BLEND_MARKER, each.label, 75)
     for number, each in enumerate(of_kind(contestants, "fitted")):
         colour = FITTED_COLOURS[number % len(FITTED_COLOURS)]
         yield _Family([each.name], colour, FITTED_MARKER, each.label, 64)

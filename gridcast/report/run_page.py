@@ -275,9 +275,10 @@ def _errors_of_others(scores: Scores, summary: RunFacts) -> pd.Series[float]:
     errors_of = {"their mean": float(errors[of_seeds].mean())} if of_seeds else {}
     for mean in means:
         errors_of |= {"all together": float(errors[mean.name])} if mean.seed is None else {}
-    errors_of |= {
-        each.label: float(errors[each.name]) for each in of_kind(summary.contestants, "fitted")
-    }
+    for kind in ("blend", "fitted"):
+        errors_of |= {
+            each.label: float(errors[each.name]) for each in of_kind(summary.contestants, kind)
+        }
     return pd.Series(errors_of, dtype="float64")
 
 

@@ -175,9 +175,14 @@ def _mean(
     record, backtest = evaluation.means[name], _backtest(folder)
     weights_sha256 = mean_sha256([each.weights_sha256 for each in members])
     own = {"members": ", ".join(record.members), "weights_sha256": weights_sha256}
+    made_of = _made_of(members)
+    if record.linear is not None:
+        weights = ", ".join(f"{each:.2f}" for each in record.weights)
+        own |= {"linear": record.linear, "linear_weights": weights}
+        made_of[record.linear] = (record.linear_sha256, *map(str, record.weights))
     return LoggedContestant(
         name=name,
-        made_of=_made_of(members),
+        made_of=made_of,
         note=None,
         folder=folder,
         tags={**tags, "contestant": name, **own},

@@ -24,10 +24,9 @@ from gridcast.audit.lineage import (
 )
 from gridcast.config import Config
 from gridcast.errors import GridcastError, RecordError
+from gridcast.evaluation.comparison import all_forecasts
 from gridcast.evaluation.contestants import fitted_baseline, network
-from gridcast.evaluation.forecasts import collect_forecasts
 from gridcast.evaluation.scores import SCORE_KEYS, naive_maes, score_forecasts
-from gridcast.features.splits import TEST
 from gridcast.features.table import FeatureTable, build_features
 from gridcast.layouts.kept import load_of
 from gridcast.readings.local_time import content_sha256
@@ -308,7 +307,7 @@ class Recomputation:
             return f"{len(stored):,} forecasts, not collected again"
         with self._by_todays_code(written):
             own = {self._contestant(name): self._predictions[name] for name in jobs}
-            again = collect_forecasts(self._table, own, part=TEST)
+            _, again, _ = all_forecasts(self._table, own)
             self._contestants = again.contestants
             names = [each.name for each in again.contestants]
             found = list(stored["contestant"].cat.categories)
