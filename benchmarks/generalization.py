@@ -5,7 +5,8 @@ on four sets: France's and Victoria's national load (``FR_demand.csv`` and ``vic
 of that folder), and the newest 9,000 hours of three PJM regions and 3,000 of one
 (``GRIDCAST_DATA``, or ``data/``). Only zone and holidays are told. A set whose files are not there
 is left out, with the reason. Nothing is chosen here: the test part is scored once, at the end; who
-is recommended says the validation part. ``benchmarks/results/generalization-cpu.json`` keeps it.
+is recommended says the validation part, and that one is held against the bar.
+``benchmarks/results/generalization-cpu.json`` keeps it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.regions import data_folder, on_device
 from gridcast.baselines.fitted_baselines import fit_baseline
 from gridcast.config import Cell, Config, Fitted
+from gridcast.evaluation.blending import best_weights, blended
 from gridcast.evaluation.metrics import smape
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.table import build_features
@@ -42,9 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gridcast.features.table import FeatureTable
+    from gridcast.training.data import TrainingData
 
 CELLS: tuple[Cell, ...] = ("gru", "lstm")
-MEAN = "mean of gru and lstm"
+MEAN, BLEND = "mean of gru and lstm", "blend"
 _CPU = torch.device("cpu")
 
 Json = dict[str, Any]
@@ -152,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{each.name}: left out, {reason}", flush=True)
             continue
         rows = list(_rows(each, folder))
-        preferred = min(rows, key=lambda row: row["validation_smape"])["contestant"]
+        best = min(rows, key=lambda row: row["validation_smape"])
+        preferred = best["contestant"]
         for row in rows:
             kept["rows"].append({**row, "is_preferred": row["contestant"] == preferred})
             print(
@@ -161,9 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{', recommended' if row['contestant'] == preferred else ''}",
                 flush=True,
             )
-        error = next(row["smape"] for row in rows if row["contestant"] == MEAN)
-        if error > each.bar:
-            missed.append(f"MISSED: {each.name}: {error:.3f} %, expected at most {each.bar:g} %")
+        if best["smape"] > each.bar:
+            found = f"{preferred} {best['smape']:.3f} %"
+            missed.append(f"MISSED: {each.name}: {found}, expected at most {each.bar:g} %")
         write_kept(path, kept)
     print("\n".join([*missed, str(path)]))
     return 1 if missed else 0
@@ -199,6 +203,7 @@ def _rows(each: DataSet, folder: Path) -> Iterator[Json]:
             + data.offset_mw_R[region_T[at]]
             for part, at in origins.items()
         }
+    _add_blend(forecasts, seconds, data, origins[VALIDATION])
     for name, by_part in forecasts.items():
         errors = {}
         for part, at in origins.items():
@@ -214,8 +219,24 @@ def _rows(each: DataSet, folder: Path) -> Iterator[Json]:
             "validation_smape": errors[VALIDATION],
             "train_seconds": seconds[name],
             "num_steps": steps.get(name),
-            "bar": each.bar if name == MEAN else None,
+            "bar": each.bar if name in {MEAN, BLEND} else None,
         }
+
+
+def _add_blend(
+    forecasts: dict[str, Forecasts], seconds: dict[str, float], data: TrainingData, at: np.ndarray
+) -> None:
+    """What a run blends, by the weight of its validation part, whose origins are ``at``."""
+    linear = "linear_neighbours" if "linear_neighbours" in forecasts else "linear"
+    (weight,) = best_weights(
+        data.load_mw_T[at + 1], forecasts[MEAN][VALIDATION], forecasts[linear][VALIDATION],
+        data.steps.region_T[at].astype(np.int64), np.zeros(len(at), dtype=np.int64),
+    )  # fmt: skip
+    forecasts[BLEND] = {
+        part: blended(own, forecasts[linear][part], weight) for part, own in forecasts[MEAN].items()
+    }
+    seconds[BLEND] = seconds[MEAN] + seconds[linear]
+    print(f"  blend: {weight:.0%} {linear}", flush=True)
 
 
 def _kinds(*, num_regions: int) -> list[Fitted]:

@@ -35,7 +35,11 @@ class Comparison:
 
 
 def compare_contestants(
-    table: pd.DataFrame, jobs: Mapping[Contestant, pd.DataFrame], *, season_length: int
+    table: pd.DataFrame,
+    jobs: Mapping[Contestant, pd.DataFrame],
+    *,
+    season_length: int,
+    calendars: Mapping[str, tuple[str, str | None]] | None = None,
 ) -> Comparison:
     """Jobs' forecasts → all contestants', their scores, and who has the smallest validation error.
 
@@ -46,13 +50,16 @@ def compare_contestants(
         jobs: a model or fitted baseline to its forecasts of both parts, see
             :func:`gridcast.evaluation.forecasts.collect_forecasts`.
         season_length: of the scale of MASE (steps).
+        calendars: of scores by month and holiday, see :func:`gridcast.evaluation.label_days`.
     """
     validation, test, blend_K = all_forecasts(table, jobs)
     smapes = mean_smapes(validation)
     scales = naive_maes(table, season_length=season_length)
     return Comparison(
         forecasts=test,
-        scores=score_forecasts(test.tables(), test.contestants, naive_mae=scales),
+        scores=score_forecasts(
+            test.tables(), test.contestants, naive_mae=scales, calendars=calendars
+        ),
         validation_smape=smapes,
         preferred=min(smapes, key=lambda name: smapes[name], default=None),
         blend_K=blend_K,

@@ -6,6 +6,7 @@ are drawn; ``scores`` are :class:`gridcast.evaluation.scores.Scores`.
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -197,6 +198,18 @@ def smape_table(scores: Scores) -> pd.DataFrame:
 def lead_table(scores: Scores) -> pd.DataFrame:
     """One row a lead, one column a contestant; sMAPE in percent, the mean over the regions."""
     return _wide(scores.by_lead, "lead")
+
+
+def day_table(scores: Scores) -> pd.DataFrame:
+    """A row a kind of day, months and then holidays; sMAPE in percent, means over the regions."""
+    months = _wide(scores.by_month, "month").rename(index=dict(enumerate(calendar.month_name)))
+    days = _wide(scores.by_holiday, "holiday").rename(index={0: "Other days", 1: "Public holidays"})
+    return pd.concat([months, days])
+
+
+def under_shares(scores: Scores) -> pd.Series[float]:
+    """Contestant to the share of labels, percent, taken for less than they became."""
+    return scores.overall.set_index(scores.overall["contestant"].astype(str))["under"]
 
 
 def _wide(table: pd.DataFrame, key: str) -> pd.DataFrame:

@@ -24,7 +24,13 @@ from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, METRICS, Scores, shown
 from gridcast.report import article
 from gridcast.report.drawing import format_percent
 from gridcast.report.facts import ModelFacts, RegionFacts, RunFacts
-from gridcast.report.figures import lead_table, overall_smape, smape_table
+from gridcast.report.figures import (
+    day_table,
+    lead_table,
+    overall_smape,
+    smape_table,
+    under_shares,
+)
 
 PNG_DPI: Final = 160  # 1600 pixels of width, sharp on a dense screen
 SMALL_SVG: Final = 200_000  # bytes; a PNG is hardly smaller, and takes as long to draw
@@ -91,6 +97,8 @@ def run_report_html(
         score_rows=score_rows(scores, summary),
         mean_cells=mean_cells(scores, summary),
         lead_rows=lead_rows(scores, summary),
+        day_rows=day_rows(scores, summary),
+        under_shares=list(under_shares(scores)[smape_table(scores).columns]),
         backtest=backtest,
         backtest_pictures=[_picture("As forecast", figure) for figure in backtest_figures],
         backtest_leads=backtest_rows(backtest, "by_lead"),
@@ -188,6 +196,12 @@ def lead_rows(scores: Scores, summary: RunFacts) -> list[tuple[int, list[ScoreCe
     if len(leads) > _MAX_LEADS:
         leads = [lead for lead in leads if lead in _SHOWN_LEADS or lead == leads[-1]]
     return [(lead, _cells(table.T[lead], summary)) for lead in leads]
+
+
+def day_rows(scores: Scores, summary: RunFacts) -> list[tuple[str, list[ScoreCell]]]:
+    """Month, holiday or not, and its errors in the order of the contestants."""
+    table = day_table(scores)[smape_table(scores).columns]
+    return [(str(name), _cells(table.T[name], summary)) for name in table.index]
 
 
 def backtest_rows(

@@ -22,6 +22,7 @@ from gridcast.evaluation.records import (
     total_train_seconds,
 )
 from gridcast.evaluation.scores import Scores, overall_scores, smape_by_region
+from gridcast.features.table import calendars_of
 from gridcast.serving.model_card import linear_file
 from tasks.evaluate.evaluation_tables import write_forecast_table, write_scores
 from tasks.runs.keys import require_sha256
@@ -49,6 +50,7 @@ def evaluate_models(
         table,
         {contestant_of(each): _read_forecasts(each) for each in done},
         season_length=run.config.evaluation.season_length,
+        calendars=calendars_of(run.config, features.scales),
     )
     write_forecast_table(run.folder / _FORECASTS, comparison.forecasts)
     evaluation = evaluation_of(

@@ -27,7 +27,7 @@ from gridcast.errors import GridcastError, RecordError
 from gridcast.evaluation.comparison import all_forecasts
 from gridcast.evaluation.contestants import fitted_baseline, network
 from gridcast.evaluation.scores import SCORE_KEYS, naive_maes, score_forecasts
-from gridcast.features.table import FeatureTable, build_features
+from gridcast.features.table import FeatureTable, build_features, calendars_of
 from gridcast.layouts.kept import load_of
 from gridcast.readings.local_time import content_sha256
 from gridcast.readings.records import Snapshot
@@ -332,6 +332,7 @@ class Recomputation:
                 [self._forecasts],
                 self._contestants,
                 naive_mae=naive_maes(self._table, season_length=season_length),
+                calendars=calendars_of(self._config, self._table["region"].cat.categories),
             )
             for written in link.files:
                 name = Path(written).stem.removeprefix("scores_")

@@ -299,10 +299,13 @@ MUTATIONS = (
     ),
     Mutation(
         _SCORES,
-        'by_lead": mean_over_regions("lead")',
-        'by_lead": mean_over_regions("local_hour")',
+        'mean_over_regions("lead", rows["lead"]',
+        'mean_over_regions("lead", rows["local_hour"]',
         CONTESTANTS,
     ),
+    Mutation(_SCORES, '"under": (error < 0)', '"under": (error > 0)', CONTESTANTS),
+    Mutation("gridcast/evaluation/label_days.py", "dt.tz_convert(timezone)", 'dt.tz_convert("UTC")',
+             CONTESTANTS),
     Mutation("gridcast/report/facts.py", "and self.horizon == article.HORIZON", "", REPORT),
     Mutation("gridcast/report/facts.py", "and used == article.REGIONS", "", REPORT),
     Mutation(
