@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
+from pydantic import AliasChoices, Field
 
+from gridcast.evaluation.measure import LABELS, SMAPE, MeasureName
 from gridcast.monitoring.alarms import Alarm
 from gridcast.monitoring.operator_contest import OperatorContest
 from gridcast.monitoring.track_record import row_figures, with_truth
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from gridcast.operation.promotion_log import Promotion
 
 MOST_LEADS = 24
+# Older reports call them by the only measure that there was.
+ERROR = Field(validation_alias=AliasChoices("error", "smape"))
+NAIVE_ERROR = Field(validation_alias=AliasChoices("naive_error", "naive_smape"))
 _DAY = pd.Timedelta(days=1)
 _BEFORE, _AFTER = 28 * _DAY, 7 * _DAY  # of a fault
 
@@ -27,8 +32,8 @@ class MonthFigures(Record):
 
     month: str
     num_rows: int
-    smape: float
-    naive_smape: float
+    error: float = ERROR
+    naive_error: float = NAIVE_ERROR
     bias: float
     coverage: float
     width: float
@@ -47,19 +52,21 @@ class TrainingNote(Record):
 class NoticedPlant(Record):
     """A planted fault, and the first alarm of its region after it began (null: none came).
 
-    ``smape`` (percent, leads 1 to 24) is that of its region against the load without the fault, in
-    the week from when it began on; ``smape_before`` in the four weeks before.
+    ``error`` (percent, leads 1 to 24) is that of its region against the load without the fault, in
+    the week from when it began on; ``error_before`` in the four weeks before.
     """
 
     plant: Plant
     alarm: Alarm | None
     days: float | None
-    smape: float | None = None
-    smape_before: float | None = None
+    error: float | None = Field(default=None, validation_alias=AliasChoices("error", "smape"))
+    error_before: float | None = Field(
+        default=None, validation_alias=AliasChoices("error_before", "smape_before")
+    )
 
 
 class ReplayReport(StoredRecord):
-    """A span lived through, and all that happened in it; ``smape`` and its like as in a month."""
+    """A span lived through, and all that happened in it; ``error`` and its like as in a month."""
 
     advice: ClassVar[str] = "replay again"
 
@@ -67,8 +74,8 @@ class ReplayReport(StoredRecord):
     snapshot: str
     first: str
     end: str
-    smape: float
-    naive_smape: float
+    error: float = ERROR
+    naive_error: float = NAIVE_ERROR
     coverage: float
     num_rows: int
     num_fallback_rows: int
@@ -79,16 +86,19 @@ class ReplayReport(StoredRecord):
     noticed: tuple[NoticedPlant, ...]
     seconds: float
     operator: tuple[OperatorContest, ...] = ()
+    measure: MeasureName = SMAPE
 
 
-def month_figures(rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame]) -> list[MonthFigures]:
+def month_figures(
+    rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame], norms: Mapping[str, float]
+) -> list[MonthFigures]:
     """Figures by the month (UTC) of the hour that was forecast; of rows whose truth is known."""
     joined = with_truth(rows[rows["lead"] <= MOST_LEADS], readings)
-    each = row_figures(joined)
+    each = row_figures(joined, norms)
     each["month"] = each["timestamp"].dt.strftime("%Y-%m")
     found = []
     for month, own in each.groupby("month", sort=True):
-        means = own.groupby("region")[["smape", "naive_smape", "bias", "coverage", "width"]].mean()
+        means = own.groupby("region")[["error", "naive_error", "bias", "coverage", "width"]].mean()
         figures = {str(name): float(value) for name, value in means.mean().items()}
         found.append(MonthFigures(month=str(month), num_rows=len(own), **figures))
     return found
@@ -114,7 +124,10 @@ def noticed(plants: Iterable[Plant], alarms: Sequence[Alarm]) -> tuple[NoticedPl
 
 
 def with_costs(
-    found: Iterable[NoticedPlant], rows: pd.DataFrame, truth: Mapping[str, pd.DataFrame]
+    found: Iterable[NoticedPlant],
+    rows: pd.DataFrame,
+    truth: Mapping[str, pd.DataFrame],
+    norms: Mapping[str, float],
 ) -> tuple[NoticedPlant, ...]:
     """With the errors of each fault's region before and after it began.
 
@@ -122,16 +135,20 @@ def with_costs(
         found: the faults.
         rows: as they were issued, fault and all.
         truth: readings by region, without any fault.
+        norms: MW, by region: in percent of what, where not of each hour's own load.
     """
-    return tuple(
-        each.model_copy(update=dict(zip(("smape_before", "smape"), _errors(each.plant, rows, truth),
-                                        strict=True)))
-        for each in found
-    )  # fmt: skip
+    told = []
+    for each in found:
+        before, after = _errors(each.plant, rows, truth, norms)
+        told.append(each.model_copy(update={"error_before": before, "error": after}))
+    return tuple(told)
 
 
 def _errors(
-    plant: Plant, rows: pd.DataFrame, truth: Mapping[str, pd.DataFrame]
+    plant: Plant,
+    rows: pd.DataFrame,
+    truth: Mapping[str, pd.DataFrame],
+    norms: Mapping[str, float],
 ) -> tuple[float | None, float | None]:
     """Of the four weeks before a fault, and of its first week; None: no hour has a truth."""
     first = pd.Timestamp(plant.first)
@@ -141,15 +158,16 @@ def _errors(
     for begin, end in spans:
         span = own[(own["timestamp"] >= begin) & (own["timestamp"] < end)]
         joined = with_truth(span, truth)
-        errors.append(float(row_figures(joined)["smape"].mean()) if len(joined) else None)
+        errors.append(float(row_figures(joined, norms)["error"].mean()) if len(joined) else None)
     return errors[0], errors[1]
 
 
 def page_of(report: ReplayReport) -> str:
     """The report as Markdown."""
     summary = (
-        f"Day ahead (leads 1 to 24, the mean of the regions): {report.smape:.2f} % sMAPE, the same "
-        f"hour of the day before {report.naive_smape:.2f} %; bands held {report.coverage:.1f} %. "
+        f"Day ahead (leads 1 to 24, the mean of the regions): {report.error:.2f} % "
+        f"{LABELS[report.measure]}, the same hour of the day before {report.naive_error:.2f} %; "
+        f"bands held {report.coverage:.1f} %. "
         f"{report.num_rows:,} rows, {report.num_fallback_rows:,} of them by what stands in; "
         f"{report.seconds:.0f} s."
     )
@@ -158,10 +176,10 @@ def page_of(report: ReplayReport) -> str:
         "",
         summary,
         "",
-        "| month | sMAPE % | yesterday's % | bias % | held % | width % |",
+        f"| month | {LABELS[report.measure]} % | yesterday's % | bias % | held % | width % |",
         "|---|--:|--:|--:|--:|--:|",
         *(
-            f"| {m.month} | {m.smape:.2f} | {m.naive_smape:.2f} | {m.bias:+.2f} | {m.coverage:.1f}"
+            f"| {m.month} | {m.error:.2f} | {m.naive_error:.2f} | {m.bias:+.2f} | {m.coverage:.1f}"
             f" | {m.width:.1f} |"
             for m in report.months
         ),
@@ -188,8 +206,8 @@ def page_of(report: ReplayReport) -> str:
 
 def _noticed_line(each: NoticedPlant) -> str:
     cost = ""
-    if each.smape is not None and each.smape_before is not None:
-        cost = f"; {each.smape_before:.2f} % before it, {each.smape:.2f} % in its first week"
+    if each.error is not None and each.error_before is not None:
+        cost = f"; {each.error_before:.2f} % before it, {each.error:.2f} % in its first week"
     if each.alarm is None:
         return f"- {each.plant.text}: not noticed{cost}"
     told = f"noticed after {each.days:.1f} days ({each.alarm.message})"

@@ -16,6 +16,7 @@ import pandas as pd
 
 from gridcast.config import Config
 from gridcast.errors import UsageError
+from gridcast.evaluation.measure import NMAE, SMAPE
 from gridcast.forecasting.hindcast import num_leads_of
 from gridcast.forecasting.issue import with_zone
 from gridcast.monitoring.alarms import NOBODY, Alarm, AlarmLog, promise_of, reason_to_train
@@ -296,14 +297,16 @@ def write_report(replay: Replay) -> Path:
     first, end = pd.Timestamp(state.first), pd.Timestamp(state.end)
     rows = read_issued(replay.root, state.dataset)
     rows = rows[(rows["timestamp"] >= first) & (rows["timestamp"] < end)]
-    months = month_figures(rows, replay.tables)
+    charge = model_in_charge(replay.root, state.dataset, as_of=end)
+    norms = charge.chosen.model.norms if charge.chosen else {}
+    months = month_figures(rows, replay.tables, norms)
     report = ReplayReport(
         dataset=state.dataset,
         snapshot=state.snapshot,
         first=state.first[:10],
         end=state.end[:10],
-        smape=mean_of_months(months, "smape"),
-        naive_smape=mean_of_months(months, "naive_smape"),
+        error=mean_of_months(months, "error"),
+        naive_error=mean_of_months(months, "naive_error"),
         coverage=mean_of_months(months, "coverage"),
         num_rows=len(rows),
         num_fallback_rows=int((rows["fallback"] != "").sum()),
@@ -311,9 +314,10 @@ def write_report(replay: Replay) -> Path:
         trainings=state.trainings,
         promotions=tuple(map(promotion_line, read_log(replay.root, state.dataset).entries)),
         alarms=state.alarms,
-        noticed=with_costs(noticed(state.plants, state.alarms), rows, replay.truth),
+        noticed=with_costs(noticed(state.plants, state.alarms), rows, replay.truth, norms),
         seconds=state.seconds,
-        operator=against_operator(rows, replay.tables, replay.current, replay.config),
+        operator=against_operator(rows, replay.tables, replay.current, replay.config, norms),
+        measure=NMAE if norms else SMAPE,
     )
     write_record(replay.root / "report.json", report)
     write_bytes(replay.root / "report.md", page_of(report).encode())

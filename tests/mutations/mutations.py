@@ -114,8 +114,8 @@ MUTATIONS = (
     # what is doubtful
     Mutation(
         _QUALITY,
-        '"dropout": load_N < dropout * median_N',
-        '"dropout": load_N > dropout * median_N',
+        '"dropout": _is_beyond(-load_N, -median_N, -low_N, dropout)',
+        '"dropout": _is_beyond(load_N, median_N, low_N, dropout)',
         QUALITY,
     ),
     Mutation(
@@ -276,8 +276,8 @@ MUTATIONS = (
     Mutation(_COMPARISON, "jobs, part=VALIDATION)", "jobs, part=TEST)", CONTESTANTS),
     Mutation(
         _COMPARISON,
-        "preferred=min(smapes, key=lambda name: smapes[name], default=None),",
-        "preferred=next(iter(smapes), None),",
+        "preferred=min(deciding, key=lambda name: deciding[name], default=None),",
+        "preferred=next(iter(deciding), None),",
         CONTESTANTS,
     ),
     Mutation(_FORECASTS, 'frame["part"] == PARTS[part]', 'frame["part"] != "none"', CONTESTANTS),
@@ -285,8 +285,8 @@ MUTATIONS = (
     Mutation(_FORECASTS, "lead_N = common % span", "lead_N = common % span * 0 + 1", CONTESTANTS),
     Mutation(
         _SCORES,
-        "(np.bincount(region_N, relative_errors(y_true_N, own)) / num_R)[num_R > 0]",
-        "relative_errors(y_true_N, own)",
+        "(np.bincount(region_N, percent_errors(y_true_N, own, norm_N)) / num_R)[num_R > 0]",
+        "percent_errors(y_true_N, own, norm_N)",
         CONTESTANTS,
     ),
     Mutation(
