@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gridcast.evaluation.forecasts import Forecasts, collect_forecasts
-from gridcast.evaluation.scores import Scores, mean_smapes, naive_maes, score_forecasts
+from gridcast.evaluation.measure import NMAE, SMAPE, MeasureName
+from gridcast.evaluation.scores import (
+    Scores,
+    mean_errors,
+    mean_loads,
+    naive_maes,
+    score_forecasts,
+)
 from gridcast.features.splits import TEST, VALIDATION
 
 if TYPE_CHECKING:
@@ -21,35 +28,45 @@ if TYPE_CHECKING:
 class Comparison:
     """All contestants on the labels of the test part, and what the validation part says of them.
 
-    ``validation_smape`` (percent, the mean over the regions, by contestant) is empty, and nobody
-    ``preferred``, where there is no validation part.
+    ``validation_smape`` and ``validation_nmae`` (percent, the mean over the regions, by contestant)
+    are empty, and nobody ``preferred``, where there is no validation part.
     """
 
     forecasts: Forecasts  # of the test part
     scores: Scores  # of these
     validation_smape: dict[str, float]
+    validation_nmae: dict[str, float]
     preferred: str | None
 
 
 def compare_contestants(
-    table: pd.DataFrame, jobs: Mapping[Contestant, pd.DataFrame], *, season_length: int
+    table: pd.DataFrame,
+    jobs: Mapping[Contestant, pd.DataFrame],
+    *,
+    season_length: int,
+    measure: MeasureName = SMAPE,
 ) -> Comparison:
     """Jobs' forecasts → all contestants', their scores, and who has the smallest validation error.
 
-    Whatever the test part holds moves neither ``validation_smape`` nor ``preferred``.
+    Whatever the test part holds moves neither validation errors nor ``preferred``.
 
     Args:
         table: ``forecasts.TABLE_COLUMNS`` of ``FeatureTable.frame``.
         jobs: a model or fitted baseline to its forecasts of both parts, see
             :func:`gridcast.evaluation.forecasts.collect_forecasts`.
         season_length: of the scale of MASE (steps).
+        measure: by which of the two errors is chosen.
     """
-    smapes = mean_smapes(collect_forecasts(table, jobs, part=VALIDATION))
+    means = mean_loads(table)
+    validation = collect_forecasts(table, jobs, part=VALIDATION)
+    smapes, nmaes = (mean_errors(validation, norms) for norms in ({}, means))
+    deciding = nmaes if measure == NMAE else smapes
     test = collect_forecasts(table, jobs, part=TEST)
     scales = naive_maes(table, season_length=season_length)
     return Comparison(
         forecasts=test,
-        scores=score_forecasts(test.tables(), test.contestants, naive_mae=scales),
+        scores=score_forecasts(test.tables(), test.contestants, naive_mae=scales, mean_mw=means),
         validation_smape=smapes,
-        preferred=min(smapes, key=lambda name: smapes[name], default=None),
+        validation_nmae=nmaes,
+        preferred=min(deciding, key=lambda name: deciding[name], default=None),
     )

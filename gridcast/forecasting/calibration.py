@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gridcast.evaluation.metrics import relative_errors
+from gridcast.evaluation.measure import norms_of, percent_errors
 from gridcast.features.splits import VALIDATION
 from gridcast.forecasting.backtest import score_hindcast
 from gridcast.forecasting.hindcast import (
@@ -45,12 +45,12 @@ _DAY, _EVERY_HOURS = 24, 5
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Of one contestant: its sMAPE by region and lead on the validation part, and its bands.
+    """Of one contestant: its error by region and lead on the validation part, and its bands.
 
-    In percent; of a region without labels NaN.
+    In percent, as its model's errors are told (``LoadScale.norm_mw``); without labels NaN.
     """
 
-    smape_RK: np.ndarray
+    error_RK: np.ndarray
     bands: BandState
 
 
@@ -98,8 +98,8 @@ def _spread(step_N: np.ndarray, hours_N: np.ndarray, num_wanted: int) -> np.ndar
     return step_N[np.isin(day_N, kept_D)]
 
 
-def smape_by_lead(
-    frame: pd.DataFrame, origins_B: np.ndarray, forecast_BK: np.ndarray
+def error_by_lead(
+    frame: pd.DataFrame, origins_B: np.ndarray, forecast_BK: np.ndarray, norm_R: np.ndarray
 ) -> np.ndarray:
     """Of forecasts (MW) from origins of the validation part, percent, ``(R, K)``.
 
@@ -110,23 +110,24 @@ def smape_by_lead(
     is_label_BK = frame["part"].to_numpy()[ahead_BK] == VALIDATION
     truth_BK = np.where(is_label_BK, frame["load_mw"].to_numpy()[ahead_BK], np.nan)
     region_B = frame["region"].cat.codes.to_numpy()[origins_B]
-    return smape_of(
-        truth_BK, forecast_BK, region_B, num_regions=len(frame["region"].cat.categories)
-    )
+    return error_of(truth_BK, forecast_BK, region_B, norm_R)
 
 
-def smape_of(
-    truth_BK: np.ndarray, forecast_BK: np.ndarray, region_B: np.ndarray, *, num_regions: int
+def error_of(
+    truth_BK: np.ndarray, forecast_BK: np.ndarray, region_B: np.ndarray, norm_R: np.ndarray
 ) -> np.ndarray:
-    """By region and lead, percent, ``(R, K)``; NaN where no truth is known."""
-    relative_BK = 100 * relative_errors(truth_BK, forecast_BK)
-    smape_RK = np.full((num_regions, truth_BK.shape[1]), np.nan)
+    """By region and lead, percent, ``(R, K)``; NaN where no truth is known.
+
+    ``norm_R`` is what errors are held against, see :func:`gridcast.evaluation.measure.norms_of`.
+    """
+    percent_BK = percent_errors(truth_BK, forecast_BK, norm_R[region_B][:, None])
+    error_RK = np.full((len(norm_R), truth_BK.shape[1]), np.nan)
     for region in np.unique(region_B):
-        own_BK = relative_BK[region_B == region]
+        own_BK = percent_BK[region_B == region]
         num_K = (~np.isnan(own_BK)).sum(axis=0)
         total_K = np.nansum(own_BK, axis=0)
-        smape_RK[region] = np.where(num_K > 0, total_K / np.maximum(num_K, 1), np.nan)
-    return smape_RK
+        error_RK[region] = np.where(num_K > 0, total_K / np.maximum(num_K, 1), np.nan)
+    return error_RK
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +137,14 @@ class Learned:
     ``calibrations``: by contestant, then ``NETWORK`` or the name of the stand-in; the bands are
     those of ``day``, the one (UTC) in which the data end. ``past`` holds the errors behind them
     and behind the bands since ``first``, the first day of a backtest.
+    ``norms`` as the model has them.
     """
 
     calibrations: Mapping[str, Mapping[str, Calibration]]
     past: Hindcast
     first: np.datetime64
     day: np.datetime64
+    norms: Mapping[str, float]
 
     def backtest(self, config: Config, regions: Sequence[str]) -> Backtest | None:
         """All contestants lived through the last days (``evaluation.backtest_days``).
@@ -150,8 +153,9 @@ class Learned:
         """
         own = config.forecasting
         return score_hindcast(
-            self.past, own, regions, first=self.first, end=self.day, horizon=own.horizon
-        )
+            self.past, own, regions, first=self.first, end=self.day, horizon=own.horizon,
+            norms=self.norms,
+        )  # fmt: skip
 
 
 def learn_errors(
@@ -182,13 +186,15 @@ def learn_errors(
         first=first_learned(first, config.forecasting), end=day,
     )  # fmt: skip
     bands = bands_on(past, config.forecasting)
+    norm_R = norms_of(scales[name] for name in frame["region"].cat.categories)
     found = {
-        name: Calibration(smape_by_lead(frame, origins, each), bands[name])
+        name: Calibration(error_by_lead(frame, origins, each, norm_R), bands[name])
         for name, each in forecasts.items()
     }
     stand_ins = {kind: found[kind] for kind in contestants.stand_ins}
     calibrations = {name: {NETWORK: found[name]} | stand_ins for name in contestants.members}
-    return Learned(calibrations, past, first, day)
+    norms = {name: each.norm_mw for name, each in scales.items() if each.norm_mw is not None}
+    return Learned(calibrations, past, first, day, norms)
 
 
 def _days_before(day: np.datetime64, num: int) -> np.datetime64:

@@ -28,7 +28,7 @@ def model_files(
     """
     arrays = dict[str, "np.ndarray"]()
     for name, each in calibrations.items():
-        arrays[f"{name}.smape"] = each.smape_RK
+        arrays[f"{name}.error"] = each.error_RK
         arrays |= {f"{name}.bands.{part}": own for part, own in each.bands.arrays().items()}
     files = {**others, CALIBRATION: packed(arrays)}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}

@@ -26,7 +26,7 @@ from gridcast.config import Config
 from gridcast.errors import GridcastError, RecordError
 from gridcast.evaluation.contestants import fitted_baseline, network
 from gridcast.evaluation.forecasts import collect_forecasts
-from gridcast.evaluation.scores import SCORE_KEYS, naive_maes, score_forecasts
+from gridcast.evaluation.scores import SCORE_KEYS, mean_loads, naive_maes, score_forecasts
 from gridcast.features.splits import TEST
 from gridcast.features.table import FeatureTable, build_features
 from gridcast.layouts.kept import load_of
@@ -333,6 +333,7 @@ class Recomputation:
                 [self._forecasts],
                 self._contestants,
                 naive_mae=naive_maes(self._table, season_length=season_length),
+                mean_mw=mean_loads(self._table),
             )
             for written in link.files:
                 name = Path(written).stem.removeprefix("scores_")

@@ -55,7 +55,7 @@ _AHEAD, _NEIGHBOURS = "gridcast/features/known_ahead.py", "gridcast/features/nei
 _LEADS = "gridcast/networks/lead_forecaster.py"
 _LEAD_WINDOWS, _RECURSION = "gridcast/training/lead_windows.py", "gridcast/forecasting/recursion.py"
 _LINEAR = "gridcast/baselines/linear_baselines.py"
-_ISSUE, ISSUE = "gridcast/forecasting/issue.py", "tests/forecasting/test_issue.py"
+_MAKERS, ISSUE = "gridcast/forecasting/makers.py", "tests/forecasting/test_issue.py"
 LINEAR_LEADS = "tests/forecasting/test_linear_leads.py"
 _ROLLING = "gridcast/forecasting/rolling.py"
 _BANDS, _TYPICAL = "gridcast/forecasting/bands.py", "gridcast/forecasting/typical_errors.py"
@@ -114,8 +114,8 @@ MUTATIONS = (
     # what is doubtful
     Mutation(
         _QUALITY,
-        '"dropout": load_N < dropout * median_N',
-        '"dropout": load_N > dropout * median_N',
+        '"dropout": _is_beyond(-load_N, -median_N, -low_N, dropout)',
+        '"dropout": _is_beyond(load_N, median_N, low_N, dropout)',
         QUALITY,
     ),
     Mutation(
@@ -276,8 +276,8 @@ MUTATIONS = (
     Mutation(_COMPARISON, "jobs, part=VALIDATION)", "jobs, part=TEST)", CONTESTANTS),
     Mutation(
         _COMPARISON,
-        "preferred=min(smapes, key=lambda name: smapes[name], default=None),",
-        "preferred=next(iter(smapes), None),",
+        "preferred=min(deciding, key=lambda name: deciding[name], default=None),",
+        "preferred=next(iter(deciding), None),",
         CONTESTANTS,
     ),
     Mutation(_FORECASTS, 'frame["part"] == PARTS[part]', 'frame["part"] != "none"', CONTESTANTS),
@@ -285,8 +285,8 @@ MUTATIONS = (
     Mutation(_FORECASTS, "lead_N = common % span", "lead_N = common % span * 0 + 1", CONTESTANTS),
     Mutation(
         _SCORES,
-        "(np.bincount(region_N, relative_errors(y_true_N, own)) / num_R)[num_R > 0]",
-        "relative_errors(y_true_N, own)",
+        "(np.bincount(region_N, percent_errors(y_true_N, own, norm_N)) / num_R)[num_R > 0]",
+        "percent_errors(y_true_N, own, norm_N)",
         CONTESTANTS,
     ),
     Mutation(
@@ -449,10 +449,10 @@ MUTATIONS = (
              "steps_of_load(config), 1)", "tests/forecasting/test_backtest.py"),
     Mutation("gridcast/forecasting/calibration.py", '"part"].to_numpy() == VALIDATION, table',
              '"part"].to_numpy() > VALIDATION, table', FORECASTS),
-    Mutation(_ISSUE, "np.cumsum(gain_K)", "np.cumsum(-gain_K)", ISSUE),
-    Mutation(_ISSUE, "int(np.argmin(sums[::-1]))", "int(np.argmax(sums[::-1]))", ISSUE),
-    Mutation(_ISSUE, "is_network_SH = place_SH < ", "is_network_SH = place_SH <= ", ISSUE),
-    Mutation(_ISSUE, "min(makers, key=itemgetter(0))", "makers[0]", ISSUE),
+    Mutation(_MAKERS, "np.cumsum(gain_K)", "np.cumsum(-gain_K)", ISSUE),
+    Mutation(_MAKERS, "int(np.argmin(sums[::-1]))", "int(np.argmax(sums[::-1]))", ISSUE),
+    Mutation(_MAKERS, "asked.place_NH < num_own_N", "asked.place_NH <= num_own_N", ISSUE),
+    Mutation(_MAKERS, "min(makers, key=itemgetter(0))", "makers[0]", ISSUE),
     Mutation(_ROLLING, "table.hour_T[step_N] + lead]", "table.hour_T[step_N] + lead + 1]",
              LINEAR_LEADS),
     Mutation(_ROLLING, "region_N, hour_NK[:, lead]", "region_N, hour_NK[:, lead - 1]",
