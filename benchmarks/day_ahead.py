@@ -111,7 +111,8 @@ def _blend_weights(networks: Scored, linear: Scored) -> np.ndarray:
     shape = networks.y_pred_OH.shape
     region_OH = np.broadcast_to(networks.region_O[:, None].astype(np.int64), shape)
     lead_OH = np.broadcast_to(np.arange(shape[1]), shape)
-    labels = (networks.y_true_OH, networks.y_pred_OH, linear.y_pred_OH, region_OH, lead_OH)
+    own_OH = np.full(shape, np.nan)  # errors are told in percent of each hour's own load
+    labels = (networks.y_true_OH, networks.y_pred_OH, linear.y_pred_OH, region_OH, lead_OH, own_OH)
     return best_weights(*(each.reshape(-1) for each in labels))
 
 

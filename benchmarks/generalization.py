@@ -263,6 +263,7 @@ def _add_blend(
     (weight,) = best_weights(
         data.load_mw_T[at + 1], forecasts[MEAN][VALIDATION], forecasts[linear][VALIDATION],
         data.steps.region_T[at].astype(np.int64), np.zeros(len(at), dtype=np.int64),
+        np.full(len(at), np.nan),
     )  # fmt: skip
     forecasts[BLEND] = {
         part: blended(own, forecasts[linear][part], weight) for part, own in forecasts[MEAN].items()

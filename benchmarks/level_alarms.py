@@ -58,8 +58,8 @@ def main() -> None:
     charge = model_in_charge(asked.replay.resolve(), current.dataset, as_of=first)
     if charge.chosen is None:
         sys.exit(f"no model of {asked.replay} can be loaded: {charge.why}")
-    promised = promise_of(charge.chosen.model).next_hour_smape
-    scores = level_scores(rows, readings)
+    promised = promise_of(charge.chosen.model).next_hour_error
+    scores = level_scores(rows, readings, {})
     alarms = count_alarms(scores, promised, config)
     years = (last - first) / (365 * _DAY)
     found = {
@@ -133,7 +133,7 @@ def _is_noticed(
             for n, e in readings.items()}  # fmt: skip
     hit = near[region]
     load = hit["load_mw"].where(hit["timestamp"] < time, hit["load_mw"] * factor)
-    planted = level_scores(own, near | {region: hit.assign(load_mw=load)})
+    planted = level_scores(own, near | {region: hit.assign(load_mw=load)}, {})
     score, step = (_then(*each, region, time) for each in zip(scores, planted, strict=True))
     if np.isnan(score[region].iloc[-1]):
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from gridcast.errors import EXIT_OK, EXIT_PARTIAL
+from gridcast.evaluation.measure import SMAPE, MeasureName
 from gridcast.evaluation.records import (
     BaselineRecord,
     Evaluation,
@@ -108,7 +109,8 @@ class Summary(RunRecord):
     """One run, whole. ``timings`` are seconds a stage, and ``total``.
 
     ``preferred`` is the contestant with the smallest error on the validation part (null: there is
-    no such part); the test part has no say in it. ``failed_jobs`` has fitted baselines too.
+    no such part); the test part has no say in it. ``measure`` is the error that decided, and
+    ``why_measure`` says why, where it is not the sMAPE. ``failed_jobs`` has fitted baselines too.
     ``imputed_hours`` counts by region the hours that models get as inputs filled, not as read.
     ``model_folders`` has the folders that forecast, by the network's or the mean's name.
     ``registered_model`` is the version of MLflow's registry that has the recommended model, such as
@@ -137,6 +139,8 @@ class Summary(RunRecord):
     failed_jobs: dict[str, str]
     baselines: dict[str, BaselineRecord]
     preferred: str | None = None
+    measure: MeasureName = SMAPE
+    why_measure: str = ""
     registered_model: str | None = None
     timings: dict[str, float]
     errors: list[str]
@@ -215,6 +219,8 @@ def summarize(run_id: str, records: RunRecords, ending: Ending) -> Summary:
         failed_jobs=jobs.failed_jobs if jobs else {},
         baselines=evaluation.baselines if evaluation else {},
         preferred=evaluation.preferred if evaluation else None,
+        measure=evaluation.measure if evaluation else SMAPE,
+        why_measure=evaluation.why_measure if evaluation else "",
         registered_model=next(filter(None, (e.registered_model for e in records.tracking)), None),
         timings=_timings(records, ending),
         errors=errors,

@@ -135,6 +135,18 @@ class RegionRules(Section):
     flagged: FlaggedRules
     repaired: RepairedRules
 
+    @model_validator(mode="before")
+    @classmethod
+    def _net_load_has_no_dropouts(cls, tree: object) -> object:
+        """Where a load may pass below 0, a low one is no dropout: the sun shines."""
+        if not isinstance(tree, dict):
+            return tree
+        required, flagged = tree.get("required"), tree.get("flagged")
+        least = required.get("min_mw") if isinstance(required, dict) else None
+        if isinstance(least, int | float) and least < 0 and isinstance(flagged, dict):
+            return {**tree, "flagged": {**flagged, "dropout_ratio": None}}
+        return tree
+
 
 class RulesConfig(Section):
     """The rules as data: `default`, and by name the regions for which some of them differ."""

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import AliasChoices, Field
 
 from gridcast.evaluation.band_scores import BAND_METRICS, BandScores, score_bands
-from gridcast.evaluation.metrics import relative_errors
+from gridcast.evaluation.measure import (
+    NMAE,
+    SMAPE,
+    MeasureName,
+    norms_by_row,
+    percent_errors,
+)
 from gridcast.evaluation.next_day_scores import NextDay, next_day_of, next_day_scores
 from gridcast.record import Record, StoredRecord
 
@@ -17,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _DAY = 24
-_METRICS = ["smape", "mae"]
+# Version 1 called it by the only measure that there was.
+ERROR = Field(validation_alias=AliasChoices("error", "smape"))
+_METRICS = ["error", "mae"]
 
 
 class BandFigures(Record):
@@ -30,17 +39,17 @@ class BandFigures(Record):
 
 
 class LeadFigures(BandFigures):
-    """Of one lead (hours), the mean over the regions; ``smape`` (percent) by contestant."""
+    """Of one lead (hours), the mean over the regions; ``error`` (percent) by contestant."""
 
     lead: int
-    smape: dict[str, float]
+    error: dict[str, float] = ERROR
 
 
 class RegionFigures(BandFigures):
-    """Of one region, the mean over the leads; ``smape`` (percent) by contestant."""
+    """Of one region, the mean over the leads; ``error`` (percent) by contestant."""
 
     region: str
-    smape: dict[str, float]
+    error: dict[str, float] = ERROR
 
 
 class LevelFigures(Record):
@@ -57,9 +66,9 @@ class LevelFigures(Record):
 class BacktestScores(StoredRecord):
     """A span of days (UTC) lived through by ``model``, with a forecast from every hour.
 
-    ``smape`` (percent, the mean over leads and regions) is by contestant: the model, then what may
-    stand in for it. Bands are to hold ``share`` percent of the truths; ``coverage`` and ``winkler``
-    are the means of what they did.
+    ``error`` (percent, as ``measure`` has it; the mean over leads and regions) is by contestant:
+    the model, then what may stand in for it. Bands are to hold ``share`` percent of the truths;
+    ``coverage`` and ``winkler`` are the means of what they did.
     """
 
     model: str
@@ -68,7 +77,8 @@ class BacktestScores(StoredRecord):
     end: str
     horizon: int
     num_forecasts: int
-    smape: dict[str, float]
+    error: dict[str, float] = ERROR
+    measure: MeasureName = SMAPE
     share: float
     coverage: float
     winkler: float
@@ -84,11 +94,11 @@ class Backtest:
 
     ``rows`` has a row a region, issue time and lead that has a truth: ``contestant``, ``region``,
     ``issue_time``, ``timestamp`` (UTC), ``lead`` (h), ``local_hour``, ``y_true``, ``y_pred`` and
-    the quantiles (MW); first the model's, then each naive forecast's. ``by_lead`` has ``smape``
-    (percent) and ``mae`` (MW), the means over the regions, by ``contestant`` and ``lead``;
-    ``by_region`` the same by ``region``, the means over the leads; ``bands`` has the scores of each
-    contestant's bands. ``next_day`` has the errors of the next day as forecast at ``issue_hour``
-    (see :func:`next_day_scores`).
+    the quantiles (MW); first the model's, then each naive forecast's. ``by_lead`` has ``error``
+    (percent, as ``measure`` has it) and ``mae`` (MW), the means over the regions, by
+    ``contestant`` and ``lead``; ``by_region`` the same by ``region``, the means over the leads;
+    ``bands`` has the scores of each contestant's bands. ``next_day`` has the errors of the next
+    day as forecast at ``issue_hour`` (see :func:`next_day_scores`).
     """
 
     rows: pd.DataFrame
@@ -97,17 +107,28 @@ class Backtest:
     bands: Mapping[str, BandScores]
     next_day: pd.DataFrame
     issue_hour: int
+    measure: MeasureName
 
 
 def score_rows(
-    rows: pd.DataFrame, levels: Sequence[float], *, timezone: str, issue_hour: int
+    rows: pd.DataFrame,
+    levels: Sequence[float],
+    *,
+    timezone: str,
+    issue_hour: int,
+    norms: Mapping[str, float] | None = None,
 ) -> Backtest:
     """The scores of ``rows`` (see :class:`Backtest`), with bands of these levels.
 
-    ``issue_hour`` is when the next day is forecast, by the clocks of ``timezone``.
+    ``issue_hour`` is when the next day is forecast, by the clocks of ``timezone``; ``norms`` is
+    what errors of each region are told in percent of (MW; none: each hour's own load).
     """
-    next_day = next_day_scores(rows, timezone=timezone, issue_hour=issue_hour)
-    return Backtest(rows, *_errors(rows), _bands(rows, levels), next_day, issue_hour)
+    norm_N = norms_by_row(rows["region"], norms or {})
+    next_day = next_day_scores(rows, timezone=timezone, issue_hour=issue_hour, norms=norms)
+    return Backtest(
+        rows, *_errors(rows, norm_N), _bands(rows, levels), next_day, issue_hour,
+        NMAE if norms else SMAPE,
+    )  # fmt: skip
 
 
 def record_of(
@@ -125,7 +146,7 @@ def record_of(
     by_lead, by_region = (
         each[each["contestant"].isin([model, *beside])] for each in (found.by_lead, found.by_region)
     )
-    smape = by_lead.groupby("contestant", observed=True)["smape"].mean()
+    error = by_lead.groupby("contestant", observed=True)["error"].mean()
     columns = list(BAND_METRICS)
     return BacktestScores(
         model=model,
@@ -134,17 +155,18 @@ def record_of(
         end=str(end),
         horizon=int(found.by_lead["lead"].max()),
         num_forecasts=int((found.rows["contestant"] == model).sum()),
-        smape={str(name): float(value) for name, value in smape.items()},
+        error={str(name): float(value) for name, value in error.items()},
+        measure=found.measure,
         share=100 * (levels[-1] - levels[0]),
         coverage=float(bands.by_lead["coverage"].mean()),
         winkler=float(bands.by_lead["winkler"].mean()),
         by_lead=tuple(
-            LeadFigures(lead=int(lead), smape=smape, **figures)
-            for lead, smape, figures in _beside(by_lead, bands.by_lead, "lead", columns)
+            LeadFigures(lead=int(lead), error=error, **figures)
+            for lead, error, figures in _beside(by_lead, bands.by_lead, "lead", columns)
         ),
         by_region=tuple(
-            RegionFigures(region=str(region), smape=smape, **figures)
-            for region, smape, figures in _beside(by_region, bands.by_region, "region", columns)
+            RegionFigures(region=str(region), error=error, **figures)
+            for region, error, figures in _beside(by_region, bands.by_region, "region", columns)
         ),
         by_level=tuple(
             LevelFigures(**{str(name): float(value) for name, value in each.items()})
@@ -157,18 +179,18 @@ def record_of(
 def _beside(
     errors: pd.DataFrame, bands: pd.DataFrame, key: str, columns: Sequence[str]
 ) -> Iterator[tuple[Any, dict[str, float], dict[str, float]]]:
-    """Of each lead or region that has bands: who had which sMAPE, and the scores of the bands."""
-    smape_of = {each: dict(zip(own["contestant"].astype(str), own["smape"], strict=True))
+    """Of each lead or region that has bands: who had which error, and the scores of the bands."""
+    error_of = {each: dict(zip(own["contestant"].astype(str), own["error"], strict=True))
                 for each, own in errors.groupby(key, observed=True)}  # fmt: skip
     for each, figures in zip(bands[key], bands[columns].to_dict("records"), strict=True):
-        yield each, smape_of[each], {str(name): float(value) for name, value in figures.items()}
+        yield each, error_of[each], {str(name): float(value) for name, value in figures.items()}
 
 
-def _errors(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _errors(rows: pd.DataFrame, norm_N: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
     """By lead, and by region."""
     truth, forecast = (rows[each].to_numpy() for each in ("y_true", "y_pred"))
     errors = rows[["contestant", "region", "lead"]].assign(
-        smape=100 * relative_errors(truth, forecast), mae=np.abs(truth - forecast)
+        error=percent_errors(truth, forecast, norm_N), mae=np.abs(truth - forecast)
     )
     each = errors.groupby(["contestant", "region", "lead"], observed=True)[_METRICS].mean()
     by_lead = each.groupby(["contestant", "lead"], observed=True).mean().reset_index()

@@ -30,10 +30,10 @@ class BandScores:
     """``BAND_METRICS`` and ``num_labels`` in each table; all but the last in percent.
 
     ``coverage`` is of the labels, ``width``, ``winkler`` and ``crps`` are of the region's mean
-    load. ``overall`` has one row, the mean over the regions; ``by_region`` a row a ``region``;
-    ``by_lead`` and ``by_hour`` a row a ``lead`` or ``local_hour``, the mean over the regions that
-    have such labels. ``by_quantile`` is the calibration: a row a ``level``, the percentage of
-    labels ``below`` it and its ``pinball`` loss, both the mean over the regions.
+    absolute load. ``overall`` has one row, the mean over the regions; ``by_region`` a row a
+    ``region``; ``by_lead`` and ``by_hour`` a row a ``lead`` or ``local_hour``, the mean over the
+    regions that have such labels. ``by_quantile`` is the calibration: a row a ``level``, the
+    percentage of labels ``below`` it and its ``pinball`` loss, both the mean over the regions.
     """
 
     overall: pd.DataFrame
@@ -58,7 +58,7 @@ def score_bands(rows: pd.DataFrame, levels: Sequence[float]) -> BandScores:
     y_N, quantile_NQ, rows = y_N[known], quantile_NQ[known], rows[known]
     region_N = rows["region"].cat.codes.to_numpy().astype(np.int64)
     num_regions = len(rows["region"].cat.categories)
-    mean_R = np.bincount(region_N, y_N, num_regions) / np.maximum(
+    mean_R = np.bincount(region_N, np.abs(y_N), num_regions) / np.maximum(
         np.bincount(region_N, minlength=num_regions), 1
     )
     unit_N, level_Q = mean_R[region_N], np.asarray(levels)

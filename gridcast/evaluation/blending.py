@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gridcast.evaluation.contestants import with_blend
-from gridcast.evaluation.metrics import relative_errors
+from gridcast.evaluation.measure import norms_by_row, percent_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gridcast.evaluation.contestants import Contestant
     from gridcast.evaluation.forecasts import Forecasts
 
@@ -23,9 +25,10 @@ WEIGHTS = np.linspace(0.0, 1.0, 21)  # of the linear models, that are tried
 _NO_BLEND = np.zeros(0)
 
 
-def blend_weights(validation: Forecasts) -> np.ndarray:
+def blend_weights(validation: Forecasts, norms: Mapping[str, float]) -> np.ndarray:
     """How much of a blend is that of the linear models at each lead, ``(K,)``.
 
+    ``norms``: what errors of each region are held against, MW; none: each hour's own load.
     Empty where there are no such models, nothing to choose by, or nothing to be gained by them.
     """
     blend = with_blend(validation.contestants)[1]
@@ -36,6 +39,7 @@ def blend_weights(validation: Forecasts) -> np.ndarray:
     weight_K = best_weights(
         labels["y_true"].to_numpy(), networks_N, linear_N,
         labels["region"].cat.codes.to_numpy(), labels["lead"].to_numpy(dtype="int64") - 1,
+        norms_by_row(labels["region"], norms),
     )  # fmt: skip
     return weight_K if weight_K.any() else _NO_BLEND
 
@@ -46,23 +50,25 @@ def best_weights(
     linear_N: np.ndarray,
     region_N: np.ndarray,
     lead_N: np.ndarray,
+    norm_N: np.ndarray,
 ) -> np.ndarray:
-    """The weight of the linear models at each lead that has the least sMAPE, ``(K,)``.
+    """The weight of the linear models at each lead that has the least error, ``(K,)``.
 
-    The mean over the regions counts. ``lead_N`` is 0 for the first lead; a label that one of them
-    has no forecast of says nothing, and of a lead without any label the weight is 0.
+    The mean over the regions counts, by the measure of ``norm_N`` (see ``evaluation.measure``).
+    ``lead_N`` is 0 for the first lead; a label that one of them has no forecast of says nothing,
+    and of a lead without any label the weight is 0.
     """
     num_leads = int(lead_N.max(initial=-1)) + 1
     is_told_N = ~np.isnan(truth_N + networks_N + linear_N)
-    truth_N, networks_N, linear_N, region_N, lead_N = (
-        each[is_told_N] for each in (truth_N, networks_N, linear_N, region_N, lead_N)
+    truth_N, networks_N, linear_N, region_N, lead_N, norm_N = (
+        each[is_told_N] for each in (truth_N, networks_N, linear_N, region_N, lead_N, norm_N)
     )
     num_regions = int(region_N.max(initial=-1)) + 1
     key_N, num_keys = lead_N * num_regions + region_N, num_leads * num_regions
     num_KR = np.bincount(key_N, minlength=num_keys).reshape(num_leads, num_regions)
     error_WK = np.empty((len(WEIGHTS), num_leads))
     for number, weight in enumerate(WEIGHTS):
-        error_N = relative_errors(truth_N, blended(networks_N, linear_N, weight))
+        error_N = percent_errors(truth_N, blended(networks_N, linear_N, weight), norm_N)
         total_KR = np.bincount(key_N, error_N, minlength=num_keys).reshape(num_KR.shape)
         error_WK[number] = (total_KR / np.maximum(num_KR, 1)).sum(axis=1)
     return np.asarray(WEIGHTS[error_WK.argmin(axis=0)])

@@ -10,28 +10,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from pydantic import AliasChoices, Field
 
-from gridcast.evaluation.metrics import relative_errors
+from gridcast.evaluation.measure import norms_by_row, percent_errors
 from gridcast.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _LAST_HOUR = 23
 _DAY = ["contestant", "region", "issue_time"]
-_FIGURES = ["smape", "peak", "peak_hours", "under"]
+_FIGURES = ["error", "peak", "peak_hours", "under"]
 COLUMNS = ["contestant", "region", *_FIGURES, "num_days"]
 
 
 class NextDayFigures(Record):
     """Of one contestant, the means over the regions.
 
-    ``smape`` (percent) is of the day's hours; ``peak`` the error of its highest load, in percent of
-    it; ``peak_hours`` how many hours beside the true one the peak was expected; ``under`` the share
-    of hours (percent) whose load was taken for less than it became.
+    ``error`` (percent, as its backtest's ``measure`` has it) is of the day's hours; ``peak`` the
+    error of its highest load, in percent of it or of the norm; ``peak_hours`` how many hours beside
+    the true one the peak was expected; ``under`` the share of hours (percent) whose load was taken
+    for less than it became.
     """
 
-    smape: float
+    error: float = Field(validation_alias=AliasChoices("error", "smape"))
     peak: float
     peak_hours: float
     under: float
@@ -45,7 +47,9 @@ class NextDay(Record):
     contestants: dict[str, NextDayFigures]
 
 
-def next_day_scores(rows: pd.DataFrame, *, timezone: str, issue_hour: int) -> pd.DataFrame:
+def next_day_scores(
+    rows: pd.DataFrame, *, timezone: str, issue_hour: int, norms: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """A row a contestant and region that has a whole day: ``COLUMNS``; ``num_days`` of them.
 
     Args:
@@ -54,15 +58,18 @@ def next_day_scores(rows: pd.DataFrame, *, timezone: str, issue_hour: int) -> pd
         issue_hour: local hour (0 to 23) at which the next day is forecast. A day is whole if each
             of its hours was forecast and has a truth: from 9 o'clock that takes 39 hours, and 40
             where clocks go back.
+        norms: what errors of each region are told in percent of (MW); none: each hour's own load.
     """
-    hours = _hours_of_next_days(rows, timezone, issue_hour)
+    hours = _hours_of_next_days(
+        rows.assign(norm_mw=norms_by_row(rows["region"], norms or {})), timezone, issue_hour
+    )
     if hours.empty:
         return pd.DataFrame(columns=COLUMNS)
-    truth, forecast = (hours[name].to_numpy() for name in ("y_true", "y_pred"))
+    truth, forecast, norm = (hours[name].to_numpy() for name in ("y_true", "y_pred", "norm_mw"))
     hours = hours.assign(
-        smape=100 * relative_errors(truth, forecast), under=100.0 * (forecast < truth)
+        error=percent_errors(truth, forecast, norm), under=100.0 * (forecast < truth)
     )
-    means = hours.groupby(_DAY, observed=True)[["smape", "under"]].mean()
+    means = hours.groupby(_DAY, observed=True)[["error", "under"]].mean()
     days = means.join(_peaks(hours)).reset_index()
     by_region = days.groupby(["contestant", "region"], observed=True)
     found = by_region[_FIGURES].mean().assign(num_days=by_region.size())
@@ -94,9 +101,10 @@ def _peaks(hours: pd.DataFrame) -> pd.DataFrame:
     found = {}
     for name in ("y_true", "y_pred"):
         at = hours.groupby(_DAY, observed=True)[name].idxmax()
-        found[name] = hours.loc[at.to_numpy(), [*_DAY, name, "lead"]].set_index(_DAY)
+        found[name] = hours.loc[at.to_numpy(), [*_DAY, name, "lead", "norm_mw"]].set_index(_DAY)
     true, expected = found["y_true"], found["y_pred"]
-    size = np.where(true["y_true"] > 0, true["y_true"], np.nan)
+    own = np.where(true["y_true"] > 0, true["y_true"], np.nan)
+    size = true["norm_mw"].fillna(pd.Series(own, true.index)).to_numpy()
     return pd.DataFrame(
         {
             "peak": 100 * np.abs(expected["y_pred"] - true["y_true"]) / size,

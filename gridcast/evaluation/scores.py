@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gridcast.evaluation.label_days import label_days
+from gridcast.evaluation.measure import SMAPE, MeasureName, mean_load, percent_errors
 from gridcast.evaluation.metrics import relative_errors, seasonal_naive_mae
+from gridcast.features.label_days import label_days
 from gridcast.features.splits import TRAIN
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
     from gridcast.evaluation.forecasts import Forecasts
     from gridcast.features.windows import Ints
 
-METRICS = ("smape", "mae", "rmse", "mase")
+METRICS = ("smape", "nmae", "mae", "rmse", "mase")
 _FIGURES = (*METRICS, "under")
 MAX_SHOWN_REGIONS = 24  # regions
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """``smape`` (percent), ``mae`` and ``rmse`` (MW), ``mase`` and ``num_labels`` in each table.
+    """``METRICS`` (percent, MW) and ``num_labels`` in each table.
 
     ``under`` too: the share of the labels (percent) that were taken for less than they became.
     ``overall``: a row a contestant, the mean over the regions; it has its ``kind`` too.
@@ -80,6 +81,7 @@ def score_forecasts(
     contestants: Sequence[Contestant],
     *,
     naive_mae: Mapping[str, float],
+    mean_mw: Mapping[str, float],
     calendars: Mapping[str, tuple[str, str | None]] | None = None,
 ) -> Scores:
     """The scores of forecasts that stand beside their truth.
@@ -89,10 +91,11 @@ def score_forecasts(
             rows of a contestant stand in one of them.
         contestants: who they are, in the order of the scores.
         naive_mae: region to the scale of MASE (MW), see :func:`naive_maes`.
-        calendars: region to zone and holidays, see :func:`gridcast.evaluation.label_days`.
+        mean_mw: region to that of the nMAE (MW), see :func:`mean_loads`.
+        calendars: region to zone and holidays, see :func:`gridcast.features.label_days`.
     """
     scored = {
-        name: _score(own, naive_mae, calendars or {})
+        name: _score(own, naive_mae, mean_mw, calendars or {})
         for table in tables
         for name, own in _by_contestant(table)
     }
@@ -105,20 +108,24 @@ def score_forecasts(
     )
 
 
-def mean_smapes(forecasts: Forecasts) -> dict[str, float]:
-    """Each contestant's sMAPE (percent), the mean over the regions; empty if there are no labels.
+def mean_errors(forecasts: Forecasts, norms: Mapping[str, float]) -> dict[str, float]:
+    """Each contestant's error (percent), the mean over the regions; empty if there are no labels.
 
-    That of ``score_forecasts(...).overall``, without all that else stands there.
+    That of ``score_forecasts(...).overall``, without all that else stands there: the nMAE with
+    ``norms`` (MW, by region), of a region without one its sMAPE.
     """
     if forecasts.labels.empty:
         return {}
     region_N = _codes(forecasts.labels["region"])
     y_true_N = forecasts.labels["y_true"].to_numpy()
     num_R = np.bincount(region_N)
+    names = forecasts.labels["region"].cat.categories
+    norm_N = np.array([norms.get(str(name), np.nan) for name in names])[region_N]
     return {
         each.name: float(
-            100
-            * np.mean((np.bincount(region_N, relative_errors(y_true_N, own)) / num_R)[num_R > 0])
+            np.mean(
+                (np.bincount(region_N, percent_errors(y_true_N, own, norm_N)) / num_R)[num_R > 0]
+            )
         )
         for each, own in forecasts.y_pred.items()
     }
@@ -139,12 +146,14 @@ def _by_contestant(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def _score(
     rows: pd.DataFrame,
     naive_mae: Mapping[str, float],
+    mean_mw: Mapping[str, float],
     calendars: Mapping[str, tuple[str, str | None]],
 ) -> dict[str, _Columns]:
     """Of one contestant, what each table has of it."""
     errors = _label_errors(rows)
     regions = np.array([str(name) for name in rows["region"].cat.categories], dtype=object)
     scale_R = np.array([naive_mae.get(region, np.nan) for region in regions])
+    mean_R = np.array([mean_mw.get(region, np.nan) for region in regions])
     region_N = _codes(rows["region"])
 
     days = label_days(rows, calendars)
@@ -153,11 +162,11 @@ def _score(
         num_codes = int(code_N.max(initial=0)) + 1
         groups = _group_means(errors, region_N * num_codes + code_N)
         region_G, code_G = np.divmod(groups.pop("group"), num_codes)
-        return _means(_metrics(groups, scale_R[region_G]), code_G, key)
+        return _means(_metrics(groups, scale_R[region_G], mean_R[region_G]), code_G, key)
 
     groups = _group_means(errors, region_N)
     region_G = groups.pop("group")
-    metrics = _metrics(groups, scale_R[region_G])
+    metrics = _metrics(groups, scale_R[region_G], mean_R[region_G])
     overall = _means(metrics, np.zeros(len(region_G), dtype="int64"), "one")
     del overall["one"]
     return {
@@ -196,12 +205,14 @@ def _group_means(values: _Columns, group_N: Ints) -> _Columns:
     return {"group": group_G, **means, "num_labels": num_G}
 
 
-def _metrics(groups: _Columns, scale_G: np.ndarray) -> _Columns:
-    """``METRICS``, ``under`` and ``num_labels``; a MASE on a scale of 0 is infinite."""
+def _metrics(groups: _Columns, scale_G: np.ndarray, mean_G: np.ndarray) -> _Columns:
+    """``METRICS``, ``under`` and ``num_labels``; MASE and nMAE on a scale of 0 are infinite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         mase = np.where(scale_G == 0, np.inf, groups["absolute"] / scale_G)
+        nmae = np.where(mean_G == 0, np.inf, 100 * groups["absolute"] / mean_G)
     return {
         "smape": 100 * groups["relative"],
+        "nmae": nmae,
         "mae": groups["absolute"],
         "rmse": np.sqrt(groups["squared"]),
         "mase": mase,
@@ -250,23 +261,36 @@ def naive_maes(table: pd.DataFrame, *, season_length: int) -> dict[str, float]:
     ``table`` has ``region``, ``load_mw`` and ``part`` of ``FeatureTable.frame``, regions end to
     end.
     """
-    history = np.where(table["part"].to_numpy() == TRAIN, table["load_mw"].to_numpy(), np.nan)
-    codes, names = table["region"].cat.codes.to_numpy(), table["region"].cat.categories
-    firsts = np.flatnonzero(np.diff(codes, prepend=-1))
     return {
-        str(names[codes[first]]): seasonal_naive_mae(own, season_length=season_length)
-        for first, own in zip(firsts, np.split(history, firsts[1:]), strict=True)
+        region: seasonal_naive_mae(own, season_length=season_length)
+        for region, own in _histories(table)
     }
 
 
-def smape_by_region(scores: Scores, contestant: str) -> dict[str, float]:
-    """One contestant's sMAPE (percent) by region."""
+def mean_loads(table: pd.DataFrame) -> dict[str, float]:
+    """Each region's scale of the nMAE (MW): its mean absolute load in the training part."""
+    return {region: mean_load(own) for region, own in _histories(table)}
+
+
+def _histories(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Of each region the loads of its training part, NaN for the others."""
+    history = np.where(table["part"].to_numpy() == TRAIN, table["load_mw"].to_numpy(), np.nan)
+    codes, names = table["region"].cat.codes.to_numpy(), table["region"].cat.categories
+    firsts = np.flatnonzero(np.diff(codes, prepend=-1))
+    for first, own in zip(firsts, np.split(history, firsts[1:]), strict=True):
+        yield str(names[codes[first]]), own
+
+
+def errors_by_region(
+    scores: Scores, contestant: str, measure: MeasureName = SMAPE
+) -> dict[str, float]:
+    """One contestant's sMAPE or nMAE (percent) by region."""
     own = scores.by_region[scores.by_region["contestant"] == contestant]
-    return dict(zip(own["region"].astype(str), own["smape"].astype(float), strict=True))
+    return dict(zip(own["region"].astype(str), own[measure].astype(float), strict=True))
 
 
 def overall_scores(scores: Scores, contestant: str) -> dict[str, float]:
-    """One contestant's overall ``smape``, ``mae``, ``rmse`` and ``mase``."""
+    """One contestant's overall ``METRICS``."""
     own = scores.overall[scores.overall["contestant"] == contestant].iloc[0]
     return {name: float(own[name]) for name in METRICS}
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import AliasChoices, Field
 
-from gridcast.evaluation.metrics import smape
+from gridcast.evaluation.measure import SMAPE, MeasureName, percent_errors
 from gridcast.record import Record, RunRecord
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _NOT_FOUND = {
 
 
 class Course:
-    """How a trial does on its way: the mean validation sMAPE of its jobs, a tenth at a time.
+    """How a trial does on its way: the mean validation error of its jobs, a tenth at a time.
 
     Trials may have other numbers of passes, so they are compared at the same share of their
     training, at the first end of a pass within each tenth.
@@ -42,43 +43,48 @@ class Course:
         self._num_jobs = num_jobs
         self._by_tenth: dict[int, dict[str, float]] = {}
 
-    def add(self, job: str, *, share: float, smape: float) -> tuple[int, float] | None:
+    def add(self, job: str, *, share: float, error: float) -> tuple[int, float] | None:
         """What ``job`` came to at ``share`` of its training (percent); the tenth and its mean.
 
         None until all jobs have come to that tenth, and again afterwards.
 
         >>> course = Course(num_jobs=2)
-        >>> course.add("gru", share=0.5, smape=1.0), course.add("lstm", share=0.52, smape=2.0)
+        >>> course.add("gru", share=0.5, error=1.0), course.add("lstm", share=0.52, error=2.0)
         (None, (5, 1.5))
-        >>> course.add("gru", share=0.55, smape=0.9) is None
+        >>> course.add("gru", share=0.55, error=0.9) is None
         True
         """
         tenth = int(TENTHS * share + 1e-9)
         reached = self._by_tenth.setdefault(tenth, {})
         if job in reached:
             return None
-        reached[job] = smape
+        reached[job] = error
         is_whole = len(reached) == self._num_jobs
         return (tenth, float(np.mean(list(reached.values())))) if is_whole else None
 
 
-def smape_of_mean_forecast(table: pd.DataFrame, forecasts: Sequence[pd.DataFrame]) -> float:
-    """The sMAPE (percent, mean over the regions) of the mean of several jobs' forecasts.
+def error_of_mean_forecast(
+    table: pd.DataFrame,
+    forecasts: Sequence[pd.DataFrame],
+    norms: Mapping[str, float] | None = None,
+) -> float:
+    """The error (percent, mean over the regions) of the mean of several jobs' forecasts.
 
     Args:
         table: of ``FeatureTable.frame`` the columns ``region`` and ``load_mw``.
         forecasts: of each job, for the same labels (``step``, ``lead``, ``y_pred``).
+        norms: what errors of each region are told in percent of (MW); none: the sMAPE.
     """
     mean_N = pd.concat(forecasts).groupby(["step", "lead"])["y_pred"].mean()
     rows = table.iloc[mean_N.index.get_level_values("step")]
     y_true_N, y_pred_N = rows["load_mw"].to_numpy(), mean_N.to_numpy()
     regions = rows["region"].to_numpy()
-    each = [smape(y_true_N[own], y_pred_N[own]) for own in _masks(regions)]
+    each = [
+        percent_errors(y_true_N[own], y_pred_N[own], (norms or {}).get(region, np.nan)).mean()
+        for region in pd.unique(regions)
+        for own in [regions == region]
+    ]
     return float(np.mean(each))
-
-
-def _masks(regions: np.ndarray) -> Iterable[np.ndarray]:
-    return (regions == region for region in pd.unique(regions))
 
 
 def profile_of(found: Config, base: Config, *, settings: Iterable[str]) -> dict[str, Any]:
@@ -102,9 +108,9 @@ def profile_of(found: Config, base: Config, *, settings: Iterable[str]) -> dict[
 
 
 class TrialRecord(Record):
-    """Settings that were tried, by name, and what came of them (percent, s).
+    """Settings that were tried, by name, and what came of them (percent of ``measure``, s).
 
-    ``given up``: ended early, with the sMAPE that it had then; ``refused``: the values do not go
+    ``given up``: ended early, with the error that it had then; ``refused``: the values do not go
     together, or another trial was at them; ``interrupted``: with its run, and tried again by the
     next one.
     """
@@ -112,9 +118,12 @@ class TrialRecord(Record):
     number: int
     state: Literal["trained", "given up", "failed", "refused", "interrupted"]
     settings: dict[str, Any]
-    validation_smape: float | None
+    validation_error: float | None = Field(
+        validation_alias=AliasChoices("validation_error", "validation_smape")
+    )
     train_seconds: float | None
     reason: str = ""
+    measure: MeasureName = SMAPE
 
     @property
     def counts(self) -> bool:
@@ -123,17 +132,17 @@ class TrialRecord(Record):
 
 
 def best_of(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The trained trial with the smallest validation sMAPE; the first of equals."""
+    """The trained trial with the smallest validation error; the first of equals."""
     first = best_first(trials)[:1]
     return first[0] if first and first[0].state == "trained" else None
 
 
 def best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trained ones by their validation sMAPE, then the others as they came."""
+    """The trained ones by their validation error, then the others as they came."""
 
     def place(trial: TrialRecord) -> tuple[bool, float, int]:
         is_trained = trial.state == "trained"
-        return not is_trained, (trial.validation_smape or 0.0) * is_trained, trial.number
+        return not is_trained, (trial.validation_error or 0.0) * is_trained, trial.number
 
     return sorted(trials, key=place)
 

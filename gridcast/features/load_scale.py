@@ -28,11 +28,16 @@ def to_mw(
 
 @dataclass(frozen=True, slots=True)
 class LoadScale:
-    """One region's affine scale (MW); and of each covariate offset and scale, in its own unit."""
+    """One region's affine scale (MW); and of each covariate offset and scale, in its own unit.
+
+    ``norm_mw`` is what its errors are told in percent of; None: of each hour's own load (see
+    ``evaluation.measure``).
+    """
 
     offset_mw: float
     scale_mw: float
     covariates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    norm_mw: float | None = None
 
     def scale(self, load_mw: np.ndarray) -> np.ndarray:
         """MW to scaled, any shape."""

@@ -72,8 +72,9 @@ def backtest(
         first=first_learned(first, config.forecasting), end=end + days_ahead,
     )  # fmt: skip
     scored = score_hindcast(
-        past, config.forecasting, model.regions, first=first, end=end, horizon=horizon
-    )
+        past, config.forecasting, model.regions, first=first, end=end, horizon=horizon,
+        norms=model.norms,
+    )  # fmt: skip
     if scored is None:
         oldest = min(since.values(), default="nowhere")
         where, found = "the span", f"no hour from {first} to {end} that the model had not been told"
@@ -89,12 +90,13 @@ def score_hindcast(
     first: np.datetime64,
     end: np.datetime64,
     horizon: int,
+    norms: Mapping[str, float] | None = None,
 ) -> Backtest | None:
     """What each contestant would have issued from ``first`` to before ``end``, and its scores.
 
     Of at most 64 regions, spread over all of them; the bands are made of the errors of all. None
-    where no hour has a truth. ``past`` goes back to :func:`first_learned` of ``first``;
-    ``regions`` in the order of their numbers.
+    where no hour has a truth. ``norms`` as :func:`score_rows` has them. ``past``
+    goes back to :func:`first_learned` of ``first``; ``regions`` in the order of their numbers.
     """
     tables = [
         _rows(past, name, config, first=first, end=end, horizon=horizon).assign(contestant=number)
@@ -105,7 +107,7 @@ def score_hindcast(
         return None
     rows = _named(rows, list(past.forecasts), regions)
     return score_rows(
-        rows, config.quantiles, timezone=past.timezone, issue_hour=config.next_day_hour
+        rows, config.quantiles, timezone=past.timezone, issue_hour=config.next_day_hour, norms=norms
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gridcast.evaluation.blending import best_weights
-from gridcast.evaluation.metrics import relative_errors
+from gridcast.evaluation.measure import norms_of, percent_errors
 from gridcast.features.splits import VALIDATION
 from gridcast.forecasting.backtest import score_hindcast
 from gridcast.forecasting.hindcast import (
@@ -46,12 +46,12 @@ _DAY, _EVERY_HOURS = 24, 5
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Of one contestant: its sMAPE by region and lead on the validation part, and its bands.
+    """Of one contestant: its error by region and lead on the validation part, and its bands.
 
-    In percent; of a region without labels NaN.
+    In percent, as its model's errors are told (``LoadScale.norm_mw``); without labels NaN.
     """
 
-    smape_RK: np.ndarray
+    error_RK: np.ndarray
     bands: BandState
 
 
@@ -99,17 +99,15 @@ def _spread(step_N: np.ndarray, hours_N: np.ndarray, num_wanted: int) -> np.ndar
     return step_N[np.isin(day_N, kept_D)]
 
 
-def smape_by_lead(
-    frame: pd.DataFrame, origins_B: np.ndarray, forecast_BK: np.ndarray
+def error_by_lead(
+    frame: pd.DataFrame, origins_B: np.ndarray, forecast_BK: np.ndarray, norm_R: np.ndarray
 ) -> np.ndarray:
     """Of forecasts (MW) from origins of the validation part, percent, ``(R, K)``.
 
     Hours without a trusted reading (no label) do not count.
     """
     truth_BK, region_B = _truth(frame, origins_B, forecast_BK.shape[1])
-    return smape_of(
-        truth_BK, forecast_BK, region_B, num_regions=len(frame["region"].cat.categories)
-    )
+    return error_of(truth_BK, forecast_BK, region_B, norm_R)
 
 
 def _truth(
@@ -122,18 +120,21 @@ def _truth(
     return truth_BK, frame["region"].cat.codes.to_numpy()[origins_B]
 
 
-def smape_of(
-    truth_BK: np.ndarray, forecast_BK: np.ndarray, region_B: np.ndarray, *, num_regions: int
+def error_of(
+    truth_BK: np.ndarray, forecast_BK: np.ndarray, region_B: np.ndarray, norm_R: np.ndarray
 ) -> np.ndarray:
-    """By region and lead, percent, ``(R, K)``; NaN where no truth is known."""
-    relative_BK = 100 * relative_errors(truth_BK, forecast_BK)
-    smape_RK = np.full((num_regions, truth_BK.shape[1]), np.nan)
+    """By region and lead, percent, ``(R, K)``; NaN where no truth is known.
+
+    ``norm_R`` is what errors are held against, see :func:`gridcast.evaluation.measure.norms_of`.
+    """
+    percent_BK = percent_errors(truth_BK, forecast_BK, norm_R[region_B][:, None])
+    error_RK = np.full((len(norm_R), truth_BK.shape[1]), np.nan)
     for region in np.unique(region_B):
-        own_BK = relative_BK[region_B == region]
+        own_BK = percent_BK[region_B == region]
         num_K = (~np.isnan(own_BK)).sum(axis=0)
         total_K = np.nansum(own_BK, axis=0)
-        smape_RK[region] = np.where(num_K > 0, total_K / np.maximum(num_K, 1), np.nan)
-    return smape_RK
+        error_RK[region] = np.where(num_K > 0, total_K / np.maximum(num_K, 1), np.nan)
+    return error_RK
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +143,15 @@ class Learned:
 
     ``calibrations``: by contestant, then ``NETWORK`` or the name of the stand-in; the bands are
     those of ``day``, the one (UTC) in which the data end. ``past`` holds the errors behind them
-    and behind the bands since ``first``, the first day of a backtest. ``blends`` have weights of
-    all leads.
+    and behind the bands since ``first``, the first day of a backtest. ``norms`` as the model has
+    them; ``blends`` have weights of all leads.
     """
 
     calibrations: Mapping[str, Mapping[str, Calibration]]
     past: Hindcast
     first: np.datetime64
     day: np.datetime64
+    norms: Mapping[str, float]
     blends: Mapping[str, Blend] = field(default_factory=dict)
 
     def backtest(self, config: Config, regions: Sequence[str]) -> Backtest | None:
@@ -159,8 +161,9 @@ class Learned:
         """
         own = config.forecasting
         return score_hindcast(
-            self.past, own, regions, first=self.first, end=self.day, horizon=own.horizon
-        )
+            self.past, own, regions, first=self.first, end=self.day, horizon=own.horizon,
+            norms=self.norms,
+        )  # fmt: skip
 
 
 def learn_errors(
@@ -183,7 +186,8 @@ def learn_errors(
         num_origins=config.forecasting.calibration_origins,
     )  # fmt: skip
     apart = forecast_contestants(replace(contestants, blends={}), table, origins, config)
-    contestants = _weighed(contestants, frame, origins, apart)
+    norm_R = norms_of(scales[name] for name in frame["region"].cat.categories)
+    contestants = _weighed(contestants, frame, origins, apart, norm_R)
     forecasts = {
         name: contestants.blends[name].of(each, apart[contestants.blends[name].linear])
         if name in contestants.blends
@@ -199,12 +203,13 @@ def learn_errors(
     )  # fmt: skip
     bands = bands_on(past, config.forecasting)
     found = {
-        name: Calibration(smape_by_lead(frame, origins, each), bands[name])
+        name: Calibration(error_by_lead(frame, origins, each, norm_R), bands[name])
         for name, each in forecasts.items()
     }
     stand_ins = {kind: found[kind] for kind in contestants.stand_ins}
     calibrations = {name: {NETWORK: found[name]} | stand_ins for name in contestants.members}
-    return Learned(calibrations, past, first, day, contestants.blends)
+    norms = {name: each.norm_mw for name, each in scales.items() if each.norm_mw is not None}
+    return Learned(calibrations, past, first, day, norms, contestants.blends)
 
 
 def _weighed(
@@ -212,6 +217,7 @@ def _weighed(
     frame: pd.DataFrame,
     origins_B: np.ndarray,
     forecasts: Mapping[str, np.ndarray],
+    norm_R: np.ndarray,
 ) -> Contestants:
     """With weights of blends at all leads: those that are known, then the best of these origins."""
     blends = {}
@@ -221,9 +227,8 @@ def _weighed(
         lead_BK = np.broadcast_to(np.arange(networks_BK.shape[1]), networks_BK.shape)
         region_BK = np.broadcast_to(region_B[:, None], networks_BK.shape)
         found_K = np.zeros(networks_BK.shape[1])
-        best_K = best_weights(
-            *(each.reshape(-1) for each in (truth_BK, networks_BK, linear_BK, region_BK, lead_BK))
-        )
+        labels = (truth_BK, networks_BK, linear_BK, region_BK, lead_BK, norm_R[region_BK])
+        best_K = best_weights(*(each.reshape(-1) for each in labels))
         found_K[: len(best_K)] = best_K
         num_known = min(len(blend.weight_K), len(found_K))
         found_K[:num_known] = blend.weight_K[:num_known]

@@ -40,7 +40,7 @@ def maker_of(doubt: str, region: int, calibrations: Mapping[str, Calibration]) -
     One change from the network to a naive forecast, at the lead at which the sum of the errors is
     the least: a choice lead by lead would make a path of two by chance.
     """
-    error_K = {name: each.smape_RK[region] for name, each in calibrations.items()}
+    error_K = {name: each.error_RK[region] for name, each in calibrations.items()}
     stand_ins = stand_ins_of(calibrations)
     makers = [(*_best_change(error_K[NETWORK], error_K[name]), name) for name in stand_ins]
     _, num_leads, stand_in = min(makers, key=itemgetter(0))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gridcast.evaluation.blending import blended
+from gridcast.evaluation.measure import measure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from gridcast.baselines.linear_models import LinearModels
     from gridcast.config import Config
     from gridcast.covariates.values import Covariates
+    from gridcast.evaluation.measure import MeasureName
     from gridcast.features.load_scale import LoadScale
     from gridcast.forecasting.calibration import Calibration
     from gridcast.networks.building import Forecaster
@@ -98,6 +100,17 @@ class ForecastModel:
     def stand_ins(self) -> tuple[str, ...]:
         """What may stand in for the networks: the contestants with a calibration beside them."""
         return stand_ins_of(self.calibrations)
+
+    @property
+    def norms(self) -> dict[str, float]:
+        """What errors of each region are told in percent of, MW; empty: of each hour's load."""
+        known = {name: each.norm_mw for name, each in self.scales.items()}
+        return {name: norm for name, norm in known.items() if norm is not None}
+
+    @property
+    def measure(self) -> MeasureName:
+        """How its errors are told."""
+        return measure_of(self.scales.values())
 
     @property
     def reads_others(self) -> bool:

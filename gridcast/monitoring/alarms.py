@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
+from gridcast.evaluation.measure import norms_by_row, sizes_of
 from gridcast.forecasting.makers import maker_of
 from gridcast.forecasting.model import NETWORK
 from gridcast.monitoring.level import level_steps
@@ -59,32 +61,34 @@ class AlarmLog(StoredRecord):
 class Promise(Record):
     """What the evaluation promised of a model: percent, by region the mean over the next day.
 
-    ``smape`` is that of whoever forecasts the region, ``next_hour_smape`` of its first lead,
-    ``naive_smape`` of the same hour of the day before; ``share`` of hours the band is to hold.
+    ``error`` is that of whoever forecasts the region, ``next_hour_error`` of its first lead,
+    ``naive_error`` of the same hour of the day before; ``share`` of hours the band is to hold.
+    ``norms``: what errors are told in percent of, as the model has them.
     """
 
-    smape: dict[str, float]
-    next_hour_smape: dict[str, float]
-    naive_smape: dict[str, float]
+    error: dict[str, float]
+    next_hour_error: dict[str, float]
+    naive_error: dict[str, float]
     share: float
+    norms: dict[str, float] = Field(default_factory=dict)
 
 
 def promise_of(model: ForecastModel) -> Promise:
     """By its validation part: at each lead that of whoever forecasts it."""
-    smape, naive, next_hour = dict[str, float](), dict[str, float](), dict[str, float]()
+    error, naive, next_hour = dict[str, float](), dict[str, float](), dict[str, float]()
     for number, region in enumerate(model.regions):
         maker = maker_of("", number, model.calibrations)
-        error_K = {name: each.smape_RK[number] for name, each in model.calibrations.items()}
+        error_K = {name: each.error_RK[number] for name, each in model.calibrations.items()}
         is_network_K = np.arange(len(error_K[NETWORK])) < maker.num_network_leads
         day_K = np.where(is_network_K, error_K[NETWORK], error_K[maker.stand_in])[:_HOURS]
         if np.isnan(day_K).any():
             continue  # it had no labels
-        smape[region], next_hour[region] = float(day_K.mean()), float(day_K[0])
+        error[region], next_hour[region] = float(day_K.mean()), float(day_K[0])
         naive[region] = float(np.nanmean(error_K["same_hour_yesterday"][:_HOURS]))
     levels = model.config.forecasting.quantiles
     return Promise(
-        smape=smape, next_hour_smape=next_hour, naive_smape=naive,
-        share=100 * (levels[-1] - levels[0]),
+        error=error, next_hour_error=next_hour, naive_error=naive,
+        share=100 * (levels[-1] - levels[0]), norms=model.norms,
     )  # fmt: skip
 
 
@@ -104,16 +108,16 @@ def forecast_alarms(
             message = f"the band of {promise.share:.0f} % held {own['coverage']:.1f} % of the hours"
             found.append(_alarm("coverage", name, at, own["coverage"], lowest, message,
                                 is_severe=own["coverage"] < lowest - 10))  # fmt: skip
-        if name not in promise.smape:
+        if name not in promise.error:
             continue
-        promised, usual = promise.smape[name], promise.naive_smape.get(name, np.nan)
-        harder = own["naive_smape"] / usual if usual > 0 else np.nan
+        promised, usual = promise.error[name], promise.naive_error.get(name, np.nan)
+        harder = own["naive_error"] / usual if usual > 0 else np.nan
         expected = promised * (harder if harder > 1 else 1.0)
         limit = config.degraded_ratio * expected
-        if own["smape"] > limit:
-            message = f"an error of {own['smape']:.2f} %, {expected:.2f} % was to be expected"
-            found.append(_alarm("degraded", name, at, own["smape"], limit, message,
-                                is_severe=own["smape"] > _SEVERE * limit))  # fmt: skip
+        if own["error"] > limit:
+            message = f"an error of {own['error']:.2f} %, {expected:.2f} % was to be expected"
+            found.append(_alarm("degraded", name, at, own["error"], limit, message,
+                                is_severe=own["error"] > _SEVERE * limit))  # fmt: skip
         limit = config.bias_ratio * expected
         if abs(own["bias"]) > limit:
             message = (
@@ -182,6 +186,7 @@ def outlier_alarms(
     config: MonitoringConfig,
     *,
     at: pd.Timestamp,
+    norms: Mapping[str, float],
 ) -> list[Alarm]:
     """Regions of which an hour of the last day can hardly be right.
 
@@ -192,10 +197,13 @@ def outlier_alarms(
         readings: as known, by region.
         config: what is too far off.
         at: the instant.
+        norms: MW, by region: in percent of what, where not of the forecast.
     """
     found = []
     next_hours = joined[(joined["lead"] == 1) & (joined["timestamp"] >= at - _DAY)]
-    off_N = 100 * (next_hours["y_true"].astype(float) / next_hours["load_mw"].astype(float) - 1)
+    forecast_N = next_hours["load_mw"].astype(float)
+    size_N = sizes_of(forecast_N.to_numpy(), norms_by_row(next_hours["region"], norms))
+    off_N = 100 * (next_hours["y_true"].astype(float) - forecast_N) / size_N
     far = next_hours.assign(off=off_N)[off_N.abs() > config.outlier_percent]
     for region, own in far.groupby("region"):
         worst = int(np.argmax(np.abs(own["off"].to_numpy())))
@@ -224,7 +232,7 @@ def level_alarms(
             "and stays",
             is_severe=True,
         )
-        for step in level_steps(scores, promise.next_hour_smape, config, at=at)
+        for step in level_steps(scores, promise.next_hour_error, config, at=at)
     ]  # fmt: skip
 
 

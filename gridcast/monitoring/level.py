@@ -55,12 +55,15 @@ class LevelScores(NamedTuple):
     step: pd.DataFrame
 
 
-def level_scores(rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame]) -> LevelScores:
+def level_scores(
+    rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame], norms: Mapping[str, float]
+) -> LevelScores:
     """How much each issue time looks like a change of level.
 
     Args:
         rows: as they were issued; of the leads ``LEADS`` at least.
         readings: by region; flagged hours, and those that are not there, say nothing.
+        norms: MW, by region: in percent of what, where not of the forecast.
     """
     own = rows[rows["lead"].isin(LEADS)]
     regions = [name for name in sorted(own["region"].unique()) if name in readings]
@@ -69,7 +72,8 @@ def level_scores(rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame]) -> Le
         return LevelScores(empty, empty)
     times = pd.date_range(own["issue_time"].min(), own["issue_time"].max(), freq="h")
     error_RTK = np.stack([
-        _errors(own[own["region"] == name], readings[name], times) for name in regions
+        _errors(own[own["region"] == name], readings[name], times, norms.get(name))
+        for name in regions
     ])  # fmt: skip
     excess_RTK = error_RTK - _of_the_others(error_RTK)
     next_RT = error_RTK[:, :, 0]
@@ -89,7 +93,7 @@ def level_scores(rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame]) -> Le
 
 def level_steps(
     scores: LevelScores,
-    next_hour_smape: Mapping[str, float],
+    next_hour_error: Mapping[str, float],
     config: MonitoringConfig,
     *,
     at: pd.Timestamp,
@@ -102,7 +106,7 @@ def level_steps(
 
     Args:
         scores: of the window and of ``level_history_days`` before it.
-        next_hour_smape: as promised (percent), by region; others are not looked at.
+        next_hour_error: as promised (percent), by region; others are not looked at.
         config: window and limits.
         at: the instant.
     """
@@ -115,14 +119,14 @@ def level_steps(
     found = []
     for region in map(str, score.columns):
         own_T = window[region].to_numpy(float)
-        is_looked_at = region in next_hour_smape and known[region] >= config.min_hours
+        is_looked_at = region in next_hour_error and known[region] >= config.min_hours
         if not is_looked_at or np.isnan(own_T).all():
             continue
         place = int(np.nanargmax(own_T))
         time = pd.DatetimeIndex(window.index)[place]
         limit = max(
             config.level_percent,
-            config.level_ratio * next_hour_smape[region],
+            config.level_ratio * next_hour_error[region],
             config.level_margin * usual.get(region, 0.0),
         )
         if own_T[place] > limit:
@@ -140,14 +144,22 @@ def _usual(past: pd.DataFrame) -> dict[str, float]:
     return {str(n): float(quantile[n]) for n in days.columns if known[n] >= _FEWEST_DAYS}
 
 
-def _errors(rows: pd.DataFrame, readings: pd.DataFrame, times: pd.DatetimeIndex) -> np.ndarray:
-    """Logarithm of the load over its forecast, percent, ``(T, K)``; NaN: not known."""
-    clean = readings[(readings["flag"] == "") & (readings["load_mw"] > 0)]
+def _errors(
+    rows: pd.DataFrame, readings: pd.DataFrame, times: pd.DatetimeIndex, norm_mw: float | None
+) -> np.ndarray:
+    """Logarithm of the load over its forecast, percent, ``(T, K)``; NaN: not known.
+
+    With ``norm_mw`` the load less its forecast in percent of it: what passes zero has no ratio.
+    """
+    clean = readings[readings["flag"] == ""]
     load = pd.Series(clean["load_mw"].to_numpy(float), pd.DatetimeIndex(clean["timestamp"]))
     truth_N = load.reindex(pd.DatetimeIndex(rows["timestamp"])).to_numpy()
     forecast_N = rows["load_mw"].to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
-        error_N = 100 * np.log(truth_N / forecast_N)
+        if norm_mw is None:
+            error_N = 100 * np.log(truth_N / forecast_N)
+        else:
+            error_N = 100 * (truth_N - forecast_N) / norm_mw
     error_TK = np.full((len(times), len(LEADS)), np.nan)
     place_N = times.get_indexer(pd.DatetimeIndex(rows["issue_time"]))
     error_TK[place_N, np.searchsorted(LEADS, rows["lead"].to_numpy())] = error_N

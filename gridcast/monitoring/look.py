@@ -83,12 +83,13 @@ def monitor(
         issue_times = rows["issue_time"].drop_duplicates().tolist() if len(rows) else []
         found += missing_forecast_alarm(issue_times, config, at=at)
     joined = _joined(rows, recent, config, at=at)
-    found += outlier_alarms(joined, recent, config, at=at)
-    by_region, by_lead = figures_by_region(joined), figures_by_lead(joined)
+    norms = promise.norms if promise else {}
+    found += outlier_alarms(joined, recent, config, at=at, norms=norms)
+    by_region, by_lead = figures_by_region(joined, norms), figures_by_lead(joined, norms)
     if promise is not None:
         found += forecast_alarms(by_region, promise, config, at=at)
         own = rows[rows["issue_time"] < at] if len(rows) else joined
-        found += level_alarms(level_scores(own, recent), promise, config, at=at)
+        found += level_alarms(level_scores(own, recent, norms), promise, config, at=at)
     return Monitored(at, by_region, by_lead, tuple(raised(found, known, config)))
 
 

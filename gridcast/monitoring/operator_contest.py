@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from pydantic import AliasChoices, Field
 
-from gridcast.evaluation.metrics import relative_errors
+from gridcast.evaluation.measure import LABELS, NMAE, SMAPE, MeasureName, percent_errors
 from gridcast.monitoring.track_record import with_truth
 from gridcast.record import Record
 
@@ -28,25 +29,28 @@ class OperatorContest(Record):
     """Of one region, percent: ours and the operator's error over ``num_hours``, and the difference.
 
     ``difference`` is ours less the operator's, in points; ``low`` and ``high`` hold it in 95 of 100
-    samples: below 0 both, ours is better. ``first`` and ``end`` are ISO (UTC).
+    samples: below 0 both, ours is better. Errors are told as ``measure`` has them.
+    ``first`` and ``end`` are ISO (UTC).
     """
 
     region: str
     first: str
     end: str
     num_hours: int
-    smape: float
-    operator_smape: float
+    error: float = Field(validation_alias=AliasChoices("error", "smape"))
+    operator_error: float = Field(validation_alias=AliasChoices("operator_error", "operator_smape"))
     difference: float
     low: float
     high: float
+    measure: MeasureName = SMAPE
 
     @property
     def text(self) -> str:
         """In words."""
         return (
-            f"{self.region}, day ahead: {self.smape:.2f} %, the operator's own "
-            f"{self.operator_smape:.2f} %; the difference {self.difference:+.2f} points "
+            f"{self.region}, day ahead: {LABELS[self.measure]} {self.error:.2f} %, "
+            f"the operator's own {self.operator_error:.2f} %; "
+            f"the difference {self.difference:+.2f} points "
             f"({self.low:+.2f} to {self.high:+.2f}), over {self.num_hours:,} hours"
         )
 
@@ -74,6 +78,7 @@ def operator_contests(
     timezone: str,
     hour: int,
     min_hours: int,
+    norms: Mapping[str, float] | None = None,
 ) -> tuple[OperatorContest, ...]:
     """Each region of which the operator has forecast at least ``min_hours`` that ours has too.
 
@@ -85,6 +90,7 @@ def operator_contests(
         timezone: of the operator's days.
         hour: of the day before, by which its forecast is there.
         min_hours: fewer say nothing.
+        norms: MW, by region: in percent of what, where not of each hour's own load.
     """
     if rows.empty or operator.empty:
         return ()
@@ -97,25 +103,28 @@ def operator_contests(
         return ()
     joined = with_truth(paired, readings)
     tables = (table for _, table in joined.groupby("region", sort=True))
-    return tuple(_contest(table) for table in tables if len(table) >= min_hours)
+    return tuple(_contest(table, norms or {}) for table in tables if len(table) >= min_hours)
 
 
-def _contest(table: pd.DataFrame) -> OperatorContest:
+def _contest(table: pd.DataFrame, norms: Mapping[str, float]) -> OperatorContest:
     table = table.sort_values("timestamp", kind="stable")
     truth_N = table["y_true"].to_numpy()
-    own_N = 100 * relative_errors(truth_N, table["load_mw"].to_numpy())
-    operator_N = 100 * relative_errors(truth_N, table["operator_mw"].to_numpy())
+    norm = norms.get(str(table["region"].iloc[0]), np.nan)
+    own_N, operator_N = (
+        percent_errors(truth_N, table[name].to_numpy(), norm) for name in ("load_mw", "operator_mw")
+    )
     low, high = interval_of_mean(own_N - operator_N)
     return OperatorContest(
         region=str(table["region"].iloc[0]),
         first=table["timestamp"].iloc[0].isoformat(),
         end=table["timestamp"].iloc[-1].isoformat(),
         num_hours=len(table),
-        smape=float(own_N.mean()),
-        operator_smape=float(operator_N.mean()),
+        error=float(own_N.mean()),
+        operator_error=float(operator_N.mean()),
         difference=float((own_N - operator_N).mean()),
         low=low,
         high=high,
+        measure=SMAPE if np.isnan(norm) else NMAE,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import pandas as pd
 
+from gridcast.evaluation.measure import LABELS, MeasureName
 from gridcast.monitoring.operator_contest import interval_of_mean
 from gridcast.operation.span_figures import (
     MonthFigures,
@@ -34,7 +35,7 @@ class PlainRetraining(Record):
 
     plain: Plain
     num_trainings: int
-    smape: float
+    error: float
     coverage: float
     months: tuple[MonthFigures, ...]
     difference: float
@@ -66,6 +67,7 @@ def plain_retraining(
     rows: pd.DataFrame,
     own_rows: pd.DataFrame,
     readings: Mapping[str, pd.DataFrame],
+    norms: Mapping[str, float],
     *,
     num_trainings: int,
 ) -> PlainRetraining:
@@ -76,16 +78,17 @@ def plain_retraining(
         rows: as they were issued that way.
         own_rows: as the replay has issued them.
         readings: by region; flagged hours are no truth.
+        norms: MW, by region: in percent of what, where not of each hour's own load.
         num_trainings: how many it took.
     """
-    months = month_figures(rows, readings)
+    months = month_figures(rows, readings, norms)
     paired = pd.concat(
-        [hourly_errors(rows, readings), hourly_errors(own_rows, readings)], axis=1, join="inner"
+        [hourly_errors(each, readings, norms) for each in (rows, own_rows)], axis=1, join="inner"
     )
     difference = (paired.iloc[:, 0] - paired.iloc[:, 1]).to_numpy()
     low, high = interval_of_mean(difference)
     return PlainRetraining(
-        plain=plain, num_trainings=num_trainings, smape=mean_of_months(months, "smape"),
+        plain=plain, num_trainings=num_trainings, error=mean_of_months(months, "error"),
         coverage=mean_of_months(months, "coverage"), months=tuple(months),
         difference=float(difference.mean()), low=low, high=high,
     )  # fmt: skip
@@ -96,16 +99,17 @@ def comparison_lines(
     months: Sequence[MonthFigures],
     *,
     num_trainings: int,
+    measure: MeasureName,
 ) -> list[str]:
     """Markdown: the ways side by side, and month by month, the replay's own first."""
-    smape, coverage = (mean_of_months(months, name) for name in ("smape", "coverage"))
-    by_month = {each.plain: {m.month: m.smape for m in each.months} for each in compared}
+    error, coverage = (mean_of_months(months, name) for name in ("error", "coverage"))
+    by_month = {each.plain: {m.month: m.error for m in each.months} for each in compared}
     return [
-        "| retraining | trainings | sMAPE % | held % | points more than as decided |",
+        f"| retraining | trainings | {LABELS[measure]} % | held % | points more than as decided |",
         "|---|--:|--:|--:|--:|",
-        f"| as decided | {num_trainings} | {smape:.2f} | {coverage:.1f} | |",
+        f"| as decided | {num_trainings} | {error:.2f} | {coverage:.1f} | |",
         *(
-            f"| {each.plain} | {each.num_trainings} | {each.smape:.2f} | {each.coverage:.1f}"
+            f"| {each.plain} | {each.num_trainings} | {each.error:.2f} | {each.coverage:.1f}"
             f" | {each.difference:+.2f} ({each.low:+.2f} to {each.high:+.2f}) |"
             for each in compared
         ),
@@ -113,7 +117,7 @@ def comparison_lines(
         f"| month | as decided | {' | '.join(by_month)} |",
         f"|---|--:|{'--:|' * len(by_month)}",
         *(
-            f"| {m.month} | {m.smape:.2f} | "
+            f"| {m.month} | {m.error:.2f} | "
             + " | ".join(_cell(own.get(m.month)) for own in by_month.values()) + " |"
             for m in months
         ),

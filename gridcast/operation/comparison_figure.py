@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from gridcast.evaluation.measure import LABELS, MeasureName
 from gridcast.report.drawing import (
     FITTED_COLOURS,
     INK,
@@ -26,13 +27,16 @@ _HEIGHT_INCHES = 3.8
 
 
 def draw_comparison(
-    errors: Mapping[str, pd.Series[float]], trained: Mapping[str, pd.DatetimeIndex]
+    errors: Mapping[str, pd.Series[float]],
+    trained: Mapping[str, pd.DatetimeIndex],
+    measure: MeasureName,
 ) -> Figure:
     """A line a way: the error (percent) by week of the issue time; a mark for each training.
 
     Args:
         errors: by issue time (UTC), of each way; the first is the replay's own.
         trained: when each way has trained.
+        measure: in what the errors are told.
     """
     figure = new_figure(_HEIGHT_INCHES)
     axes = figure.subplots()
@@ -45,7 +49,8 @@ def draw_comparison(
         )  # fmt: skip
         marked = weekly[weekly.index.isin(trained[name].floor("7D"))]
         axes.plot(marked.index.to_numpy(), marked.to_numpy(), "o", color=colour, markersize=4)
-    style_axes(axes, title="Day ahead, by week; dots: trainings", y_label="sMAPE (%)", grid=True)
+    label = f"{LABELS[measure]} (%)"
+    style_axes(axes, title="Day ahead, by week; dots: trainings", y_label=label, grid=True)
     axes.set_ylim(bottom=0)
     figure.legend(
         loc="outside lower center", ncols=len(errors), fontsize=TEXT_SIZE, frameon=False,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pandas as pd
 
+from gridcast.evaluation.measure import SMAPE, MeasureName
 from gridcast.operation.model_reference import ModelReference
 from gridcast.operation.significance import EVERY_REGION, Difference, differences
 from gridcast.record import Record, StoredRecord
@@ -33,7 +34,7 @@ class Decision(StoredRecord):
     """Whether the challenger is promoted, with all figures.
 
     ``first`` and ``end`` (ISO, UTC) bound the issue times of the labels on which both were held
-    against one another; ``leads`` is over how many a loss is the mean.
+    against one another; ``leads`` is over how many a loss is the mean, ``measure`` how it is told.
     """
 
     advice: ClassVar[str] = "decide again: gridcast promote"
@@ -46,6 +47,7 @@ class Decision(StoredRecord):
     contests: tuple[Contest, ...]
     is_promoted: bool
     reason: str
+    measure: MeasureName = SMAPE
 
 
 def decide(
@@ -53,6 +55,8 @@ def decide(
     champion: ModelReference | None,
     losses: Mapping[str, pd.DataFrame],
     config: PromotionConfig,
+    *,
+    measure: MeasureName = SMAPE,
 ) -> Decision:
     """Judge the challenger by losses on labels that neither model was fitted to.
 
@@ -62,6 +66,7 @@ def decide(
         losses: percent, by issue time, a column a region; the other names are baselines, of which
             the one with the smallest mean is to be beaten.
         config: what is asked.
+        measure: how the losses are told.
     """
     own, others = aligned(losses)
     baselines = {name: each for name, each in others.items() if name != "champion"}
@@ -90,6 +95,7 @@ def decide(
         contests=contests,
         is_promoted=not lost,
         reason=reason,
+        measure=measure,
     )
 
 
@@ -131,7 +137,7 @@ def _judged(
     opponent: str, found: Mapping[str, Difference], config: PromotionConfig
 ) -> tuple[bool, str]:
     mean = found[EVERY_REGION]
-    told = f"{mean.smape:.3f} % against {mean.other_smape:.3f} % of {opponent}"
+    told = f"{mean.error:.3f} % against {mean.other_error:.3f} % of {opponent}"
     if mean.change >= 0:
         return False, f"not better in the mean: {told}"
     if mean.p_value > config.significance:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gridcast.evaluation.metrics import relative_errors
+from gridcast.evaluation.measure import norms_by_row, percent_errors
 from gridcast.features.table import build_features
 from gridcast.forecasting.hindcast import Hindcast, hindcast, num_leads_of
 from gridcast.forecasting.issue import utc_day_of
@@ -35,6 +35,7 @@ def held_out_losses(
     until: Mapping[str, str],
     *,
     leads: int,
+    norms: Mapping[str, float] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Losses (percent, the mean of ``leads``) of the model and of the naive forecasts.
 
@@ -48,6 +49,8 @@ def held_out_losses(
         since: of each region the first hour (ISO, UTC) that may be a label.
         until: the first one that may not be any more; a region without: to its end.
         leads: at most those of the model.
+        norms: what errors of each region are told in percent of (MW), so that both sides of a
+            contest are judged alike; none: as those of the model are.
     """
     known = {
         region: _before(own, until.get(region)) for region, own in readings.items() if len(own)
@@ -69,8 +72,9 @@ def held_out_losses(
         model.as_contestants(name), table, frame, since, config,
         first=utc_day_of(first), end=utc_day_of(last + _HOUR) + np.timedelta64(1, "D"),
     )  # fmt: skip
+    norm_R = norms_by_row(pd.Series(model.regions), model.norms if norms is None else norms)
     return {
-        contestant: losses_of(past, contestant, model.regions, leads=leads)
+        contestant: losses_of(past, contestant, model.regions, leads=leads, norm_R=norm_R)
         for contestant in past.forecasts
     }
 
@@ -81,10 +85,13 @@ def _before(readings: pd.DataFrame, until: str | None) -> pd.DataFrame:
     return readings[readings["timestamp"] < pd.Timestamp(until)]
 
 
-def losses_of(past: Hindcast, name: str, regions: list[str], *, leads: int) -> pd.DataFrame:
-    """The mean over ``leads`` of a contestant's relative errors, percent."""
+def losses_of(
+    past: Hindcast, name: str, regions: list[str], *, leads: int, norm_R: np.ndarray
+) -> pd.DataFrame:
+    """The mean over ``leads`` of a contestant's errors, percent (``norm_R``: see ``norms_of``)."""
     truth_NK, forecast_NK = past.truth_NK[:, :leads], past.forecasts[name][:, :leads]
-    loss_N = 100 * relative_errors(truth_NK, forecast_NK).mean(axis=1)  # NaN: a truth is not known
+    percent_NK = percent_errors(truth_NK, forecast_NK, norm_R[past.region_N][:, None])
+    loss_N = percent_NK.mean(axis=1)  # NaN: a truth is not known
     index = pd.DatetimeIndex(past.issue_time_N).tz_localize("UTC")
     long = pd.DataFrame({"issue_time": index, "region": past.region_N, "loss": loss_N})
     wide = long.pivot_table(index="issue_time", columns="region", values="loss")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
+from pydantic import AliasChoices, Field
 
+from gridcast.evaluation.measure import LABELS, SMAPE, MeasureName
 from gridcast.monitoring.alarms import Alarm
 from gridcast.monitoring.operator_contest import OperatorContest
 from gridcast.monitoring.track_record import row_figures, with_truth
 from gridcast.operation.comparison import PlainRetraining, comparison_lines
 from gridcast.operation.plant import Plant
-from gridcast.operation.span_figures import MOST_LEADS, MonthFigures
+from gridcast.operation.span_figures import ERROR, MOST_LEADS, NAIVE_ERROR, MonthFigures
 from gridcast.record import Record, StoredRecord
 
 if TYPE_CHECKING:
@@ -37,19 +39,21 @@ class TrainingNote(Record):
 class NoticedPlant(Record):
     """A planted fault, and the first alarm of its region after it began (null: none came).
 
-    ``smape`` (percent, leads 1 to 24) is that of its region against the load without the fault, in
-    the week from when it began on; ``smape_before`` in the four weeks before.
+    ``error`` (percent, leads 1 to 24) is that of its region against the load without the fault, in
+    the week from when it began on; ``error_before`` in the four weeks before.
     """
 
     plant: Plant
     alarm: Alarm | None
     days: float | None
-    smape: float | None = None
-    smape_before: float | None = None
+    error: float | None = Field(default=None, validation_alias=AliasChoices("error", "smape"))
+    error_before: float | None = Field(
+        default=None, validation_alias=AliasChoices("error_before", "smape_before")
+    )
 
 
 class ReplayReport(StoredRecord):
-    """A span lived through, and all that happened in it; ``smape`` and its like as in a month.
+    """A span lived through, and all that happened in it; ``error`` and its like as in a month.
 
     ``compared`` has what plain retraining would have given, where that was asked for.
     """
@@ -60,8 +64,8 @@ class ReplayReport(StoredRecord):
     snapshot: str
     first: str
     end: str
-    smape: float
-    naive_smape: float
+    error: float = ERROR
+    naive_error: float = NAIVE_ERROR
     coverage: float
     num_rows: int
     num_fallback_rows: int
@@ -72,6 +76,7 @@ class ReplayReport(StoredRecord):
     noticed: tuple[NoticedPlant, ...]
     seconds: float
     operator: tuple[OperatorContest, ...] = ()
+    measure: MeasureName = SMAPE
     compared: tuple[PlainRetraining, ...] = ()
 
 
@@ -89,7 +94,10 @@ def noticed(plants: Iterable[Plant], alarms: Sequence[Alarm]) -> tuple[NoticedPl
 
 
 def with_costs(
-    found: Iterable[NoticedPlant], rows: pd.DataFrame, truth: Mapping[str, pd.DataFrame]
+    found: Iterable[NoticedPlant],
+    rows: pd.DataFrame,
+    truth: Mapping[str, pd.DataFrame],
+    norms: Mapping[str, float],
 ) -> tuple[NoticedPlant, ...]:
     """With the errors of each fault's region before and after it began.
 
@@ -97,16 +105,20 @@ def with_costs(
         found: the faults.
         rows: as they were issued, fault and all.
         truth: readings by region, without any fault.
+        norms: MW, by region: in percent of what, where not of each hour's own load.
     """
-    return tuple(
-        each.model_copy(update=dict(zip(("smape_before", "smape"), _errors(each.plant, rows, truth),
-                                        strict=True)))
-        for each in found
-    )  # fmt: skip
+    told = []
+    for each in found:
+        before, after = _errors(each.plant, rows, truth, norms)
+        told.append(each.model_copy(update={"error_before": before, "error": after}))
+    return tuple(told)
 
 
 def _errors(
-    plant: Plant, rows: pd.DataFrame, truth: Mapping[str, pd.DataFrame]
+    plant: Plant,
+    rows: pd.DataFrame,
+    truth: Mapping[str, pd.DataFrame],
+    norms: Mapping[str, float],
 ) -> tuple[float | None, float | None]:
     """Of the four weeks before a fault, and of its first week; None: no hour has a truth."""
     first = pd.Timestamp(plant.first)
@@ -116,15 +128,16 @@ def _errors(
     for begin, end in spans:
         span = own[(own["timestamp"] >= begin) & (own["timestamp"] < end)]
         joined = with_truth(span, truth)
-        errors.append(float(row_figures(joined)["smape"].mean()) if len(joined) else None)
+        errors.append(float(row_figures(joined, norms)["error"].mean()) if len(joined) else None)
     return errors[0], errors[1]
 
 
 def page_of(report: ReplayReport) -> str:
     """The report as Markdown."""
     summary = (
-        f"Day ahead (leads 1 to 24, the mean of the regions): {report.smape:.2f} % sMAPE, the same "
-        f"hour of the day before {report.naive_smape:.2f} %; bands held {report.coverage:.1f} %. "
+        f"Day ahead (leads 1 to 24, the mean of the regions): {report.error:.2f} % "
+        f"{LABELS[report.measure]}, the same hour of the day before {report.naive_error:.2f} %; "
+        f"bands held {report.coverage:.1f} %. "
         f"{report.num_rows:,} rows, {report.num_fallback_rows:,} of them by what stands in; "
         f"{report.seconds:.0f} s."
     )
@@ -133,10 +146,10 @@ def page_of(report: ReplayReport) -> str:
         "",
         summary,
         "",
-        "| month | sMAPE % | yesterday's % | bias % | held % | width % |",
+        f"| month | {LABELS[report.measure]} % | yesterday's % | bias % | held % | width % |",
         "|---|--:|--:|--:|--:|--:|",
         *(
-            f"| {m.month} | {m.smape:.2f} | {m.naive_smape:.2f} | {m.bias:+.2f} | {m.coverage:.1f}"
+            f"| {m.month} | {m.error:.2f} | {m.naive_error:.2f} | {m.bias:+.2f} | {m.coverage:.1f}"
             f" | {m.width:.1f} |"
             for m in report.months
         ),
@@ -156,7 +169,10 @@ def page_of(report: ReplayReport) -> str:
     if report.compared:
         lines += ["", "## Beside plain retraining", "", f"![The error by week]({PICTURE})", ""]
         lines += comparison_lines(
-            report.compared, report.months, num_trainings=len(report.trainings)
+            report.compared,
+            report.months,
+            num_trainings=len(report.trainings),
+            measure=report.measure,
         )
     if report.operator:
         lines += ["", "## The system operator's own forecast", ""]
@@ -168,8 +184,8 @@ def page_of(report: ReplayReport) -> str:
 
 def _noticed_line(each: NoticedPlant) -> str:
     cost = ""
-    if each.smape is not None and each.smape_before is not None:
-        cost = f"; {each.smape_before:.2f} % before it, {each.smape:.2f} % in its first week"
+    if each.error is not None and each.error_before is not None:
+        cost = f"; {each.error_before:.2f} % before it, {each.error:.2f} % in its first week"
     if each.alarm is None:
         return f"- {each.plant.text}: not noticed{cost}"
     told = f"noticed after {each.days:.1f} days ({each.alarm.message})"

@@ -13,6 +13,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from pydantic import AliasChoices, Field
 
 from gridcast.record import Record
 
@@ -29,14 +30,14 @@ EVERY_REGION = "*"  # the mean over the regions
 class Difference(Record):
     """One forecaster against another in one region, or in the mean of all (``EVERY_REGION``).
 
-    ``smape`` and ``other_smape`` in percent; ``change`` in percent of the other's, below 0: the one
+    ``error`` and ``other_error`` in percent; ``change`` in percent of the other's, below 0: the one
     is better; ``most`` is the upper end of its confidence interval. ``p_value`` is two-sided,
     ``p_adjusted`` the same after Holm's correction over the regions; the mean is asked by itself.
     """
 
     num_hours: int
-    smape: float
-    other_smape: float
+    error: float = Field(validation_alias=AliasChoices("error", "smape"))
+    other_error: float = Field(validation_alias=AliasChoices("other_error", "other_smape"))
     change: float
     most: float
     p_value: float
@@ -136,8 +137,8 @@ def _difference(
     reach = NormalDist().inv_cdf(1 - config.significance) * min(tested.error, 1e3)
     return Difference(
         num_hours=len(own_N),
-        smape=float(np.mean(own_N)),
-        other_smape=float(np.mean(other_N)),
+        error=float(np.mean(own_N)),
+        other_error=float(np.mean(other_N)),
         change=scale * tested.mean,
         most=scale * (tested.mean + reach),
         p_value=tested.p_value,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NO_FLAG = ""
 FLAGS = ("zero", "dropout", "spike", "flat")
 _FEWEST_REFERENCES = 24
+_QUANTILES = (0.1, 0.5, 0.9)
 _WEEK, _LEVEL_HOURS = 168, 4 * 168
 _LEVEL_FACTOR = 5.0
 
@@ -26,19 +27,22 @@ def flag_readings(load_mw: pd.Series[float], rules: FlaggedRules) -> pd.Series[s
     """Flag each of ``N`` readings (MW, sorted by time) with its first reason, or ``""``.
 
     ``zero``: a load of exactly 0. ``dropout``, ``spike``: below or above a multiple of the median
-    of the ``reference_hours`` readings before. ``flat``: what a run of one value has beyond its
+    of the ``reference_hours`` readings before, and by the multiple's square root below or above a
+    tenth of these: a building has nights and days, and its median is of the one or the other.
+    ``flat``: what a run of one value has beyond its
     first ``max_flat_hours`` readings. A rule that is off (null, or ``zero: false``) flags nothing.
     """
     load_N = load_mw.to_numpy()
-    dropout, spike = rules.dropout_ratio or 0.0, rules.spike_ratio
-    median_N = np.full(len(load_N), np.nan)
+    dropout, spike = rules.dropout_ratio, rules.spike_ratio
     asked = _may_be_far_off(load_N, rules.reference_hours, dropout=dropout, spike=spike)
-    median_N[asked] = _medians_before(load_N, asked, rules.reference_hours)
+    before_NQ = np.full((len(load_N), len(_QUANTILES)), np.nan)
+    before_NQ[asked] = _quantiles_before(load_N, asked, rules.reference_hours)
+    low_N, median_N, high_N = before_NQ.T
     median_N[median_N < 0] = np.nan  # of a net load around 0 no share of the median says anything
     reasons = {
         "zero": (load_N == 0.0) & rules.zero,
-        "dropout": load_N < dropout * median_N,
-        "spike": load_N > (np.inf if spike is None else spike * median_N),
+        "dropout": _is_beyond(-load_N, -median_N, -low_N, dropout),
+        "spike": _is_beyond(load_N, median_N, high_N, spike),
         "flat": _hours_alike(load_N) > (rules.max_flat_hours or np.inf),
     }
     numbers = np.select(list(reasons.values()), range(1, len(reasons) + 1), 0).astype("int8")
@@ -70,15 +74,26 @@ def flag_reasons(
         f"expected at most {rules.max_flat_hours}",
     }
     load_N, at = load_mw.to_numpy(), load_mw.index.get_indexer(flags.index)
-    medians, hours = _medians_before(load_N, at, rules.reference_hours), _hours_alike(load_N)[at]
+    medians = _quantiles_before(load_N, at, rules.reference_hours)[:, 1]
+    hours = _hours_alike(load_N)[at]
     return [
         words[flag].format(found=load, median=median, hours=num)
         for flag, load, median, num in zip(flags, load_N[at], medians, hours, strict=True)
     ]
 
 
+def _is_beyond(
+    load_N: np.ndarray, median_N: np.ndarray, tenth_N: np.ndarray, ratio: float | None
+) -> np.ndarray:
+    """Above so many medians, and far above what one in ten comes to; no ratio: nowhere."""
+    if ratio is None:
+        return np.zeros(len(load_N), dtype=bool)
+    is_beyond: np.ndarray = (load_N > ratio * median_N) & (load_N > ratio**0.5 * tenth_N)
+    return is_beyond
+
+
 def _may_be_far_off(
-    load_N: np.ndarray, reference_hours: int, *, dropout: float, spike: float | None
+    load_N: np.ndarray, reference_hours: int, *, dropout: float | None, spike: float | None
 ) -> np.ndarray:
     """The readings that could be a dropout or a spike: of all others no median need be known.
 
@@ -91,20 +106,22 @@ def _may_be_far_off(
     blocks = padded.reshape(num_blocks, reference_hours)
     least, largest = np.fmin.reduce(blocks, axis=1), np.fmax.reduce(blocks, axis=1)
     least[1:], largest[1:] = np.fmin(least[1:], least[:-1]), np.fmax(largest[1:], largest[:-1])
-    is_far = blocks < dropout * largest[:, None]
+    is_far = np.zeros(blocks.shape, dtype=bool)
+    if dropout is not None:
+        is_far |= blocks < dropout * largest[:, None]
     if spike is not None:
         is_far |= blocks > spike * least[:, None]
     return np.flatnonzero(is_far.reshape(-1)[: len(load_N)])
 
 
-def _medians_before(load_N: np.ndarray, at: np.ndarray, reference_hours: int) -> np.ndarray:
-    """The median of the ``reference_hours`` readings before each of ``at``, NaN if too few."""
-    medians = np.full(len(at), np.nan)
+def _quantiles_before(load_N: np.ndarray, at: np.ndarray, reference_hours: int) -> np.ndarray:
+    """Of the ``reference_hours`` readings before each of ``at``, ``_QUANTILES``; NaN if too few."""
+    found = np.full((len(at), len(_QUANTILES)), np.nan)
     for place, row in enumerate(at):
         before = load_N[max(0, row - reference_hours) : row]
         if len(before) >= _FEWEST_REFERENCES:
-            medians[place] = np.median(before)
-    return medians
+            found[place] = np.quantile(before, _QUANTILES)
+    return found
 
 
 def _hours_alike(load_N: np.ndarray) -> np.ndarray:

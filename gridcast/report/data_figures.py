@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
+from gridcast.evaluation.measure import format_mw
 from gridcast.report.data_profile import (
     COVERED,
     FLAGGED,
@@ -159,7 +160,7 @@ def draw_profiles(profile: RegionProfile) -> Markup:
         width=left + _WEEK_WIDTH + 4,
         height=_PROFILE_HEIGHT + 40,
         label=f"{profile.region}: load in MW by local hour in four seasons, and by hour of the "
-        f"week; mean {profile.mean_mw:,.0f} MW",
+        f"week; mean {format_mw(profile.mean_mw, digits=0)} MW",
         parts=Markup("").join(parts),
     )
 

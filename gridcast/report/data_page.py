@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import jinja2
 
 from gridcast.errors import Fault
+from gridcast.evaluation.measure import format_mw
 from gridcast.readings.records import DataRecord
 from gridcast.report.data_figures import draw_calendar, draw_profiles, draw_stretch
 from gridcast.report.data_profile import FlaggedStretch, RegionProfile
@@ -141,4 +142,5 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,.0f}"
+    environment.filters["mw"] = lambda value: format_mw(value, digits=0)
     return environment.get_template(_TEMPLATE)

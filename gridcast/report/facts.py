@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gridcast.evaluation.contestants import Contestant
+from gridcast.evaluation.measure import LABELS, SMAPE, MeasureName
 from gridcast.report import article
 
 
@@ -54,7 +55,7 @@ class OtherFacts:
 class RunFacts:
     """Everything but scores and pictures that a report states.
 
-    ``validation_smape`` (percent, by contestant) is empty, and nobody ``preferred``, where there is
+    ``validation_error`` (percent, by contestant) is empty, and nobody ``preferred``, where there is
     no validation part. ``num_test_labels`` counts an hour once for each lead.
     """
 
@@ -70,9 +71,16 @@ class RunFacts:
     num_test_labels: int
     follows_article: bool  # its protocol: a section sets the run beside its printed output
     others: Sequence[OtherFacts] = ()
-    validation_smape: Mapping[str, float] = field(default_factory=dict)
+    validation_error: Mapping[str, float] = field(default_factory=dict)
     preferred: str | None = None
+    measure: MeasureName = SMAPE  # how errors are told
+    why_measure: str = ""  # where it is not the sMAPE
     note: str = ""  # what has to be known of the figures
+
+    @property
+    def error_label(self) -> str:
+        """What errors are called."""
+        return LABELS[self.measure]
 
     @property
     def has_articles_labels(self) -> bool:
@@ -80,6 +88,7 @@ class RunFacts:
         used = {each.region for each in self.regions if each.status == "used"}
         return (
             self.data_kind == "real"
+            and self.measure == SMAPE
             and self.horizon == article.HORIZON
             and self.num_test_labels == article.NUM_TEST_LABELS
             and used == article.REGIONS

@@ -7,7 +7,7 @@ are drawn; ``scores`` are :class:`gridcast.evaluation.scores.Scores`.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -19,7 +19,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from gridcast.evaluation.backtest_scores import BacktestScores
 from gridcast.evaluation.contestants import Contestant, of_kind
-from gridcast.evaluation.metrics import relative_errors
+from gridcast.evaluation.measure import (
+    LABELS,
+    NMAE,
+    SMAPE,
+    MeasureName,
+    norms_by_row,
+    percent_errors,
+)
 from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, Scores
 from gridcast.report import article
 from gridcast.report.drawing import (
@@ -47,14 +54,18 @@ from gridcast.report.drawing import (
 _MEAN_PLACE = -0.3  # below the regions, which stand at 1, 2, ...
 
 
-def draw_error_heat_map(forecasts: pd.DataFrame, model: Contestant) -> Figure:
-    """The sMAPE of ``model`` by local hour and region, the region with the largest on top.
+def draw_error_heat_map(
+    forecasts: pd.DataFrame, model: Contestant, *, norms: Mapping[str, float] | None = None
+) -> Figure:
+    """The error of ``model`` by local hour and region, the region with the largest on top.
 
     Of very many regions those of both ends stand there, and the mean of all between them.
+    ``norms`` is what errors are told in percent of (MW, by region); none: each hour's own load.
     """
+    label = LABELS[NMAE if norms else SMAPE]
     rows = forecasts[forecasts["contestant"] == model.name]
-    errors, horizon = errors_by_hour(rows), int(rows["lead"].max())
-    overall = _smape_by(rows, ["region"]).sort_values(ascending=False)
+    errors, horizon = errors_by_hour(rows, norms), int(rows["lead"].max())
+    overall = _error_by(rows, ["region"], norms).sort_values(ascending=False)
     errors, overall, mean = *_ends_and_mean(errors, overall), float(overall.mean())
     figure = new_figure(1.7 + 0.32 * len(errors))
     axes = figure.subplots()
@@ -68,14 +79,16 @@ def draw_error_heat_map(forecasts: pd.DataFrame, model: Contestant) -> Figure:
     axes.set_yticks(range(len(errors)), labels)
     bar = figure.colorbar(image, ax=axes, pad=0.015)
     bar.ax.axhline(mean, color=INK, linewidth=2)
-    style_axes(bar.ax, y_label=f"sMAPE (%); line: mean of the regions, {mean:.3f}")
-    figure.set_label(_heat_map_sentence(errors, model, overall))
+    style_axes(bar.ax, y_label=f"{label} (%); line: mean of the regions, {mean:.3f}")
+    figure.set_label(_heat_map_sentence(errors, model, overall, label))
     return figure
 
 
-def draw_error_by_lead(scores: Scores, contestants: Sequence[Contestant]) -> Figure:
-    """The sMAPE of every contestant by lead, the mean over the regions."""
-    table = lead_table(scores)
+def draw_error_by_lead(
+    scores: Scores, contestants: Sequence[Contestant], *, measure: MeasureName = SMAPE
+) -> Figure:
+    """The error of every contestant by lead, the mean over the regions."""
+    table, label = lead_table(scores, measure), LABELS[measure]
     figure = new_figure(4.6)
     axes = figure.subplots()
     for family in _families(contestants):
@@ -89,7 +102,7 @@ def draw_error_by_lead(scores: Scores, contestants: Sequence[Contestant]) -> Fig
     style_axes(
         axes, title="Error by lead: lower is better", x_label="Lead (hours ahead)", grid=True
     )
-    axes.set_ylabel("sMAPE (%), mean of the regions", fontsize=TEXT_SIZE, color=INK)
+    axes.set_ylabel(f"{label} (%), mean of the regions", fontsize=TEXT_SIZE, color=INK)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend_below(figure)
@@ -99,20 +112,24 @@ def draw_error_by_lead(scores: Scores, contestants: Sequence[Contestant]) -> Fig
         for each in contestants
     )
     figure.set_label(
-        f"Lines of the sMAPE by lead. At leads {table.index[0]} and {table.index[-1]}: {listed}. "
+        f"Lines of the {label} by lead. At leads {table.index[0]} and {table.index[-1]}: {listed}. "
         "The numbers are tabled below."
     )
     return figure
 
 
 def draw_scores(
-    scores: Scores, contestants: Sequence[Contestant], *, show_article: bool = False
+    scores: Scores,
+    contestants: Sequence[Contestant],
+    *,
+    show_article: bool = False,
+    measure: MeasureName = SMAPE,
 ) -> Figure:
-    """The sMAPE of every contestant by region; ``show_article`` where the labels are its own."""
-    table, overall = smape_table(scores), overall_smape(scores)
+    """The error of every contestant by region; ``show_article`` where the labels are its own."""
+    table, overall = error_table(scores, measure), overall_error(scores, measure)
     regions = sorted(table.index, reverse=True)
     if len(regions) > MAX_SHOWN_REGIONS:
-        return _draw_distribution(scores, contestants, show_article=show_article)
+        return _draw_distribution(scores, contestants, show_article=show_article, measure=measure)
     places = np.arange(1.0, len(regions) + 1)
     figure = new_figure(1.9 + 0.33 * (len(regions) + 1))
     axes = figure.subplots()
@@ -125,22 +142,28 @@ def draw_scores(
             edgecolors=PAPER, linewidths=0.6, zorder=3 if family.marker in NAIVE_MARKERS else 4,
         )  # fmt: skip
     style_axes(axes, title="Error by region: further left is better", grid=True)
-    _scale_errors(axes, table)
+    _scale_errors(axes, table, LABELS[measure])
     axes.set_yticks([*places, _MEAN_PLACE], [*regions, f"mean of {len(regions)}"])
     axes.axhspan(-1.0, 0.35, color=FAINT, alpha=0.45, linewidth=0)
     axes.set_ylim(-1.0, len(regions) + 0.7)
     if show_article:
         _mark_article(axes)
     _legend_below(figure)
-    figure.set_label(_scores_sentence(overall, contestants, show_article=show_article))
+    figure.set_label(
+        _scores_sentence(overall, contestants, LABELS[measure], show_article=show_article)
+    )
     return figure
 
 
 def _draw_distribution(
-    scores: Scores, contestants: Sequence[Contestant], *, show_article: bool
+    scores: Scores,
+    contestants: Sequence[Contestant],
+    *,
+    show_article: bool,
+    measure: MeasureName,
 ) -> Figure:
-    """Of very many regions: in which share of them each contestant's sMAPE is at most so large."""
-    figure, table = new_figure(5.2), smape_table(scores)
+    """Of very many regions: in which share of them each contestant's error is at most so large."""
+    figure, table = new_figure(5.2), error_table(scores, measure)
     axes = figure.subplots()
     for family in _families(contestants):
         for number, name in enumerate(family.names):
@@ -153,14 +176,16 @@ def _draw_distribution(
                 label=None if number else family.legend,
             )  # fmt: skip
     style_axes(axes, title=f"Error in {len(table):,} regions: further left is better", grid=True)
-    _scale_errors(axes, table)
+    _scale_errors(axes, table, LABELS[measure])
     axes.set_ylabel("share of the regions below", fontsize=TEXT_SIZE, color=INK)
     axes.set_ylim(0, 1)
     if show_article:
         _mark_article(axes)
     _legend_below(figure)
-    sentence = _scores_sentence(overall_smape(scores), contestants, show_article=show_article)
-    figure.set_label(sentence.replace("Dot plot of sMAPE by region.", "Distribution of the sMAPE."))
+    sentence = _scores_sentence(
+        overall_error(scores, measure), contestants, LABELS[measure], show_article=show_article
+    )
+    figure.set_label(sentence.replace("Dot plot of the", "Distribution of the"))
     return figure
 
 
@@ -184,27 +209,28 @@ def _ends_and_mean(
     return rows, pd.concat([first, pd.Series({name: overall.mean()}), last])
 
 
-def errors_by_hour(rows: pd.DataFrame) -> pd.DataFrame:
-    """The sMAPE (percent) of one contestant's rows: a row a region, a column a local hour."""
-    errors = _smape_by(rows, ["region", "local_hour"])
+def errors_by_hour(rows: pd.DataFrame, norms: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """The error (percent) of one contestant's rows: a row a region, a column a local hour."""
+    errors = _error_by(rows, ["region", "local_hour"], norms)
     return errors.unstack().reindex(columns=range(24))  # noqa: PD010 - a Series
 
 
-def smape_table(scores: Scores) -> pd.DataFrame:
-    """One row a region, one column a contestant in the order of the scores; sMAPE in percent."""
-    return _wide(scores.by_region.astype({"region": str}), "region")
+def error_table(scores: Scores, measure: MeasureName) -> pd.DataFrame:
+    """One row a region, one column a contestant in the order of the scores; percent."""
+    return _wide(scores.by_region.astype({"region": str}), "region", measure)
 
 
-def lead_table(scores: Scores) -> pd.DataFrame:
-    """One row a lead, one column a contestant; sMAPE in percent, the mean over the regions."""
-    return _wide(scores.by_lead, "lead")
+def lead_table(scores: Scores, measure: MeasureName) -> pd.DataFrame:
+    """One row a lead, one column a contestant; percent, the mean over the regions."""
+    return _wide(scores.by_lead, "lead", measure)
 
 
-def day_table(scores: Scores) -> pd.DataFrame:
-    """A row a kind of day, months and then holidays; sMAPE in percent, means over the regions."""
-    months = _wide(scores.by_month, "month").rename(index=dict(enumerate(calendar.month_name)))
-    days = _wide(scores.by_holiday, "holiday").rename(index={0: "Other days", 1: "Public holidays"})
-    return pd.concat([months, days])
+def day_table(scores: Scores, measure: MeasureName) -> pd.DataFrame:
+    """A row a kind of day, months and then holidays; percent, means over the regions."""
+    months = _wide(scores.by_month, "month", measure)
+    months = months.rename(index=dict(enumerate(calendar.month_name)))
+    days = _wide(scores.by_holiday, "holiday", measure)
+    return pd.concat([months, days.rename(index={0: "Other days", 1: "Public holidays"})])
 
 
 def under_shares(scores: Scores) -> pd.Series[float]:
@@ -212,21 +238,24 @@ def under_shares(scores: Scores) -> pd.Series[float]:
     return scores.overall.set_index(scores.overall["contestant"].astype(str))["under"]
 
 
-def _wide(table: pd.DataFrame, key: str) -> pd.DataFrame:
+def _wide(table: pd.DataFrame, key: str, measure: MeasureName) -> pd.DataFrame:
     order = list(dict.fromkeys(table["contestant"].astype(str)))
     plain = table.astype({"contestant": str})
-    return plain.pivot(index=key, columns="contestant", values="smape")[order]  # noqa: PD010
+    return plain.pivot(index=key, columns="contestant", values=measure)[order]  # noqa: PD010
 
 
-def overall_smape(scores: Scores) -> pd.Series[float]:
-    """Contestant to its sMAPE in percent, the mean over the regions."""
-    return scores.overall.set_index(scores.overall["contestant"].astype(str))["smape"]
+def overall_error(scores: Scores, measure: MeasureName) -> pd.Series[float]:
+    """Contestant to its error in percent, the mean over the regions."""
+    return scores.overall.set_index(scores.overall["contestant"].astype(str))[measure]
 
 
-def _smape_by(rows: pd.DataFrame, keys: list[str]) -> pd.Series[float]:
+def _error_by(
+    rows: pd.DataFrame, keys: list[str], norms: Mapping[str, float] | None
+) -> pd.Series[float]:
     known = rows[["region", "local_hour", "y_true", "y_pred"]].dropna()
-    error = relative_errors(known["y_true"].to_numpy(), known["y_pred"].to_numpy())
-    means = 100 * known.assign(error=error).groupby(keys, observed=True)["error"].mean()
+    truth, forecast = (known[name].to_numpy() for name in ("y_true", "y_pred"))
+    error = percent_errors(truth, forecast, norms_by_row(known["region"], norms or {}))
+    means = known.assign(error=error).groupby(keys, observed=True)["error"].mean()
     errors: pd.Series[float] = means.rename(None).rename_axis(index=[None] * means.index.nlevels)
     return errors
 
@@ -266,14 +295,14 @@ def _family(own: list[Contestant], colour: str, marker: str, of_all: str) -> _Fa
     return _Family([each.name for each in own], colour, marker, legend)
 
 
-def _scale_errors(axes: Axes, table: pd.DataFrame) -> None:
-    axes.set_xlabel("sMAPE (%)", fontsize=TEXT_SIZE, color=INK)
+def _scale_errors(axes: Axes, table: pd.DataFrame, label: str) -> None:
+    axes.set_xlabel(f"{label} (%)", fontsize=TEXT_SIZE, color=INK)
     low, high = float(table.min().min()), float(table.max().max())
     if low <= 0 or high < 5 * low:
         axes.set_xlim(left=0)
         return
     axes.set_xscale("log")
-    axes.set_xlabel("sMAPE (%, logarithmic scale)", fontsize=TEXT_SIZE, color=INK)
+    axes.set_xlabel(f"{label} (%, logarithmic scale)", fontsize=TEXT_SIZE, color=INK)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -288,10 +317,12 @@ def _mark_article(axes: Axes) -> None:
         )  # fmt: skip
 
 
-def _heat_map_sentence(errors: pd.DataFrame, model: Contestant, overall: pd.Series[float]) -> str:
+def _heat_map_sentence(
+    errors: pd.DataFrame, model: Contestant, overall: pd.Series[float], label: str
+) -> str:
     hours = errors.mean().dropna()
     return (
-        f"Heat map of the sMAPE of {model.label} by local hour and region. "
+        f"Heat map of the {label} of {model.label} by local hour and region. "
         f"Largest in {overall.index[0]} ({format_percent(overall.iloc[0])}), smallest in "
         f"{overall.index[-1]} ({format_percent(overall.iloc[-1])}); over all regions largest at "
         f"{hours.idxmax():02d}:00 and smallest at {hours.idxmin():02d}:00 local time."
@@ -299,11 +330,12 @@ def _heat_map_sentence(errors: pd.DataFrame, model: Contestant, overall: pd.Seri
 
 
 def _scores_sentence(
-    overall: pd.Series[float], contestants: Sequence[Contestant], *, show_article: bool
+    overall: pd.Series[float], contestants: Sequence[Contestant], label: str, *, show_article: bool
 ) -> str:
     listed = ", ".join(f"{each.label} {format_percent(overall[each.name])}" for each in contestants)
     article = " Dashed and dotted lines mark the article's figures." if show_article else ""
-    return f"Dot plot of sMAPE by region. Means: {listed}.{article} The numbers are tabled below."
+    plot = f"Dot plot of the {label} by region."
+    return f"{plot} Means: {listed}.{article} The numbers are tabled below."
 
 
 def draw_backtest(scores: BacktestScores) -> Figure:
@@ -311,22 +343,22 @@ def draw_backtest(scores: BacktestScores) -> Figure:
     figure = new_figure(3.4)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     leads = [each.lead for each in scores.by_lead]
-    for name, colour in zip(scores.smape, (MEAN_COLOUR, *NAIVE_GREYS), strict=False):
-        errors = [each.smape[name] for each in scores.by_lead]
+    for name, colour in zip(scores.error, (MEAN_COLOUR, *NAIVE_GREYS), strict=False):
+        errors = [each.error[name] for each in scores.by_lead]
         left.plot(leads, errors, color=colour, label=name.replace("_", " "))
     right.plot(leads, [each.coverage for each in scores.by_lead], color=MEAN_COLOUR)
     right.axhline(scores.share, color=INK, lw=0.8, ls=":")
     right.set_ylim(max(0.0, scores.share - 15), 100)
-    titles = ("sMAPE by lead, %", f"held by bands of {scores.share:.0f} %, %")
+    titles = (f"{LABELS[scores.measure]} by lead, %", f"held by bands of {scores.share:.0f} %, %")
     for axes, title in zip((left, right), titles, strict=True):
         style_axes(axes, title=title, x_label="lead, h")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_ylim(bottom=0)
     left.legend(frameon=False, fontsize=TEXT_SIZE)
     first, last = scores.by_lead[0], scores.by_lead[-1]
-    ends = " and ".join(format_percent(each.smape[scores.model]) for each in (first, last))
+    ends = " and ".join(format_percent(each.error[scores.model]) for each in (first, last))
     figure.set_label(
-        f"Lines by lead. The sMAPE of {scores.model} at leads {first.lead} and {last.lead} is "
-        f"{ends}; its bands held {scores.coverage:.1f} % of the truths."
+        f"Lines by lead. The {LABELS[scores.measure]} of {scores.model} at leads {first.lead} and "
+        f"{last.lead} is {ends}; its bands held {scores.coverage:.1f} % of the truths."
     )
     return figure

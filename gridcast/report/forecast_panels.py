@@ -7,7 +7,7 @@ contestants that are drawn.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from gridcast.evaluation.contestants import Contestant
-from gridcast.evaluation.metrics import smape
+from gridcast.evaluation.measure import LABELS, NMAE, SMAPE, percent_errors
 from gridcast.report.drawing import (
     INK,
     TICK_SIZE,
@@ -53,11 +53,17 @@ ARTICLE_PANELS: Final = (
 )
 
 
-def draw_panels(forecasts: pd.DataFrame, models: Sequence[Contestant]) -> Figure:
+def draw_panels(
+    forecasts: pd.DataFrame,
+    models: Sequence[Contestant],
+    *,
+    norms: Mapping[str, float] | None = None,
+) -> Figure:
     """The article's four panels of predicted against actual load, with real dates in UTC.
 
     Further than one step ahead they show whole forecasts, one beginning where another has ended:
-    each is what was said at one time, which a line of one lead never was.
+    each is what was said at one time, which a line of one lead never was. ``norms`` is what errors
+    are told in percent of (MW, by region); none: each hour's own load.
     """
     figure = new_figure(6.6)
     regions = sorted(map(str, forecasts["region"].unique()))
@@ -67,7 +73,9 @@ def draw_panels(forecasts: pd.DataFrame, models: Sequence[Contestant]) -> Figure
         region = regions[(panel.region_number - 1) % len(regions)]
         is_own = (forecasts["contestant"] == model.name) & (forecasts["region"] == region)
         paths = whole_paths(forecasts[is_own], panel.num_hours, first=panel.first)
-        seen.append(_draw_panel(axes, paths, panel, model, region))
+        seen.append(
+            _draw_panel(axes, paths, panel, model, region, (norms or {}).get(region, np.nan))
+        )
     figure.set_label(f"Predicted and actual load in four panels. {'; '.join(seen)}.")
     return figure
 
@@ -95,9 +103,14 @@ def whole_paths(rows: pd.DataFrame, num_hours: int, *, first: bool) -> list[pd.D
 
 
 def _draw_panel(
-    axes: Axes, paths: Sequence[pd.DataFrame], panel: Panel, model: Contestant, region: str
+    axes: Axes,
+    paths: Sequence[pd.DataFrame],
+    panel: Panel,
+    model: Contestant,
+    region: str,
+    norm: float,
 ) -> str:
-    rows = pd.concat(paths)
+    rows, label = pd.concat(paths), LABELS[SMAPE if np.isnan(norm) else NMAE]
     axes.plot(_hours(rows), rows["y_true"], color=INK, linewidth=2.0, label="actual")
     for number, path in enumerate(paths):
         axes.plot(
@@ -105,19 +118,21 @@ def _draw_panel(
             markersize=3.4, label=None if number else "predicted",
         )  # fmt: skip
     known = rows.dropna(subset=["y_pred"])
-    error = format_percent(smape(known["y_true"].to_numpy(), known["y_pred"].to_numpy()))
-    title = f"{region} · {model.label} · sMAPE {error}"
+    error = format_percent(
+        float(np.mean(percent_errors(known["y_true"].to_numpy(), known["y_pred"].to_numpy(), norm)))
+    )
+    title = f"{region} · {model.label} · {label} {error}"
     which = _which(paths, first=panel.first)
     days = f"{rows['timestamp'].iloc[0]:%d %b} to {rows['timestamp'].iloc[-1]:%d %b %Y}"
     x_label = f"{which}, {days} (UTC)"
     style_axes(axes, title=title, x_label=x_label, y_label="Load (MW)", grid=True)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.7g}"))
     axes.xaxis.set_major_locator(locator := AutoDateLocator(tz=dt.UTC, minticks=4, maxticks=9))  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(
         ConciseDateFormatter(locator, tz=dt.UTC, show_offset=False, **DATE_FORMATS)  # type: ignore[no-untyped-call]
     )
     axes.legend(fontsize=TICK_SIZE, frameon=False, labelcolor=INK)
-    return f"{region}, {which}, {model.label}: sMAPE {error}"
+    return f"{region}, {which}, {model.label}: {label} {error}"
 
 
 def _hours(rows: pd.DataFrame) -> NDArray[np.datetime64]:

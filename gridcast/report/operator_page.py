@@ -39,7 +39,7 @@ class FeedRow(NamedTuple):
     region: str
     newest: str
     stale_hours: int
-    smape: str
+    error: str
     bias: str
     coverage: str
     peak_error: str
@@ -57,6 +57,7 @@ class OperatorFacts(NamedTuple):
     feeds: Sequence[FeedRow]
     promotions: Sequence[tuple[str, str]]  # since (ISO), who
     operator: Sequence[str] = ()  # ours and the system operator's own, in words
+    error: str = "sMAPE"  # how errors are told
 
 
 def operator_page(
@@ -74,7 +75,7 @@ def operator_page(
         facts: what stands in words.
         rows: the newest forecast (see ``rows_by_maker``).
         loads: the last days' loads: ``region``, ``timestamp`` (UTC), ``load_mw``.
-        days: figures by ``region`` and ``day`` (percent): ``smape``, ``naive_smape``, ``coverage``.
+        days: figures by ``region`` and ``day`` (percent): ``error``, ``naive_error``, ``coverage``.
         vega_js: Vega's scripts, which give ``vegaEmbed``.
         timezone: IANA zone in which hours are shown.
     """
@@ -86,7 +87,7 @@ def operator_page(
         css=(folder / "report.css").read_text(encoding="utf-8"),
         vega_js=vega_js,
         outlook=_embedded(outlook_spec(rows, loads, timezone=timezone)),
-        history=_embedded(history_spec(days, facts.promotions)),
+        history=_embedded(history_spec(days, facts.promotions, error=facts.error)),
     )
 
 
@@ -134,12 +135,14 @@ def outlook_spec(rows: pd.DataFrame, loads: pd.DataFrame, *, timezone: str) -> d
     }  # fmt: skip
 
 
-def history_spec(days: pd.DataFrame, promotions: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def history_spec(
+    days: pd.DataFrame, promotions: Sequence[tuple[str, str]], *, error: str = "sMAPE"
+) -> dict[str, Any]:
     """Errors and coverage by day, the mean of the regions; promotions since as upright lines."""
-    means = days.groupby("day")[["smape", "naive_smape", "coverage"]].mean() if len(days) else days
+    means = days.groupby("day")[["error", "naive_error", "coverage"]].mean() if len(days) else days
     values = [
-        {"day": f"{day:%Y-%m-%d}", "error": _round(own["smape"], 3),
-         "yesterday": _round(own["naive_smape"], 3), "held": _round(own["coverage"], 2)}
+        {"day": f"{day:%Y-%m-%d}", "error": _round(own["error"]),
+         "yesterday": _round(own["naive_error"]), "held": _round(own["coverage"])}
         for day, own in means.iterrows()
     ]  # fmt: skip
     oldest = min((str(each["day"]) for each in values), default="")
@@ -162,7 +165,7 @@ def history_spec(days: pd.DataFrame, promotions: Sequence[tuple[str, str]]) -> d
     return {
         "$schema": _SCHEMA, "data": {"values": values},
         "vconcat": [
-            chart("sMAPE, %", ("yesterday", "#9ca3af"), ("error", _INK)),
+            chart(f"{error}, %", ("yesterday", "#9ca3af"), ("error", _INK)),
             chart("band held, %", ("held", _INK)),
         ],
     }  # fmt: skip
@@ -172,5 +175,8 @@ def _local(time: pd.Timestamp, timezone: str) -> str:
     return f"{time.tz_convert(timezone):%Y-%m-%dT%H:%M:%S}"
 
 
-def _round(value: float, digits: int = 1) -> float | None:
-    return None if math.isnan(value) else round(float(value), digits)
+def _round(value: float) -> float | None:
+    """To a tenth, of small values to five figures: a house has thousandths of a MW."""
+    if math.isnan(value) or value == 0:
+        return None if math.isnan(value) else 0.0
+    return round(float(value), max(1, 4 - math.floor(math.log10(abs(value)))))

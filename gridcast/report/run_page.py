@@ -20,15 +20,16 @@ from matplotlib.figure import Figure
 
 from gridcast.evaluation.backtest_scores import BacktestScores, LeadFigures, RegionFigures
 from gridcast.evaluation.contestants import ContestantKind, of_kind
+from gridcast.evaluation.measure import LABELS, SMAPE, format_mw
 from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, METRICS, Scores, shown_regions
 from gridcast.report import article
 from gridcast.report.drawing import format_percent
-from gridcast.report.facts import ModelFacts, RegionFacts, RunFacts
+from gridcast.report.facts import RegionFacts, RunFacts
 from gridcast.report.figures import (
     day_table,
+    error_table,
     lead_table,
-    overall_smape,
-    smape_table,
+    overall_error,
     under_shares,
 )
 
@@ -42,9 +43,9 @@ _SHOWN_LEADS: Final = (1, 2, 3, 6, 12, *range(24, 169, 12))
 
 
 class ScoreCell(NamedTuple):
-    """One sMAPE (percent) of the score table and how it is marked."""
+    """One error (percent) of the score table and how it is marked."""
 
-    smape: float
+    error: float
     is_best: bool  # of those that were trained, in this row
     loses: bool  # one of them whose error is larger than that of a naive forecast
 
@@ -53,7 +54,7 @@ class BacktestRow(NamedTuple):
     """A lead or a region of the backtest: its errors by contestant and its bands, in percent."""
 
     name: str
-    smape: list[float]
+    error: list[float]
     coverage: float
     width: float
     winkler: float
@@ -93,20 +94,21 @@ def run_report_html(
         article=article_sentence(scores, summary),
         article_rows=_article_rows(scores, summary),
         pictures=[_picture(heading, figure) for heading, figure in figures.items()],
-        contestants=[by_name[name] for name in smape_table(scores).columns],
+        contestants=[by_name[name] for name in error_table(scores, summary.measure).columns],
         score_rows=score_rows(scores, summary),
         mean_cells=mean_cells(scores, summary),
         lead_rows=lead_rows(scores, summary),
         day_rows=day_rows(scores, summary),
-        under_shares=list(under_shares(scores)[smape_table(scores).columns]),
+        under_shares=list(under_shares(scores)[error_table(scores, summary.measure).columns]),
         backtest=backtest,
         backtest_pictures=[_picture("As forecast", figure) for figure in backtest_figures],
         backtest_leads=backtest_rows(backtest, "by_lead"),
         backtest_regions=backtest_rows(backtest, "by_region"),
-        quantile_rows=_quantile_rows(scores),
+        quantile_rows=_quantile_rows(scores, summary),
         num_regions=scores.by_region["region"].nunique(),
         most_troubled=_most_troubled(summary.regions),
         errors=overall[list(METRICS)].to_dict(orient="index"),
+        backtest_error=LABELS[backtest.measure] if backtest else "",
         longest_seconds=max(summary.timings.values(), default=0.0),
     )
 
@@ -115,10 +117,10 @@ def choice(summary: RunFacts) -> str:
     """One sentence on which contestant to run, by the validation part alone."""
     if summary.preferred is None:
         return "There is none, so nothing is preferred."
-    errors = pd.Series(summary.validation_smape).sort_values(kind="stable")
+    errors = pd.Series(summary.validation_error).sort_values(kind="stable")
     first, rest = errors[summary.preferred], errors.drop(summary.preferred)
     preferred = summary.label_of(summary.preferred)
-    sentence = f"It prefers {preferred}: sMAPE {format_percent(first)}"
+    sentence = f"It prefers {preferred}: {summary.error_label} {format_percent(first)}"
     if not rest.empty:
         after = summary.label_of(str(rest.index[0]))
         sentence += f", before {after} with {format_percent(rest.iloc[0])}"
@@ -131,13 +133,13 @@ def verdict(scores: Scores, summary: RunFacts) -> str:
     It says no more than the numbers, and chooses nobody: see :func:`choice`. Seeds of a cell are
     averaged region by region. A region in which the smallest error is shared counts for no cell.
     """
-    regional, overall, num_seeds = _errors_by_cell(scores, summary.models)
+    regional, overall, num_seeds = _errors_by_cell(scores, summary)
     if overall.empty:
         return "No model was scored."
     leader = _leader_clause(regional, overall) if len(overall) > 1 else "one cell was scored"
     naive = _naive_clause(overall, _errors_of_naive(scores, summary))
     listed = _listed(pd.concat([overall, _errors_of_others(scores, summary)]))
-    sentence = f"{leader}: sMAPE {listed}{naive} ({_seeds_clause(num_seeds)})."
+    sentence = f"{leader}: {summary.error_label} {listed}{naive} ({_seeds_clause(num_seeds)})."
     if summary.data_kind == "synthetic":
         return f"On synthetic data {sentence}"
     return sentence[0].upper() + sentence[1:]
@@ -145,7 +147,7 @@ def verdict(scores: Scores, summary: RunFacts) -> str:
 
 def article_sentence(scores: Scores, summary: RunFacts) -> str:
     """The run beside the article's true figures; empty where the two do not compare."""
-    _, overall, _ = _errors_by_cell(scores, summary.models)
+    _, overall, _ = _errors_by_cell(scores, summary)
     if not summary.has_articles_labels:
         return ""
     theirs = pd.Series({cell.upper(): percent for cell, percent in article.SMAPE.items()})
@@ -169,19 +171,22 @@ def _article_rows(scores: Scores, summary: RunFacts) -> list[article.ArticleRow]
     """Empty where the run does not follow the article's protocol, or has other labels."""
     if not summary.follows_article or not summary.has_articles_labels:
         return []
-    smape_of = overall_smape(scores).dropna().to_dict()
+    smape_of = overall_error(scores, SMAPE).dropna().to_dict()
     return article.article_rows(summary.models, {str(job): smape_of[job] for job in smape_of})
 
 
 def score_rows(scores: Scores, summary: RunFacts) -> list[tuple[str, list[ScoreCell]]]:
     """Region and its errors in the order of the contestants."""
-    table = smape_table(scores)
+    table = error_table(scores, summary.measure)
     return [(region, _cells(table.T[region], summary)) for region in _shown_regions(table)]
 
 
 def mean_cells(scores: Scores, summary: RunFacts) -> list[ScoreCell]:
     """The means over the regions, in the order of the contestants."""
-    return _cells(overall_smape(scores)[smape_table(scores).columns], summary)
+    return _cells(
+        overall_error(scores, summary.measure)[error_table(scores, summary.measure).columns],
+        summary,
+    )
 
 
 def lead_rows(scores: Scores, summary: RunFacts) -> list[tuple[int, list[ScoreCell]]]:
@@ -189,7 +194,7 @@ def lead_rows(scores: Scores, summary: RunFacts) -> list[tuple[int, list[ScoreCe
 
     Of many leads those of the first hours and of each half day.
     """
-    table = lead_table(scores)
+    table = lead_table(scores, summary.measure)
     leads = [int(lead) for lead in table.index]
     if leads in ([], [1]):
         return []
@@ -200,7 +205,7 @@ def lead_rows(scores: Scores, summary: RunFacts) -> list[tuple[int, list[ScoreCe
 
 def day_rows(scores: Scores, summary: RunFacts) -> list[tuple[str, list[ScoreCell]]]:
     """Month, holiday or not, and its errors in the order of the contestants."""
-    table = day_table(scores)[smape_table(scores).columns]
+    table = day_table(scores, summary.measure)[error_table(scores, summary.measure).columns]
     return [(str(name), _cells(table.T[name], summary)) for name in table.index]
 
 
@@ -217,7 +222,7 @@ def backtest_rows(
     return [
         BacktestRow(
             str(each.region if isinstance(each, RegionFigures) else each.lead),
-            [each.smape.get(name, math.nan) for name in backtest.smape],
+            [each.error.get(name, math.nan) for name in backtest.error],
             each.coverage, each.width, each.winkler,
         )
         for each in figures
@@ -241,9 +246,9 @@ def _shown_regions(regional: pd.DataFrame) -> list[str]:
     return shown_regions({str(region): float(error) for region, error in first.items()})
 
 
-def _quantile_rows(scores: Scores) -> list[tuple[str, list[float]]]:
-    """How each contestant's sMAPE is distributed over the regions; empty if all are named."""
-    regional = smape_table(scores)
+def _quantile_rows(scores: Scores, summary: RunFacts) -> list[tuple[str, list[float]]]:
+    """How each contestant's error is distributed over the regions; empty if all are named."""
+    regional = error_table(scores, summary.measure)
     if len(regional) <= MAX_SHOWN_REGIONS:
         return []
     return [(name, regional.quantile(share).tolist()) for name, share in _QUANTILES.items()]
@@ -261,13 +266,13 @@ def _most_troubled(regions: Sequence[RegionFacts]) -> list[RegionFacts]:
 
 
 def _errors_by_cell(
-    scores: Scores, models: Sequence[ModelFacts]
+    scores: Scores, summary: RunFacts
 ) -> tuple[pd.DataFrame, pd.Series[float], dict[str, int]]:
-    """SMAPE by region and cell, and overall by cell, means over its seeds; how many were scored."""
-    table, overall = smape_table(scores), overall_smape(scores)
+    """Errors by region and cell, and overall by cell, means over seeds; how many were scored."""
+    table, overall = error_table(scores, summary.measure), overall_error(scores, summary.measure)
     scored = set(overall.index[overall.notna()])
     jobs: dict[str, list[str]] = {}
-    for model in models:
+    for model in summary.models:
         if model.job in scored:
             jobs.setdefault(model.cell.upper(), []).append(model.job)
     regional = pd.DataFrame({cell: table[names].mean(axis=1) for cell, names in jobs.items()})
@@ -277,14 +282,14 @@ def _errors_by_cell(
 
 
 def _errors_of_naive(scores: Scores, summary: RunFacts) -> pd.Series[float]:
-    """Overall sMAPE of the naive forecasts, by what a reader calls them."""
-    own = overall_smape(scores).reindex(_names(summary, "naive")).dropna()
+    """Overall error of the naive forecasts, by what a reader calls them."""
+    own = overall_error(scores, summary.measure).reindex(_names(summary, "naive")).dropna()
     return own.rename(index=summary.label_of)
 
 
 def _errors_of_others(scores: Scores, summary: RunFacts) -> pd.Series[float]:
-    """Overall sMAPE of the means and the fitted baselines, by what the verdict calls them."""
-    errors, means = overall_smape(scores), of_kind(summary.contestants, "mean")
+    """Overall error of the means and the fitted baselines, by what the verdict calls them."""
+    errors, means = overall_error(scores, summary.measure), of_kind(summary.contestants, "mean")
     of_seeds = [each.name for each in means if each.seed is not None]
     errors_of = {"their mean": float(errors[of_seeds].mean())} if of_seeds else {}
     for mean in means:
@@ -371,6 +376,7 @@ def _template() -> jinja2.Template:
     )
     environment.filters["percent"] = format_percent
     environment.filters["number"] = _number
+    environment.filters["mw"] = format_mw
     return environment.get_template("run_page.html.jinja")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from gridcast.config.space import Range
+from gridcast.evaluation.measure import LABELS
 from gridcast.report.drawing import (
     FAINT,
     INK,
@@ -37,10 +38,10 @@ _SPANS_SHOWN: Final = 4.0
 
 
 def draw_study(trials: Sequence[TrialRecord], space: Space, *, study: str) -> Figure:
-    """The validation sMAPE of each trial, in their order and against each setting's values."""
-    shown = [each for each in trials if each.validation_smape is not None]
+    """The validation error of each trial, in their order and against each setting's values."""
+    shown = [each for each in trials if each.validation_error is not None]
     trained = [each for each in shown if each.state == "trained"]
-    best = min(trained, key=lambda each: (each.validation_smape, each.number))
+    best = min(trained, key=lambda each: (each.validation_error, each.number))
     num_rows = ceil(len(space) / _COLUMNS)
     figure = new_figure(_HISTORY_INCHES + _ROW_INCHES * num_rows)
     heights = [_HISTORY_INCHES, *[_ROW_INCHES] * num_rows]
@@ -57,8 +58,8 @@ def draw_study(trials: Sequence[TrialRecord], space: Space, *, study: str) -> Fi
     )  # fmt: skip
     figure.set_label(
         f"Study {study}: {len(trained)} trials trained to their end, {len(shown) - len(trained)} "
-        f"given up. Best: trial {best.number}, validation sMAPE "
-        f"{format_percent(best.validation_smape or 0.0)}."
+        f"given up. Best: trial {best.number}, validation {LABELS[best.measure]} "
+        f"{format_percent(best.validation_error or 0.0)}."
     )
     figure.suptitle(f"Study {study}", fontsize=TICK_SIZE, color=INK, x=0.99, ha="right")
     return figure
@@ -69,12 +70,18 @@ def _draw_history(
 ) -> None:
     numbers = [each.number for each in trained]
     _scatter(axes, [float(each.number) for each in shown], shown, best)
-    so_far = np.minimum.accumulate([each.validation_smape or np.inf for each in trained])
+    so_far = np.minimum.accumulate([each.validation_error or np.inf for each in trained])
     axes.step([*numbers, shown[-1].number], [*so_far, so_far[-1]], where="post", color=TRAINED,
               linewidth=1.2, label="best so far")  # fmt: skip
-    value = format_percent(best.validation_smape or 0.0)
-    title = f"Best: trial {best.number}, validation sMAPE {value}"
-    style_axes(axes, title=title, x_label="Trial", y_label="Validation sMAPE (%)", grid=True)
+    value = format_percent(best.validation_error or 0.0)
+    title = f"Best: trial {best.number}, validation {LABELS[best.measure]} {value}"
+    style_axes(
+        axes,
+        title=title,
+        x_label="Trial",
+        y_label=f"Validation {LABELS[best.measure]} (%)",
+        grid=True,
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(shown[0].number - 0.5, shown[-1].number + 0.5)
 
@@ -103,21 +110,21 @@ def _scatter(
     axes: Axes, x: Sequence[float], shown: Sequence[TrialRecord], best: TrialRecord
 ) -> None:
     """Each trial at its place: dots, crosses for those given up, a ring around the best."""
-    smape, places = np.array([each.validation_smape for each in shown]), np.array(x)
+    error, places = np.array([each.validation_error for each in shown]), np.array(x)
     is_trained = np.array([each.state == "trained" for each in shown])
     is_best = np.array([each is best for each in shown])
-    axes.scatter(places[~is_trained], smape[~is_trained], s=26, marker="x", color=GIVEN_UP,
+    axes.scatter(places[~is_trained], error[~is_trained], s=26, marker="x", color=GIVEN_UP,
                  linewidths=1.2, label="given up, as it was then", zorder=2)  # fmt: skip
-    axes.scatter(places[is_trained], smape[is_trained], s=34, color=TRAINED, edgecolors=PAPER,
+    axes.scatter(places[is_trained], error[is_trained], s=34, color=TRAINED, edgecolors=PAPER,
                  linewidths=0.6, label="trained", zorder=3)  # fmt: skip
-    axes.scatter(places[is_best], smape[is_best], s=90, color=BEST, edgecolors=PAPER,
+    axes.scatter(places[is_best], error[is_best], s=90, color=BEST, edgecolors=PAPER,
                  linewidths=0.8, label="best", zorder=4)  # fmt: skip
 
 
 def _limit(axes: Axes, shown: Sequence[TrialRecord], trained: Sequence[TrialRecord]) -> None:
     """From the best to a few times as far as the middle one; what lies above is marked."""
-    values = np.array([each.validation_smape for each in shown], dtype=float)
-    good = np.array([each.validation_smape for each in trained], dtype=float)
+    values = np.array([each.validation_error for each in shown], dtype=float)
+    good = np.array([each.validation_error for each in trained], dtype=float)
     low = float(good.min())
     span = max(float(np.median(good)) - low, 0.01 * low)
     high = min(float(values.max()), low + _SPANS_SHOWN * span)

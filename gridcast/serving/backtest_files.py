@@ -51,7 +51,7 @@ def backtest_files(learned: Learned, found: Backtest | None, card: ModelCard) ->
 def shown_regions(found: Backtest, name: str) -> list[str]:
     """The largest one, those with the least, the middle and the largest error; each once."""
     own = found.by_region[found.by_region["contestant"] == name]
-    by_error = own.sort_values("smape", kind="stable")["region"].astype(str).tolist()
+    by_error = own.sort_values("error", kind="stable")["region"].astype(str).tolist()
     load = found.rows.groupby("region", observed=True)["y_true"].mean()
     chosen = [str(load.idxmax()), by_error[0], by_error[len(by_error) // 2], by_error[-1]]
     return list(dict.fromkeys(chosen))

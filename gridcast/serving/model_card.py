@@ -42,6 +42,7 @@ class ModelCard(StoredRecord):
     of its figures.
     ``unseen_since`` has the first hour (ISO, UTC) of each region of which it was not told the truth
     in training; ``test_since`` the first one of its test part, on which nothing is decided.
+    ``norms``: what errors of each region are told in percent of (MW); empty: of each hour's load.
     """
 
     advice: ClassVar[str] = "train again, or take the folder of another run"
@@ -58,11 +59,12 @@ class ModelCard(StoredRecord):
     unseen_since: dict[str, str]
     test_since: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str]
+    norms: dict[str, float] = Field(default_factory=dict)
 
     @property
     def load_scales(self) -> dict[str, LoadScale]:
         """The scales of each region as values."""
         return {
-            region: LoadScale(*each, self.covariate_scales.get(region, {}))
+            region: LoadScale(*each, self.covariate_scales.get(region, {}), self.norms.get(region))
             for region, each in self.scales.items()
         }

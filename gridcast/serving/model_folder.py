@@ -32,7 +32,7 @@ def model_files(
     """
     arrays = dict[str, "np.ndarray"]()
     for name, each in calibrations.items():
-        arrays[f"{name}.smape"] = each.smape_RK
+        arrays[f"{name}.error"] = each.error_RK
         arrays |= {f"{name}.bands.{part}": own for part, own in each.bands.arrays().items()}
     if blend is not None:
         arrays[f"{BLEND_PREFIX}{blend.linear}"] = blend.weight_K

@@ -195,9 +195,15 @@ def _linear(files: Mapping[str, bytes], folder: Path) -> dict[str, LinearModels]
 
 
 def _calibrations(arrays: Mapping[str, np.ndarray]) -> dict[str, Calibration]:
-    """By contestant; who that is says the file."""
-    names = [name.removesuffix(".smape") for name in arrays if name.endswith(".smape")]
+    """By contestant; who that is says the file. An older one calls errors by their only measure."""
+    kinds = (".error", ".smape")
+    errors = {
+        name.removesuffix(kind): own
+        for kind in kinds
+        for name, own in arrays.items()
+        if name.endswith(kind)
+    }
     return {
-        name: Calibration(arrays[f"{name}.smape"], BandState.of(below(arrays, f"{name}.bands.")))
-        for name in names
+        name: Calibration(error_RK, BandState.of(below(arrays, f"{name}.bands.")))
+        for name, error_RK in errors.items()
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +23,10 @@ _REPORT_EVERY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a training stands. ``validation_smape`` (percent) comes at the end of each pass."""
+    """Where a training stands. ``validation_...`` (percent) comes at the end of each pass.
+
+    The nMAE where errors are told by it (see ``evaluation.measure``).
+    """
 
     pass_number: int
     num_passes: int
@@ -35,6 +38,17 @@ class Progress:
     elapsed_seconds: float
     pass_seconds: float  # training alone, of this pass so far
     validation_smape: float | None = None
+    validation_nmae: float | None = None
+
+
+class Validation(NamedTuple):
+    """Errors on the validation part, percent; None: there is none, or it is not told so."""
+
+    smape: float | None = None
+    nmae: float | None = None
+
+
+_NOT_VALIDATED = Validation()
 
 
 class Clock:
@@ -103,7 +117,7 @@ class Clock:
         return loss_BS
 
     def validated(
-        self, pass_number: int, loss_S: Sequence[float], validation_S: Sequence[float | None]
+        self, pass_number: int, loss_S: Sequence[float], validation_S: Sequence[Validation]
     ) -> None:
         """The pass is over: each seed's mean loss and validation error (percent)."""
         self._resumed = self._last_report = time.perf_counter()
@@ -118,7 +132,7 @@ class Clock:
             self._on_progress(self._seeds[number], progress)
 
     def _progress(
-        self, pass_number: int, loss: float, now: float, validation_smape: float | None = None
+        self, pass_number: int, loss: float, now: float, validation: Validation = _NOT_VALIDATED
     ) -> Progress:
         elapsed = now - self._begun
         rate = self.step / elapsed if elapsed > 0 else 0.0
@@ -133,5 +147,6 @@ class Clock:
             seconds_left=left,
             elapsed_seconds=elapsed,
             pass_seconds=self._pass_seconds,
-            validation_smape=validation_smape,
+            validation_smape=validation.smape,
+            validation_nmae=validation.nmae,
         )

@@ -48,6 +48,7 @@ class TrainingData:
     offset_mw_R: np.ndarray  # MW, of each region
     scale_mw_R: np.ndarray  # MW, of each region
     feature_names: tuple[str, ...]
+    norm_mw_R: np.ndarray | None = None  # MW: what errors are told in percent of; None: sMAPE
     is_known_T: Tensor | None = None  # bool: the step has a load; for a head by lead
     regional: RegionalPast | None = None  # what regions see of one another, where they do
     # Where training sees covariates as they had been issued (features.table): of each step, of the
@@ -102,10 +103,12 @@ def collect_training_data(
     *,
     num_steps: int,
     model: ModelConfig | None = None,
+    norms: Mapping[str, float] | None = None,
 ) -> TrainingData:
     """The same of a table that comes piece by piece: at no time is there more of it than a piece.
 
-    The pieces are in order; ``num_steps`` is their length in all.
+    The pieces are in order; ``num_steps`` is their length in all. ``norms`` (MW) is what errors of
+    each region are told in percent of; none: each hour's own load.
     """
     regions = sorted(scales)
     sees_regions = model is not None and model.neighbour_units > 0
@@ -125,6 +128,7 @@ def collect_training_data(
         offset_mw_R=scale_R2[:, 0],
         scale_mw_R=scale_R2[:, 1],
         feature_names=tuple(host.names),
+        norm_mw_R=np.array([norms[region] for region in regions]) if norms else None,
         is_known_T=torch.from_numpy(host.is_input_T).to(device) if is_by_lead else None,
         regional=host.regional(len(regions), device) if sees_regions else None,
         issued_TLC=host.issued(device),

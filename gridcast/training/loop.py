@@ -21,7 +21,7 @@ from gridcast.errors import NotFiniteError
 from gridcast.features.splits import VALIDATION
 from gridcast.features.windows import count_phases, cut_pass, plan_passes, train_starts
 from gridcast.kernels.engine import engine_of
-from gridcast.training.clock import Clock, Progress
+from gridcast.training.clock import Clock, Progress, Validation
 from gridcast.training.counts import sized_config
 from gridcast.training.gradients import BatchGradient
 from gridcast.training.lead_windows import LeadGradient
@@ -383,15 +383,15 @@ class Training:
                 )
         return [float(loss) for loss in loss_BS.mean(0)]
 
-    def _validate(self, stack: ForecasterStack) -> list[float | None]:
-        """Each seed's sMAPE on the validation part (percent), None where there is none."""
-        found: list[float | None] = []
+    def _validate(self, stack: ForecasterStack) -> list[Validation]:
+        """Each seed's errors on the validation part."""
+        found: list[Validation] = []
         for number, seed in enumerate(self.seeds):
             if seed in self.outcomes:
-                found.append(None)
+                found.append(Validation())
                 continue
             scored = score_planned(
                 stack.forecaster(number), self._data, self._validation, self._config
             )
-            found.append(scored.mean_smape() if len(scored.origins_O) else None)
+            found.append(scored.validation(self._data.norm_mw_R))
         return found

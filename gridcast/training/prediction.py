@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from gridcast.evaluation.measure import percent_errors
 from gridcast.evaluation.metrics import smape
 from gridcast.features.load_scale import to_mw
 from gridcast.features.windows import Bools, Ints, Tiles, scored_origins, tile_origins
 from gridcast.networks.lead_forecaster import LeadForecaster
+from gridcast.training.clock import Validation
 from gridcast.training.lead_windows import forecast_windows
 
 if TYPE_CHECKING:
@@ -50,6 +52,22 @@ class Scored:
     def mean_smape(self) -> float:
         """The mean over the regions of their sMAPE, in percent: the project's headline figure."""
         return float(np.mean(list(self.smape_by_region().values())))
+
+    def validation(self, norm_mw_R: np.ndarray | None) -> Validation:
+        """Its errors; ``norm_mw_R`` None: they are not told by the nMAE."""
+        if not len(self.origins_O):
+            return Validation()
+        return Validation(
+            self.mean_smape(), None if norm_mw_R is None else self.mean_nmae(norm_mw_R)
+        )
+
+    def mean_nmae(self, norm_mw_R: np.ndarray) -> float:
+        """The same of their nMAE: in percent of ``norm_mw_R`` (MW, by the region's number)."""
+        norm_O1 = norm_mw_R[self.region_O][:, None]
+        error_O = percent_errors(self.y_true_OH, self.y_pred_OH, norm_O1).mean(axis=1)
+        num_R = np.bincount(self.region_O)
+        total_R = np.bincount(self.region_O, error_O)
+        return float(np.mean(total_R[num_R > 0] / num_R[num_R > 0]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,7 @@ def _card(
         config=run.config.with_values(_OF_A_PLACE, where="the model's folder"),
         scales=features.scales,
         covariate_scales=features.covariate_scales,
+        norms=features.norms,
         note=note_on(run.config.covariates),
         feature_names=features.feature_names,
         members=tuple(

@@ -71,7 +71,9 @@ def publish_report(
         num_test_labels=evaluation.num_test_labels,
         follows_article=run.config.features.kind == "article",
         others=_others(evaluation, mlflow_run_ids),
-        validation_smape=_validation(evaluation),
+        validation_error=_validation(evaluation),
+        measure=evaluation.measure,
+        why_measure=evaluation.why_measure,
         preferred=evaluation.preferred,
         note=note_on(run.config.covariates),
     )
@@ -98,7 +100,9 @@ def _backtest(
     evaluation: Evaluation, kept: KeptModels
 ) -> tuple[BacktestScores, pd.DataFrame] | None:
     """Of the model that a forecast is made with."""
-    name = recommended_model(evaluation.preferred, evaluation.models, evaluation.means)
+    name = recommended_model(
+        evaluation.preferred, evaluation.models, evaluation.means, evaluation.measure
+    )
     return read_backtest(Path(kept.folders[name])) if name in kept.folders else None
 
 
@@ -110,13 +114,16 @@ def _figures(facts: RunFacts, evaluation: Evaluation, scores: Scores) -> dict[st
     forecasts = read_forecast_table(evaluation.forecasts_path, {each.name for each in drawn})
     shown = evaluation.contestants
     figures = {
-        "Error by region": draw_scores(scores, shown, show_article=facts.has_articles_labels)
+        "Error by region": draw_scores(
+            scores, shown, show_article=facts.has_articles_labels, measure=facts.measure
+        )
     }
     if facts.horizon > 1:
-        figures["Error by lead"] = draw_error_by_lead(scores, shown)
-    figures["Forecast and actual"] = draw_panels(forecasts, models)
+        figures["Error by lead"] = draw_error_by_lead(scores, shown, measure=facts.measure)
+    figures["Forecast and actual"] = draw_panels(forecasts, models, norms=evaluation.norms)
     return figures | {
-        f"Error by hour, {each.name}": draw_error_heat_map(forecasts, each) for each in drawn
+        f"Error by hour, {each.name}": draw_error_heat_map(forecasts, each, norms=evaluation.norms)
+        for each in drawn
     }
 
 
@@ -172,11 +179,11 @@ def _others(evaluation: Evaluation, mlflow_run_ids: Mapping[str, str]) -> list[O
 
 
 def _validation(evaluation: Evaluation) -> dict[str, float]:
-    """SMAPE on the validation part (percent), by contestant."""
+    """Errors on the validation part (percent), by contestant."""
     parts = (evaluation.models, evaluation.means, evaluation.baselines)
     return {
-        name: each.validation_smape
+        name: error
         for part in parts
         for name, each in part.items()
-        if each.validation_smape is not None
+        if (error := each.validation_error(evaluation.measure)) is not None
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from prefect import task
@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from gridcast.evaluation.comparison import Comparison, compare_contestants
 from gridcast.evaluation.contestants import Contestant, fitted_baseline, network, of_kind
 from gridcast.evaluation.forecasts import TABLE_COLUMNS
+from gridcast.evaluation.measure import LABELS, NMAE, why_nmae
 from gridcast.evaluation.records import (
     BaselineRecord,
     Evaluation,
@@ -21,7 +22,7 @@ from gridcast.evaluation.records import (
     ModelRecord,
     total_train_seconds,
 )
-from gridcast.evaluation.scores import Scores, overall_scores, smape_by_region
+from gridcast.evaluation.scores import Scores, errors_by_region, overall_scores
 from gridcast.features.table import calendars_of
 from gridcast.serving.model_card import linear_file
 from tasks.evaluate.evaluation_tables import write_forecast_table, write_scores
@@ -51,6 +52,7 @@ def evaluate_models(
         {contestant_of(each): _read_forecasts(each) for each in done},
         season_length=run.config.evaluation.season_length,
         calendars=calendars_of(run.config, features.scales),
+        measure=features.measure,
     )
     write_forecast_table(run.folder / _FORECASTS, comparison.forecasts)
     evaluation = evaluation_of(
@@ -59,11 +61,25 @@ def evaluate_models(
         fitted,
         forecasts_path=str(run.folder / _FORECASTS),
         scores_paths=write_scores(run.folder, comparison.scores),
+    ).model_copy(
+        update={
+            "measure": features.measure,
+            "why_measure": why_nmae(features.near_zero),
+            "norms": features.norms,
+        }
     )
     run.leave(evaluation)
-    _show_scores(run, comparison)
+    if evaluation.why_measure:
+        _log.warning("%s", evaluation.why_measure)
+    _show_scores(run, comparison, evaluation)
     _log.info("The validation part prefers %s", evaluation.preferred or "nobody: there is none")
     return evaluation
+
+
+def _measured(features: Features) -> dict[str, Any]:
+    """How errors are told, of an ``Evaluation``."""
+    why = why_nmae(features.near_zero)
+    return {"measure": features.measure, "why_measure": why, "norms": features.norms}
 
 
 def contestant_of(done: TrainedJob | FittedBaseline) -> Contestant:
@@ -101,49 +117,53 @@ def _read_forecasts(job: TrainedJob | FittedBaseline) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _show_scores(run: Run, comparison: Comparison) -> None:
+def _show_scores(run: Run, comparison: Comparison, evaluation: Evaluation) -> None:
     """The overall scores on Prefect's pages, and a log line for each that was trained."""
-    overall, validation = comparison.scores.overall, comparison.validation_smape
+    overall, measure = comparison.scores.overall, evaluation.measure
+    validation = comparison.validation_nmae if measure == NMAE else comparison.validation_smape
     if validation:
-        overall = overall.assign(validation_smape=overall["contestant"].map(validation))
+        overall = overall.assign(**{f"validation_{measure}": overall["contestant"].map(validation)})
     create_table_artifact(
         key="scores",
         table={str(name): list(column) for name, column in overall.round(4).items()},
-        description=f"Overall scores of run {run.run_id} (sMAPE in percent, errors in MW)",
+        description=f"Overall scores of run {run.run_id} (sMAPE and nMAE in percent, errors in MW)",
     )
     create_markdown_artifact(
-        key="verdict", markdown=_verdict(comparison.preferred, overall),
+        key="verdict", markdown=_verdict(evaluation, overall),
         description=f"Which forecast to use, by run {run.run_id}",
     )  # fmt: skip
     for row in overall[overall["kind"] != "naive"].itertuples():
-        _log.info("%s: sMAPE %.3f %% on %d test labels", row.contestant, row.smape, row.num_labels)
+        error = getattr(row, measure)
+        _log.info("%s: %s %.3f %% on %d test labels", row.contestant, LABELS[measure], error,
+                  row.num_labels)  # fmt: skip
 
 
-def _verdict(preferred: str | None, overall: pd.DataFrame) -> str:
+def _verdict(evaluation: Evaluation, overall: pd.DataFrame) -> str:
     """In Markdown: what the validation part prefers, and all by their error on the test part."""
+    preferred, measure = evaluation.preferred, evaluation.measure
     said = f"The validation part prefers **{preferred}**." if preferred else "Nobody is preferred."
-    lines = [said, "", "| contestant | test sMAPE % | validation sMAPE % |", "|---|--:|--:|"]
-    for row in overall.sort_values("smape", kind="stable").to_dict("records"):
-        validation = row.get("validation_smape")
+    if evaluation.why_measure:
+        said += f" {evaluation.why_measure}"
+    head = f"| contestant | test {LABELS[measure]} % | validation | MAE MW | RMSE MW | MASE |"
+    lines = [said, "", head, "|---|--:|--:|--:|--:|--:|"]
+    for row in overall.sort_values(measure, kind="stable").to_dict("records"):
+        validation = row.get(f"validation_{measure}")
         told = "" if validation is None or pd.isna(validation) else f"{validation:.3f}"
-        lines.append(f"| {row['contestant']} | {row['smape']:.3f} | {told} |")
+        figures = f"{row['mae']:.4g} | {row['rmse']:.4g} | {row['mase']:.3f}"
+        lines.append(f"| {row['contestant']} | {row[measure]:.3f} | {told} | {figures} |")
     return "\n".join(lines)
 
 
 def _model_record(trained: TrainedJob, scores: Scores) -> ModelRecord:
-    job = trained.job
-    overall = overall_scores(scores, job.name)
+    job, last = trained.job, trained.history[-1]
     return ModelRecord(
+        **_errors(scores, job.name),
         cell=job.cell,
         seed=job.seed,
         device=job.device,
         num_parameters=trained.num_parameters,
-        smape=overall["smape"],
-        smape_by_region=smape_by_region(scores, job.name),
-        mae=overall["mae"],
-        rmse=overall["rmse"],
-        mase=overall["mase"],
-        validation_smape=trained.history[-1]["validation_smape"],
+        validation_smape=last["validation_smape"],
+        validation_nmae=last.get("validation_nmae"),
         train_seconds=trained.train_seconds,
         seeds_per_pass=trained.seeds_per_pass,
         pass_seconds=_pass_seconds(trained),
@@ -153,6 +173,12 @@ def _model_record(trained: TrainedJob, scores: Scores) -> ModelRecord:
         weights_sha256=trained.weights_sha256,
         cached=trained.cached,
     )
+
+
+def _errors(scores: Scores, name: str) -> dict[str, Any]:
+    """Of a contestant, on the test part."""
+    by_region = {f"{each}_by_region": errors_by_region(scores, name, each) for each in LABELS}
+    return {**overall_scores(scores, name), **by_region}
 
 
 def _pass_seconds(trained: TrainedJob) -> list[float]:
@@ -169,20 +195,16 @@ def _mean_records(
     contestants = comparison.forecasts.contestants
     for mean in [*of_kind(contestants, "mean"), *of_kind(contestants, "blend")]:
         own = [models[member] for member in mean.members]
-        overall = overall_scores(comparison.scores, mean.name)
         linear = next((each for kind, each in known.items() if kind == mean.linear), None)
         records[mean.name] = MeanRecord(
+            **_errors(comparison.scores, mean.name),
             members=mean.members,
             linear=mean.linear,
             linear_sha256=linear.files[linear_file(linear.job.kind)] if linear else "",
             weights=tuple(map(float, comparison.blend_K)) if linear else (),
             num_parameters=sum(each.num_parameters for each in own),
-            smape=overall["smape"],
-            mae=overall["mae"],
-            rmse=overall["rmse"],
-            mase=overall["mase"],
-            smape_by_region=smape_by_region(comparison.scores, mean.name),
             validation_smape=comparison.validation_smape.get(mean.name),
+            validation_nmae=comparison.validation_nmae.get(mean.name),
             train_seconds=total_train_seconds(own) + (linear.train_seconds if linear else 0.0),
         )
     return records
@@ -199,9 +221,9 @@ def _baseline_records(
             own = known.get(each)
             records[each.name] = BaselineRecord(
                 kind=kind,
-                **overall_scores(comparison.scores, each.name),
-                smape_by_region=smape_by_region(comparison.scores, each.name),
+                **_errors(comparison.scores, each.name),
                 validation_smape=comparison.validation_smape.get(each.name),
+                validation_nmae=comparison.validation_nmae.get(each.name),
                 train_seconds=own.train_seconds if own else None,
                 cached=own.cached if own else False,
             )

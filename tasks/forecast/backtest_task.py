@@ -10,6 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.config import Config
+from gridcast.evaluation.measure import LABELS
 from gridcast.forecasting.issue import with_zone
 from tasks.forecast.run_backtest import run_backtest
 
@@ -32,9 +33,9 @@ def keep_backtest(
     record = done.record
     create_table_artifact(
         key="backtest",
-        table={"contestant": list(record.smape), "smape": list(record.smape.values())},
-        description=f"sMAPE (%) of forecasts of every hour from {record.first} to {record.end}, "
-        f"mean of {record.horizon} leads; bands held {record.coverage:.1f} %",
+        table={"contestant": list(record.error), record.measure: list(record.error.values())},
+        description=f"{LABELS[record.measure]} (%) of forecasts of every hour from {record.first} "
+        f"to {record.end}, mean of {record.horizon} leads; bands held {record.coverage:.1f} %",
     )
     return str(done.folder)
 

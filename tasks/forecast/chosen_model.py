@@ -69,7 +69,7 @@ def choose_model(artifacts: Path, *, run_id: str | None = None) -> ChosenModel:
         RecordError: what its run left is damaged, or of a newer version.
     """
     folder, summary = _run_with_models(artifacts, run_id)
-    name = recommended_model(summary.preferred, summary.models, summary.means)
+    name = recommended_model(summary.preferred, summary.models, summary.means, summary.measure)
     lineage = read_record(folder / "lineage.json", Lineage)
     kept = next((each for each in lineage.of("model") if each.name == f"model {name}"), None)
     if kept is None:

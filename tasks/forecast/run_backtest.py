@@ -104,7 +104,7 @@ def run_backtest(
     )  # fmt: skip
     record = BacktestRecord(
         **dict(scores), run_id=chosen.run_id, snapshot=current.snapshot.id,
-        operator=_against_operator(result, model.name, readings, current, config),
+        operator=_against_operator(result, model, readings, current, config),
     )  # fmt: skip
     place = artifacts / "backtests" / f"{begin}--{last}-{model.sha256[:12]}"
     _keep(place, record, result)
@@ -137,18 +137,19 @@ def _frame(
 
 def _against_operator(
     result: Backtest,
-    name: str,
+    model: ForecastModel,
     readings: Mapping[str, pd.DataFrame],
     current: Current,
     config: Config,
 ) -> tuple[OperatorContest, ...]:
-    rows = result.rows[result.rows["contestant"] == name]
+    rows = result.rows[result.rows["contestant"] == model.name]
     own = config.operation.monitoring
     columns = {"y_pred": "load_mw"}
     return operator_contests(
         rows.drop(columns="y_true").rename(columns=columns).astype({"region": str}), readings,
         read_operator_forecasts(Path(current.data.folder)), timezone=config.ingestion.timezone,
         hour=own.operator_hour, min_hours=own.min_hours,
+        norms=model.norms,
     )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from gridcast.evaluation.measure import LABELS, validation_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -42,7 +44,7 @@ class ProgressWriter:
     def write(self, progress: dict[str, Any]) -> None:
         """Tell where the job stands (the fields of ``training.Progress``)."""
         self._append(progress)
-        now, is_pass_end = time.monotonic(), progress["validation_smape"] is not None
+        now, is_pass_end = time.monotonic(), validation_of(progress)[1] is not None
         if not console.is_terminal and (
             is_pass_end or now - self._last_line > _PLAIN_EVERY_SECONDS
         ):
@@ -144,13 +146,14 @@ class _Display:
 
 
 def describe(progress: dict[str, Any]) -> str:
-    """One line: pass, loss, validation sMAPE, speed, time left."""
+    """One line: pass, loss, error on the validation part, speed, time left."""
     parts = [
         f"pass {progress['pass_number']}/{progress['num_passes']}",
         f"loss {progress['loss']:.4f}",
     ]
-    if progress["validation_smape"] is not None:
-        parts.append(f"validation sMAPE {progress['validation_smape']:.3f} %")
+    measure, error = validation_of(progress)
+    if error is not None:
+        parts.append(f"validation {LABELS[measure]} {error:.3f} %")
     parts.append(f"{progress['steps_per_second']:.1f} steps/s")
     parts.append(f"{progress['seconds_left']:.0f} s left")
     return ", ".join(parts)

@@ -165,12 +165,16 @@ def _decision(
                for n, own in readings.items()}  # fmt: skip
         _log.info("What %s would have forecast of its validation part", each.reference.short)
         losses |= held_out_losses(
-            name, each.model, cut, since, until, leads=_leads(config, challenger, champion)
-        )
+            name, each.model, cut, since, until, leads=_leads(config, challenger, champion),
+            norms=challenger.model.norms,
+        )  # fmt: skip
     if "challenger" not in losses:
         found = "no reading of the challenger's validation part"
         raise UsageError(artifacts, found=found, expected="the data that it was trained on")
-    return decide(challenger.reference, champion.reference if champion else None, losses, config)
+    return decide(
+        challenger.reference, champion.reference if champion else None, losses, config,
+        measure=challenger.model.measure,
+    )  # fmt: skip
 
 
 def _leads(config: PromotionConfig, *models: ChosenModel | None) -> int:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from pydantic import AliasChoices, Field
 
+from gridcast.evaluation.measure import SMAPE, MeasureName
 from gridcast.monitoring.alarms import Alarm, AlarmLog, promise_of
 from gridcast.monitoring.look import Monitored, first_issue_time, monitor
 from gridcast.monitoring.operator_contest import OperatorContest, operator_contests
@@ -34,7 +36,8 @@ _log = logging.getLogger("gridcast.monitor")
 class MonitoringRecord(StoredRecord):
     """The last look at a data set: percent, the means over the regions; open alarms beside it.
 
-    ``operator`` has what its system operator has forecast itself, where that is known.
+    Errors are told as ``measure`` has them. ``operator`` has what its system
+    operator has forecast itself, where that is known.
     """
 
     dataset: str
@@ -43,7 +46,8 @@ class MonitoringRecord(StoredRecord):
     model_sha256: str
     snapshot: str
     window_days: int
-    smape: float | None
+    error: float | None = Field(validation_alias=AliasChoices("error", "smape"))
+    measure: MeasureName = SMAPE
     coverage: float | None
     num_regions: int
     operator: tuple[OperatorContest, ...] = ()
@@ -51,11 +55,12 @@ class MonitoringRecord(StoredRecord):
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What came of a look; the folder has its tables."""
+    """What came of a look; the folder has its tables. ``norms`` as in :class:`Promise`."""
 
     record: MonitoringRecord
     monitored: Monitored
     folder: Path
+    norms: Mapping[str, float]
 
 
 def monitor_forecasts(
@@ -81,21 +86,26 @@ def monitor_forecasts(
         end=as_of + pd.Timedelta(seconds=1),
     )  # fmt: skip
     promise = promise_of(charge.chosen.model) if charge.chosen else None
+    norms = promise.norms if promise else {}
     place = artifacts / FOLDER / current.dataset
     with held(artifacts, f"monitoring-{current.dataset}"):
         known = read_alarms(artifacts, current.dataset)
         seen = monitor(rows, readings, promise, own, at=as_of, known=known)
         record = _record(
             seen, charge, own, dataset=current.dataset, snapshot=current.snapshot.id
-        ).model_copy(update={"operator": against_operator(rows, readings, current, config)})
+        ).model_copy(update={"operator": against_operator(rows, readings, current, config, norms)})
         _keep(place, seen, record, known)
     for each in seen.alarms:
         _log.warning("%s %s: %s", each.severity.upper(), each.region or "all", each.message)
-    return Looked(record, seen, place)
+    return Looked(record, seen, place, norms)
 
 
 def against_operator(
-    rows: pd.DataFrame, readings: Mapping[str, pd.DataFrame], current: Current, config: Config
+    rows: pd.DataFrame,
+    readings: Mapping[str, pd.DataFrame],
+    current: Current,
+    config: Config,
+    norms: Mapping[str, float],
 ) -> tuple[OperatorContest, ...]:
     """Ours and the operator's own forecast, where the data's folder has one; else nothing.
 
@@ -106,6 +116,7 @@ def against_operator(
     return operator_contests(
         rows, readings, read_operator_forecasts(Path(current.data.folder)),
         timezone=config.ingestion.timezone, hour=own.operator_hour, min_hours=own.min_hours,
+        norms=norms,
     )  # fmt: skip
 
 
@@ -142,7 +153,8 @@ def _record(
         model_sha256=model.sha256 if model else "",
         snapshot=snapshot,
         window_days=config.window_days,
-        smape=float(figures["smape"].mean()) if len(figures) else None,
+        error=float(figures["error"].mean()) if len(figures) else None,
+        measure=model.measure if model else SMAPE,
         coverage=float(figures["coverage"].mean()) if len(figures) else None,
         num_regions=len(figures),
     )

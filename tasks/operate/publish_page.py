@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from gridcast.evaluation.measure import LABELS
 from gridcast.monitoring.track_record import figures_by_day, with_truth
 from gridcast.report.operator_page import AlarmRow, FeedRow, OperatorFacts, operator_page
 from tasks.forecast.forecast_store import read_issued
@@ -55,7 +56,7 @@ def publish_page(
         _facts(artifacts, config, looked, readings),
         newest,
         _loads(readings, at),
-        figures_by_day(joined) if len(joined) else pd.DataFrame(),
+        figures_by_day(joined, looked.norms) if len(joined) else pd.DataFrame(),
         vega_js=_vega(artifacts),
         timezone=config.ingestion.timezone,
     )
@@ -86,6 +87,7 @@ def _facts(
         ],
         promotions=[(each.since, each.to.short) for each in entries],
         operator=[each.text for each in looked.record.operator],
+        error=LABELS[looked.record.measure],
     )  # fmt: skip
 
 
@@ -103,7 +105,7 @@ def _feed(region: str, readings: pd.DataFrame, looked: Looked) -> FeedRow:
     newest, figures = readings["timestamp"].iloc[-1], looked.monitored.by_region
     told = ["", "", "", ""]
     if region in figures.index:
-        known = figures.loc[region, ["smape", "bias", "coverage", "peak_error"]].to_numpy(float)
+        known = figures.loc[region, ["error", "bias", "coverage", "peak_error"]].to_numpy(float)
         told = ["" if np.isnan(each) else f"{each:.2f}" for each in known]
     stale = int((looked.monitored.at.floor("h") - newest) / _HOUR) - 1
     return FeedRow(region, f"{newest:%Y-%m-%d %H:%M}", stale, *told)

@@ -72,9 +72,11 @@ def _tags(newest: Promotion) -> dict[str, str]:
         "champion_reason": newest.reason,
         "champion_run": newest.to.run_id,
     }
-    for each in newest.decision.contests if newest.decision else ():
+    if newest.decision is None:
+        return tags
+    for each in newest.decision.contests:
         if mean := each.regions.get("*"):
-            tags[f"champion_smape_against_{each.kind}"] = (
-                f"{mean.smape:.4f} against {mean.other_smape:.4f}"
+            tags[f"champion_{newest.decision.measure}_against_{each.kind}"] = (
+                f"{mean.error:.4f} against {mean.other_error:.4f}"
             )
     return tags

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridcast.config import Config
+from gridcast.evaluation.measure import LABELS
 from tasks.forecast.run_backtest import run_backtest
 from tasks.runs.storage import publishing
 from tasks.show.show_forecast import instant_of
@@ -64,21 +65,22 @@ def draw(done: Backtested) -> None:
 
 
 def show_backtest(done: Backtested) -> None:
-    """A row a contestant: its sMAPE at some leads, and the mean; below it how good bands are."""
+    """A row a contestant: its error at some leads, and the mean; below it how good bands are."""
     record, by_lead = done.record, done.result.by_lead
+    label = LABELS[record.measure]
     leads = [lead for lead in _SHOWN_LEADS if lead <= record.horizon]
     table = Table(
-        title=f"sMAPE (%) by lead, forecast every hour from {record.first} to {record.end} (UTC)",
+        title=f"{label} (%) by lead, forecast every hour from {record.first} to {record.end} (UTC)",
         box=box.SIMPLE_HEAD,
     )
     table.add_column("contestant")
     for lead in leads:
         table.add_column(f"{lead} h", justify="right")
     table.add_column("mean", justify="right")
-    errors = by_lead.pivot(index="contestant", columns="lead", values="smape")
+    errors = by_lead.pivot(index="contestant", columns="lead", values="error")
     for name, row in errors.sort_values(errors.columns[-1]).iterrows():
         cells = [f"{row[lead]:.2f}" for lead in leads]
-        table.add_row(str(name).replace("_", " "), *cells, f"{record.smape[str(name)]:.2f}")
+        table.add_row(str(name).replace("_", " "), *cells, f"{record.error[str(name)]:.2f}")
     table.add_section()
     held = {each.lead: each.coverage for each in record.by_lead}
     cells = [f"{held[lead]:.1f}" if lead in held else "" for lead in leads]
@@ -91,13 +93,13 @@ def show_backtest(done: Backtested) -> None:
         highlight=False,
     )
     if record.next_day is not None:
-        console.print(next_day_table(record.next_day))
+        console.print(next_day_table(record.next_day, label))
     for contest in record.operator:
         console.print(contest.text, highlight=False, soft_wrap=True)
     console.print(f"Kept:      {done.folder}", highlight=False, soft_wrap=True)
 
 
-def next_day_table(found: NextDay) -> Table:
+def next_day_table(found: NextDay, label: str) -> Table:
     """A row a contestant: how well it knew the next day."""
     at = f"{found.issue_hour:02}:00 local time"
     table = Table(
@@ -105,11 +107,11 @@ def next_day_table(found: NextDay) -> Table:
         box=box.SIMPLE_HEAD,
     )
     table.add_column("contestant")
-    for column in ("sMAPE %", "peak, error %", "peak, hours beside", "hours too low %"):
+    for column in (f"{label} %", "peak, error %", "peak, hours beside", "hours too low %"):
         table.add_column(column, justify="right")
-    for name, each in sorted(found.contestants.items(), key=lambda item: item[1].smape):
+    for name, each in sorted(found.contestants.items(), key=lambda item: item[1].error):
         cells = (
-            f"{each.smape:.2f}",
+            f"{each.error:.2f}",
             f"{each.peak:.2f}",
             f"{each.peak_hours:.2f}",
             f"{each.under:.1f}",

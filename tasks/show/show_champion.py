@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridcast.config import Config
+from gridcast.evaluation.measure import LABELS
 from gridcast.operation.significance import EVERY_REGION
 from tasks.forecast.issue_forecast import current_snapshot, end_of_data
 from tasks.operate.judge_challenger import Judged, judge_challenger, roll_back
@@ -121,8 +122,9 @@ def _log_table(entries: tuple[Promotion, ...]) -> Table:
 
 def _show(judged: Judged) -> None:
     console = _console()
-    for contest in judged.decision.contests if judged.decision else ():
-        console.print(_contest_table(contest))
+    if (decision := judged.decision) is not None:
+        for contest in decision.contests:
+            console.print(_contest_table(contest, LABELS[decision.measure]))
     if judged.promotion is not None:
         tell_promotion(judged.promotion)
         console.print(
@@ -139,15 +141,15 @@ def _show(judged: Judged) -> None:
         )  # fmt: skip
 
 
-def _contest_table(contest: Contest) -> Table:
+def _contest_table(contest: Contest, label: str) -> Table:
     table = Table(title=f"against {contest.opponent}", box=box.SIMPLE_HEAD)
     table.add_column("region")
-    names = ("hours", "sMAPE %", "its sMAPE %", "change %", "at most %", "p", "p (Holm)")
+    names = ("hours", f"{label} %", f"its {label} %", "change %", "at most %", "p", "p (Holm)")
     for name in names:
         table.add_column(name, justify="right")
     for region, each in contest.regions.items():
         figures = (
-            f"{each.num_hours:,}", f"{each.smape:.3f}", f"{each.other_smape:.3f}",
+            f"{each.num_hours:,}", f"{each.error:.3f}", f"{each.other_error:.3f}",
             f"{each.change:+.2f}", f"{each.most:+.2f}", f"{each.p_value:.2g}",
             f"{each.p_adjusted:.2g}",
         )  # fmt: skip

@@ -16,6 +16,7 @@ from rich.table import Table
 from gridcast.config import Config
 from gridcast.errors import ForecastDoubtError, UsageError
 from gridcast.evaluation.forecasts import levels_of, quantile_column
+from gridcast.evaluation.measure import format_mw
 from gridcast.forecasting.issue import with_zone
 from tasks.forecast.forecast_store import export, require_known_form
 from tasks.forecast.issue_forecast import end_of_data, issue_forecast
@@ -136,13 +137,17 @@ def _cells(rows: pd.DataFrame, low: str, high: str, *, timezone: str) -> list[st
     peak = int(load_mw[:_DAY].argmax())
     at = rows["timestamp"].iloc[peak].tz_convert(timezone)
     return [
-        f"{load_mw[0]:,.0f}",
-        f"{rows[low].iloc[0]:,.0f} – {rows[high].iloc[0]:,.0f}",
-        f"{load_mw[peak]:,.0f}",
+        _mw(load_mw[0]),
+        f"{_mw(rows[low].iloc[0])} – {_mw(rows[high].iloc[0])}",
+        _mw(load_mw[peak]),
         f"{at:%a %H:%M}",
         _makers(rows),
         sparkline(load_mw),
     ]
+
+
+def _mw(value: float) -> str:
+    return format_mw(value, digits=0)
 
 
 def _makers(rows: pd.DataFrame) -> str:

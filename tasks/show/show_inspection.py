@@ -15,6 +15,7 @@ from rich.table import Table
 
 from gridcast.config import parse_overrides
 from gridcast.errors import GridcastError, UsageError
+from gridcast.evaluation.measure import format_mw
 from gridcast.inspection.proposal import NothingFoundError, Proposal, propose
 from gridcast.layouts.reading import File
 from gridcast.layouts.tables import FileRefusedError
@@ -175,8 +176,8 @@ def _hours_of(region: LaidOutRegion) -> list[str]:
     span = int((times.iloc[-1] - times.iloc[0]).total_seconds()) // 3600 + 1
     return [
         f"{len(times):,}", f"{span - len(times):,}", f"{times.iloc[0]:%Y-%m-%d %H:%M}",
-        f"{times.iloc[-1]:%Y-%m-%d %H:%M}", f"{load_mw.min():,.1f}", f"{load_mw.mean():,.1f}",
-        f"{load_mw.max():,.1f}",
+        f"{times.iloc[-1]:%Y-%m-%d %H:%M}",
+        *map(format_mw, (load_mw.min(), load_mw.mean(), load_mw.max())),
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridcast.config import Config
+from gridcast.evaluation.measure import LABELS
 from tasks.forecast.issue_forecast import end_of_data
 from tasks.operate.monitor_forecasts import monitor_forecasts
 from tasks.operate.publish_page import publish_page
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _WIDTH_OF_FILES = 140
 _COLUMNS = {
-    "num_hours": "hours", "smape": "sMAPE %", "naive_smape": "yesterday's %", "bias": "bias %",
+    "num_hours": "hours", "error": "error %", "naive_error": "yesterday's %", "bias": "bias %",
     "coverage": "held %", "width": "width %", "peak_error": "peak off by %",
 }  # fmt: skip
 
@@ -60,8 +61,9 @@ def _table(looked: Looked) -> Table:
     title = f"{record.window_days} days to {record.at}, {record.dataset}, by {record.model}"
     table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("region")
-    for name in _COLUMNS.values():
-        table.add_column(name, justify="right")
+    for name, column in _COLUMNS.items():
+        title = f"{LABELS[record.measure]} %" if name == "error" else column
+        table.add_column(title, justify="right")
     for region, own in looked.monitored.by_region.iterrows():
         figures = (f"{own[name]:,.{0 if name == 'num_hours' else 2}f}" for name in _COLUMNS)
         table.add_row(str(region), *figures)

@@ -18,6 +18,7 @@ from rich.table import Table
 from gridcast.audit.records import LeakChecks
 from gridcast.config import Config
 from gridcast.errors import BrokenChainError, printable
+from gridcast.evaluation.measure import LABELS, SMAPE, MeasureName, format_mw
 from gridcast.evaluation.records import BaselineRecord, MeanRecord, ModelRecord
 from gridcast.evaluation.scores import shown_regions
 from tasks.machine.progress import console
@@ -178,13 +179,14 @@ def show_leaks(path: Path) -> None:
 
 
 def _scores_table(summary: Summary) -> Table:
-    table = Table(title="sMAPE on the test part (percent)", box=box.SIMPLE_HEAD)
+    label = LABELS[summary.measure]
+    table = Table(title=f"{label} on the test part (percent)", box=box.SIMPLE_HEAD)
     table.add_column("region")
     columns = _columns(summary)
     is_naive = [each.is_naive for each in columns.values()]
     for name in columns:
         table.add_column(re.sub("[-_]", " ", name), justify="right")  # so that it may be wrapped
-    errors = next(iter(columns.values())).smape_by_region if columns else {}
+    errors = next(iter(columns.values())).error_by_region if columns else {}
     shown = [name for name in summary.regions if name in set(shown_regions(errors))]
     captions = []
     if len(shown) < len(errors):
@@ -193,34 +195,38 @@ def _scores_table(summary: Summary) -> Table:
         captions.append("of several seeds the mean error; each by itself below")
     table.caption = "\n".join(captions) or None
     for region in shown:
-        values = [each.smape_by_region.get(region) for each in columns.values()]
+        values = [each.error_by_region.get(region) for each in columns.values()]
         if None not in values:
             table.add_row(region, *_marked([value or 0.0 for value in values], is_naive))
     table.add_section()
-    table.add_row("mean", *_marked([each.smape for each in columns.values()], is_naive))
+    table.add_row("mean", *_marked([each.error for each in columns.values()], is_naive))
     if summary.preferred is not None:
         table.add_section()
         table.add_row("validation", *_validation_row(columns, summary.preferred))
     return table
 
 
+Contested = ModelRecord | MeanRecord | BaselineRecord
+
+
 class _Column(NamedTuple):
     """The errors (percent) of one contestant, or the mean ones of several seeds."""
 
-    smape: float
-    smape_by_region: dict[str, float]
-    validation_smape: float | None
+    error: float
+    error_by_region: dict[str, float]
+    validation_error: float | None
     is_naive: bool
 
     @classmethod
-    def of(cls, own: Sequence[ModelRecord | MeanRecord | BaselineRecord]) -> _Column:
+    def of(cls, own: Sequence[Contested], measure: MeasureName) -> _Column:
         by_region: dict[str, list[float]] = {}
         for each in own:
-            for region, error in each.smape_by_region.items():
+            for region, error in each.by_region(measure).items():
                 by_region.setdefault(region, []).append(error)
-        validation = [each.validation_smape for each in own if each.validation_smape is not None]
+        told = (each.validation_error(measure) for each in own)
+        validation = [error for error in told if error is not None]
         return cls(
-            fmean(each.smape for each in own),
+            fmean(each.error(measure) for each in own),
             {region: fmean(errors) for region, errors in by_region.items()},
             fmean(validation) if validation else None,
             isinstance(own[0], BaselineRecord) and own[0].kind == "naive",
@@ -231,17 +237,17 @@ def _columns(summary: Summary) -> dict[str, _Column]:
     """A column for each contestant, or where that were too many, one for the seeds of each cell."""
     contestants = _contestants(summary)
     if len(contestants) <= _MOST_COLUMNS:
-        return {name: _Column.of([each]) for name, each in contestants.items()}
-    by_family: dict[str, list[ModelRecord | MeanRecord | BaselineRecord]] = {}
+        return {name: _Column.of([each], summary.measure) for name, each in contestants.items()}
+    by_family: dict[str, list[Contested]] = {}
     for name, each in contestants.items():
         by_family.setdefault(_family(name, each, summary), []).append(each)
     return {
-        f"{name} ({len(own)} seeds)" if len(own) > 1 else name: _Column.of(own)
+        f"{name} ({len(own)} seeds)" if len(own) > 1 else name: _Column.of(own, summary.measure)
         for name, own in by_family.items()
     }
 
 
-def _family(name: str, each: ModelRecord | MeanRecord | BaselineRecord, summary: Summary) -> str:
+def _family(name: str, each: Contested, summary: Summary) -> str:
     """Whom a contestant shares a column with: the seeds of its cell, or the means of one seed."""
     if isinstance(each, ModelRecord):
         return each.cell
@@ -251,7 +257,7 @@ def _family(name: str, each: ModelRecord | MeanRecord | BaselineRecord, summary:
     return name
 
 
-def _contestants(summary: Summary) -> dict[str, ModelRecord | MeanRecord | BaselineRecord]:
+def _contestants(summary: Summary) -> dict[str, Contested]:
     """All of them, the naive ones last."""
     return {**summary.models, **summary.means, **summary.baselines}
 
@@ -275,7 +281,7 @@ def _validation_row(columns: dict[str, _Column], preferred: str) -> list[str]:
     """The errors that a choice may be made by; the smallest is marked."""
     cells = []
     for name, each in columns.items():
-        shown = _number(each.validation_smape, 3)
+        shown = _number(each.validation_error, 3)
         cells.append(f"[bold]{shown}←[/]" if name == preferred else shown)
     return cells
 
@@ -285,51 +291,48 @@ def _choice(summary: Summary) -> str:
     name = summary.preferred or ""
     chosen = _contestants(summary)[name]
     shown = (
-        f"The validation part prefers {name} (sMAPE {_number(chosen.validation_smape, 3)} %); "
-        f"in the test part it has {chosen.smape:.3f} %"
+        f"The validation part prefers {name} ({LABELS[summary.measure]} "
+        f"{_number(chosen.validation_error(summary.measure), 3)} %); "
+        f"in the test part it has {chosen.error(summary.measure):.3f} %"
     )
+    if summary.why_measure:
+        shown += f"\n{summary.why_measure}"
     if name in summary.baselines:
         shown += f"\n{name} is a baseline: on these data no network is better"
     return shown
 
 
 def _models_table(summary: Summary) -> Table:
+    """What each cost, and its errors; MAE, RMSE and MASE lead where loads pass near zero."""
     table = Table(title="Models", box=box.SIMPLE_HEAD)
-    names = (
-        "model",
-        "sMAPE %",
-        "training s",
-        "parameters",
-        "MAE MW",
-        "RMSE MW",
-        "MASE",
-        "memory MB",
-        "device",
-    )
-    for name in names:
+    label, is_smape = f"{LABELS[summary.measure]} %", summary.measure == SMAPE
+    costs, scaled = ("training s", "parameters"), ("MAE MW", "RMSE MW", "MASE")
+    figures = (label, *costs, *scaled) if is_smape else (*scaled, label, *costs)
+    for name in ("model", *figures, "memory MB", "device"):
         table.add_column(name, justify="left" if name in {"model", "device"} else "right")
-    for name, model in summary.models.items():
-        seconds = f"{model.train_seconds:.1f}" + (" (cached)" if model.cached else "")
-        table.add_row(
-            name, f"{model.smape:.3f}", seconds, f"{model.num_parameters:,}",
-            f"{model.mae:.1f}", f"{model.rmse:.1f}", f"{model.mase:.3f}",
-            f"{model.peak_memory_bytes / 1e6:.0f}", model.device,
-        )  # fmt: skip
-    for name, mean in summary.means.items():
-        table.add_row(
-            name, f"{mean.smape:.3f}", f"{mean.train_seconds:.1f}", f"{mean.num_parameters:,}",
-            f"{mean.mae:.1f}", f"{mean.rmse:.1f}", f"{mean.mase:.3f}", "–", "–",
-        )  # fmt: skip
-    for name, each in summary.baselines.items():
-        if each.kind == "fitted":
-            table.add_row(name.replace("_", " "), *_baseline_row(each))
+    fitted = {n.replace("_", " "): e for n, e in summary.baselines.items() if e.kind == "fitted"}
+    shown: dict[str, Contested] = {**summary.models, **summary.means, **fitted}
+    for name, each in shown.items():
+        error, costs = f"{each.error(summary.measure):.3f}", _costs(each)
+        scaled = (format_mw(each.mae), format_mw(each.rmse), _number(each.mase, 3))
+        figures = (error, *costs, *scaled) if is_smape else (*scaled, error, *costs)
+        table.add_row(name, *figures, *_place(each))
     return table
 
 
-def _baseline_row(baseline: BaselineRecord) -> list[str]:
-    seconds = _number(baseline.train_seconds, 1) + (" (cached)" if baseline.cached else "")
-    errors = _number(baseline.mae, 1), _number(baseline.rmse, 1), _number(baseline.mase, 3)
-    return [f"{baseline.smape:.3f}", seconds, "–", *errors, "–", "cpu"]
+def _costs(each: Contested) -> tuple[str, str]:
+    """Training and parameters."""
+    seconds = _number(each.train_seconds, 1)
+    if not isinstance(each, MeanRecord) and each.cached:
+        seconds += " (cached)"
+    return seconds, "–" if isinstance(each, BaselineRecord) else f"{each.num_parameters:,}"
+
+
+def _place(each: Contested) -> tuple[str, str]:
+    """Memory and device."""
+    if isinstance(each, ModelRecord):
+        return f"{each.peak_memory_bytes / 1e6:.0f}", each.device
+    return "–", "cpu" if isinstance(each, BaselineRecord) else "–"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gridcast.evaluation.measure import LABELS
 from gridcast.evaluation.search import StudyRecord, best_first, shown
 from tasks.runs.places import resolved_path
 from tasks.runs.record_files import read_record
@@ -42,14 +43,14 @@ def show_study(path: Path) -> None:
 def _trials_table(study: StudyRecord, trials: list[TrialRecord]) -> Table:
     table = Table(title=f"Study {study.name}", box=box.SIMPLE_HEAD)
     settings = list(study.trials[0].settings)
-    numbers = ("trial", "validation sMAPE %", "training s")
+    numbers = ("trial", f"validation {LABELS[study.trials[0].measure]} %", "training s")
     for name in (*numbers, "", *(setting.partition(".")[2] for setting in settings)):
         table.add_column(name, justify="right" if name in numbers else "left")
     for trial in trials:
-        smape = "" if trial.validation_smape is None else f"{trial.validation_smape:.3f}"
+        error = "" if trial.validation_error is None else f"{trial.validation_error:.3f}"
         seconds = "" if trial.train_seconds is None else f"{trial.train_seconds:.1f}"
         note = "settings as they were" if trial.number == study.unchanged else trial.state
         values = (escape(shown(trial.settings.get(setting, ""))) for setting in settings)
         style = "bold green" if trial.number == study.best else ""
-        table.add_row(str(trial.number), smape, seconds, note, *values, style=style)
+        table.add_row(str(trial.number), error, seconds, note, *values, style=style)
     return table

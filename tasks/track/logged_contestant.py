@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from gridcast.evaluation.scores import shown_regions
+from gridcast.evaluation.measure import LABELS, SMAPE, MeasureName
+from gridcast.evaluation.scores import METRICS, shown_regions
 from gridcast.readings.records import Ingestion
 from gridcast.report.figures import draw_error_heat_map, draw_scores
 from gridcast.report.forecast_panels import draw_panels
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
     from tasks.runs.run import Run
     from tasks.train.records import Features, PassEnd, TrainedJob
 
-_OVERALL = ("smape", "mae", "rmse", "mase", "train_seconds")
+# Of a pass, under the names that MLflow's charts group by.
+OF_PASS = {
+    "loss": "train/loss",
+    "steps_per_second": "train/steps_per_second",
+    "validation_smape": "validation/smape",
+    "validation_nmae": "validation/nmae",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +51,7 @@ class LoggedContestant:
     params: Mapping[str, object]
     metrics: Mapping[str, float]
     backtest: BacktestScores | None  # of the folder
-    smape_by_region: dict[str, float]
+    errors_by_region: Mapping[MeasureName, Mapping[str, float]]  # on the test part
     history: Sequence[PassEnd]  # of a training's passes
     smape_by_month: Mapping[int, float]
 
@@ -61,7 +68,8 @@ class LoggedContestant:
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in self.metrics.items()]
         for each in self.backtest.by_lead if self.backtest else ():
-            of_lead = {"smape": each.smape[self.name], "coverage": each.coverage}
+            measure = self.backtest.measure if self.backtest else SMAPE
+            of_lead = {measure: each.error[self.name], "coverage": each.coverage}
             metrics += [
                 Metric(f"backtest/{name}_by_lead", value, now, each.lead)
                 for name, value in of_lead.items()
@@ -75,9 +83,9 @@ class LoggedContestant:
             at = now - int(1000 * (end - (progress["elapsed_seconds"] or 0.0)))
             number = int(progress["pass_number"] or 0)
             metrics += [
-                Metric(f"pass_{key}", value, at, number)
-                for key in ("loss", "validation_smape", "steps_per_second")
-                if (value := progress[key]) is not None
+                Metric(metric, value, at, number)
+                for key, metric in OF_PASS.items()
+                if (value := cast("float | None", progress.get(key))) is not None
             ]
         return metrics
 
@@ -89,10 +97,12 @@ class LoggedContestant:
         forecasts = read_forecast_table(evaluation.forecasts_path, {self.name})
         shown = [each for each in evaluation.contestants if each == own or each.kind == "naive"]
         return {
-            "forecast_and_actual.png": draw_panels(forecasts, [own]),
-            "smape_by_hour_and_region.png": draw_error_heat_map(forecasts, own),
-            "smape_by_region.png": draw_scores(
-                read_scores(evaluation.scores_paths).of(shown), shown
+            "forecast_and_actual.png": draw_panels(forecasts, [own], norms=evaluation.norms),
+            "error_by_hour_and_region.png": draw_error_heat_map(
+                forecasts, own, norms=evaluation.norms
+            ),
+            "error_by_region.png": draw_scores(
+                read_scores(evaluation.scores_paths).of(shown), shown, measure=evaluation.measure
             ),
         }
 
@@ -167,7 +177,7 @@ def _network(
         | cost
         | _of_backtest(backtest),
         backtest=backtest,
-        smape_by_region=record.smape_by_region,
+        errors_by_region={each: record.by_region(each) for each in LABELS},
         history=trained.history,
         smape_by_month=_by_month(job.name, evaluation),
     )
@@ -198,7 +208,7 @@ def _mean(
         params={**params, **own, "num_parameters": record.num_parameters},
         metrics=_metrics(record, evaluation) | _of_days(name, evaluation) | _of_backtest(backtest),
         backtest=backtest,
-        smape_by_region=record.smape_by_region,
+        errors_by_region={each: record.by_region(each) for each in LABELS},
         history=(),
         smape_by_month=_by_month(name, evaluation),
     )
@@ -210,14 +220,15 @@ def _backtest(folder: Path | None) -> BacktestScores | None:
 
 
 def _of_backtest(found: BacktestScores | None) -> dict[str, float]:
-    """Over all leads; ``backtest/smape`` is the mean of what ``smape_by_lead`` has."""
+    """Over all leads; ``backtest/smape`` is the mean of what ``backtest/smape_by_lead`` has."""
     if found is None:
         return {}
     next_day = None if found.next_day is None else found.next_day.contestants[found.model]
     of_day = {} if next_day is None else next_day.model_dump()
+    of_day = {found.measure if key == "error" else key: each for key, each in of_day.items()}
     return {
         **{f"backtest/next_day/{name}": value for name, value in of_day.items()},
-        "backtest/smape": found.smape[found.model],
+        f"backtest/{found.measure}": found.error[found.model],
         "backtest/coverage": found.coverage,
         "backtest/winkler": found.winkler,
     }
@@ -236,17 +247,20 @@ def _made_of(jobs: Sequence[TrainedJob]) -> dict[str, Sequence[str]]:
 
 
 def _metrics(record: ModelRecord | MeanRecord, evaluation: Evaluation) -> dict[str, float]:
-    shown = shown_regions(record.smape_by_region)
-    validation = record.validation_smape
+    """By part: ``validation/...`` may be chosen by, ``test/...`` is only told."""
+    measure = evaluation.measure
+    of_regions = record.by_region(measure)
+    validation = {f"validation/{each}": record.validation_error(each) for each in LABELS}
     return {
-        **{name: getattr(record, name) for name in _OVERALL},
-        **({} if validation is None else {"validation_smape": validation}),
-        **{f"smape/{region}": record.smape_by_region[region] for region in shown},
+        **{f"test/{name}": each for name in METRICS if (each := getattr(record, name)) is not None},
+        **{name: each for name, each in validation.items() if each is not None},
+        **{f"test/{measure}/{region}": of_regions[region] for region in shown_regions(of_regions)},
         **{
-            f"naive/{name}": each.smape
+            f"test/{measure}/{name}": each.error(measure)
             for name, each in evaluation.baselines.items()
             if each.kind == "naive"  # those that there are in every run
         },
+        "train_seconds": record.train_seconds,
     }
 
 

@@ -73,7 +73,8 @@ def _require_chain(where: str, found: MlflowRun, link: Link, recomputation: Reco
         expected["job_key"] = lineage.link(f"job {name}").key
     require_parts(f"{where}, tag", found.data.tags, expected)
     if recomputation.scores is not None:
-        again = overall_scores(recomputation.scores, name)
+        scores = overall_scores(recomputation.scores, name)
+        again = {f"test/{metric}": each for metric, each in scores.items()}
         require_figures(f"{where}, metric ", found.data.metrics, again)
 
 

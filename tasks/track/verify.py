@@ -21,7 +21,8 @@ from gridcast.audit.lineage import (
     require_same,
 )
 from gridcast.errors import RecordError, UsageError
-from gridcast.evaluation.scores import overall_scores, smape_by_region
+from gridcast.evaluation.measure import LABELS
+from gridcast.evaluation.scores import errors_by_region, overall_scores
 from gridcast.record import parse_record
 from gridcast.summary import Summary
 from tasks.runs.keys import file_sha256, sha256_of
@@ -233,10 +234,15 @@ def _check_figures(link: Link, *, recomputation: Recomputation) -> str:
     for place, record in records.items():
         name = place.partition(".")[2]
         where = f"{path}: {place}."
-        overall = {key: each for key, each in overall_scores(scores, name).items() if key in record}
+        overall = overall_scores(scores, name)
+        overall = {key: each for key, each in overall.items() if record.get(key) is not None}
         require_figures(where, record, overall)
-        require_figures(
-            f"{where}smape_by_region.", record["smape_by_region"], smape_by_region(scores, name)
-        )
-    smapes = ", ".join(f"{name} {model.smape:.3f} %" for name, model in summary.models.items())
-    return f"sMAPE computed again: {smapes}"
+        for measure in LABELS:
+            told = record[f"{measure}_by_region"]
+            if told:  # an older run knows no nMAE
+                again = errors_by_region(scores, name, measure)
+                require_figures(f"{where}{measure}_by_region.", told, again)
+    errors = ", ".join(
+        f"{name} {model.error(summary.measure):.3f} %" for name, model in summary.models.items()
+    )
+    return f"{LABELS[summary.measure]} computed again: {errors}"

@@ -13,7 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gridcast.evaluation.measure import (
+    MeasureName,
+    mean_load,
+    measure_of_run,
+    near_zero_share,
+)
 from gridcast.features.columns import feature_columns
+from gridcast.features.splits import TRAIN
 from gridcast.features.table import region_features
 from gridcast.features.windows import WindowsRecord, count_windows, steps_of
 from tasks.runs.keys import require_sha256
@@ -37,6 +44,9 @@ class Built(NamedTuple):
     feature_names: list[str]
     windows: WindowsRecord
     imputed_hours: dict[str, int]
+    mean_loads: dict[str, float]
+    near_zero: dict[str, float]
+    measure: MeasureName
 
 
 def write_features(
@@ -52,6 +62,7 @@ def write_features(
     ``regions`` is in order; ``read_covariates`` gives those of a region, if it has some.
     """
     scales, imputed, of_covariates = {}, {}, {}
+    mean_loads, near_zero = dict[str, float](), dict[str, float]()
     windows = WindowsRecord(train=0, validation=0, test=0)
     names: list[str] = []
     with _row_groups(path) as write:
@@ -64,9 +75,17 @@ def write_features(
             if scale.covariates:
                 of_covariates[region] = dict(scale.covariates)
             imputed[region] = int(frame["is_imputed"].sum())
+            trained_on = frame["load_mw"].to_numpy()[frame["part"].to_numpy() == TRAIN]
+            mean_loads[region], near_zero[region] = (
+                mean_load(trained_on),
+                near_zero_share(trained_on),
+            )
             windows = windows.plus(count_windows(steps_of(frame), config.windows))
             names = feature_columns(frame.columns)
-    return Built(scales, of_covariates, names, windows, imputed)
+    return Built(
+        scales, of_covariates, names, windows, imputed, mean_loads, near_zero,
+        measure_of_run(near_zero.values()),
+    )  # fmt: skip
 
 
 def read_region(region: RegionRecord) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from prefect.exceptions import PrefectException
 from prefect.futures import PrefectFuture
 
 from gridcast.errors import TrainingJobError
+from gridcast.evaluation.measure import validation_of
 from gridcast.summary import FailedJobs
 from tasks.machine.progress import ProgressWriter, describe
 from tasks.runs.cached_state import unchanged
@@ -173,7 +174,7 @@ class _ProgressArtifact:
         self._id: UUID | None = None
 
     def update(self, progress: dict[str, Any]) -> None:
-        if TaskRunContext.get() is None or progress["validation_smape"] is None:
+        if TaskRunContext.get() is None or validation_of(progress)[1] is None:
             return
         percent = 100.0 * progress["step"] / progress["num_steps"]
         try:

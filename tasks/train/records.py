@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NotRequired, TypeVar
 
 from pydantic import AliasChoices, ConfigDict, Field, SerializeAsAny
 from typing_extensions import TypedDict
 
 from gridcast.config import Cell, Config, Fitted
 from gridcast.engine import Engine
+from gridcast.evaluation.measure import NMAE, SMAPE, MeasureName
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.windows import WindowsRecord
 from gridcast.record import Record, StoredRecord
@@ -23,6 +24,8 @@ class Features(StoredRecord):
 
     ``covariate_scales`` has those of each region's covariates, in their own units.
     ``imputed_hours`` counts, by region, the steps whose input was filled and not read.
+    ``measure`` is how errors are told; ``mean_loads`` (MW) and ``near_zero`` (share) are those of
+    each region's training part, by which that is decided (see ``gridcast.evaluation.measure``).
     ``key`` is the hash of ``parts``: all on which the table depends. Of two tables the one with the
     higher ``sequence`` is newer.
     """
@@ -37,15 +40,23 @@ class Features(StoredRecord):
     feature_names: list[str]
     windows: WindowsRecord
     imputed_hours: dict[str, int]
+    mean_loads: dict[str, float] = Field(default_factory=dict)
+    near_zero: dict[str, float] = Field(default_factory=dict)
+    measure: MeasureName = SMAPE
     parts: dict[str, Any]
     sequence: int = 0
     cached: bool = False
 
     @property
+    def norms(self) -> dict[str, float]:
+        """What errors of each region are told in percent of, MW; empty: of each hour's load."""
+        return self.mean_loads if self.measure == NMAE else {}
+
+    @property
     def load_scales(self) -> dict[str, LoadScale]:
         """The scales of each region as values."""
         return {
-            region: LoadScale(*each, self.covariate_scales.get(region, {}))
+            region: LoadScale(*each, self.covariate_scales.get(region, {}), self.norms.get(region))
             for region, each in self.scales.items()
         }
 
@@ -114,6 +125,7 @@ class FeaturesFile(Record):
     file_sha256: str
     scales: dict[str, tuple[float, float]]
     feature_names: list[str]
+    norms: dict[str, float] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, features: Features) -> FeaturesFile:
@@ -123,12 +135,13 @@ class FeaturesFile(Record):
             file_sha256=features.file_sha256,
             scales=features.scales,
             feature_names=features.feature_names,
+            norms=features.norms,
         )
 
     @property
     def described(self) -> str:
         """SHA-256 of what is told of the table: with another scale the same file is another one."""
-        return key_of(scales=self.scales, feature_names=self.feature_names)
+        return key_of(scales=self.scales, feature_names=self.feature_names, norms=self.norms)
 
 
 class Specification(StoredRecord, Generic[J]):
@@ -192,6 +205,7 @@ class PassEnd(TypedDict):
     elapsed_seconds: float
     pass_seconds: float
     validation_smape: float | None
+    validation_nmae: NotRequired[float | None]
 
 
 class TrainingResult(StoredRecord):

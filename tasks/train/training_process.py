@@ -189,8 +189,9 @@ def read_training_data(
         file.read_row_group(number, columns).to_pandas() for number in range(file.num_row_groups)
     )
     data = collect_training_data(
-        pieces, features.scales, device, num_steps=file.metadata.num_rows, model=model
-    )
+        pieces, features.scales, device, num_steps=file.metadata.num_rows, model=model,
+        norms=features.norms,
+    )  # fmt: skip
     pa.default_memory_pool().release_unused()  # else the process keeps it to its end
     return data
 

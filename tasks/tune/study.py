@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 from gridcast.config.space import Choices, Search
 from gridcast.errors import ConfigError
+from gridcast.evaluation.measure import LABELS, SMAPE, MeasureName, validation_of
 from gridcast.evaluation.search import TENTHS, Course, TrialRecord, shown
 from tasks.machine.devices import leading_devices, resolve_precision
 from tasks.machine.owned_process import stop
@@ -57,11 +58,12 @@ class Trial:
 
 
 class Outcome(NamedTuple):
-    """What came of a trial: its validation sMAPE (percent) and training (s), or why it failed."""
+    """What came of a trial: its validation error (percent) and training (s), or why it failed."""
 
-    smape: float | None
+    error: float | None
     train_seconds: float = 0.0
     reason: str = ""
+    measure: MeasureName = SMAPE
 
 
 class _Running(NamedTuple):
@@ -136,30 +138,35 @@ class Study:
         """Read what the jobs of trials told since, and end the trials that are worse than most."""
         trial_of = {job.name: trial for trial, each in self._running.items() for job in each.jobs}
         for job, progress in self._reader.news():
-            if job in trial_of and progress.get("validation_smape") is not None:
+            if job in trial_of and validation_of(progress)[1] is not None:
                 self._judge(trial_of[job], job, progress)
 
     def _judge(self, trial: Trial, job: str, progress: dict[str, Any]) -> None:
-        share, smape = progress["step"] / progress["num_steps"], progress["validation_smape"]
-        point = self._running[trial].course.add(job, share=share, smape=smape)
+        share, (measure, error) = progress["step"] / progress["num_steps"], validation_of(progress)
+        if error is None:
+            return
+        point = self._running[trial].course.add(job, share=share, error=error)
         if point is not None:
             trial.handle.report(point[1], step=point[0])
         if share < 1 and trial not in self._given_up and trial.handle.should_prune():
             self._given_up.add(trial)
-            reason = f"given up at {share:.0%}, with a validation sMAPE of {smape:.3f} %"
+            reason = (
+                f"given up at {share:.0%}, with a validation {LABELS[measure]} of {error:.3f} %"
+            )
             for each in self._running[trial].jobs:
                 stop(stop_file_of(self._run.live, each), reason)
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
         """What came of the trial."""
         del self._running[trial]
-        if outcome.smape is not None and math.isfinite(outcome.smape):
+        if outcome.error is not None and math.isfinite(outcome.error):
             trial.handle.set_user_attr("train_seconds", outcome.train_seconds)
-            self._handle.tell(trial.handle, outcome.smape)
+            trial.handle.set_user_attr("measure", outcome.measure)
+            self._handle.tell(trial.handle, outcome.error)
         elif trial in self._given_up:
             self._handle.tell(trial.handle, state=TrialState.PRUNED)
         else:
-            reason = outcome.reason or f"its validation sMAPE is {outcome.smape}"
+            reason = outcome.reason or f"its validation error is {outcome.error}"
             trial.handle.set_user_attr("reason", reason)
             self._handle.tell(trial.handle, state=TrialState.FAIL)
 
@@ -214,8 +221,9 @@ class Study:
             number=trial.number,
             state=_state(trial),
             settings=self._values_of(trial.params),
-            validation_smape=trial.value,
+            validation_error=trial.value,
             train_seconds=trial.user_attrs.get("train_seconds"),
+            measure=trial.user_attrs.get("measure", SMAPE),
             reason=trial.user_attrs.get("reason") or trial.user_attrs.get("refused", ""),
         )
 

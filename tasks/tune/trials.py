@@ -17,14 +17,15 @@ from prefect.cache_policies import NO_CACHE
 
 from gridcast.config import Config
 from gridcast.errors import ConfigError, NoTrialError
+from gridcast.evaluation.measure import LABELS, validation_of
 from gridcast.evaluation.search import (
     StudyRecord,
     TrialRecord,
     best_first,
     best_of,
+    error_of_mean_forecast,
     profile_of,
     shown,
-    smape_of_mean_forecast,
 )
 from gridcast.readings.records import Ingestion
 from gridcast.record import StoredRecord
@@ -105,8 +106,9 @@ def score_trial(
         reason = next(str(each) for each in ended if isinstance(each, Exception))
         return Outcome(None, reason=reason.removeprefix("ERROR "))
     return Outcome(
-        smape=_objective(run, features, trained),
+        error=_objective(run, features, trained),
         train_seconds=sum(each.train_seconds for each in trained),
+        measure=features.measure,
     )
 
 
@@ -186,26 +188,26 @@ def _log_if_new(run: Run, name: str, dataset: str, parts: dict[str, Any]) -> Non
 
 
 def _objective(run: Run, features: Features, trained: Sequence[TrainedJob]) -> float:
-    """The trial's validation sMAPE (percent) as ``tuning.objective`` has it."""
+    """The trial's validation error (percent) as ``tuning.objective`` has it."""
     if run.config.tuning.objective == "mean_of_jobs":
-        each = [job.history[-1]["validation_smape"] for job in trained]
-        return sum(float("nan") if smape is None else smape for smape in each) / len(each)
+        each = [validation_of(job.history[-1])[1] for job in trained]
+        return sum(float("nan") if error is None else error for error in each) / len(each)
     require_sha256(Path(features.path), features.file_sha256)
     for job in trained:
         require_sha256(job.file(_FORECASTS), job.files[_FORECASTS])
     table = pd.read_parquet(features.path, columns=["region", "load_mw"])
-    return smape_of_mean_forecast(table, [pd.read_parquet(job.file(_FORECASTS)) for job in trained])
+    forecasts = [pd.read_parquet(job.file(_FORECASTS)) for job in trained]
+    return error_of_mean_forecast(table, forecasts, features.norms)
 
 
 def _log_trial(run: Run, trials: Sequence[TrialRecord], number: int) -> None:
     own = next(each for each in trials if each.number == number)
     best, counted = best_of(trials), sum(each.counts for each in trials)
-    smape = (
-        "" if own.validation_smape is None else f", validation sMAPE {own.validation_smape:.3f} %"
-    )
+    label, error = LABELS[own.measure], own.validation_error
+    told = "" if error is None else f", validation {label} {error:.3f} %"
     seconds = "" if own.train_seconds is None else f", {own.train_seconds:.1f} s of training"
-    so_far = "" if best is None else f"; best: trial {best.number}, {best.validation_smape:.3f} %"
-    came = f"{own.state}{smape}{seconds}{f' ({own.reason})' if own.reason else so_far}"
+    so_far = "" if best is None else f"; best: trial {best.number}, {best.validation_error:.3f} %"
+    came = f"{own.state}{told}{seconds}{f' ({own.reason})' if own.reason else so_far}"
     _log.info("Trial %d: %s; %d of %d", number, came, counted, run.config.tuning.trials)
 
 
@@ -223,7 +225,8 @@ def _write_profile(run: Run, study: StudyPlace, trials: Sequence[TrialRecord]) -
     origin = (
         f"# Found by `gridcast tune` on {datetime.now(UTC):%Y-%m-%d}: the best of {num_trials} "
         f"trials, number {best.number}, of the study {study.name}.\n"
-        f"# Validation sMAPE {best.validation_smape:.3f} % ({run.config.tuning.objective} over "
+        f"# Validation {LABELS[best.measure]} {best.validation_error:.3f} % "
+        f"({run.config.tuning.objective} over "
         f"{', '.join(config.model.cells)}; seeds {', '.join(map(str, config.training.seeds))}), "
         f"trained on {', '.join(study.devices.names)}. The test part was not looked at.\n"
         f"# Data: {_data_of(run)}. Run it: gridcast run --profile {study.folder / 'best.yaml'}\n"
@@ -239,5 +242,5 @@ def _data_of(run: Run) -> str:
 
 
 def _row(trial: TrialRecord) -> dict[str, Any]:
-    about = trial.model_dump(include={"number", "state", "validation_smape", "train_seconds"})
+    about = trial.model_dump(include={"number", "state", "validation_error", "train_seconds"})
     return {**about, **{setting: shown(value) for setting, value in trial.settings.items()}}

@@ -69,7 +69,9 @@ def make_scores(
     """Scores with these sMAPEs in the regions (by default R00, R01 and so on), and their means."""
     names = list(smape_by_contestant)
     kinds = {each.name: each.kind for each in contestants_named(names)}
-    other = {"mae": 12.5, "rmse": 20.25, "mase": 0.5, "under": 48.0, "num_labels": 100}
+    other = {
+        "nmae": 7.25, "mae": 12.5, "rmse": 20.25, "mase": 0.5, "under": 48.0, "num_labels": 100,
+    }  # fmt: skip
     rows = [
         {"contestant": name, "region": region, "smape": float(error), **other}
         for name, errors in smape_by_contestant.items()

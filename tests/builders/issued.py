@@ -58,10 +58,10 @@ def make_issued(
 
 
 def make_promise(
-    smape: float = 0.8, naive: float = 2.0, regions: tuple[str, ...] = ("AEP", "DOM")
+    error: float = 0.8, naive: float = 2.0, regions: tuple[str, ...] = ("AEP", "DOM")
 ) -> Promise:
     """The same of each region."""
     return Promise(
-        smape=dict.fromkeys(regions, smape), next_hour_smape=dict.fromkeys(regions, smape),
-        naive_smape=dict.fromkeys(regions, naive), share=90.0,
+        error=dict.fromkeys(regions, error), next_hour_error=dict.fromkeys(regions, error),
+        naive_error=dict.fromkeys(regions, naive), share=90.0,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from gridcast.config import Config
 from gridcast.config.space import Choices, Range, Search
 from gridcast.errors import EXIT_USAGE, ConfigError
 from gridcast.evaluation.metrics import smape
-from gridcast.evaluation.search import Course, profile_of, smape_of_mean_forecast
+from gridcast.evaluation.search import Course, error_of_mean_forecast, profile_of
 
 
 def space_of(*overrides: str) -> dict[str, Search]:
@@ -129,12 +129,12 @@ def test_a_profile_of_what_was_found_loads_as_what_was_found_on_any_device(
 def test_a_course_tells_the_mean_once_all_jobs_have_come_to_a_tenth() -> None:
     course = Course(num_jobs=2)
     given = [
-        course.add("gru", share=1 / 3, smape=3.0),
-        course.add("gru", share=2 / 3, smape=2.0),
-        course.add("lstm", share=1 / 3, smape=5.0),
-        course.add("lstm", share=2 / 3, smape=4.0),
-        course.add("gru", share=1.0, smape=1.0),
-        course.add("lstm", share=1.0, smape=2.0),
+        course.add("gru", share=1 / 3, error=3.0),
+        course.add("gru", share=2 / 3, error=2.0),
+        course.add("lstm", share=1 / 3, error=5.0),
+        course.add("lstm", share=2 / 3, error=4.0),
+        course.add("gru", share=1.0, error=1.0),
+        course.add("lstm", share=1.0, error=2.0),
     ]
     assert given == [None, None, (3, 4.0), (6, 3.0), None, (10, 1.5)]
 
@@ -152,4 +152,4 @@ def test_the_mean_forecasts_error_is_that_of_the_mean_by_region() -> None:
     mean = (frames[0]["y_pred"] + frames[1]["y_pred"]).to_numpy() / 2
     truth = table["load_mw"].to_numpy()[step]
     expected = (smape(truth[:3], mean[:3]) + smape(truth[3:], mean[3:])) / 2
-    assert smape_of_mean_forecast(table, shuffled) == pytest.approx(expected)
+    assert error_of_mean_forecast(table, shuffled) == pytest.approx(expected)

@@ -53,15 +53,15 @@ def test_each_figure_is_that_of_its_lead_and_region() -> None:
     assert (found.first, found.end, found.horizon) == ("2018-07-01", "2018-07-11", 3)
     assert found.num_forecasts == 2 * 240 * 3
     assert found.share == pytest.approx(90)
-    assert set(found.smape) == {"mean", "yesterday"}
+    assert set(found.error) == {"mean", "yesterday"}
     for each in found.by_lead:
         percent = each.lead
-        assert each.smape["mean"] == pytest.approx(100 * percent / (100 + percent / 2))
-        assert each.smape["yesterday"] == pytest.approx(100 * 2 * percent / (100 + percent))
+        assert each.error["mean"] == pytest.approx(100 * percent / (100 + percent / 2))
+        assert each.error["yesterday"] == pytest.approx(100 * 2 * percent / (100 + percent))
         assert each.coverage == (50.0 if each.lead == 1 else 0.0)
         assert each.width == pytest.approx((100 * 15 / 1000 + 100 * 6 / 500) / 2)
     assert found.coverage == pytest.approx(50 / 3)
-    assert found.smape["mean"] == pytest.approx(np.mean([e.smape["mean"] for e in found.by_lead]))
+    assert found.error["mean"] == pytest.approx(np.mean([e.error["mean"] for e in found.by_lead]))
     aep, dom = found.by_region
     assert (aep.region, dom.region) == ("AEP", "DOM")
     assert aep.coverage == pytest.approx(100 / 3)

@@ -50,7 +50,7 @@ def test_the_weights_are_those_of_a_search_over_all_of_them_label_by_label() -> 
     region, lead = rng.integers(0, 3, num), rng.integers(0, leads, num)
     networks = truth * (1 + rng.normal(0, 0.03, num) * (1 + lead))
     linear = truth * (1 + rng.normal(0, 0.06, num))
-    found = best_weights(truth, networks, linear, region, lead)
+    found = best_weights(truth, networks, linear, region, lead, np.full(num, np.nan))
     for number in range(leads):
         errors = []
         for weight in WEIGHTS:
@@ -72,7 +72,8 @@ def test_a_label_without_one_of_them_says_nothing_and_a_lead_without_labels_has_
     truth = np.array([100.0, 100.0, 100.0, np.nan])
     networks = np.array([100.0, 104.0, 90.0, 90.0])
     linear = np.array([np.nan, 96.0, np.nan, 100.0])
-    found = best_weights(truth, networks, linear, np.zeros(4, int), np.array([0, 0, 1, 2]))
+    region, lead = np.zeros(4, int), np.array([0, 0, 1, 2])
+    found = best_weights(truth, networks, linear, region, lead, np.full(4, np.nan))
     assert found.tolist() == [0.5, 0.0, 0.0]
     assert blended(networks, linear, 0.5)[:3].tolist() == [100.0, 100.0, 90.0]
 
@@ -103,11 +104,23 @@ def test_there_is_none_where_linear_models_gain_nothing_or_nothing_can_be_chosen
     tests = {each: make_job_forecasts(table, horizon=HORIZON) for each in jobs}
     for each in (worse, tests, {GRU: jobs[GRU]}):
         validation = collect_forecasts(table, each, part=VALIDATION)
-        weights = blend_weights(validation)
+        weights = blend_weights(validation, {})
         assert len(weights) == 0
         assert add_blend(validation, weights) is validation
         found = compare_contestants(table, each, season_length=24)
         assert "blend" not in [own.name for own in found.forecasts.contestants]
+
+
+def test_where_errors_are_told_by_the_mean_load_the_weights_follow_that() -> None:
+    """Of an hour near zero the own load says much, the mean load little."""
+    truth = np.array([0.1, 100.0])
+    networks, linear = np.array([0.1, 120.0]), np.array([2.0, 100.0])
+    region = lead = np.zeros(2, int)
+    by_own_load, by_mean_load = (
+        best_weights(truth, networks, linear, region, lead, np.full(2, norm))
+        for norm in (np.nan, 50.0)
+    )
+    assert (by_own_load.tolist(), by_mean_load.tolist()) == ([0.0], [1.0])
 
 
 def test_it_is_of_all_networks_and_of_the_linear_models_that_know_most() -> None:

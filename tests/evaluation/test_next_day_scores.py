@@ -13,7 +13,7 @@ import pytest
 from gridcast.evaluation.next_day_scores import COLUMNS, next_day_of, next_day_scores
 
 ZONE = "America/New_York"
-FIGURES = ["smape", "peak", "peak_hours", "under"]
+FIGURES = ["error", "peak", "peak_hours", "under"]
 
 
 @cache

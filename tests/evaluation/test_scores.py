@@ -14,11 +14,12 @@ from gridcast.evaluation.metrics import mae, rmse, seasonal_naive_mae, smape
 from gridcast.evaluation.scores import (
     METRICS,
     Scores,
-    mean_smapes,
+    errors_by_region,
+    mean_errors,
+    mean_loads,
     naive_maes,
     overall_scores,
     score_forecasts,
-    smape_by_region,
 )
 from gridcast.features.splits import TEST, TRAIN, VALIDATION
 from tests.builders.evaluations import GRU, LINEAR, LSTM, make_job_forecasts, make_table
@@ -33,7 +34,9 @@ def collect(table: pd.DataFrame, jobs: Mapping[Contestant, pd.DataFrame]) -> For
 def score(table: pd.DataFrame, jobs: Mapping[Contestant, pd.DataFrame]) -> Scores:
     forecasts = collect(table, jobs)
     scales = naive_maes(table, season_length=24)
-    return score_forecasts(forecasts.tables(), forecasts.contestants, naive_mae=scales)
+    return score_forecasts(
+        forecasts.tables(), forecasts.contestants, naive_mae=scales, mean_mw=mean_loads(table)
+    )
 
 
 def by_hand(rows: pd.DataFrame, table: pd.DataFrame) -> list[float]:
@@ -41,8 +44,9 @@ def by_hand(rows: pd.DataFrame, table: pd.DataFrame) -> list[float]:
     y_true, y_pred = rows["y_true"].to_numpy(), rows["y_pred"].to_numpy()
     own = table[(table["region"] == rows["region"].iloc[0]) & (table["part"] == TRAIN)]
     scale = seasonal_naive_mae(own["load_mw"].to_numpy(), season_length=24)
-    return [smape(y_true, y_pred), mae(y_true, y_pred), rmse(y_true, y_pred),
-            mae(y_true, y_pred) / scale]  # fmt: skip
+    mean = np.nanmean(np.abs(own["load_mw"]))
+    error = mae(y_true, y_pred)
+    return [smape(y_true, y_pred), 100 * error / mean, error, rmse(y_true, y_pred), error / scale]
 
 
 def test_scores_are_the_metrics_of_each_region_and_overall_their_mean() -> None:
@@ -97,7 +101,7 @@ def test_a_model_that_is_always_ten_percent_high_has_the_smape_worked_out_by_han
     table = make_table()
     scores = score(table, {GRU: make_job_forecasts(table, factor=1.1)})
     error = 100 * 0.1 / 1.05
-    assert smape_by_region(scores, "gru-seed0") == pytest.approx(dict.fromkeys(REGIONS, error))
+    assert errors_by_region(scores, "gru-seed0") == pytest.approx(dict.fromkeys(REGIONS, error))
     assert overall_scores(scores, "gru-seed0")["smape"] == pytest.approx(error)
     assert set(overall_scores(scores, "gru-seed0")) == set(METRICS)
 
@@ -111,10 +115,10 @@ def test_a_region_called_all_is_a_region_like_any_other(regions: tuple[str, ...]
     scores, forecasts = score(table, {GRU: job}), collect(table, {GRU: job})
     error = 100 * 0.4 / 1.2
     expected = {region: 0.0 if region == "ALL" else error for region in sorted(regions)}
-    assert smape_by_region(scores, "gru-seed0") == pytest.approx(expected)
+    assert errors_by_region(scores, "gru-seed0") == pytest.approx(expected)
     mean = sum(expected.values()) / len(expected)
     assert overall_scores(scores, "gru-seed0")["smape"] == pytest.approx(mean)
-    assert mean_smapes(forecasts)["gru-seed0"] == pytest.approx(mean)
+    assert mean_errors(forecasts, {})["gru-seed0"] == pytest.approx(mean)
 
 
 def test_the_scale_of_mase_compares_hours_a_day_apart_across_a_gap_too() -> None:
@@ -133,13 +137,13 @@ def test_a_scale_of_nought_gives_an_infinite_mase_and_an_unknown_one_is_left_out
     table = make_table()
     forecasts = collect(table, {GRU: make_job_forecasts(table, factor=1.1)})
     scales = {"AEP": 100.0, "DOM": np.nan, "NI": 0.0}
-    found = score_forecasts(forecasts.tables(), forecasts.contestants, naive_mae=scales)
+    found = score_forecasts(forecasts.tables(), forecasts.contestants, naive_mae=scales, mean_mw={})
     own = found.by_region.set_index(["contestant", "region"])["mase"]["gru-seed0"]
     assert own["AEP"] == pytest.approx(found.by_region["mae"].iloc[0] / 100)
     assert np.isnan(own["DOM"])
     assert own["NI"] == np.inf
     scales["NI"] = np.nan
-    again = score_forecasts(forecasts.tables(), forecasts.contestants, naive_mae=scales)
+    again = score_forecasts(forecasts.tables(), forecasts.contestants, naive_mae=scales, mean_mw={})
     assert overall_scores(again, "gru-seed0")["mase"] == pytest.approx(own["AEP"])
 
 
@@ -150,7 +154,9 @@ def test_scores_are_the_same_of_the_table_whole_in_pieces_and_in_any_order() -> 
     expected = score(table, jobs)
     shuffled = forecasts.table().sample(frac=1, random_state=1)
     for tables in ([forecasts.table()], [shuffled], reversed(list(forecasts.tables()))):
-        found = score_forecasts(tables, forecasts.contestants, naive_mae=scales)
+        found = score_forecasts(tables, forecasts.contestants, naive_mae=scales,
+            mean_mw=mean_loads(table),
+        )  # fmt: skip
         for name, each in expected.tables().items():
             pd.testing.assert_frame_equal(found.tables()[name], each, rtol=1e-12)
 
@@ -167,7 +173,7 @@ def test_scores_of_some_contestants_are_their_rows_alone() -> None:
 def test_errors_of_a_part_are_the_means_over_regions_that_the_scores_have_too() -> None:
     table = make_table()
     jobs = {GRU: make_job_forecasts(table, factor=1.3), LINEAR: make_job_forecasts(table)}
-    scores, found = score(table, jobs), mean_smapes(collect(table, jobs))
+    scores, found = score(table, jobs), mean_errors(collect(table, jobs), {})
     assert found == pytest.approx({name: overall_scores(scores, name)["smape"] for name in found})
     assert list(found) == ["gru-seed0", "linear", *(each.name for each in NAIVE)]
 
@@ -175,8 +181,8 @@ def test_errors_of_a_part_are_the_means_over_regions_that_the_scores_have_too() 
 def test_without_labels_there_are_no_errors_and_no_rows() -> None:
     table = make_table()
     forecasts = collect_forecasts(table, {GRU: make_job_forecasts(table)}, part=VALIDATION)
-    assert mean_smapes(forecasts) == {}
-    scores = score_forecasts(forecasts.tables(), forecasts.contestants, naive_mae={})
+    assert mean_errors(forecasts, {}) == {}
+    scores = score_forecasts(forecasts.tables(), forecasts.contestants, naive_mae={}, mean_mw={})
     for each in scores.tables().values():
         assert each.empty
         assert {"contestant", *METRICS} <= set(each.columns)

@@ -38,7 +38,7 @@ def test_the_command_shows_a_leaderboard_and_keeps_tables_forecasts_and_a_pictur
     result = gridcast("backtest", "--artifacts", artifacts, *span, *SETTINGS)
     assert result.returncode == 0, result.stderr
     record = read_record(folder_of(artifacts) / "backtest.json", BacktestRecord)
-    for name in record.smape:
+    for name in record.error:
         assert name.replace("_", " ") in result.stdout
     assert record.run_id == first_run().folder.name
     assert (record.first, record.end, record.horizon) == ("2018-07-30", "2018-08-02", 4)

@@ -69,7 +69,7 @@ def test_a_row_is_what_would_have_been_issued_then(found: Backtest, hours: int, 
     issue_time = pd.Timestamp(FIRST).tz_localize("UTC") + pd.Timedelta(hours=hours)
     model = model_on(np.datetime64(issue_time.tz_localize(None), "D"))
     if maker != NETWORK:  # every other one loses to it
-        kept = {name: replace(each, smape_RK=each.smape_RK + 9.0 * (name != maker))
+        kept = {name: replace(each, error_RK=each.error_RK + 9.0 * (name != maker))
                 for name, each in model.calibrations.items()}  # fmt: skip
         model = replace(model, calibrations=kept)
     readings = {
@@ -100,7 +100,7 @@ def test_each_truth_stands_beside_its_forecast_and_makes_the_scores(found: Backt
         smape(own["y_true"].to_numpy(), own["y_pred"].to_numpy())
         for _, own in third.groupby("region", observed=True)
     ]
-    told = found.by_lead.set_index(["contestant", "lead"])["smape"]["mean", 3]
+    told = found.by_lead.set_index(["contestant", "lead"])["error"]["mean", 3]
     assert told == pytest.approx(np.mean(each))
     assert set(found.bands) == {"mean", *STAND_INS}
 

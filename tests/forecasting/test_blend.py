@@ -56,7 +56,7 @@ def blended() -> ForecastModel:
     """A network that is preferred at every lead."""
     found = learned()
     calibrations = {
-        name: replace(each, smape_RK=np.full_like(each.smape_RK, 0.0 if name == NETWORK else 9.0))
+        name: replace(each, error_RK=np.full_like(each.error_RK, 0.0 if name == NETWORK else 9.0))
         for name, each in found.calibrations["blend"].items()
     }
     return ForecastModel(
@@ -78,7 +78,7 @@ def issued(
 def by_linear_alone(model: ForecastModel) -> ForecastModel:
     errors = {name: 0.0 if name in LINEAR else 9.0 for name in model.calibrations}
     calibrations = {
-        name: replace(each, smape_RK=np.full_like(each.smape_RK, errors[name]))
+        name: replace(each, error_RK=np.full_like(each.error_RK, errors[name]))
         for name, each in model.calibrations.items()
     }
     return replace(model, blend=None, calibrations=calibrations)

@@ -8,7 +8,7 @@ import pandas as pd
 from gridcast.config import Config
 from gridcast.features.splits import TEST, VALIDATION
 from gridcast.features.table import FeatureTable, build_features
-from gridcast.forecasting.calibration import learn_errors, origins_of, smape_by_lead
+from gridcast.forecasting.calibration import error_by_lead, learn_errors, origins_of
 from gridcast.forecasting.model import NETWORK, Contestants
 from gridcast.forecasting.region_state import region_state, table_of_states
 from gridcast.forecasting.rolling import (
@@ -107,8 +107,8 @@ def test_the_test_part_has_no_say_in_who_forecasts() -> None:
     )
     assert set(before) == {NETWORK, "same_hour_yesterday", "same_hour_last_week"}
     for name, own in before.items():
-        assert own.smape_RK.tobytes() == after[name].smape_RK.tobytes()
-        assert np.isfinite(own.smape_RK).all()
+        assert own.error_RK.tobytes() == after[name].error_RK.tobytes()
+        assert np.isfinite(own.error_RK).all()
         assert np.isfinite(own.bands.scale_PRKH).all()
 
 
@@ -116,5 +116,5 @@ def test_errors_are_by_region_and_lead_of_trusted_hours() -> None:
     config, table = settings(), make_table(settings())
     origins = found_origins(table.frame, table, config)
     truth = table.frame["load_mw"].to_numpy()[origins[:, None] + np.array([1, 2])]
-    found = smape_by_lead(table.frame, origins, truth * np.array([1.0, 3.0]))
+    found = error_by_lead(table.frame, origins, truth * np.array([1.0, 3.0]), np.full(2, np.nan))
     np.testing.assert_allclose(found, [[0.0, 100.0], [0.0, 100.0]], atol=1e-9)

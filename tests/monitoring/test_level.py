@@ -68,13 +68,13 @@ def as_adapted(readings: Readings) -> pd.DataFrame:
 
 
 def steps(readings: Readings, at: pd.Timestamp = STEP + 2 * DAY) -> list[tuple[str, pd.Timestamp]]:
-    scores = level_scores(as_adapted(readings), readings)
+    scores = level_scores(as_adapted(readings), readings, {})
     return [(each.region, each.time) for each in level_steps(scores, PROMISED, CONFIG, at=at)]
 
 
 @pytest.mark.parametrize("factor", [1.1, 0.9])
 def test_a_level_that_stays_is_found_with_its_hour_region_and_size(factor: float) -> None:
-    scores = level_scores(as_adapted(planted(factor)), planted(factor))
+    scores = level_scores(as_adapted(planted(factor)), planted(factor), {})
     (found,) = level_steps(scores, PROMISED, CONFIG, at=STEP + 2 * DAY)
     assert (found.region, found.time) == ("AEP", STEP)
     assert found.percent == pytest.approx(100 * np.log(factor), abs=0.5)
@@ -102,12 +102,12 @@ def test_errors_that_grow_over_the_day_are_no_change_of_level() -> None:
     rows = ROWS.copy()
     is_hit = (rows["region"] == "AEP") & (rows["issue_time"] == STEP)
     rows.loc[is_hit, "load_mw"] /= 1 + 0.01 * rows.loc[is_hit, "lead"]
-    scores = level_scores(rows, READINGS)
+    scores = level_scores(rows, READINGS, {})
     assert level_steps(scores, PROMISED, CONFIG, at=STEP + 2 * DAY) == []
 
 
 def test_a_region_whose_own_past_shows_such_jumps_has_a_higher_limit() -> None:
-    scores = level_scores(as_adapted(planted(1.1)), planted(1.1))
+    scores = level_scores(as_adapted(planted(1.1)), planted(1.1), {})
     rough = scores.score.copy()
     for day in range(0, 40, 4):  # more than one day in twenty
         rough.loc[FIRST + day * DAY, "AEP"] = 9.0
@@ -122,7 +122,7 @@ def test_a_region_that_was_promised_little_needs_more_and_one_without_a_promise_
     None
 ):
     readings = planted(1.1)
-    scores = level_scores(as_adapted(readings), readings)
+    scores = level_scores(as_adapted(readings), readings, {})
     at = STEP + 2 * DAY
     assert level_steps(scores, PROMISED | {"AEP": 2.0}, CONFIG, at=at) == []
     assert level_steps(scores, {"DOM": 0.5}, CONFIG, at=at) == []
@@ -130,18 +130,18 @@ def test_a_region_that_was_promised_little_needs_more_and_one_without_a_promise_
 
 def test_one_region_alone_is_held_against_itself_and_flagged_hours_say_nothing() -> None:
     readings = planted(1.1)
-    alone = level_scores(as_adapted(readings).query("region == 'AEP'"), readings)
+    alone = level_scores(as_adapted(readings).query("region == 'AEP'"), readings, {})
     assert [each.time for each in level_steps(alone, PROMISED, CONFIG, at=STEP + 2 * DAY)] == [STEP]
     own = readings["AEP"]
     flag = own["flag"].mask(own["timestamp"] == STEP, "spike")
     flagged = readings | {"AEP": own.assign(flag=flag)}
-    at_step = level_scores(ROWS, flagged).score.loc[STEP]
+    at_step = level_scores(ROWS, flagged, {}).score.loc[STEP]
     assert at_step.isna().to_dict() == {"AEP": True, "DOM": False, "DUQ": False}
 
 
 def test_the_others_are_told_of_by_their_median() -> None:
     readings = planted(1.1)
-    scores = level_scores(as_adapted(readings), readings)
+    scores = level_scores(as_adapted(readings), readings, {})
     rows = as_adapted(readings)
     own = rows[rows["issue_time"] == STEP]
     errors = {}
@@ -153,3 +153,15 @@ def test_the_others_are_told_of_by_their_median() -> None:
     assert scores.step.loc[STEP, "AEP"] == pytest.approx(excess.mean())
     soon, later = excess[1:6].mean(), excess[6:].mean()
     assert scores.score.loc[STEP, "AEP"] <= min(errors["AEP"][0], 1.3 * soon, 2 * later)
+
+
+def test_a_step_of_a_load_that_passes_zero_is_found_in_percent_of_the_norm() -> None:
+    norms = {name: float(own["load_mw"].mean()) for name, own in READINGS.items()}
+    readings, rows = planted(1.1), as_adapted(planted(1.1))
+    net = {n: own.assign(load_mw=own["load_mw"] - norms[n]) for n, own in readings.items()}
+    net_rows = rows.assign(load_mw=rows["load_mw"] - rows["region"].map(norms))
+    scores = level_scores(net_rows, net, norms)
+    pd.testing.assert_frame_equal(scores.score, level_scores(rows, readings, norms).score)
+    (found,) = level_steps(scores, PROMISED, CONFIG, at=STEP + 2 * DAY)
+    assert (found.region, found.time) == ("AEP", STEP)
+    assert found.percent == pytest.approx(10, abs=1.5)

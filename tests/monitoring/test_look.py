@@ -57,33 +57,33 @@ def test_the_figures_are_those_of_the_rows_whose_hour_has_ended() -> None:
     figures = found.by_region.loc["DOM"]
     forecast = own["load_mw"].to_numpy()
     assert figures["num_hours"] == CONFIG.window_days * 24
-    assert figures["smape"] == pytest.approx(smape(truth, forecast))
+    assert figures["error"] == pytest.approx(smape(truth, forecast))
     assert figures["bias"] == pytest.approx(100 * np.mean((forecast - truth) / truth))
     inside = (own["q05"] <= truth) & (truth <= own["q95"])
     assert figures["coverage"] == pytest.approx(100 * inside.mean())
     naive = load[own["timestamp"] - DAY].to_numpy()
-    assert figures["naive_smape"] == pytest.approx(smape(truth, naive))
+    assert figures["naive_error"] == pytest.approx(smape(truth, naive))
     lead = found.by_lead[(found.by_lead["region"] == "DOM") & (found.by_lead["lead"] == 5)]
     fifth = (own["lead"] == 5).to_numpy()
-    assert lead["smape"].item() == pytest.approx(smape(truth[fifth], forecast[fifth]))
+    assert lead["error"].item() == pytest.approx(smape(truth[fifth], forecast[fifth]))
 
 
 def test_a_days_figures_are_those_of_its_hours_and_the_peak_is_of_whole_days() -> None:
     joined = with_truth(ROWS[ROWS["timestamp"] < AT], READINGS)
-    days = figures_by_day(joined)
+    days = figures_by_day(joined, {})
     assert days.groupby("region").size().tolist() == [9, 9]
     some = joined[
         (joined["region"] == "AEP") & (joined["timestamp"].dt.floor("D") == days["day"][3])
     ]
     expected = smape(some["y_true"].to_numpy(), some["load_mw"].to_numpy())
-    assert days["smape"][3] == pytest.approx(expected)
+    assert days["error"][3] == pytest.approx(expected)
     whole = joined[joined["issue_time"] <= AT - DAY]
     errors = [
         100 * abs(own["load_mw"].max() - own["y_true"].max()) / own["y_true"].max()
         for _, own in whole[whole["region"] == "AEP"].groupby("issue_time")
     ]
-    assert figures_by_region(joined).loc["AEP", "peak_error"] == pytest.approx(np.mean(errors))
-    assert set(figures_by_lead(joined)["lead"]) == set(range(1, 25))
+    assert figures_by_region(joined, {}).loc["AEP", "peak_error"] == pytest.approx(np.mean(errors))
+    assert set(figures_by_lead(joined, {})["lead"]) == set(range(1, 25))
 
 
 def test_a_flagged_reading_is_no_truth() -> None:
@@ -213,3 +213,31 @@ def test_without_forecasts_the_data_are_watched_all_the_same() -> None:
     found = monitor(ROWS.iloc[:0], late, None, CONFIG, at=AT)
     assert {each.kind for each in found.alarms} == {"late", "missing_forecast"}
     assert found.by_region.empty
+
+
+def below_zero(rows: pd.DataFrame, readings: Readings) -> tuple[pd.DataFrame, Readings]:
+    """As though so much of each load were generated on site that it passes zero."""
+    columns = ["load_mw", *(name for name in rows.columns if name.startswith("q"))]
+    own = rows.assign(**{name: rows[name] - rows["region"].map(NORMS) for name in columns})
+    return own, {n: e.assign(load_mw=e["load_mw"] - NORMS[n]) for n, e in readings.items()}
+
+
+NORMS = {name: float(own["load_mw"].mean()) for name, own in READINGS.items()}
+
+
+def test_loads_that_pass_zero_are_judged_as_they_would_be_without_what_is_taken_off() -> None:
+    """In percent of a norm no figure, no alarm depends on where zero is."""
+    readings = changed("AEP", lambda own: own["load_mw"] * (1 + 0.08 * (own["timestamp"] > BEGIN)))
+    promise = make_promise(error=0.8).model_copy(update={"norms": NORMS})
+    plain = monitor(ROWS, readings, promise, CONFIG, at=AT)
+    net = monitor(*below_zero(ROWS, readings), promise, CONFIG, at=AT)
+    assert net.by_region.notna().all(axis=None)
+    pd.testing.assert_frame_equal(net.by_region, plain.by_region)
+    pd.testing.assert_frame_equal(net.by_lead, plain.by_lead)
+    assert kinds(net) == kinds(plain) >= {("degraded", "AEP"), ("bias", "AEP")}
+    truth = readings["DOM"].set_index("timestamp")["load_mw"]
+    own = ROWS[(ROWS["region"] == "DOM") & (ROWS["timestamp"] >= AT - CONFIG.window_days * DAY)]
+    own = own[own["timestamp"] < AT]
+    error = (own["load_mw"].to_numpy() - truth[own["timestamp"]].to_numpy()) / NORMS["DOM"]
+    assert plain.by_region.loc["DOM", "error"] == pytest.approx(100 * np.abs(error).mean())
+    assert plain.by_region.loc["DOM", "bias"] == pytest.approx(100 * error.mean())

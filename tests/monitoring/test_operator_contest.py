@@ -61,9 +61,9 @@ def test_both_are_scored_on_the_same_hours() -> None:
     truth = LOAD[own["timestamp"]].to_numpy()
     theirs = told.set_index("timestamp")["operator_mw"][own["timestamp"]].to_numpy()
     assert (found.region, found.num_hours) == ("PJM", len(own))
-    assert found.smape == pytest.approx(smape(truth, own["load_mw"].to_numpy()))
-    assert found.operator_smape == pytest.approx(smape(truth, theirs))
-    assert found.difference == pytest.approx(found.smape - found.operator_smape)
+    assert found.error == pytest.approx(smape(truth, own["load_mw"].to_numpy()))
+    assert found.operator_error == pytest.approx(smape(truth, theirs))
+    assert found.difference == pytest.approx(found.error - found.operator_error)
     assert found.low < found.difference < found.high < 0
     assert f"{found.num_hours:,} hours" in found.text
 

@@ -58,7 +58,7 @@ _LEAD_WINDOWS, _RECURSION = "gridcast/training/lead_windows.py", "gridcast/forec
 _LINEAR = "gridcast/baselines/linear_baselines.py"
 _LINEAR_INPUTS = "gridcast/baselines/linear_inputs.py"
 _LINEAR_MODELS = "gridcast/baselines/linear_models.py"
-_ISSUE, ISSUE = "gridcast/forecasting/issue.py", "tests/forecasting/test_issue.py"
+_MAKERS, ISSUE = "gridcast/forecasting/makers.py", "tests/forecasting/test_issue.py"
 LINEAR_LEADS = "tests/forecasting/test_linear_leads.py"
 _ROLLING = "gridcast/forecasting/rolling.py"
 _BANDS, _TYPICAL = "gridcast/forecasting/bands.py", "gridcast/forecasting/typical_errors.py"
@@ -117,8 +117,8 @@ MUTATIONS = (
     # what is doubtful
     Mutation(
         _QUALITY,
-        '"dropout": load_N < dropout * median_N',
-        '"dropout": load_N > dropout * median_N',
+        '"dropout": _is_beyond(-load_N, -median_N, -low_N, dropout)',
+        '"dropout": _is_beyond(load_N, median_N, low_N, dropout)',
         QUALITY,
     ),
     Mutation(
@@ -284,8 +284,8 @@ MUTATIONS = (
              "networks_NK", "tests/forecasting/test_blend.py"),
     Mutation(
         _COMPARISON,
-        "preferred=min(smapes, key=lambda name: smapes[name], default=None),",
-        "preferred=next(iter(smapes), None),",
+        "preferred=min(deciding, key=lambda name: deciding[name], default=None),",
+        "preferred=next(iter(deciding), None),",
         CONTESTANTS,
     ),
     Mutation(_FORECASTS, 'frame["part"] == PARTS[part]', 'frame["part"] != "none"', CONTESTANTS),
@@ -293,8 +293,8 @@ MUTATIONS = (
     Mutation(_FORECASTS, "lead_N = common % span", "lead_N = common % span * 0 + 1", CONTESTANTS),
     Mutation(
         _SCORES,
-        "(np.bincount(region_N, relative_errors(y_true_N, own)) / num_R)[num_R > 0]",
-        "relative_errors(y_true_N, own)",
+        "(np.bincount(region_N, percent_errors(y_true_N, own, norm_N)) / num_R)[num_R > 0]",
+        "percent_errors(y_true_N, own, norm_N)",
         CONTESTANTS,
     ),
     Mutation(
@@ -304,8 +304,8 @@ MUTATIONS = (
         CONTESTANTS,
     ),
     Mutation(_SCORES, '"under": (error < 0)', '"under": (error > 0)', CONTESTANTS),
-    Mutation("gridcast/evaluation/label_days.py", "dt.tz_convert(timezone)", 'dt.tz_convert("UTC")',
-             CONTESTANTS),
+    Mutation("gridcast/features/label_days.py", "dt.tz_convert(timezone)", 'dt.tz_convert("UTC")',
+             "tests/features/test_label_days.py"),
     Mutation("gridcast/report/facts.py", "and self.horizon == article.HORIZON", "", REPORT),
     Mutation("gridcast/report/facts.py", "and used == article.REGIONS", "", REPORT),
     Mutation(
@@ -460,10 +460,10 @@ MUTATIONS = (
              "steps_of_load(config), 1)", "tests/forecasting/test_backtest.py"),
     Mutation("gridcast/forecasting/calibration.py", '"part"].to_numpy() == VALIDATION, table',
              '"part"].to_numpy() > VALIDATION, table', FORECASTS),
-    Mutation(_ISSUE, "np.cumsum(gain_K)", "np.cumsum(-gain_K)", ISSUE),
-    Mutation(_ISSUE, "int(np.argmin(sums[::-1]))", "int(np.argmax(sums[::-1]))", ISSUE),
-    Mutation(_ISSUE, "is_network_SH = place_SH < ", "is_network_SH = place_SH <= ", ISSUE),
-    Mutation(_ISSUE, "min(makers, key=itemgetter(0))", "makers[0]", ISSUE),
+    Mutation(_MAKERS, "np.cumsum(gain_K)", "np.cumsum(-gain_K)", ISSUE),
+    Mutation(_MAKERS, "int(np.argmin(sums[::-1]))", "int(np.argmax(sums[::-1]))", ISSUE),
+    Mutation(_MAKERS, "asked.place_NH < num_own_N", "asked.place_NH <= num_own_N", ISSUE),
+    Mutation(_MAKERS, "min(makers, key=itemgetter(0))", "makers[0]", ISSUE),
     Mutation(_ROLLING, "table.hour_T[step_N][:, None] + pass_ends(num_leads)",
              "1 + table.hour_T[step_N][:, None] + pass_ends(num_leads)", LINEAR_LEADS),
     Mutation(_ROLLING, "hours_NK[:, ::LEADS]", "hours_NK[:, 1::LEADS]", LINEAR_LEADS),

@@ -49,7 +49,7 @@ def test_figures_are_kept_and_a_missed_forecast_is_told_once(forecast: Path) -> 
     assert looked.record.num_regions == NUM_REGIONS
     kept = pd.read_csv(looked.folder / "by_region.csv")
     assert set(kept["num_hours"]) == {48}
-    assert looked.record.smape == pytest.approx(kept["smape"].mean(), abs=1e-3)
+    assert looked.record.error == pytest.approx(kept["error"].mean(), abs=1e-3)
     assert len(pd.read_csv(looked.folder / "by_lead.csv")) == NUM_REGIONS * 4
     late = end + HOUR + pd.Timedelta(minutes=CONFIG.operation.monitoring.due_minutes)
     (missed,) = monitor_forecasts(forecast, CONFIG, as_of=late).monitored.alarms

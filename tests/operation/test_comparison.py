@@ -57,7 +57,7 @@ def test_the_error_of_an_hour_of_issue_is_the_mean_of_its_leads_in_each_region_t
     None
 ):
     rows = make_issued(READINGS, first=BEGIN, num=3, horizon=30)
-    found = hourly_errors(rows, READINGS)
+    found = hourly_errors(rows, READINGS, {})
     assert list(found.index) == [BEGIN, BEGIN + HOUR, BEGIN + 2 * HOUR]
     truth = {n: each.set_index("timestamp")["load_mw"] for n, each in READINGS.items()}
     for time, own in rows[rows["lead"] <= 24].groupby("issue_time"):
@@ -72,40 +72,40 @@ def test_the_difference_is_that_of_the_issue_times_which_both_have_and_its_inter
     own: pd.DataFrame,
 ) -> None:
     worse = make_issued(READINGS, first=BEGIN + 24 * HOUR, num=NUM, error=0.013)
-    both = [hourly_errors(rows, READINGS) for rows in (worse, own)]
+    both = [hourly_errors(rows, READINGS, {}) for rows in (worse, own)]
     shared = both[0].index.intersection(both[1].index)
     assert len(shared) == NUM - 24
-    found = plain_retraining("weekly", worse, own, READINGS, num_trainings=5)
+    found = plain_retraining("weekly", worse, own, READINGS, {}, num_trainings=5)
     assert found.difference == pytest.approx((both[0] - both[1])[shared].mean())
     assert 0 < found.low < found.difference < found.high
-    assert found.months == tuple(month_figures(worse, READINGS))
-    same = plain_retraining("never", own, own, READINGS, num_trainings=1)
+    assert found.months == tuple(month_figures(worse, READINGS, {}))
+    same = plain_retraining("never", own, own, READINGS, {}, num_trainings=1)
     assert (same.low, same.difference, same.high) == (0, 0, 0)
 
 
 def test_the_table_has_a_line_a_way_and_a_column_a_way_of_each_month(own: pd.DataFrame) -> None:
     worse = own.assign(load_mw=own["load_mw"] * 1.01)
-    months = month_figures(own, READINGS)
-    ways = [plain_retraining("never", own, own, READINGS, num_trainings=1),
-            plain_retraining("weekly", worse, own, READINGS, num_trainings=5)]  # fmt: skip
-    lines = comparison_lines(ways, months, num_trainings=3)
+    months = month_figures(own, READINGS, {})
+    ways = [plain_retraining("never", own, own, READINGS, {}, num_trainings=1),
+            plain_retraining("weekly", worse, own, READINGS, {}, num_trainings=5)]  # fmt: skip
+    lines = comparison_lines(ways, months, num_trainings=3, measure="smape")
     assert lines[2].startswith("| as decided | 3 | ")
     assert lines[3].endswith("| +0.00 (+0.00 to +0.00) |")
-    assert lines[4].startswith(f"| weekly | 5 | {ways[1].smape:.2f} | ")
+    assert lines[4].startswith(f"| weekly | 5 | {ways[1].error:.2f} | ")
     assert lines[6] == "| month | as decided | never | weekly |"
     weekly = ways[1].months
     assert lines[8:] == [
-        f"| {m.month} | {m.smape:.2f} | {m.smape:.2f} | {weekly[place].smape:.2f} |"
+        f"| {m.month} | {m.error:.2f} | {m.error:.2f} | {weekly[place].error:.2f} |"
         for place, m in enumerate(months)
     ]
     assert len({line.count("|") for line in lines[6:]}) == 1
 
 
 def test_the_picture_has_the_mean_of_each_week_and_a_dot_a_training(own: pd.DataFrame) -> None:
-    errors = dict.fromkeys(("as decided", "never"), hourly_errors(own, READINGS))
+    errors = dict.fromkeys(("as decided", "never"), hourly_errors(own, READINGS, {}))
     trained = {"as decided": pd.DatetimeIndex([BEGIN, BEGIN + 8 * 24 * HOUR]),
                "never": pd.DatetimeIndex([BEGIN])}  # fmt: skip
-    figure = draw_comparison(errors, trained)
+    figure = draw_comparison(errors, trained, "smape")
     (axes,) = figure.axes
     lines = [np.asarray(each.get_ydata(), dtype=float) for each in axes.get_lines()]
     hourly = errors["as decided"]

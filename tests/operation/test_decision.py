@@ -74,7 +74,7 @@ def test_the_reason_names_the_figures(of_challenger: float, reason: str) -> None
     assert found.reason.startswith(reason)
     assert CHAMPION.short in found.reason
     mean = found.contests[0].regions[EVERY_REGION]
-    assert f"{mean.smape:.3f} % against {mean.other_smape:.3f} %" in found.reason
+    assert f"{mean.error:.3f} % against {mean.other_error:.3f} %" in found.reason
 
 
 def test_labels_are_those_that_all_have() -> None:

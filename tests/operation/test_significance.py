@@ -58,7 +58,7 @@ def test_hours_that_only_one_has_do_not_count_and_a_region_with_few_has_no_say()
     assert found.keys() == {EVERY_REGION, "R0"}
     assert found["R0"].num_hours == 850
     whole = [each["R0"].iloc[150:].mean() for each in (losses["challenger"], losses["champion"])]
-    assert [found["R0"].smape, found["R0"].other_smape] == pytest.approx(whole)
+    assert [found["R0"].error, found["R0"].other_error] == pytest.approx(whole)
     assert differences(own.iloc[:100], other.iloc[:100], PROMOTION, horizon=24) == {}
 
 

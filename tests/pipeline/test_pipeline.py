@@ -248,8 +248,8 @@ def test_the_mean_is_a_run_of_its_own_with_its_scores_and_members(tracking: Mlfl
     assert found.info.run_id == mean.mlflow_run_id
     assert found.data.params["members"] == "gru-seed0, lstm-seed0"
     assert found.data.params["num_parameters"] == str(mean.num_parameters)
-    assert found.data.metrics["smape"] == pytest.approx(mean.smape)
-    assert found.data.metrics["validation_smape"] == mean.validation_smape
+    assert found.data.metrics["test/smape"] == pytest.approx(mean.smape)
+    assert found.data.metrics["validation/smape"] == mean.validation_smape
     card = read_json(model_folder(MEAN) / "model.json")
     assert found.data.tags["weights_sha256"] == card["sha256"]
     assert str(mean.mlflow_run_id) in run.place(run.summary.report).read_text(encoding="utf-8")
@@ -291,7 +291,7 @@ def test_the_last_weeks_lived_through_stand_in_the_folder_the_report_and_mlflow(
         assert {each.region for each in scores.by_region} == set(run.summary.regions)
         assert set(paths["region"]) <= set(run.summary.regions)
         each = runs_of(tracking)[name]
-        assert each.data.metrics["backtest/smape"] == pytest.approx(scores.smape[name])
+        assert each.data.metrics["backtest/smape"] == pytest.approx(scores.error[name])
         assert each.data.metrics["backtest/coverage"] == pytest.approx(scores.coverage)
         history = tracking.get_metric_history(each.info.run_id, "backtest/coverage_by_lead")
         by_lead = {point.step: point.value for point in history}
@@ -318,11 +318,11 @@ def test_mlflow_has_parameters_final_scores_and_each_passes_history(
         assert each.data.params["model.hidden_size"] == "8"
         assert each.data.params["training.passes"] == "2"
         assert each.data.params["cell"] == summary.models[name].cell
-        assert each.data.metrics["smape"] == pytest.approx(summary.models[name].smape)
+        assert each.data.metrics["test/smape"] == pytest.approx(summary.models[name].smape)
         assert each.data.metrics["train_seconds"] == summary.models[name].train_seconds
         for region, smape in summary.models[name].smape_by_region.items():
-            assert each.data.metrics[f"smape/{region}"] == pytest.approx(smape)
-        for metric in ("pass_loss", "pass_validation_smape"):
+            assert each.data.metrics[f"test/smape/{region}"] == pytest.approx(smape)
+        for metric in ("train/loss", "validation/smape"):
             history = tracking.get_metric_history(each.info.run_id, metric)
             assert [point.step for point in history] == [1, 2]
 

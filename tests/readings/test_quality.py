@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridcast.config import Config
 from gridcast.readings.quality import FLAGS, NO_FLAG, flag_readings
 from tests.builders.values import make_load, make_rules
 
@@ -65,8 +66,8 @@ def test_without_24_readings_before_it_nothing_is_a_dropout_or_a_spike() -> None
 
 def test_the_reference_is_the_configured_number_of_hours() -> None:
     load = np.concatenate([100.0 + np.arange(48) % 2, 1000.0 + np.arange(40) % 2])
-    assert set(flagged(load, reference_hours=24)) == set(range(48, 60))  # half of 24 are new
-    assert set(flagged(load, reference_hours=48)) == set(range(48, 72))
+    assert set(flagged(load, reference_hours=24)) == {48, 49, 50}  # a tenth of 24 are new
+    assert set(flagged(load, reference_hours=48)) == set(range(48, 54))
 
 
 def test_a_run_of_one_value_is_flagged_from_where_it_is_longer_than_allowed() -> None:
@@ -127,15 +128,17 @@ def test_flags_are_those_of_a_plain_loop(load: list[float]) -> None:
     expected = []
     for i, reading in enumerate(load):
         before = load[max(0, i - 48) : i]
-        median = float(np.median(before)) if len(before) >= 24 else float("nan")
+        low, median, high = (
+            np.quantile(before, [0.1, 0.5, 0.9]) if len(before) >= 24 else [float("nan")] * 3
+        )
         first = i
         while first > 0 and load[first - 1] == reading:
             first -= 1
         if reading == 0:
             expected.append("zero")
-        elif reading < 0.35 * median:
+        elif reading < min(0.35 * median, 0.35**0.5 * low):
             expected.append("dropout")
-        elif reading > 2.5 * median:
+        elif reading > max(2.5 * median, 2.5**0.5 * high):
             expected.append("spike")
         else:
             expected.append("flat" if i - first >= 3 else NO_FLAG)
@@ -149,3 +152,30 @@ def test_a_net_load_around_0_is_held_against_no_share_of_its_median() -> None:
     before = pd.Series(np.full(400, -40.0) + np.arange(400) % 7)
     assert (flag_readings(before, rules) == "").all()
     assert set(flag_readings(load_mw, rules)) <= {"", "dropout", "spike"}
+
+
+def test_the_nights_and_days_of_a_building_are_neither_dropouts_nor_spikes() -> None:
+    """Its median is of the night; a tenfold morning is as usual, a hundredfold one is not."""
+    hours = np.arange(24 * 60)
+    is_day = (hours % 24 >= 8) & (hours % 24 < 18) & (hours // 24 % 7 < 5)
+    load = np.where(is_day, 0.05, 0.001) * (1 + 0.1 * np.sin(hours))
+    assert set(flags(list(load), reference_hours=168)[24 * 7 :]) == {NO_FLAG}
+    load[24 * 50 + 10] = 5.0
+    assert flagged(list(load), reference_hours=168)[24 * 50 + 10] == "spike"
+    load = np.where(hours % 24 < 20, 10.0, 0.5)
+    assert "dropout" not in flags(list(load), reference_hours=168)[24 * 7 :]
+
+
+def test_of_a_net_load_the_sun_makes_no_dropouts() -> None:
+    hours = np.arange(24 * 60)
+    clouds = np.random.default_rng(0).random(60).repeat(24)
+    load = 20.0 + hours % 7 - np.where(np.abs(hours % 24 - 12) < 5, 45.0 * clouds, 0.0)
+    settings = ("rules.default.required.min_mw=-50",)
+    rules = Config.load(overrides=settings).rules.default.flagged
+    assert rules.dropout_ratio is None
+    assert (flag_readings(pd.Series(load), rules) == NO_FLAG).all()
+    own = Config.load(overrides=("rules.regions.SUB.required.min_mw=-50",)).rules
+    assert (own.of("SUB").flagged.dropout_ratio, own.of("DOM").flagged.dropout_ratio) == (
+        None,
+        0.35,
+    )

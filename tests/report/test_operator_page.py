@@ -24,7 +24,7 @@ LOADS = pd.concat([
 ])  # fmt: skip
 DAYS = pd.DataFrame({
     "region": ["AEP", "DOM"] * 2, "day": pd.to_datetime(["2017-01-02"] * 2 + ["2017-01-03"] * 2),
-    "smape": [1.0, 3.0, 2.0, 2.0], "naive_smape": [5.0, 7.0, float("nan"), 8.0],
+    "error": [1.0, 3.0, 2.0, 2.0], "naive_error": [5.0, 7.0, float("nan"), 8.0],
     "coverage": [90.0, 80.0, 100.0, 90.0],
 })  # fmt: skip
 EVIL = "</script><script>alert(1)</script>"

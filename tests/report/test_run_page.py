@@ -344,7 +344,7 @@ def test_the_validation_part_alone_says_what_to_run() -> None:
     (mean,) = contestants_named(["mean-seed0"])
     run = replace(
         run_of(make_scores(WITH_MEAN)),
-        validation_smape=validation,
+        validation_error=validation,
         preferred="gru-seed0",
         others=[OtherFacts(contestant=mean, training_seconds=84.0, num_parameters=31_874)],
     )
@@ -442,7 +442,7 @@ def test_a_region_called_all_stands_among_the_regions_and_the_mean_below_them() 
     scores = make_scores(errors, regions=["ALL", "DOM"])
     run = run_of(scores)
     assert [region for region, _ in score_rows(scores, run)] == ["ALL", "DOM"]
-    assert [cell.smape for cell in mean_cells(scores, run)] == pytest.approx([33.3, 2.0])
+    assert [cell.error for cell in mean_cells(scores, run)] == pytest.approx([33.3, 2.0])
     assert verdict(scores, run).startswith(
         "GRU and LSTM had the smaller error in 1 of 2 regions each: sMAPE GRU 33.300 %, LSTM 2.000"
     )
@@ -663,7 +663,7 @@ def test_of_very_many_regions_the_page_names_both_ends_and_tells_the_distributio
     assert "Of 500 regions" in page.text
     assert "worst quarter" in page.text
     assert len(score_rows(scores, run_of(scores))) == MAX_SHOWN_REGIONS
-    assert mean_cells(scores, run_of(scores))[0].smape == pytest.approx(1.75)
+    assert mean_cells(scores, run_of(scores))[0].error == pytest.approx(1.75)
 
 
 def test_of_very_many_regions_the_pictures_stay_readable() -> None:

@@ -61,9 +61,9 @@ def test_of_many_seeds_the_mean_error_of_each_cell_is_shown_and_no_figure_is_cut
     summary = make_summary(5)
     columns = _columns(summary)
     assert list(columns) == ["gru (5 seeds)", "lstm (5 seeds)", "mean (5 seeds)", "persistence"]
-    assert columns["gru (5 seeds)"].smape == pytest.approx(3.0)
-    assert columns["lstm (5 seeds)"].smape_by_region == pytest.approx({"AEP": 4.0, "DOM": 14.0})
-    assert columns["mean (5 seeds)"].validation_smape == pytest.approx(3.0)
+    assert columns["gru (5 seeds)"].error == pytest.approx(3.0)
+    assert columns["lstm (5 seeds)"].error_by_region == pytest.approx({"AEP": 4.0, "DOM": 14.0})
+    assert columns["mean (5 seeds)"].validation_error == pytest.approx(3.0)
     text = printed(summary)
     assert "mean error" in text
     assert "…" not in text

@@ -152,3 +152,13 @@ def test_the_mean_smape_is_the_mean_over_regions_and_not_over_labels() -> None:
     scored = Scored(np.arange(4), np.array([0, 0, 0, 2]), y_true, y_pred)
     assert scored.smape_by_region() == {0: 100.0, 2: 0.0}
     assert scored.mean_smape() == 50.0
+
+
+def test_errors_in_percent_of_a_norm_are_the_maes_over_it() -> None:
+    y_true = np.array([[0.0, 4.0], [2.0, 0.0], [-3.0, 1.0]])
+    y_pred = y_true + np.array([[1.0, -2.0], [3.0, 0.0], [-4.0, 0.0]])
+    scored = Scored(np.arange(3), np.array([0, 0, 2]), y_true, y_pred)
+    found = scored.validation(np.array([10.0, np.nan, 5.0]))
+    assert found.nmae == pytest.approx((100 * 1.5 / 10 + 100 * 2.0 / 5) / 2)
+    assert found.smape == scored.mean_smape()
+    assert scored.validation(None).nmae is None

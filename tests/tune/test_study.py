@@ -229,10 +229,10 @@ def test_what_came_of_each_trial_is_kept_best_first(tmp_path: Path) -> None:
     assert [(each.number, each.state) for each in best_first(records)] == [
         (1, "trained"), (0, "trained"), (2, "failed"), (3, "failed"),
     ]  # fmt: skip
-    assert [each.reason for each in records[2:]] == ["its validation sMAPE is nan", "killed"]
+    assert [each.reason for each in records[2:]] == ["its validation error is nan", "killed"]
     best = best_of(records)
     assert best is not None
-    assert (best.number, best.validation_smape, best.train_seconds) == (1, 1.0, 1.0)
+    assert (best.number, best.validation_error, best.train_seconds) == (1, 1.0, 1.0)
     assert best_of(records[2:]) is None
 
 
@@ -294,7 +294,7 @@ def test_a_trial_that_is_worse_than_most_is_given_up_at_the_share_of_its_trainin
         worse = run_trial(study, tmp_path, 5.0)
         stored = study._handle.get_trials()[worse.number].intermediate_values
     assert states == ["trained", "trained", "trained"]
-    assert (worse.state, worse.validation_smape, worse.counts) == ("given up", 5.0, True)
+    assert (worse.state, worse.validation_error, worse.counts) == ("given up", 5.0, True)
     assert list(stored) == [1, 2, 3, 4, 5]
 
 
@@ -312,7 +312,7 @@ def test_a_trial_that_came_to_its_end_before_it_was_ended_counts_as_trained(
         study.read_progress()
         assert stop_file_of(make_run(tmp_path).live, job).exists()
         study.tell(trial, Outcome(4.5, 1.0))
-        assert (study.records()[-1].state, study.records()[-1].validation_smape) == ("trained", 4.5)
+        assert (study.records()[-1].state, study.records()[-1].validation_error) == ("trained", 4.5)
 
 
 def test_no_trial_is_given_up_where_it_is_not_wanted(tmp_path: Path) -> None:

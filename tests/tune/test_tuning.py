@@ -125,7 +125,7 @@ def test_the_objective_of_one_job_is_the_validation_error_that_it_told_itself(
     text = {job.history[-1]["validation_smape"] for job in searched.jobs()}
     found = [each for each in searched.study.trials if each.state == "trained"]
     for trial in found:  # by its mean forecast, and in the process: not the same sums
-        assert any(trial.validation_smape == pytest.approx(each) for each in text)
+        assert any(trial.validation_error == pytest.approx(each) for each in text)
 
 
 def test_the_best_trial_is_shown_first_with_the_command_that_runs_it(searched: Search) -> None:
@@ -133,11 +133,11 @@ def test_the_best_trial_is_shown_first_with_the_command_that_runs_it(searched: S
     best = best_of(study.trials)
     assert best is not None
     assert best.number == study.best
-    assert best.validation_smape == min(
-        each.validation_smape for each in study.trials if each.validation_smape is not None
+    assert best.validation_error == min(
+        each.validation_error for each in study.trials if each.validation_error is not None
     )
     assert f"gridcast run --profile {searched.run.place(study.profile)}" in shown
-    first = next(line for line in shown.splitlines() if f"{best.validation_smape:.3f}" in line)
+    first = next(line for line in shown.splitlines() if f"{best.validation_error:.3f}" in line)
     assert first.split()[0] == str(best.number)
     assert shown.splitlines()[-1] == str(searched.run.folder / "summary.json")
 
@@ -161,7 +161,7 @@ def test_the_best_settings_are_a_profile_that_says_where_it_comes_from_and_runs(
     assert best is not None
     for fact in (
         study.name,
-        f"{best.validation_smape:.3f} %",
+        f"{best.validation_error:.3f} %",
         f"best of {NUM_TRIALS} trials",
         "cpu",
     ):
@@ -176,7 +176,7 @@ def test_the_best_settings_are_a_profile_that_says_where_it_comes_from_and_runs(
     )  # fmt: skip
     assert run.result.returncode == 0, run.result.stderr
     model = run.summary.models["gru-seed0"]
-    assert model.validation_smape == pytest.approx(best.validation_smape)
+    assert model.validation_smape == pytest.approx(best.validation_error)
     assert run.summary.models.keys() == {"gru-seed0"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gridcast.record import StoredRecord
 from tasks.runs.import_closure import code_sha256
@@ -207,7 +207,10 @@ def _log_contestant(
         client.log_batch(run_id, metrics=metrics[:_BATCH], params=logged.all_params())
         for first in range(_BATCH, len(metrics), _BATCH):
             client.log_batch(run_id, metrics=metrics[first : first + _BATCH])
-        client.log_dict(run_id, logged.smape_by_region, "smape_by_region.json")
+        by_region: dict[str, Any] = {
+            measure: dict(each) for measure, each in logged.errors_by_region.items()
+        }
+        client.log_dict(run_id, by_region, "errors_by_region.json")
         for file, figure in logged.figures(evaluation).items():
             client.log_figure(run_id, figure, f"figures/{file}")
         client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gridcast.errors import GridcastError
+from gridcast.evaluation.measure import validation_of
 from tasks.machine.progress import ProgressReader
 from tasks.runs.locks import held
 from tasks.track.logged.contestant_runs import client_of, experiment_of, uri_of
+from tasks.track.logged_contestant import OF_PASS
 from tasks.track.mlflow_client import told_as_tracking_error
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
     from tasks.runs.run import Run
 
-_SHOWN = ("loss", "validation_smape", "steps_per_second")
 _SECONDS_TO_WAIT = 5.0  # for who logs a model just now
 _log = logging.getLogger("gridcast.track")
 
@@ -69,10 +70,10 @@ def _log_job(run: Run, job: str, told: list[dict[str, Any]]) -> None:
     )  # fmt: skip
     metrics = [Metric("step", float(last["step"]), now, 0)]
     metrics += [
-        Metric(f"pass_{name}", each[name], now, each["pass_number"])
+        Metric(metric, each[name], now, each["pass_number"])
         for each in told
-        for name in _SHOWN
-        if each["validation_smape"] is not None
+        for name, metric in OF_PASS.items()
+        if validation_of(each)[1] is not None and each.get(name) is not None
     ]
     client.log_batch(made.info.run_id, metrics=metrics[-1000:])  # a server takes no more at once
     client.set_terminated(made.info.run_id, "KILLED")

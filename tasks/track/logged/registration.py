@@ -31,7 +31,9 @@ def register_recommended(
     Raises:
         TrackingError: the registry refuses.
     """
-    name = recommended_model(evaluation.preferred, evaluation.models, evaluation.means)
+    name = recommended_model(
+        evaluation.preferred, evaluation.models, evaluation.means, evaluation.measure
+    )
     if name not in kept.folders or name not in mlflow_run_ids:
         return None
     uri = uri_of(run)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from gridcast.evaluation.forecasts import collect_forecasts
-from gridcast.evaluation.label_days import label_days
 from gridcast.evaluation.metrics import smape
 from gridcast.evaluation.scores import score_forecasts
+from gridcast.features.label_days import label_days
 from gridcast.features.splits import TEST
 from tests.builders.evaluations import GRU, make_job_forecasts, make_table
 
@@ -45,7 +45,7 @@ def test_scores_by_day_and_the_share_below_are_those_of_a_plain_loop(key: str) -
     forecasts = collect_forecasts(table, {GRU: job}, part=TEST)
     calendars = dict.fromkeys(("AEP", "DOM", "NI"), ("America/New_York", "TH"))  # 6 April
     scores = score_forecasts(
-        forecasts.tables(), forecasts.contestants, naive_mae={}, calendars=calendars
+        forecasts.tables(), forecasts.contestants, naive_mae={}, mean_mw={}, calendars=calendars
     )
     rows = forecasts.table()
     rows = rows[rows["contestant"] == "gru-seed0"]
