@@ -2,16 +2,18 @@
 
 ``python benchmarks/day_ahead.py [setting=value ...]`` trains its cells one after the other on the
 regional CSVs of ``GRIDCAST_DATA`` (or ``data/``), on a GPU if there is one, and prints the errors
-of the validation part by lead, of each cell and of their mean; ``--test`` those of the test part
-too (once, at the end: nothing is chosen by them). ``benchmarks/results/day-ahead-cpu.json`` keeps
-them.
+of the validation part by lead, of each cell, of their mean, of the linear models and of the blend
+of both; ``--test`` those of the test part too (once, at the end: nothing is chosen by them).
+``benchmarks/results/day-ahead-cpu.json`` keeps them. ``--profile base`` is the next hour.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,7 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.article_accuracy import RESULTS, envelope, slug, write_kept
 from benchmarks.regions import data_folder, on_device, read_features
+from gridcast.baselines.linear_baselines import fit_linear
 from gridcast.config import Config
+from gridcast.evaluation.blending import best_weights, blended
 from gridcast.evaluation.metrics import relative_errors
 from gridcast.features.splits import PARTS, TEST, VALIDATION
 from gridcast.training.loop import train_model
@@ -32,6 +36,8 @@ from tasks.train.training_process import set_fp32_precision
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gridcast.baselines.linear_baselines import LinearForecasts
+    from gridcast.training.data import TrainingData
     from gridcast.training.prediction import Scored
 
 _TOLD = (1, 6, 12, 24, 48)
@@ -48,7 +54,8 @@ def main() -> None:
     set_fp32_precision(device, config.training.precision)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    data = on_device(read_features(config, data_folder()), device, config)
+    table = read_features(config, data_folder())
+    data = on_device(table, device, config)
     parts = [VALIDATION, TEST] if arguments.test else [VALIDATION]
     kept = envelope("day-ahead", device)
     kept["settings"], kept["threads"] = list(overrides), torch.get_num_threads()
@@ -66,7 +73,47 @@ def main() -> None:
             row = _row(f"{cell}-seed{seed}", own)
             kept["rows"].append({**row, "train_seconds": trained.train_seconds})
     kept["rows"].append(_row("mean", scored))
+    mean = {part: _mean_of(each) for part, each in scored.items()}
+    for name in ("linear", "linear_neighbours"):
+        begun = perf_counter()
+        fitted = fit_linear(table.frame, with_neighbours=name != "linear")
+        seconds = perf_counter() - begun
+        linear = {part: _of_linear(fitted, each, data, config) for part, each in mean.items()}
+        row = _row(name, {part: [each] for part, each in linear.items()})
+        kept["rows"].append({**row, "train_seconds": seconds})
+    weight_H = _blend_weights(mean[VALIDATION], linear[VALIDATION])
+    blend = {
+        part: replace(each, y_pred_OH=blended(each.y_pred_OH, linear[part].y_pred_OH, weight_H))
+        for part, each in mean.items()
+    }
+    row = _row("blend", {part: [each] for part, each in blend.items()})
+    kept["rows"].append({**row, "weights": weight_H.tolist()})
     write_kept(Path(arguments.output) / f"day-ahead-{slug(device)}.json", kept)
+
+
+def _mean_of(members: list[Scored]) -> Scored:
+    """The mean of the members' forecasts."""
+    return replace(members[0], y_pred_OH=np.mean([each.y_pred_OH for each in members], axis=0))
+
+
+def _of_linear(
+    fitted: LinearForecasts, asked: Scored, data: TrainingData, config: Config
+) -> Scored:
+    """What linear models say of the same hours (MW)."""
+    scaled_OH = fitted.forecast_leads(asked.origins_O, num_leads=config.windows.horizon)
+    region_O1 = asked.region_O[:, None]
+    mw_OH = scaled_OH * data.scale_mw_R[region_O1] + data.offset_mw_R[region_O1]
+    return replace(asked, y_pred_OH=mw_OH)
+
+
+def _blend_weights(networks: Scored, linear: Scored) -> np.ndarray:
+    """How much of a blend is the linear models', by lead: the best on these labels."""
+    shape = networks.y_pred_OH.shape
+    region_OH = np.broadcast_to(networks.region_O[:, None].astype(np.int64), shape)
+    lead_OH = np.broadcast_to(np.arange(shape[1]), shape)
+    own_OH = np.full(shape, np.nan)  # errors are told in percent of each hour's own load
+    labels = (networks.y_true_OH, networks.y_pred_OH, linear.y_pred_OH, region_OH, lead_OH, own_OH)
+    return best_weights(*(each.reshape(-1) for each in labels))
 
 
 def _row(name: str, scored: Mapping[int, list[Scored]]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def results_table(kept: Figures) -> str:
         for model in ranked
     ]
     rows += [
-        f"| the mean of {_members(mean, kept)} | {mean['smape']:.3f} % | {mean['mae']:.1f} MW "
+        f"| {_together(mean, kept)} | {mean['smape']:.3f} % | {mean['mae']:.1f} MW "
         f"| {mean['num_parameters']:,} | {mean['train_seconds']:.1f} s |"
         for mean in kept.get("means", {}).values()
     ]
@@ -99,6 +99,16 @@ def results_table(kept: Figures) -> str:
         f"bands. The start of Python and Prefect comes before that clock."
     )
     return "\n".join([*rows, "", about])
+
+
+def _together(mean: Figures, kept: Figures) -> str:
+    """What a mean or a blend is of."""
+    members = _members(mean, kept)
+    linear = str(mean.get("linear") or "").replace("_", " ")
+    if not linear:
+        return f"the mean of {members}"
+    share = mean["weights"][0]
+    return f"**blend**: {1 - share:.0%} the mean of {members}, {share:.0%} {linear}"
 
 
 def _members(mean: Figures, kept: Figures) -> str:

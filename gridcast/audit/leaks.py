@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from gridcast.audit.differences import first_difference
+from gridcast.baselines.linear_baselines import fit_linear
 from gridcast.covariates.values import ISSUED, TIME, Covariates
 from gridcast.features.columns import FEATURE_PREFIX
 from gridcast.features.splits import TEST
@@ -116,6 +117,22 @@ def find_weights_leak(
     if ours == theirs:
         return None
     return Leak("weights", "all regions", "", cell, f"{ours[0][:16]}…", f"{theirs[0][:16]}…")
+
+
+def find_linear_leak(found: FeatureTable, expected: FeatureTable) -> Leak | None:
+    """Fit linear models on both tables: do they come out byte for byte the same?
+
+    On each region's own past: that of a neighbour whose test part lies long ago may be known.
+    """
+    ours, theirs = (
+        fit_linear(each.frame, with_neighbours=False).models.own.arrays()
+        for each in (found, expected)
+    )
+    for name, weights in theirs.items():
+        for number, region in enumerate(expected.scales):
+            if ours[name][number].tobytes() != weights[number].tobytes():
+                return Leak("linear models", region, "", name, "others", "the same")
+    return None
 
 
 # -- the future ----------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Fitted baselines: linear models (``linear_baselines``) and boosting on lags and calendar.
 
-They are what a forecaster would otherwise take. They forecast one hour ahead, from the same labels
-and the same known hours as the networks, as a change from the last known load.
+They are what a forecaster would otherwise take. They forecast from the same labels and the same
+known hours as the networks, as a change from the last known load: boosting the next hour, linear
+models all leads that a network is asked for.
 
-Legend: ``T`` steps, ``N`` labels, ``F`` features.
+Legend: ``T`` steps, ``N`` labels, ``F`` features, ``O`` origins, ``K`` leads.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from gridcast.baselines.linear_baselines import fit_linear
+from gridcast.baselines.linear_baselines import LinearForecasts, fit_linear
 from gridcast.covariates.inputs import AHEAD_PREFIX, PAST_PREFIX
 from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
 from gridcast.features.load_scale import to_mw
@@ -121,23 +122,37 @@ def forecast_parts(
         windows: they say of which labels enough is known.
 
     Returns:
-        A row a label: ``step`` of ``frame``, ``lead`` (1), ``part`` and ``y_pred``.
+        A row a label and lead: ``step`` of ``frame``, ``lead``, ``part`` and ``y_pred``.
     """
     steps, codes = steps_of(frame), frame["region"].cat.categories
     offset_R, scale_R = np.array([scales[region] for region in codes], dtype="float64").T
     tables = []
     for part in (VALIDATION, TEST):
-        step_N = scored_origins(steps, part, windows) + 1
-        region_N = steps.region_T[step_N]
-        y_pred_N = to_mw(
-            baseline.forecast(step_N), offset_mw=offset_R[region_N], scale_mw=scale_R[region_N]
-        )
+        origin_O = scored_origins(steps, part, windows)
+        region_O1 = steps.region_T[origin_O][:, None]
+        y_pred_OK = to_mw(
+            _leads_of(baseline, origin_O, windows.horizon),
+            offset_mw=offset_R[region_O1], scale_mw=scale_R[region_O1],
+        )  # fmt: skip
+        lead_K = np.arange(1, windows.horizon + 1)
         tables.append(
             pd.DataFrame(
-                {"step": step_N, "lead": np.int16(1), "part": PARTS[part], "y_pred": y_pred_N}
+                {
+                    "step": (origin_O[:, None] + lead_K).reshape(-1),
+                    "lead": np.tile(lead_K.astype("int16"), len(origin_O)),
+                    "part": PARTS[part],
+                    "y_pred": y_pred_OK.reshape(-1),
+                }
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def _leads_of(baseline: Baseline, origin_O: np.ndarray, num_leads: int) -> np.ndarray:
+    """The scaled loads after each origin, ``(O, K)``; boosting knows the next hour alone."""
+    if isinstance(baseline, LinearForecasts):
+        return baseline.forecast_leads(origin_O, num_leads=num_leads)
+    return baseline.forecast(origin_O + 1)[:, None]
 
 
 def _before(values_T: np.ndarray, region_T: np.ndarray, lag: int) -> np.ndarray:

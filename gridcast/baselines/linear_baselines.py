@@ -1,12 +1,12 @@
-"""Linear baselines: a model for each region and hour of the day, fitted to the absolute error.
+"""Linear baselines: a model for each region, hour of the day and lead, of the smallest error.
 
-``linear`` sees the region's own past and the calendar; asked for more than the next hour it takes
-its forecasts for loads (:class:`LinearModels`). ``linear_neighbours`` sees also what the other
-regions' loads did in the last hours. Where a neighbour's past is not known, a forecast is made from
-the region's own. All of it is known before the hour that is forecast.
+``linear`` sees the region's own past and the calendar, ``linear_neighbours`` also what the other
+regions' loads did lately. Where a neighbour's past is not known, a forecast is made from the
+region's own. All of it is known when the forecast is issued.
 
-Legend: ``T`` steps (of all regions, or of one), ``N`` labels, ``F`` inputs, ``Q`` neighbours, ``G``
-hours of the grid that all regions share, ``R`` regions.
+Legend: ``T`` steps (of all regions, or of one), ``N`` origins, ``K`` leads, ``F`` inputs, ``C``
+covariates' inputs of a lead, ``Q`` neighbours, ``V`` features of the calendar, ``J`` passes, or
+their first and last hours.
 """
 
 from __future__ import annotations
@@ -16,121 +16,127 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gridcast.baselines.least_absolute import fit_least_absolute, ridge_of
+from gridcast.baselines.linear_inputs import (
+    NUM_SIGNALS,
+    REACH_P,
+    Grid,
+    choose_neighbours,
+    neighbour_inputs,
+    regional_loads,
+    with_squares,
+)
+from gridcast.baselines.linear_models import (
+    HOURS,
+    LEADS,
+    Coefficients,
+    KnownHours,
+    LinearModels,
+    own_inputs,
+    pass_ends,
+    passes_of,
+)
 from gridcast.covariates.inputs import AHEAD_PREFIX, PAST_PREFIX
-from gridcast.features.columns import FEATURE_PREFIX, LOAD_FEATURE
-from gridcast.features.neighbours import load_grid
+from gridcast.features.columns import FEATURE_PREFIX, HOLIDAY, LOAD_FEATURE, issued_columns
 from gridcast.features.splits import TRAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import pandas as pd
 
-# Hours before the label, beside the last one: the last day, then around the same hour of earlier
-# days and weeks.
-LAGS = (
-    *range(2, 27), 47, 48, 49, 72, 73, 96, 97, 120, 121, 144, 145, 167, 168, 169, 170, 336, 337,
-    504, 672,
-)  # fmt: skip
-NEIGHBOUR_LAGS = (1, 2, 3, 24, 25, 168)  # hours before the label of the neighbours' changes
-LEVEL_HOURS = 672  # of the mean that tells how high the last load is
-MOST_NEIGHBOURS = 16
+    from gridcast.baselines.least_absolute import Linear
+
 _LONGEST_LAG_SHARE = 0.25  # of the training part: a longer lag would cost too many labels
 _MOST_ROWS = 3650  # newest training labels of an hour of the day: ten years
 _CALENDAR = ("weekday", "day_of_year")
-_HOURS, _WEEK = 24, 168
-_KNOWN_SHARE, _KNOWN_LATELY, _LATELY = 0.5, 0.9, 0.1  # of a neighbour's past, in the training part
-
-# -- the fit ---------------------------------------------------------------------------------------
-
-RIDGE = 3.0  # on standardised inputs, in labels
-ITERATIONS = 12
-_ENOUGH = 3e-3  # relative gain of an iteration under which it is the last
-_SMALLEST_ERROR = 0.02  # of the median absolute error: closer is as good as exact
-_CONSTANT = 1e-9  # deviation of an input that says nothing
+_AT_ONCE = 4096  # origins
 
 
-class Linear(NamedTuple):
-    """``bias + x_NF @ weight_F``."""
+@dataclass(frozen=True, slots=True)
+class LinearForecasts:
+    """The models of all regions, and the table that they forecast."""
 
-    weight_F: np.ndarray
-    bias: float
+    models: LinearModels
+    table: TableHours
 
-    def predict(self, x_NF: np.ndarray) -> np.ndarray:
-        """Shape ``(N,)``."""
-        return np.asarray(x_NF @ self.weight_F + self.bias)
+    def forecast(self, step_N: np.ndarray) -> np.ndarray:
+        """The scaled load of the labels at ``step_N``, from the hour before."""
+        return self.forecast_leads(step_N - 1, num_leads=1)[:, 0]
+
+    def forecast_leads(self, step_N: np.ndarray, *, num_leads: int) -> np.ndarray:
+        """The scaled loads after each origin at ``step_N``, ``(N, K)``."""
+        found = [np.zeros((0, num_leads))]
+        for first in range(0, len(step_N), _AT_ONCE):
+            known = self.table.known(step_N[first : first + _AT_ONCE], num_leads=num_leads)
+            found.append(self.models.forecast(known, num_leads=num_leads))
+        return np.concatenate(found)
 
 
-def fit_least_absolute(
-    x_NF: np.ndarray,
-    y_N: np.ndarray,
-    *,
-    ridge: float = RIDGE,
-    iterations: int = ITERATIONS,
-    enough: float = _ENOUGH,
-) -> Linear:
-    """The linear model of the smallest mean absolute error, nearly: least squares, reweighted.
+@dataclass(frozen=True, slots=True)
+class TableHours:
+    """What ``FeatureTable.frame`` knows of each step (``features.kind: base``).
 
-    Each iteration weighs a label by the inverse of its last absolute error (Schlossmacher 1973). A
-    ridge on the standardised inputs keeps it stable where labels are few or inputs say the same. It
-    ends when an iteration gains less than the share ``enough``. Without labels it gives 0.
+    Of hours after a region's last one no holiday is known, nor anything else: only forecasts of
+    hours that the table has are asked for.
     """
-    if not len(y_N):
-        return Linear(np.zeros(x_NF.shape[1]), 0.0)
-    mean_F, spread_F = x_NF.mean(0), x_NF.std(0)
-    spread_F = np.where(spread_F > _CONSTANT, spread_F, np.inf)
-    z_NF = np.concatenate([(x_NF - mean_F) / spread_F, np.ones((len(y_N), 1))], axis=1)
-    penalty_F = np.append(np.full(x_NF.shape[1], ridge), 0.0)
-    weight_F = best_F = _solve(z_NF, y_N, np.ones(len(y_N)), penalty_F)
-    error_N = np.abs(y_N - z_NF @ weight_F)
-    least = error_N.mean()
-    for _ in range(iterations):
-        smallest = max(_SMALLEST_ERROR * float(np.median(error_N)), np.finfo(float).tiny)
-        trust_N = 1.0 / np.maximum(error_N, smallest)
-        weight_F = _solve(z_NF, y_N, trust_N / trust_N.mean(), penalty_F)
-        error_N = np.abs(y_N - z_NF @ weight_F)
-        gain = least - error_N.mean()
-        if gain > 0:
-            best_F, least = weight_F, error_N.mean()
-        if gain <= enough * least:
-            break
-    own_F = best_F[:-1] / spread_F
-    return Linear(own_F, float(best_F[-1] - mean_F @ own_F))
 
+    load_T: np.ndarray
+    region_T: np.ndarray
+    first_T: np.ndarray  # where the step's region begins
+    last_T: np.ndarray  # and ends
+    hour_T: np.ndarray  # local
+    calendar: tuple[str, ...]
+    calendar_TV: np.ndarray  # of the hour after each step
+    ahead_TC: np.ndarray  # what had been known of its covariates
+    issued_TKC: np.ndarray | None  # what had been issued of those after it, where that is told
+    grid: Grid | None
 
-def _solve(
-    z_NF: np.ndarray, y_N: np.ndarray, trust_N: np.ndarray, penalty_F: np.ndarray
-) -> np.ndarray:
-    """Least squares in which each label counts for ``trust_N``, with a ridge."""
-    trusted_NF = z_NF * trust_N[:, None]
-    gram_FF = trusted_NF.T @ z_NF
-    gram_FF[np.diag_indices_from(gram_FF)] += penalty_F
-    return np.asarray(np.linalg.solve(gram_FF, trusted_NF.T @ y_N))
+    @classmethod
+    def of(cls, frame: pd.DataFrame, *, with_neighbours: bool) -> TableHours:
+        """Of a whole table, regions end to end."""
+        region_T = frame["region"].cat.codes.to_numpy().astype(np.int64)
+        calendar, covariates = _calendar(frame), _covariates(frame)
+        issued = issued_columns(frame.columns) if covariates else []
+        issued_TI = frame[issued].to_numpy(dtype="float32")
+        return cls(
+            load_T=frame[LOAD_FEATURE].where(frame["is_input"]).to_numpy(dtype="float64"),
+            region_T=region_T,
+            first_T=np.searchsorted(region_T, region_T),
+            last_T=np.searchsorted(region_T, region_T, side="right") - 1,
+            hour_T=frame["local_hour"].to_numpy(),
+            calendar=tuple(calendar),
+            calendar_TV=frame[calendar].to_numpy(dtype="float64"),
+            ahead_TC=frame[covariates].to_numpy(dtype="float32"),
+            issued_TKC=issued_TI.reshape(len(frame), -1, len(covariates)) if issued else None,
+            grid=regional_loads(frame) if with_neighbours else None,
+        )
 
+    def known(self, step_N: np.ndarray, *, num_leads: int) -> KnownHours:
+        """What is known at some of its steps."""
+        last_N1 = self.last_T[step_N][:, None]
+        end_NJ = step_N[:, None] + pass_ends(num_leads)  # of the steps before these hours
+        calendar_NJV = self.calendar_TV[np.minimum(end_NJ, last_N1)]
+        return KnownHours(
+            load_T=self.load_T,
+            step_N=step_N,
+            first_N=self.first_T[step_N],
+            region_N=self.region_T[step_N],
+            calendar_NJV=np.where((end_NJ <= last_N1)[..., None], calendar_NJV, 0.0),
+            hour_NJ=self.hour_T[np.minimum(end_NJ[:, ::2] + 1, last_N1)],
+            ahead_NKC=self._ahead(step_N, last_N1, num_hours=LEADS * passes_of(num_leads)),
+            grid=self.grid,
+        )
 
-# -- the inputs ------------------------------------------------------------------------------------
-
-
-def own_inputs(frame: pd.DataFrame, lags: Sequence[int] = LAGS) -> np.ndarray:
-    """What is known of each step of one region as a label, shape ``(T, F)``; NaN: not known.
-
-    The loads ``lags`` hours before, each less the last one; the last one less the mean of the four
-    weeks up to it; the calendar of the label (``features.kind: base``) and what is known of its
-    covariates, which the step before it holds.
-    """
-    load_T = frame[LOAD_FEATURE].where(frame["is_input"]).astype("float64")
-    last_T = load_T.shift(1)
-    columns = [load_T.shift(lag) - last_T for lag in lags]
-    columns.append(last_T - last_T.rolling(LEVEL_HOURS, min_periods=_HOURS).mean())
-    columns += [frame[name].shift(1) for name in _calendar(frame)]
-    own_TF = np.stack([column.to_numpy(dtype="float32") for column in columns], axis=1)
-    ahead_TC = frame[_covariates(frame)].shift(1).to_numpy(dtype="float32")
-    return np.concatenate([own_TF, with_squares(ahead_TC)], axis=1)
-
-
-def with_squares(ahead_BC: np.ndarray) -> np.ndarray:
-    """What is known of covariates, and its squares: heat and cold both ask for power."""
-    return np.concatenate([ahead_BC, ahead_BC**2], axis=1)
+    def _ahead(self, step_N: np.ndarray, last_N1: np.ndarray, *, num_hours: int) -> np.ndarray:
+        """What had been known of each hour an hour before, or, if that is told, at the origin."""
+        if not self.ahead_TC.shape[1]:
+            return np.zeros((len(step_N), num_hours, 0), "float32")
+        ahead_NKC: np.ndarray = self.ahead_TC[
+            np.minimum(step_N[:, None] + np.arange(num_hours), last_N1)
+        ]
+        if self.issued_TKC is not None:
+            num_told = min(self.issued_TKC.shape[1], num_hours - 1)
+            ahead_NKC[:, 1 : num_told + 1] = self.issued_TKC[step_N, :num_told]
+        return ahead_NKC
 
 
 def _covariates(frame: pd.DataFrame) -> list[str]:
@@ -142,221 +148,91 @@ def _calendar(frame: pd.DataFrame) -> list[str]:
     starts = tuple(f"{FEATURE_PREFIX}{cycle}" for cycle in _CALENDAR)
     names = [str(name) for name in frame.columns]
     of_calendar = [name for name in names if not name.startswith((AHEAD_PREFIX, PAST_PREFIX))]
-    return [name for name in of_calendar if name.startswith(starts) or name.endswith("holiday")]
-
-
-class Grid(NamedTuple):
-    """All regions on one grid of hours, where they begin, pause and end at other times."""
-
-    change_GR: np.ndarray  # of the scaled load since the hour before; NaN: not known
-    hour_T: np.ndarray  # where on the grid each step of the table lies
-
-
-def change_grid(frame: pd.DataFrame) -> Grid:
-    """The grid of a table; before its first hour lie as many as the longest lag asks for."""
-    load_GR, hour_T = load_grid(
-        frame[LOAD_FEATURE].to_numpy(),
-        frame["is_input"].to_numpy(),
-        frame["region"].cat.codes.to_numpy(),
-        frame["timestamp"].dt.tz_localize(None).to_numpy(),
-        num_regions=len(frame["region"].cat.categories),
-        hours_before=max(NEIGHBOUR_LAGS) + 1,
-    )
-    change_GR = np.full_like(load_GR, np.nan)
-    np.subtract(load_GR[1:], load_GR[:-1], out=change_GR[1:])
-    return Grid(change_GR, hour_T)
-
-
-def neighbour_inputs(
-    change_GR: np.ndarray, hour_N: np.ndarray, neighbours: Sequence[int]
-) -> np.ndarray:
-    """The neighbours' changes before the labels at ``hour_N``, shape ``(N, lags x Q)``."""
-    change_GQ = change_GR[:, list(neighbours)]
-    return np.concatenate([change_GQ[hour_N - lag] for lag in NEIGHBOUR_LAGS], axis=1)
-
-
-def choose_neighbours(change_GR: np.ndarray, hour_N: np.ndarray, region: int) -> list[int]:
-    """The regions whose past may tell something of ``region``, by its training labels ``hour_N``.
-
-    Their changes are known before half of them, and before nearly all of the newest tenth. Of more
-    than ``MOST_NEIGHBOURS`` those whose last change says most of the next one of ``region``, each
-    less the one a week before.
-    """
-    known_NR = ~np.isnan(change_GR[hour_N - 1])
-    lately_NR = known_NR[-max(1, int(_LATELY * len(hour_N))) :]
-    is_one_R = (known_NR.mean(0) >= _KNOWN_SHARE) & (lately_NR.mean(0) >= _KNOWN_LATELY)
-    is_one_R[region] = False
-    found = np.flatnonzero(is_one_R)
-    if len(found) > MOST_NEIGHBOURS:
-        agreement_Q = _agreement(change_GR, hour_N, region, found)
-        found = np.sort(found[np.argsort(-agreement_Q, kind="stable")[:MOST_NEIGHBOURS]])
-    return [int(one) for one in found]
-
-
-def _agreement(
-    change_GR: np.ndarray, hour_N: np.ndarray, region: int, others: np.ndarray
-) -> np.ndarray:
-    """How far the others' last changes go with the region's next: about the correlation."""
-    hour_N = hour_N[hour_N > hour_N[0] + _WEEK][-_MOST_ROWS:]
-    next_N = change_GR[hour_N, region] - change_GR[hour_N - _WEEK, region]
-    last_NQ = change_GR[hour_N - 1][:, others] - change_GR[hour_N - 1 - _WEEK][:, others]
-    product_Q = np.nan_to_num(last_NQ * next_N[:, None]).sum(0)
-    power_Q = np.nan_to_num(last_NQ**2).sum(0)
-    return np.asarray(np.abs(product_Q) / np.sqrt(np.maximum(power_Q, np.finfo("float32").tiny)))
-
-
-# -- a region, and all of them ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class LinearModels:
-    """The models of all regions on their own past, which forecast on and on from what they said.
-
-    The inputs are those of :func:`own_inputs`, the lags ``LAGS``; one that a region has no room for
-    weighs nothing. A region without a training label has NaN.
-    """
-
-    weight_RHF: np.ndarray
-    bias_RH: np.ndarray
-    calendar: tuple[str, ...]  # names of the features behind the loads
-
-    def next_loads(
-        self,
-        load_BT: np.ndarray,
-        calendar_BC: np.ndarray,
-        ahead_BC: np.ndarray,
-        region_B: np.ndarray,
-        hour_B: np.ndarray,
-    ) -> np.ndarray:
-        """The scaled load of the hour after the last one, ``(B,)``; NaN: the last is not known.
-
-        Args:
-            load_BT: scaled, at least ``LEVEL_HOURS`` up to the last one; NaN where not known.
-            calendar_BC: of the label, by ``calendar``.
-            ahead_BC: what had been known of the label's covariates (``covariates.inputs``).
-            region_B: number of the region.
-            hour_B: local hour of the label.
-        """
-        last_B1 = load_BT[:, -1:]
-        lags_BF = load_BT[:, [-lag for lag in LAGS]] - last_B1
-        known_BT = load_BT[:, -LEVEL_HOURS:]
-        num_B = (~np.isnan(known_BT)).sum(axis=1)
-        mean_B = np.nansum(known_BT, axis=1) / np.maximum(num_B, 1)
-        level_B = np.where(num_B >= _HOURS, load_BT[:, -1] - mean_B, np.nan)
-        x_BF = np.concatenate(
-            [lags_BF, level_B[:, None], calendar_BC, with_squares(ahead_BC)], axis=1
-        )
-        change_B = np.einsum("bf,bf->b", np.nan_to_num(x_BF), self.weight_RHF[region_B, hour_B])
-        return np.asarray(load_BT[:, -1] + change_B + self.bias_RH[region_B, hour_B])
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """As a file keeps them."""
-        return {
-            "weight": self.weight_RHF, "bias": self.bias_RH, "calendar": np.array(self.calendar)
-        }  # fmt: skip
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> LinearModels:
-        """What :meth:`arrays` gave."""
-        return cls(arrays["weight"], arrays["bias"], tuple(map(str, arrays["calendar"])))
-
-
-@dataclass(frozen=True, slots=True)
-class LinearForecasts:
-    """What the models of all regions forecast of each step of the table that has a part.
-
-    ``models`` are those on the regions' own past (None: neighbours have a say too).
-    """
-
-    scaled_T: np.ndarray  # NaN where there is none, or the load before it is not known
-    models: LinearModels | None
-
-    def forecast(self, step_N: np.ndarray) -> np.ndarray:
-        """The scaled load of the labels at ``step_N``."""
-        return np.asarray(self.scaled_T[step_N])
+    return [name for name in of_calendar if name.startswith(starts) or name.endswith(HOLIDAY)]
 
 
 def fit_linear(frame: pd.DataFrame, *, with_neighbours: bool) -> LinearForecasts:
-    """Fit each region's 24 models to its training labels, and forecast every step that has a part.
+    """Fit each region's models to its training labels.
 
     ``frame`` is ``FeatureTable.frame`` with ``features.kind: base``.
     """
-    grid = change_grid(frame) if with_neighbours else None
-    codes_T, calendar = frame["region"].cat.codes.to_numpy(), _calendar(frame)
+    table = TableHours.of(frame, with_neighbours=with_neighbours)
     num_regions = len(frame["region"].cat.categories)
-    num_inputs = len(LAGS) + 1 + len(calendar) + 2 * len(_covariates(frame))
+    num_inputs = len(REACH_P) + len(table.calendar)
+    num_inputs += sum(name.endswith(HOLIDAY) for name in table.calendar)
+    num_covariates = 2 * table.ahead_TC.shape[1]
+    labels = [_Labels.of(frame, table, region) for region in range(num_regions)]
+    chosen = [_neighbours(table.grid, each, region) for region, each in enumerate(labels)]
+    most = max(map(len, chosen), default=0)
+    neighbour_RQ = np.array([each + [-1] * (most - len(each)) for each in chosen], dtype=np.int64)
+    empty = Coefficients.empty
     models = LinearModels(
-        np.full((num_regions, _HOURS, num_inputs), np.nan), np.full((num_regions, _HOURS), np.nan),
-        tuple(calendar),
-    )  # fmt: skip
-    scaled_T = np.full(len(frame), np.nan)
-    for region in np.unique(codes_T):
-        rows = slice(*np.searchsorted(codes_T, [region, region + 1]))
-        labels = _Labels.of(frame.iloc[rows])
-        change_T, own = labels.changes(labels.own_TF)
-        if grid is None and labels.train_T.any():
-            place_F = [*(LAGS.index(lag) for lag in labels.lags), *range(len(LAGS), num_inputs)]
-            models.weight_RHF[region] = 0.0
-            models.weight_RHF[region][:, place_F] = [each.weight_F for each in own]
-            models.bias_RH[region] = [each.bias for each in own]
-        if grid is not None and labels.train_T.any():
-            _forecast_by_neighbours(change_T, labels, grid, grid.hour_T[rows], region)
-        scaled_T[rows] = labels.last_T + change_T
-    return LinearForecasts(scaled_T, models if grid is None else None)
+        table.calendar,
+        empty(num_regions, num_inputs, num_covariates),
+        neighbour_RQ.reshape(num_regions, most),
+        empty(num_regions, num_inputs + most * NUM_SIGNALS, num_covariates) if most else None,
+    )
+    for region, each in enumerate(labels):
+        _fit_region(models, table, each, region)
+    return LinearForecasts(models, table)
 
 
-def _forecast_by_neighbours(
-    change_T: np.ndarray, labels: _Labels, grid: Grid, hour_T: np.ndarray, region: int
-) -> None:
-    """Forecast anew, in place, where all neighbours' changes are known."""
-    neighbours = choose_neighbours(grid.change_GR, hour_T[labels.train_T], region)
-    if not neighbours:
-        return
-    theirs_TF = neighbour_inputs(grid.change_GR, hour_T, neighbours)
-    known_T = ~np.isnan(theirs_TF).any(1)
-    by_neighbours_T, _ = labels.changes(np.concatenate([labels.own_TF, theirs_TF], axis=1), known_T)
-    np.copyto(change_T, by_neighbours_T, where=known_T)
+def _neighbours(grid: Grid | None, labels: _Labels, region: int) -> list[int]:
+    if grid is None or not len(labels.step_N):
+        return []
+    return choose_neighbours(grid.load_GR, grid.hour_T[labels.step_N], region)
 
 
 class _Labels(NamedTuple):
-    """A region's steps as labels."""
+    """A region's training origins, from which all leads are known, and the changes until then."""
 
-    own_TF: np.ndarray
-    lags: list[int]
-    local_hour_T: np.ndarray
-    last_T: np.ndarray  # the load before, scaled
-    target_T: np.ndarray  # the change from it
-    train_T: np.ndarray
-    has_part_T: np.ndarray
+    step_N: np.ndarray
+    y_NK: np.ndarray
+    num_training: int  # labels of the training part
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> _Labels:
-        """From the region's rows of the table; no longer lags than its training part has room."""
-        part_T = frame["part"].to_numpy()
-        last_T = frame[LOAD_FEATURE].where(frame["is_input"]).shift(1).to_numpy(dtype="float64")
-        train_T = (part_T == TRAIN) & ~np.isnan(last_T)
-        target_T = frame["target"].to_numpy(dtype="float64") - last_T
-        lags = [lag for lag in LAGS if lag <= _LONGEST_LAG_SHARE * train_T.sum()]
-        local_hour_T = frame["local_hour"].to_numpy()
-        own_TF = own_inputs(frame, lags)
-        return cls(own_TF, lags, local_hour_T, last_T, target_T, train_T, part_T > 0)
+    def of(cls, frame: pd.DataFrame, table: TableHours, region: int) -> _Labels:
+        """What was filled counts too, so that a gap does not cost the hours around it."""
+        begin, end = np.searchsorted(table.region_T, [region, region + 1])
+        part_T = frame["part"].to_numpy()[begin:end]
+        is_label_T = part_T == TRAIN
+        target_T = frame["target"].to_numpy(dtype="float64")[begin:end]
+        truth_T = np.where(is_label_T, target_T, table.load_T[begin:end])
+        last = int(np.flatnonzero(is_label_T).max(initial=-1))
+        step_N = np.arange(max(0, last + 1 - LEADS))
+        load_N = table.load_T[begin:end][step_N]
+        y_NK = truth_T[step_N[:, None] + np.arange(1, LEADS + 1)] - load_N[:, None]
+        is_known_N = ~np.isnan(y_NK).any(axis=1)
+        return cls(begin + step_N[is_known_N], y_NK[is_known_N], int(is_label_T.sum()))
 
-    def changes(
-        self, x_TF: np.ndarray, among_T: np.ndarray | None = None
-    ) -> tuple[np.ndarray, list[Linear]]:
-        """Fit a model to each hour of the day; the changes that they tell of labels with a part.
 
-        A label trains only where all its inputs are known; to forecast, an unknown lag is taken for
-        the last load.
-        """
-        change_T, models = np.full(len(x_TF), np.nan), list[Linear]()
-        wanted_T = self.has_part_T if among_T is None else self.has_part_T & among_T
-        whole_T = self.train_T & ~np.isnan(x_TF).any(1)
-        for hour in range(_HOURS):
-            step_N = np.flatnonzero((self.local_hour_T == hour) & wanted_T)
-            x_NF = x_TF[step_N].astype("float64")
-            train_N = np.flatnonzero(whole_T[step_N])[-_MOST_ROWS:]
-            model = fit_least_absolute(x_NF[train_N], self.target_T[step_N[train_N]])
-            models.append(model)
-            change_T[step_N] = model.predict(np.nan_to_num(x_NF, copy=False))
-        return change_T, models
+def _fit_region(models: LinearModels, table: TableHours, labels: _Labels, region: int) -> None:
+    """The models of each hour of the day, in place."""
+    if not labels.num_training:
+        return
+    is_used_P = _LONGEST_LAG_SHARE * labels.num_training >= REACH_P
+    num_inputs = models.own.weight_RDFK.shape[2]
+    is_used_F = np.concatenate([is_used_P, np.ones(num_inputs - len(is_used_P), dtype=bool)])
+    hour_N = table.hour_T[labels.step_N + 1]
+    neighbour_Q = models.neighbour_RQ[region]
+    num_neighbours = int((neighbour_Q >= 0).sum())
+    for hour in range(HOURS):
+        at = np.flatnonzero(hour_N == hour)
+        known = table.known(labels.step_N[at], num_leads=LEADS)
+        x_NF = own_inputs(known, models.calendar)[:, is_used_F]
+        y_NK, own_NKC = labels.y_NK[at], with_squares(known.ahead_NKC)
+        models.own.put(region, hour, _fit(x_NF, y_NK, own_NKC), np.flatnonzero(is_used_F))
+        if models.together is not None and num_neighbours and table.grid is not None:
+            theirs_NQ = neighbour_inputs(
+                table.grid.load_GR, table.grid.hour_T[known.step_N],
+                np.broadcast_to(neighbour_Q[:num_neighbours], (len(at), num_neighbours)),
+            )  # fmt: skip
+            both = np.concatenate([x_NF, theirs_NQ], axis=1)
+            place_F = np.r_[np.flatnonzero(is_used_F), num_inputs : num_inputs + theirs_NQ.shape[1]]
+            models.together.put(region, hour, _fit(both, y_NK, own_NKC), place_F)
+
+
+def _fit(x_NF: np.ndarray, y_NK: np.ndarray, own_NKC: np.ndarray) -> Linear:
+    """To the newest labels all of whose inputs are known."""
+    at = np.flatnonzero(~np.isnan(x_NF).any(1))[-_MOST_ROWS:]
+    return fit_least_absolute(x_NF[at], y_NK[at], own_NKC[at], ridge=ridge_of(len(at)))

@@ -12,16 +12,19 @@ if TYPE_CHECKING:
 
     from gridcast.config import Fitted
 
-ContestantKind = Literal["model", "mean", "fitted", "naive"]
+ContestantKind = Literal["model", "mean", "blend", "fitted", "naive"]
 
 MEAN_OF_ALL = "mean-all"
+BLEND = "blend"
+_BLENDED = ("linear_neighbours", "linear")  # with the first of these that there is
 
 
 class Contestant(Record):
     """One way to forecast, as a value: what it is stands in its fields, not in its name.
 
-    A ``model`` has a cell and a seed; a ``mean`` has ``members``, and a seed where they share one.
-    ``name`` is unique in an evaluation and what tables and files call it.
+    A ``model`` has a cell and a seed; a ``mean`` has ``members``, and a seed where they share one;
+    a ``blend`` is the mean of ``members`` and the baseline ``linear``. ``name`` is unique in an
+    evaluation and what tables and files call it.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Contestant(Record):
     cell: str | None = None
     seed: int | None = None
     members: tuple[str, ...] = ()
+    linear: str | None = None
 
     @property
     def label(self) -> str:
@@ -41,6 +45,8 @@ class Contestant(Record):
             return f"{(self.cell or '').upper()} seed {self.seed}"
         if self.kind == "mean":
             return "mean of all" if self.seed is None else f"mean of seed {self.seed}"
+        if self.kind == "blend":
+            return "networks and linear"
         return self.name.replace("_", " ")
 
 
@@ -82,6 +88,29 @@ def means_of(contestants: Iterable[Contestant]) -> list[Contestant]:
         members = tuple(name for own in by_seed.values() for name in own)
         means.append(Contestant(name=MEAN_OF_ALL, kind="mean", members=members))
     return means
+
+
+def with_blend(
+    contestants: Iterable[Contestant],
+) -> tuple[list[Contestant], Contestant | None]:
+    """All of these and the blend, which stands before the fitted baselines; None: there is none.
+
+    Of all networks that are trained, with the linear models that know most.
+
+    >>> gru = network("gru-seed0", cell="gru", seed=0)
+    >>> found, blend = with_blend([gru, fitted_baseline("linear"), *NAIVE])
+    >>> found[1] == blend, blend.members, blend.linear
+    (True, ('gru-seed0',), 'linear')
+    """
+    known = list(contestants)
+    members = tuple(each.name for each in of_kind(known, "model"))
+    fitted = [each.name for each in of_kind(known, "fitted")]
+    linear = next((name for name in _BLENDED if name in fitted), None)
+    if not members or linear is None:
+        return known, None
+    blend = Contestant(name=BLEND, kind="blend", members=members, linear=linear)
+    first = next(place for place, each in enumerate(known) if each.kind == "fitted")
+    return [*known[:first], blend, *known[first:]], blend
 
 
 def contestants_of(jobs: Sequence[Contestant]) -> list[Contestant]:

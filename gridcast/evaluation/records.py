@@ -83,10 +83,15 @@ def total_train_seconds(models: Sequence[ModelRecord]) -> float:
 class MeanRecord(Errors):
     """The mean of several models' forecasts (``members``) on the same labels.
 
-    It costs what they cost together, a time that seeds share once.
+    Of a blend ``linear`` names the linear models, ``linear_sha256`` tells them apart, and
+    ``weights`` has how much of the forecast is theirs, by lead. It costs what they cost together, a
+    time that seeds share once.
     """
 
     members: tuple[str, ...]
+    linear: str | None = None
+    linear_sha256: str = ""
+    weights: tuple[float, ...] = ()
     num_parameters: int
     mae: float
     rmse: float

@@ -16,6 +16,7 @@ import pandas as pd
 
 from gridcast.evaluation.measure import SMAPE, MeasureName, mean_load, percent_errors
 from gridcast.evaluation.metrics import relative_errors, seasonal_naive_mae
+from gridcast.features.label_days import label_days
 from gridcast.features.splits import TRAIN
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gridcast.features.windows import Ints
 
 METRICS = ("smape", "nmae", "mae", "rmse", "mase")
+_FIGURES = (*METRICS, "under")
 MAX_SHOWN_REGIONS = 24  # regions
 
 
@@ -33,16 +35,20 @@ MAX_SHOWN_REGIONS = 24  # regions
 class Scores:
     """``METRICS`` (percent, MW) and ``num_labels`` in each table.
 
+    ``under`` too: the share of the labels (percent) that were taken for less than they became.
     ``overall``: a row a contestant, the mean over the regions; it has its ``kind`` too.
-    ``by_region``: a row a contestant and ``region``. ``by_lead``, ``by_hour``: a row a contestant
-    and ``lead`` (steps) or ``local_hour`` (0 to 23), the mean over the regions that have such
-    labels.
+    ``by_region``: a row a contestant and ``region``. ``by_lead``, ``by_hour``,
+    ``by_month``, ``by_holiday``: a row a contestant and ``lead`` (steps), ``local_hour`` (0 to 23),
+    local ``month`` (1 to 12) or ``holiday`` (1 in a public one, else 0), the mean over the regions
+    that have such labels.
     """
 
     overall: pd.DataFrame
     by_region: pd.DataFrame
     by_lead: pd.DataFrame
     by_hour: pd.DataFrame
+    by_month: pd.DataFrame
+    by_holiday: pd.DataFrame
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Each by its name."""
@@ -65,6 +71,8 @@ SCORE_KEYS: Mapping[str, tuple[str, ...]] = {
     "by_region": ("contestant", "region"),
     "by_lead": ("contestant", "lead"),
     "by_hour": ("contestant", "local_hour"),
+    "by_month": ("contestant", "month"),
+    "by_holiday": ("contestant", "holiday"),
 }
 
 
@@ -74,6 +82,7 @@ def score_forecasts(
     *,
     naive_mae: Mapping[str, float],
     mean_mw: Mapping[str, float],
+    calendars: Mapping[str, tuple[str, str | None]] | None = None,
 ) -> Scores:
     """The scores of forecasts that stand beside their truth.
 
@@ -83,9 +92,10 @@ def score_forecasts(
         contestants: who they are, in the order of the scores.
         naive_mae: region to the scale of MASE (MW), see :func:`naive_maes`.
         mean_mw: region to that of the nMAE (MW), see :func:`mean_loads`.
+        calendars: region to zone and holidays, see :func:`gridcast.features.label_days`.
     """
     scored = {
-        name: _score(own, naive_mae, mean_mw)
+        name: _score(own, naive_mae, mean_mw, calendars or {})
         for table in tables
         for name, own in _by_contestant(table)
     }
@@ -134,7 +144,10 @@ def _by_contestant(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _score(
-    rows: pd.DataFrame, naive_mae: Mapping[str, float], mean_mw: Mapping[str, float]
+    rows: pd.DataFrame,
+    naive_mae: Mapping[str, float],
+    mean_mw: Mapping[str, float],
+    calendars: Mapping[str, tuple[str, str | None]],
 ) -> dict[str, _Columns]:
     """Of one contestant, what each table has of it."""
     errors = _label_errors(rows)
@@ -143,8 +156,9 @@ def _score(
     mean_R = np.array([mean_mw.get(region, np.nan) for region in regions])
     region_N = _codes(rows["region"])
 
-    def mean_over_regions(key: str) -> _Columns:
-        code_N = rows[key].to_numpy(dtype="int64")
+    days = label_days(rows, calendars)
+
+    def mean_over_regions(key: str, code_N: Ints) -> _Columns:
         num_codes = int(code_N.max(initial=0)) + 1
         groups = _group_means(errors, region_N * num_codes + code_N)
         region_G, code_G = np.divmod(groups.pop("group"), num_codes)
@@ -158,8 +172,10 @@ def _score(
     return {
         "overall": overall,
         "by_region": {"region": regions[region_G], **metrics},
-        "by_lead": mean_over_regions("lead"),
-        "by_hour": mean_over_regions("local_hour"),
+        "by_lead": mean_over_regions("lead", rows["lead"].to_numpy("int64")),
+        "by_hour": mean_over_regions("local_hour", rows["local_hour"].to_numpy("int64")),
+        "by_month": mean_over_regions("month", days.month_N),
+        "by_holiday": mean_over_regions("holiday", days.holiday_N),
     }
 
 
@@ -176,6 +192,7 @@ def _label_errors(rows: pd.DataFrame) -> _Columns:
         "relative": relative_errors(y_true, y_pred),
         "absolute": np.abs(error),
         "squared": error**2,
+        "under": (error < 0).astype(float),
     }
 
 
@@ -189,7 +206,7 @@ def _group_means(values: _Columns, group_N: Ints) -> _Columns:
 
 
 def _metrics(groups: _Columns, scale_G: np.ndarray, mean_G: np.ndarray) -> _Columns:
-    """``METRICS`` and ``num_labels``; MASE and nMAE on a scale of 0 are infinite."""
+    """``METRICS``, ``under`` and ``num_labels``; MASE and nMAE on a scale of 0 are infinite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         mase = np.where(scale_G == 0, np.inf, groups["absolute"] / scale_G)
         nmae = np.where(mean_G == 0, np.inf, 100 * groups["absolute"] / mean_G)
@@ -199,6 +216,7 @@ def _metrics(groups: _Columns, scale_G: np.ndarray, mean_G: np.ndarray) -> _Colu
         "mae": groups["absolute"],
         "rmse": np.sqrt(groups["squared"]),
         "mase": mase,
+        "under": 100 * groups["under"],
         "num_labels": groups["num_labels"],
     }
 
@@ -210,7 +228,7 @@ def _means(metrics: _Columns, code_G: Ints, key: str) -> _Columns:
     """
     found = np.unique(code_G)
     columns: _Columns = {key: found}
-    for name in METRICS:
+    for name in _FIGURES:
         known = ~np.isnan(metrics[name])
         with np.errstate(invalid="ignore"):
             num = np.bincount(code_G[known], minlength=int(code_G.max(initial=0)) + 1)
@@ -228,7 +246,7 @@ def _table(name: str, scored: Sequence[tuple[Contestant, _Columns]]) -> pd.DataF
         "kind": [each.kind for each, _ in scored],
     }
     table = {}
-    for column in (*SCORE_KEYS[name], *METRICS, "num_labels"):
+    for column in (*SCORE_KEYS[name], *_FIGURES, "num_labels"):
         if column in about:
             table[column] = np.repeat(np.array(about[column], dtype=object), lengths)
         else:

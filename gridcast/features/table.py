@@ -25,7 +25,7 @@ from gridcast.features.series import to_steps
 from gridcast.features.splits import NO_PART, TRAIN, assign_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gridcast.config import Config, CovariatesConfig, FeaturesConfig
     from gridcast.covariates.values import Covariates
@@ -244,6 +244,11 @@ def _last_steps(values_T: np.ndarray, num_steps: int, hours: int) -> np.ndarray:
 def calendar_kind(config: Config, region: str) -> tuple[str, str | None]:
     """What makes the calendar of a region: its zone, and the place of its public holidays."""
     return config.ingestion.of(region).timezone, config.features.holidays_of(region)
+
+
+def calendars_of(config: Config, regions: Iterable[str]) -> dict[str, tuple[str, str | None]]:
+    """Of each of the regions."""
+    return {region: calendar_kind(config, region) for region in regions}
 
 
 def calendar_features(

@@ -5,12 +5,13 @@ Legend: ``R`` regions, ``K`` leads, ``B`` origins of all regions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from gridcast.evaluation.blending import best_weights
 from gridcast.evaluation.measure import norms_of, percent_errors
 from gridcast.features.splits import VALIDATION
 from gridcast.forecasting.backtest import score_hindcast
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from gridcast.evaluation.backtest_scores import Backtest
     from gridcast.features.load_scale import LoadScale
     from gridcast.forecasting.bands import BandState
-    from gridcast.forecasting.model import Contestants
+    from gridcast.forecasting.model import Blend, Contestants
 
 # Of `FeatureTable.frame`, beside the features: what origins and truth are told by.
 CALIBRATED_ON = (
@@ -105,12 +106,18 @@ def error_by_lead(
 
     Hours without a trusted reading (no label) do not count.
     """
-    num_leads = forecast_BK.shape[1]
+    truth_BK, region_B = _truth(frame, origins_B, forecast_BK.shape[1])
+    return error_of(truth_BK, forecast_BK, region_B, norm_R)
+
+
+def _truth(
+    frame: pd.DataFrame, origins_B: np.ndarray, num_leads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of the validation part after the origins (MW; NaN: none), and their regions."""
     ahead_BK = origins_B[:, None] + np.arange(1, num_leads + 1)
     is_label_BK = frame["part"].to_numpy()[ahead_BK] == VALIDATION
     truth_BK = np.where(is_label_BK, frame["load_mw"].to_numpy()[ahead_BK], np.nan)
-    region_B = frame["region"].cat.codes.to_numpy()[origins_B]
-    return error_of(truth_BK, forecast_BK, region_B, norm_R)
+    return truth_BK, frame["region"].cat.codes.to_numpy()[origins_B]
 
 
 def error_of(
@@ -136,8 +143,8 @@ class Learned:
 
     ``calibrations``: by contestant, then ``NETWORK`` or the name of the stand-in; the bands are
     those of ``day``, the one (UTC) in which the data end. ``past`` holds the errors behind them
-    and behind the bands since ``first``, the first day of a backtest.
-    ``norms`` as the model has them.
+    and behind the bands since ``first``, the first day of a backtest. ``norms`` as the model has
+    them; ``blends`` have weights of all leads.
     """
 
     calibrations: Mapping[str, Mapping[str, Calibration]]
@@ -145,6 +152,7 @@ class Learned:
     first: np.datetime64
     day: np.datetime64
     norms: Mapping[str, float]
+    blends: Mapping[str, Blend] = field(default_factory=dict)
 
     def backtest(self, config: Config, regions: Sequence[str]) -> Backtest | None:
         """All contestants lived through the last days (``evaluation.backtest_days``).
@@ -177,7 +185,15 @@ def learn_errors(
         frame, table, lookback=config.windows.lookback, num_leads=num_leads,
         num_origins=config.forecasting.calibration_origins,
     )  # fmt: skip
-    forecasts = forecast_contestants(contestants, table, origins, config)
+    apart = forecast_contestants(replace(contestants, blends={}), table, origins, config)
+    norm_R = norms_of(scales[name] for name in frame["region"].cat.categories)
+    contestants = _weighed(contestants, frame, origins, apart, norm_R)
+    forecasts = {
+        name: contestants.blends[name].of(each, apart[contestants.blends[name].linear])
+        if name in contestants.blends
+        else each
+        for name, each in apart.items()
+    }
     newest = frame["timestamp"].max().tz_localize(None).ceil("h") + pd.Timedelta(hours=1)
     day = np.datetime64(newest, "D")
     first = _days_before(day, config.evaluation.backtest_days)
@@ -186,7 +202,6 @@ def learn_errors(
         first=first_learned(first, config.forecasting), end=day,
     )  # fmt: skip
     bands = bands_on(past, config.forecasting)
-    norm_R = norms_of(scales[name] for name in frame["region"].cat.categories)
     found = {
         name: Calibration(error_by_lead(frame, origins, each, norm_R), bands[name])
         for name, each in forecasts.items()
@@ -194,7 +209,31 @@ def learn_errors(
     stand_ins = {kind: found[kind] for kind in contestants.stand_ins}
     calibrations = {name: {NETWORK: found[name]} | stand_ins for name in contestants.members}
     norms = {name: each.norm_mw for name, each in scales.items() if each.norm_mw is not None}
-    return Learned(calibrations, past, first, day, norms)
+    return Learned(calibrations, past, first, day, norms, contestants.blends)
+
+
+def _weighed(
+    contestants: Contestants,
+    frame: pd.DataFrame,
+    origins_B: np.ndarray,
+    forecasts: Mapping[str, np.ndarray],
+    norm_R: np.ndarray,
+) -> Contestants:
+    """With weights of blends at all leads: those that are known, then the best of these origins."""
+    blends = {}
+    for name, blend in contestants.blends.items():
+        networks_BK, linear_BK = forecasts[name], forecasts[blend.linear]
+        truth_BK, region_B = _truth(frame, origins_B, networks_BK.shape[1])
+        lead_BK = np.broadcast_to(np.arange(networks_BK.shape[1]), networks_BK.shape)
+        region_BK = np.broadcast_to(region_B[:, None], networks_BK.shape)
+        found_K = np.zeros(networks_BK.shape[1])
+        labels = (truth_BK, networks_BK, linear_BK, region_BK, lead_BK, norm_R[region_BK])
+        best_K = best_weights(*(each.reshape(-1) for each in labels))
+        found_K[: len(best_K)] = best_K
+        num_known = min(len(blend.weight_K), len(found_K))
+        found_K[:num_known] = blend.weight_K[:num_known]
+        blends[name] = replace(blend, weight_K=found_K)
+    return replace(contestants, blends=blends)
 
 
 def _days_before(day: np.datetime64, num: int) -> np.datetime64:

@@ -137,18 +137,22 @@ def forecast_contestants(
 
     A network is asked once, in however many means it is; see :func:`hindcast`.
     """
-    num_leads, linear = num_leads_of(config.forecasting), contestants.linear
+    num_leads = num_leads_of(config.forecasting)
     by_network = {
         name: forecast_origins([each], table, step_N, config, num_leads=num_leads)
         for name, each in contestants.networks.items()
     }
-    return {
-        name: np.mean([by_network[each] for each in own], axis=0)
-        for name, own in contestants.members.items()
-    } | {
-        kind: stand_in_origins(table, step_N, kind, linear, config, num_leads=num_leads)
+    stand_ins = {
+        kind: stand_in_origins(table, step_N, kind, contestants.linear, config, num_leads=num_leads)
         for kind in contestants.stand_ins
     }
+    means = {
+        name: np.mean([by_network[each] for each in own], axis=0)
+        for name, own in contestants.members.items()
+    }
+    for name, blend in contestants.blends.items():
+        means[name] = blend.of(means[name], stand_ins[blend.linear])
+    return means | stand_ins
 
 
 def _origins(

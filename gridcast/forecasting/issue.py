@@ -82,7 +82,7 @@ def forecast_regions(
     """
     wanted_set = set(regions or model.regions)
     wanted = [name for name in model.regions if name in wanted_set]
-    if model.config.model.neighbour_units:
+    if model.reads_others:
         blocks = [model.regions]
     else:
         firsts = range(0, len(wanted), _REGIONS_AT_ONCE)
@@ -208,6 +208,16 @@ def _forecast(
     model: ForecastModel, table: RollingTable, name: str, last_S: np.ndarray, *, num_leads: int
 ) -> np.ndarray:
     """MW of a contestant from the last steps on, ``(S, K)``."""
-    if name == NETWORK:
-        return forecast_origins(model.forecasters, table, last_S, model.config, num_leads=num_leads)
-    return stand_in_origins(table, last_S, name, model.linear, model.config, num_leads=num_leads)
+    if name != NETWORK:
+        return stand_in_origins(
+            table, last_S, name, model.linear, model.config, num_leads=num_leads
+        )
+    networks_SK = forecast_origins(
+        model.forecasters, table, last_S, model.config, num_leads=num_leads
+    )
+    if model.blend is None:
+        return networks_SK
+    linear_SK = stand_in_origins(
+        table, last_S, model.blend.linear, model.linear, model.config, num_leads=num_leads
+    )
+    return model.blend.of(networks_SK, linear_SK)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gridcast.evaluation.blending import blended
 from gridcast.evaluation.measure import measure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gridcast.baselines.linear_baselines import LinearModels
+    import numpy as np
+
+    from gridcast.baselines.linear_models import LinearModels
     from gridcast.config import Config
     from gridcast.covariates.values import Covariates
     from gridcast.evaluation.measure import MeasureName
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 NETWORK = "network"
 # What stands in for a network: of them the best on the validation part, region by region. The
 # linear models do where a run has fitted them.
-LINEAR = "linear"
+LINEAR = ("linear", "linear_neighbours")
 STAND_INS = ("same_hour_yesterday", "same_hour_last_week")
 
 
@@ -31,20 +34,34 @@ def stand_ins_of(calibrations: Iterable[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Blend:
+    """How much of a forecast is that of linear models (``linear``, one of ``LINEAR``), by lead."""
+
+    linear: str
+    weight_K: np.ndarray
+
+    def of(self, networks_NK: np.ndarray, linear_NK: np.ndarray) -> np.ndarray:
+        """Both together, ``(N, K)``."""
+        return blended(networks_NK, linear_NK, self.weight_K[: networks_NK.shape[1]])
+
+
+@dataclass(frozen=True, slots=True)
 class Contestants:
     """Who is asked for the same hours: means of networks, and what may stand in for them.
 
     ``members`` has of each mean the names of its ``networks``: a network by itself is one too.
+    Those that are blended with linear models stand in ``blends``.
     """
 
     networks: Mapping[str, Forecaster]
     members: Mapping[str, Sequence[str]]
-    linear: LinearModels | None = None
+    linear: Mapping[str, LinearModels] = field(default_factory=dict)
+    blends: Mapping[str, Blend] = field(default_factory=dict)
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
         """The names of what may stand in."""
-        return STAND_INS if self.linear is None else (LINEAR, *STAND_INS)
+        return (*self.linear, *STAND_INS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +71,9 @@ class ForecastModel:
     ``sha256`` tells the model apart: one network's weights, or a hash over those of all.
     ``scales`` has the regions that it was trained on, in the order of their numbers.
     ``calibrations`` tells of the networks' mean (``NETWORK``) and of each of ``stand_ins`` how
-    wrong it was on the validation part. ``linear``: the linear models of all regions, if the run
-    has fitted some. ``covariates``: by region, what it is asked with.
+    wrong it was on the validation part. ``linear``: the linear models of all regions by their kind
+    (``LINEAR``), as far as the run has fitted some. ``covariates``: by region, what it is asked
+    with. ``blend``: what is blended with the networks' mean, which is then meant by ``NETWORK``.
     """
 
     name: str
@@ -64,8 +82,9 @@ class ForecastModel:
     scales: Mapping[str, LoadScale]
     forecasters: tuple[Forecaster, ...]
     calibrations: Mapping[str, Calibration]
-    linear: LinearModels | None = None
+    linear: Mapping[str, LinearModels] = field(default_factory=dict)
     covariates: Mapping[str, Covariates] = field(default_factory=dict)
+    blend: Blend | None = None
 
     def given(self, covariates: Mapping[str, Covariates]) -> ForecastModel:
         """The same with values of covariates, by region."""
@@ -74,7 +93,8 @@ class ForecastModel:
     def as_contestants(self, name: str) -> Contestants:
         """The mean of its networks under a name, and what may stand in for it."""
         networks = {str(number): each for number, each in enumerate(self.forecasters)}
-        return Contestants(networks, {name: tuple(networks)}, self.linear)
+        blends = {name: self.blend} if self.blend else {}
+        return Contestants(networks, {name: tuple(networks)}, self.linear, blends)
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
@@ -91,6 +111,12 @@ class ForecastModel:
     def measure(self) -> MeasureName:
         """How its errors are told."""
         return measure_of(self.scales.values())
+
+    @property
+    def reads_others(self) -> bool:
+        """Whether what is known of one region has a say in the forecasts of another."""
+        has_mixes = bool(self.config.model.neighbour_units)
+        return has_mixes or any(each.reads_neighbours for each in self.linear.values())
 
     @property
     def regions(self) -> list[str]:

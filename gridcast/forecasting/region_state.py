@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gridcast.baselines.linear_baselines import LEVEL_HOURS
+from gridcast.baselines.linear_inputs import PAST_HOURS
 from gridcast.covariates.inputs import AHEAD_PREFIX, PAST_PREFIX
 from gridcast.covariates.regional import RegionalInputs
 from gridcast.features.columns import calendar_columns
@@ -22,11 +22,12 @@ from gridcast.features.grid_hours import grid_hours
 from gridcast.features.neighbours import regional_signals
 from gridcast.features.series import bridge_gaps
 from gridcast.features.table import lagged_holidays, load_features, names_of_features
-from gridcast.forecasting.recursion import steps_of_calendar, steps_of_load
+from gridcast.forecasting.recursion import steps_of_load
 from gridcast.forecasting.rolling import (
     RollingTable,
     calendar_numbers,
     calendars_of,
+    hours_of_calendar,
     scale_arrays,
     timezones_of,
 )
@@ -65,7 +66,7 @@ def hours_back(config: Config) -> int:
     """How many hours up to the last known one have a say in a forecast."""
     rules = [config.rules.default, *config.rules.regions.values()]
     reach_of_fill = max(each.repaired.fill_weeks for each in rules) * _WEEK + _WEEK
-    return max(config.windows.lookback + _DAY + steps_of_load(config) + reach_of_fill, LEVEL_HOURS)
+    return max(config.windows.lookback + _DAY + steps_of_load(config) + reach_of_fill, PAST_HOURS)
 
 
 def region_state(
@@ -170,7 +171,7 @@ def table_of_states(
     load_T, region_T = load_SL[kept.is_step_SL], np.repeat(kept.region_S, kept.num_S)
     hour_T = kept.timestamp_T.astype(np.int64)
     hour_T = hour_T - hour_T.min()
-    num_hours = int(hour_T.max()) + 1 + steps_of_calendar(config, num_leads=num_leads)
+    num_hours = int(hour_T.max()) + 1 + hours_of_calendar(config, num_leads=num_leads)
     names = names_of_features(config.features, config.covariates)
     inputs = RegionalInputs.of(covariates or {}, scales, config.covariates)
     calendar_ZGC = calendars_of(kept.timestamp_T.min(), num_hours, names, config, list(scales))
@@ -222,7 +223,7 @@ class _Kept(NamedTuple):
 def _kept(states: Sequence[RegionState], regions: Sequence[str], config: Config) -> _Kept:
     # Networks read what regions did at the hours of the one that is the latest; what may stand in
     # looks back four weeks.
-    num_kept = max(config.windows.lookback + _DAY + steps_of_load(config), LEVEL_HOURS)
+    num_kept = max(config.windows.lookback + _DAY + steps_of_load(config), PAST_HOURS)
     num_kept += max(each.stale_hours for each in states)
     number_of = {name: number for number, name in enumerate(regions)}
     num_S = np.array([min(num_kept, len(each.input_mw_T)) for each in states])

@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gridcast.baselines.linear_baselines import LEVEL_HOURS, LinearModels
+from gridcast.baselines.linear_inputs import Grid
+from gridcast.baselines.linear_models import LEADS, KnownHours, LinearModels, pass_ends, passes_of
 from gridcast.baselines.naive_forecasts import naive_forecasts
 from gridcast.config import FeaturesConfig
 from gridcast.covariates.inputs import names_past
@@ -29,7 +30,6 @@ from gridcast.features.columns import calendar_columns, feature_columns
 from gridcast.features.grid_hours import grid_hours, local_hours_from
 from gridcast.features.neighbours import signals_of
 from gridcast.features.table import calendar_features, calendar_kind, names_of_features
-from gridcast.forecasting.model import LINEAR
 from gridcast.forecasting.recursion import (
     Known,
     forecast_leads,
@@ -81,6 +81,13 @@ class RollingTable:
         """When one issues who knows no later step than these: datetime64[h], UTC."""
         return np.asarray(self.timestamp_T[step_N].astype("datetime64[h]") + np.timedelta64(1, "h"))
 
+    def grid(self) -> Grid:
+        """The loads of all regions on one grid of hours."""
+        shape = int(self.hour_T.max(initial=-1)) + 1, len(self.scale_mw_R)
+        load_GR = np.full(shape, np.nan, np.float32)
+        load_GR[self.hour_T, self.region_T] = self.load_T
+        return Grid(load_GR, self.hour_T)
+
     def issue_hours(self, step_N: np.ndarray) -> np.ndarray:
         """The same as hours of the day, 0 to 23."""
         return np.asarray(self.issue_times(step_N).astype(np.int64) % _DAY)
@@ -103,7 +110,7 @@ def rolling_table(
     names = feature_columns(frame.columns)
     offset_R, scale_R = scale_arrays([scales[each] for each in regions])
     input_T = np.where(frame["is_input"], frame["input_mw"], np.nan).astype(float)
-    num_hours = int(np.ptp(hours_T)) + 1 + steps_of_calendar(config, num_leads=num_leads)
+    num_hours = int(np.ptp(hours_T)) + 1 + hours_of_calendar(config, num_leads=num_leads)
     return RollingTable(
         timestamp_T=timestamp_T,
         region_T=region_T.astype(np.int64),
@@ -119,6 +126,11 @@ def rolling_table(
         offset_mw_R=offset_R,
         scale_mw_R=scale_R,
     )
+
+
+def hours_of_calendar(config: Config, *, num_leads: int) -> int:
+    """Hours after the last one of which a network or linear models want the calendar."""
+    return max(steps_of_calendar(config, num_leads=num_leads), LEADS * passes_of(num_leads))
 
 
 def scale_arrays(scales: Iterable[LoadScale]) -> tuple[np.ndarray, np.ndarray]:
@@ -294,52 +306,62 @@ def stand_in_origins(
     table: RollingTable,
     step_N: np.ndarray,
     kind: str,
-    linear: LinearModels | None,
+    linear: Mapping[str, LinearModels],
     config: Config,
     *,
     num_leads: int,
 ) -> np.ndarray:
     """A forecast (MW) from each of ``N`` steps without a network, shape ``(N, K)``.
 
-    ``kind``: ``LINEAR``, for which ``linear`` is needed, or the name of a naive forecast.
+    ``kind``: one of ``linear``, or the name of a naive forecast.
     """
-    if kind != LINEAR or linear is None:
+    if kind not in linear:
         return naive_origins(table, step_N, kind, num_leads=num_leads)
-    found = [np.zeros((0, num_leads))]
+    own, found = linear[kind], [np.zeros((0, num_leads))]
+    grid = table.grid() if own.reads_neighbours else None
     for first in range(0, len(step_N), _ORIGINS_AT_ONCE):
-        own = step_N[first : first + _ORIGINS_AT_ONCE]
-        found.append(_linear_leads(table, own, linear, config, num_leads=num_leads))
+        some = step_N[first : first + _ORIGINS_AT_ONCE]
+        known = _known_hours(table, some, own, config, num_leads=num_leads, grid=grid)
+        scale_N1, offset_N1 = (
+            each[known.region_N][:, None] for each in (table.scale_mw_R, table.offset_mw_R)
+        )
+        found.append(own.forecast(known, num_leads=num_leads) * scale_N1 + offset_N1)
     return np.concatenate(found)
 
 
-def _linear_leads(
-    table: RollingTable, step_N: np.ndarray, linear: LinearModels, config: Config, *, num_leads: int
-) -> np.ndarray:
-    """The next hour, and on from there as if it had come true; MW ``(N, K)``."""
-    step_NT = step_N[:, None] + np.arange(1 - LEVEL_HOURS, 1)
-    load_NT = table.load_T[np.maximum(step_NT, 0)]
-    load_NT[step_NT < table.first_T[step_N][:, None]] = np.nan
-    load_NT = np.concatenate([load_NT, np.empty((len(step_N), num_leads))], axis=1)
+def _known_hours(
+    table: RollingTable,
+    step_N: np.ndarray,
+    linear: LinearModels,
+    config: Config,
+    *,
+    num_leads: int,
+    grid: Grid | None,
+) -> KnownHours:
+    """What linear models are told of some steps; of hours beyond the calendar no holiday."""
     names = feature_columns_of_calendar(config)
     columns = [names.index(name) for name in linear.calendar]
-    region_N = table.region_T[step_N]
-    issue_N1 = table.issue_times(step_N).astype(np.int64)[:, None]
-    ahead_NKC = table.covariates.ahead(region_N, issue_N1, num_leads)[:, 0]
-    zone_N, hour_NK = table.calendar_R[region_N], np.empty((len(step_N), num_leads), "int64")
+    region_N, issue_N = table.region_T[step_N], table.issue_times(step_N)
+    zone_N, num_hours = table.calendar_R[region_N], LEADS * passes_of(num_leads)
+    hour_NJ = np.empty((len(step_N), passes_of(num_leads)), "int64")
     for number in np.unique(zone_N):
         own = zone_N == number
-        issue_times = table.issue_times(step_N[own])
-        hour_NK[own] = local_hours_from(issue_times, num_leads, table.timezones[number])
-    for lead in range(num_leads):
-        end = LEVEL_HOURS + lead
-        calendar_NC = table.calendar_ZGC[zone_N, table.hour_T[step_N] + lead][:, columns]
-        load_NT[:, end] = linear.next_loads(
-            load_NT[:, :end], calendar_NC, ahead_NKC[:, lead], region_N, hour_NK[:, lead]
-        )
-    scale_N1, offset_N1 = (
-        each[region_N][:, None] for each in (table.scale_mw_R, table.offset_mw_R)
+        hours_NK = local_hours_from(issue_N[own], num_hours, table.timezones[number])
+        hour_NJ[own] = hours_NK[:, ::LEADS]
+    end_NJ = table.hour_T[step_N][:, None] + pass_ends(num_leads)
+    last = table.calendar_ZGC.shape[1] - 1
+    calendar_NJV = table.calendar_ZGC[zone_N[:, None], np.minimum(end_NJ, last)][..., columns]
+    ahead_NKC = table.covariates.ahead(region_N, issue_N.astype(np.int64)[:, None], num_hours)
+    return KnownHours(
+        load_T=table.load_T,
+        step_N=step_N,
+        first_N=table.first_T[step_N],
+        region_N=region_N,
+        calendar_NJV=np.where((end_NJ <= last)[..., None], calendar_NJV, 0.0),
+        hour_NJ=hour_NJ,
+        ahead_NKC=ahead_NKC[:, 0],
+        grid=grid,
     )
-    return np.asarray(load_NT[:, LEVEL_HOURS:] * scale_N1 + offset_N1)
 
 
 def feature_columns_of_calendar(config: Config) -> list[str]:

@@ -128,7 +128,7 @@ class _Span:
         late, or was lately: what the others see of it is not what is known of it afterwards.
         """
         kind_IR = np.full((len(self.hour_I), len(self.model.regions)), _NOT, dtype="U7")
-        reads_others = bool(self.model.config.model.neighbour_units)
+        reads_others = self.model.reads_others
         reach = OLDEST_HOURS + (hours_back(self.model.config) if reads_others else 0)
         is_uneven_I = np.zeros(len(self.hour_I), dtype=bool)
         for number, name in enumerate(self.model.regions):

@@ -6,6 +6,7 @@ are drawn; ``scores`` are :class:`gridcast.evaluation.scores.Scores`.
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ from gridcast.evaluation.measure import (
 from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, Scores
 from gridcast.report import article
 from gridcast.report.drawing import (
+    BLEND_COLOUR,
+    BLEND_MARKER,
     CELL_COLOURS,
     ERROR_COLOUR_MAP,
     FAINT,
@@ -222,6 +225,19 @@ def lead_table(scores: Scores, measure: MeasureName) -> pd.DataFrame:
     return _wide(scores.by_lead, "lead", measure)
 
 
+def day_table(scores: Scores, measure: MeasureName) -> pd.DataFrame:
+    """A row a kind of day, months and then holidays; percent, means over the regions."""
+    months = _wide(scores.by_month, "month", measure)
+    months = months.rename(index=dict(enumerate(calendar.month_name)))
+    days = _wide(scores.by_holiday, "holiday", measure)
+    return pd.concat([months, days.rename(index={0: "Other days", 1: "Public holidays"})])
+
+
+def under_shares(scores: Scores) -> pd.Series[float]:
+    """Contestant to the share of labels, percent, taken for less than they became."""
+    return scores.overall.set_index(scores.overall["contestant"].astype(str))["under"]
+
+
 def _wide(table: pd.DataFrame, key: str, measure: MeasureName) -> pd.DataFrame:
     order = list(dict.fromkeys(table["contestant"].astype(str)))
     plain = table.astype({"contestant": str})
@@ -264,6 +280,8 @@ def _families(contestants: Sequence[Contestant]) -> Iterator[_Family]:
     for own, marker in zip((of_seeds, of_all), MEAN_MARKERS, strict=True):
         if own:
             yield _family(own, MEAN_COLOUR, marker, "mean of the cells")._replace(size=75)
+    for each in of_kind(contestants, "blend"):
+        yield _Family([each.name], BLEND_COLOUR, BLEND_MARKER, each.label, 75)
     for number, each in enumerate(of_kind(contestants, "fitted")):
         colour = FITTED_COLOURS[number % len(FITTED_COLOURS)]
         yield _Family([each.name], colour, FITTED_MARKER, each.label, 64)

@@ -25,7 +25,13 @@ from gridcast.evaluation.scores import MAX_SHOWN_REGIONS, METRICS, Scores, shown
 from gridcast.report import article
 from gridcast.report.drawing import format_percent
 from gridcast.report.facts import RegionFacts, RunFacts
-from gridcast.report.figures import error_table, lead_table, overall_error
+from gridcast.report.figures import (
+    day_table,
+    error_table,
+    lead_table,
+    overall_error,
+    under_shares,
+)
 
 PNG_DPI: Final = 160  # 1600 pixels of width, sharp on a dense screen
 SMALL_SVG: Final = 200_000  # bytes; a PNG is hardly smaller, and takes as long to draw
@@ -92,6 +98,8 @@ def run_report_html(
         score_rows=score_rows(scores, summary),
         mean_cells=mean_cells(scores, summary),
         lead_rows=lead_rows(scores, summary),
+        day_rows=day_rows(scores, summary),
+        under_shares=list(under_shares(scores)[error_table(scores, summary.measure).columns]),
         backtest=backtest,
         backtest_pictures=[_picture("As forecast", figure) for figure in backtest_figures],
         backtest_leads=backtest_rows(backtest, "by_lead"),
@@ -195,6 +203,12 @@ def lead_rows(scores: Scores, summary: RunFacts) -> list[tuple[int, list[ScoreCe
     return [(lead, _cells(table.T[lead], summary)) for lead in leads]
 
 
+def day_rows(scores: Scores, summary: RunFacts) -> list[tuple[str, list[ScoreCell]]]:
+    """Month, holiday or not, and its errors in the order of the contestants."""
+    table = day_table(scores, summary.measure)[error_table(scores, summary.measure).columns]
+    return [(str(name), _cells(table.T[name], summary)) for name in table.index]
+
+
 def backtest_rows(
     backtest: BacktestScores | None, kind: Literal["by_lead", "by_region"]
 ) -> list[BacktestRow]:
@@ -280,9 +294,10 @@ def _errors_of_others(scores: Scores, summary: RunFacts) -> pd.Series[float]:
     errors_of = {"their mean": float(errors[of_seeds].mean())} if of_seeds else {}
     for mean in means:
         errors_of |= {"all together": float(errors[mean.name])} if mean.seed is None else {}
-    errors_of |= {
-        each.label: float(errors[each.name]) for each in of_kind(summary.contestants, "fitted")
-    }
+    for kind in ("blend", "fitted"):
+        errors_of |= {
+            each.label: float(errors[each.name]) for each in of_kind(summary.contestants, kind)
+        }
     return pd.Series(errors_of, dtype="float64")
 
 

@@ -12,7 +12,12 @@ from gridcast.record import Record, StoredRecord
 
 CARD = "model.json"
 CALIBRATION = "calibration.npz"
-LINEAR_FILE = "linear.npz"  # where the run has fitted it
+BLEND_PREFIX = "blend."  # in it, before the kind of the linear models: their weights by lead
+
+
+def linear_file(kind: str) -> str:
+    """The coefficients of linear models of that kind, where the run has fitted them."""
+    return f"{kind}.npz"
 
 
 class Member(Record):

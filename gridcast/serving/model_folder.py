@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gridcast.array_file import packed
 from gridcast.errors import IntegrityError, UsageError
 from gridcast.record import parse_record, sealed
-from gridcast.serving.model_card import CALIBRATION, CARD, ModelCard
+from gridcast.serving.model_card import BLEND_PREFIX, CALIBRATION, CARD, ModelCard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gridcast.forecasting.calibration import Calibration
+    from gridcast.forecasting.model import Blend
 
 
 def model_files(
-    card: ModelCard, others: Mapping[str, bytes], calibrations: Mapping[str, Calibration]
+    card: ModelCard,
+    others: Mapping[str, bytes],
+    calibrations: Mapping[str, Calibration],
+    blend: Blend | None = None,
 ) -> dict[str, bytes]:
     """The files of a folder by name; ``card`` comes without their hashes, and is one of them.
 
@@ -30,6 +34,8 @@ def model_files(
     for name, each in calibrations.items():
         arrays[f"{name}.error"] = each.error_RK
         arrays |= {f"{name}.bands.{part}": own for part, own in each.bands.arrays().items()}
+    if blend is not None:
+        arrays[f"{BLEND_PREFIX}{blend.linear}"] = blend.weight_K
     files = {**others, CALIBRATION: packed(arrays)}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     written = card.model_copy(update={"files": hashes}).model_dump(mode="json")

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, NoReturn
 import pandas as pd
 
 from gridcast.array_file import below, unpacked
-from gridcast.baselines.linear_baselines import LinearModels
+from gridcast.baselines.linear_models import LinearModels
 from gridcast.errors import UsageError
 from gridcast.forecasting.bands import BandState
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.issue import forecast_regions, issue_time_of, with_zone
-from gridcast.forecasting.model import ForecastModel
+from gridcast.forecasting.model import LINEAR, Blend, ForecastModel
 from gridcast.forecasting.region_state import hours_back
 from gridcast.networks.weights import read_forecaster
 from gridcast.serving.frames import covariates_of, readings_of
-from gridcast.serving.model_card import CALIBRATION, LINEAR_FILE
+from gridcast.serving.model_card import BLEND_PREFIX, CALIBRATION, linear_file
 from gridcast.serving.model_folder import read_files
 
 if TYPE_CHECKING:
@@ -158,9 +158,7 @@ def read_model(folder: Path) -> tuple[ModelCard, ForecastModel]:
     """
     card, files = read_files(folder)
     arrays = unpacked(files[CALIBRATION], where=folder / CALIBRATION)
-    linear = None
-    if LINEAR_FILE in files:
-        linear = LinearModels.of(unpacked(files[LINEAR_FILE], where=folder / LINEAR_FILE))
+    linear = _linear(files, folder)
     return card, ForecastModel(
         name=card.name,
         sha256=card.sha256,
@@ -177,9 +175,23 @@ def read_model(folder: Path) -> tuple[ModelCard, ForecastModel]:
             )
             for each in card.members
         ),
-        calibrations=_calibrations(arrays),
+        calibrations={
+            name: each
+            for name, each in _calibrations(arrays).items()
+            if name not in LINEAR or name in linear
+        },
         linear=linear,
+        blend=next((Blend(*each) for each in below(arrays, BLEND_PREFIX).items()), None),
     )
+
+
+def _linear(files: Mapping[str, bytes], folder: Path) -> dict[str, LinearModels]:
+    """By kind; those of an older version, which knew one hour ahead, are left out."""
+    contents = {kind: files[name] for kind in LINEAR if (name := linear_file(kind)) in files}
+    arrays = {kind: unpacked(each, where=folder) for kind, each in contents.items()}
+    return {
+        kind: LinearModels.of(each) for kind, each in arrays.items() if LinearModels.is_of(each)
+    }
 
 
 def _calibrations(arrays: Mapping[str, np.ndarray]) -> dict[str, Calibration]:

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from gridcast.audit.leaks import (
     find_future_leak,
+    find_linear_leak,
     find_training_leak,
     find_weights_leak,
     flagged,
@@ -61,6 +62,9 @@ def check_test_part(run: Run, regions: Mapping[str, RegionRecord]) -> list[LeakC
             f"{cell} of {config.model.hidden_size} units after {config.training.max_steps} steps"
         )
         checks.append(_check(f"weights {cell}", done, trained, leak))
+    if config.features.kind == "base":
+        fitted = "linear models of each hour of the day and lead"
+        checks.append(_check("linear", done, fitted, find_linear_leak(theirs, ours)))
     return checks
 
 

@@ -7,15 +7,17 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gridcast.covariates.inputs import note_on
 from gridcast.errors import IntegrityError, RecordError, UsageError
-from gridcast.evaluation.records import Evaluation, KeptModels
+from gridcast.evaluation.records import Evaluation, KeptModels, MeanRecord
+from gridcast.forecasting.model import LINEAR
 from gridcast.readings.records import Ingestion
-from gridcast.serving.model_card import LINEAR_FILE, Member, ModelCard
+from gridcast.serving.model_card import Member, ModelCard, linear_file
 from gridcast.serving.model_folder import model_files, read_files
 from tasks.covariates.stored_covariates import all_stored, hashes_of
 from tasks.runs.import_closure import code_sha256
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gridcast.covariates.values import Covariates
+    from gridcast.forecasting.model import Contestants
     from tasks.runs.run import Run
 
 _WEIGHTS = "weights.npz"
@@ -56,10 +59,13 @@ def keep_models(
     if run.config.features.kind != "article":
         members: dict[str, tuple[str, ...]] = {each.job.name: (each.job.name,) for each in trained}
         members |= {name: each.members for name, each in evaluation.means.items()}
+        blended = {name: each for name, each in evaluation.means.items() if each.linear}
         by_name = {each.job.name: each for each in trained}
-        linear = next((each for each in fitted if LINEAR_FILE in each.files), None)
+        linear = [each for each in fitted if each.job.kind in LINEAR]
         keys = {
-            name: _key(run, features, [by_name[each] for each in own], linear, ingestion)
+            name: _key(
+                run, features, [by_name[each] for each in own], linear, blended.get(name), ingestion
+            )
             for name, own in members.items()
         }
         places = {
@@ -69,7 +75,7 @@ def keep_models(
             lacking = {name: members[name] for name, path in places.items() if not _is_whole(path)}
             if lacking:
                 covariates = all_stored(ingestion.published)
-                _make(run, features, by_name, linear, lacking, places, covariates)
+                _make(run, features, by_name, linear, lacking, blended, places, covariates)
         folders = {name: str(path) for name, path in places.items()}
     kept = KeptModels(folders=folders)
     run.leave(kept)
@@ -80,13 +86,15 @@ def _key(
     run: Run,
     features: Features,
     members: Sequence[TrainedJob],
-    linear: FittedBaseline | None,
+    linear: Sequence[FittedBaseline],
+    blend: MeanRecord | None,
     ingestion: Ingestion,
 ) -> str:
     """All on which a folder depends: it is made once for all runs that have the same jobs."""
     return key_of(
         jobs={each.job.name: (each.job.key, each.weights_sha256) for each in members},
-        linear=linear and linear.files[LINEAR_FILE],
+        linear={each.job.kind: each.files[linear_file(each.job.kind)] for each in linear},
+        blend=blend and (blend.linear, blend.weights),
         features=features.file_sha256,
         # what is known ahead goes on after the last hour of the table
         covariates=hashes_of(ingestion.published),
@@ -111,50 +119,75 @@ def _make(
     run: Run,
     features: Features,
     trained: Mapping[str, TrainedJob],
-    fitted: FittedBaseline | None,
+    fitted: Sequence[FittedBaseline],
     members: Mapping[str, tuple[str, ...]],
+    blended: Mapping[str, MeanRecord],
     places: Mapping[str, Path],
     covariates: Mapping[str, Covariates],
 ) -> None:
-    from gridcast.array_file import unpacked
-    from gridcast.baselines.linear_baselines import LinearModels
     from gridcast.features.splits import TEST, VALIDATION
     from gridcast.forecasting.calibration import CALIBRATED_ON, learn_errors
     from gridcast.forecasting.hindcast import unseen_since
-    from gridcast.forecasting.model import Contestants
-    from gridcast.networks.weights import read_forecaster
     from gridcast.serving.backtest_files import backtest_files
 
     needed = sorted({each for own in members.values() for each in own})
     weights = {name: _content(trained[name], _WEIGHTS) for name in needed}
     scales = features.load_scales
-    networks = {
-        name: read_forecaster(
-            content, run.config, cell=trained[name].job.cell,
-            feature_names=features.feature_names, num_regions=len(scales),
-            where=trained[name].file(_WEIGHTS),
-        )
-        for name, content in weights.items()
-    }  # fmt: skip
     _log.info("Learning how wrong %s are at each lead", ", ".join(members))
     require_sha256(Path(features.path), features.file_sha256)
     frame = pd.read_parquet(features.path, columns=[*CALIBRATED_ON, *features.feature_names])
-    of_linear, linear = dict[str, bytes](), None
-    if fitted is not None:
-        of_linear = {LINEAR_FILE: _content(fitted, LINEAR_FILE)}
-        linear = LinearModels.of(unpacked(of_linear[LINEAR_FILE], where=fitted.file(LINEAR_FILE)))
-    contestants = Contestants(networks, members, linear)
+    of_linear = {
+        name: _content(each, name) for each in fitted for name in [linear_file(each.job.kind)]
+    }
+    contestants = _contestants(run, features, trained, weights, members, of_linear, blended)
     learned = learn_errors(contestants, frame, scales, run.config, covariates=covariates)
     backtest = learned.backtest(run.config, list(scales))
     since = {part: unseen_since(frame, first_part=part) for part in (VALIDATION, TEST)}
     for name, own in members.items():
-        card = _card(run, features, name, [trained[each] for each in own], *since.values())
+        card = _card(
+            run, features, name, [trained[each] for each in own], blended.get(name), *since.values()
+        )
         of_card = {f"{each}.npz": weights[each] for each in own}
         others = of_card | of_linear | backtest_files(learned, backtest, card)
-        files = model_files(card, others, learned.calibrations[name])
+        whole = model_files(card, others, learned.calibrations[name], learned.blends.get(name))
         with publishing_folder(places[name]) as folder:
-            for file, content in files.items():
+            for file, content in whole.items():
                 (folder / file).write_bytes(content)
+
+
+def _contestants(
+    run: Run,
+    features: Features,
+    trained: Mapping[str, TrainedJob],
+    weights: Mapping[str, bytes],
+    members: Mapping[str, tuple[str, ...]],
+    of_linear: Mapping[str, bytes],
+    blended: Mapping[str, MeanRecord],
+) -> Contestants:
+    """Networks, means and blends, and the linear models, of their files."""
+    from gridcast.array_file import unpacked
+    from gridcast.baselines.linear_models import LinearModels
+    from gridcast.forecasting.model import Blend, Contestants
+    from gridcast.networks.weights import read_forecaster
+
+    networks = {
+        name: read_forecaster(
+            content, run.config, cell=trained[name].job.cell,
+            feature_names=features.feature_names, num_regions=len(features.scales),
+            where=trained[name].file(_WEIGHTS),
+        )
+        for name, content in weights.items()
+    }  # fmt: skip
+    files = {kind: linear_file(kind) for kind in LINEAR if linear_file(kind) in of_linear}
+    linear = {
+        kind: LinearModels.of(unpacked(of_linear[name], where=name)) for kind, name in files.items()
+    }
+    blends = {
+        name: Blend(each.linear, np.array(each.weights))
+        for name, each in blended.items()
+        if name in members and each.linear
+    }
+    return Contestants(networks, members, linear, blends)
 
 
 def _card(
@@ -162,12 +195,13 @@ def _card(
     features: Features,
     name: str,
     members: Sequence[TrainedJob],
+    blend: MeanRecord | None,
     unseen: dict[str, str],
     test: dict[str, str],
 ) -> ModelCard:
     return ModelCard(
         name=name,
-        sha256=_model_sha256(members),
+        sha256=_model_sha256(members, blend),
         features_sha256=features.file_sha256,
         config=run.config.with_values(_OF_A_PLACE, where="the model's folder"),
         scales=features.scales,
@@ -195,7 +229,9 @@ def _content(done: TrainedJob | FittedBaseline, name: str) -> bytes:
     return path.read_bytes()
 
 
-def _model_sha256(members: Sequence[TrainedJob]) -> str:
-    """One network's weights, or a hash over those of all."""
+def _model_sha256(members: Sequence[TrainedJob], blend: MeanRecord | None) -> str:
+    """One network's weights, or a hash over those of all and what is blended with them."""
     weights = [each.weights_sha256 for each in members]
+    if blend is not None:
+        return key_of(members=weights, linear=blend.linear_sha256, weights=blend.weights)
     return weights[0] if len(weights) == 1 else key_of(members=weights)

@@ -165,7 +165,8 @@ def _others(evaluation: Evaluation, mlflow_run_ids: Mapping[str, str]) -> list[O
             num_parameters=evaluation.means[each.name].num_parameters,
             mlflow_run_id=mlflow_run_ids.get(each.name),
         )
-        for each in of_kind(evaluation.contestants, "mean")
+        for kind in ("mean", "blend")
+        for each in of_kind(evaluation.contestants, kind)
     ]
     return means + [
         OtherFacts(

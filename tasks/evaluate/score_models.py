@@ -23,6 +23,8 @@ from gridcast.evaluation.records import (
     total_train_seconds,
 )
 from gridcast.evaluation.scores import Scores, errors_by_region, overall_scores
+from gridcast.features.table import calendars_of
+from gridcast.serving.model_card import linear_file
 from tasks.evaluate.evaluation_tables import write_forecast_table, write_scores
 from tasks.runs.keys import require_sha256
 from tasks.train.records import Features, FittedBaseline, TrainedJob
@@ -49,6 +51,7 @@ def evaluate_models(
         table,
         {contestant_of(each): _read_forecasts(each) for each in done},
         season_length=run.config.evaluation.season_length,
+        calendars=calendars_of(run.config, features.scales),
         measure=features.measure,
     )
     write_forecast_table(run.folder / _FORECASTS, comparison.forecasts)
@@ -102,7 +105,7 @@ def evaluation_of(
         num_test_labels=len(comparison.forecasts.labels),
         contestants=comparison.forecasts.contestants,
         models=models,
-        means=_mean_records(models, comparison),
+        means=_mean_records(models, fitted, comparison),
         baselines=_baseline_records(fitted, comparison),
         preferred=comparison.preferred,
     )
@@ -184,17 +187,25 @@ def _pass_seconds(trained: TrainedJob) -> list[float]:
     return list(by_pass.values())
 
 
-def _mean_records(models: dict[str, ModelRecord], comparison: Comparison) -> dict[str, MeanRecord]:
-    records = {}
-    for mean in of_kind(comparison.forecasts.contestants, "mean"):
+def _mean_records(
+    models: dict[str, ModelRecord], fitted: list[FittedBaseline], comparison: Comparison
+) -> dict[str, MeanRecord]:
+    """The means of networks, and the blend with linear models."""
+    records, known = {}, {each.job.kind: each for each in fitted}
+    contestants = comparison.forecasts.contestants
+    for mean in [*of_kind(contestants, "mean"), *of_kind(contestants, "blend")]:
         own = [models[member] for member in mean.members]
+        linear = next((each for kind, each in known.items() if kind == mean.linear), None)
         records[mean.name] = MeanRecord(
             **_errors(comparison.scores, mean.name),
             members=mean.members,
+            linear=mean.linear,
+            linear_sha256=linear.files[linear_file(linear.job.kind)] if linear else "",
+            weights=tuple(map(float, comparison.blend_K)) if linear else (),
             num_parameters=sum(each.num_parameters for each in own),
             validation_smape=comparison.validation_smape.get(mean.name),
             validation_nmae=comparison.validation_nmae.get(mean.name),
-            train_seconds=total_train_seconds(own),
+            train_seconds=total_train_seconds(own) + (linear.train_seconds if linear else 0.0),
         )
     return records
 

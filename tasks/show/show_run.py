@@ -251,7 +251,7 @@ def _family(name: str, each: Contested, summary: Summary) -> str:
     """Whom a contestant shares a column with: the seeds of its cell, or the means of one seed."""
     if isinstance(each, ModelRecord):
         return each.cell
-    if isinstance(each, MeanRecord):
+    if isinstance(each, MeanRecord) and each.linear is None:
         seeds = {summary.models[member].seed for member in each.members}
         return "mean" if len(seeds) == 1 else name
     return name

@@ -53,6 +53,7 @@ class LoggedContestant:
     backtest: BacktestScores | None  # of the folder
     errors_by_region: Mapping[MeasureName, Mapping[str, float]]  # on the test part
     history: Sequence[PassEnd]  # of a training's passes
+    smape_by_month: Mapping[int, float]
 
     def all_params(self) -> list[Any]:
         """As MLflow takes them."""
@@ -73,6 +74,10 @@ class LoggedContestant:
                 Metric(f"backtest/{name}_by_lead", value, now, each.lead)
                 for name, value in of_lead.items()
             ]
+        metrics += [
+            Metric("smape_by_month", value, now, month)
+            for month, value in self.smape_by_month.items()
+        ]
         end = (self.history[-1]["elapsed_seconds"] or 0.0) if self.history else 0.0
         for progress in self.history:
             at = now - int(1000 * (end - (progress["elapsed_seconds"] or 0.0)))
@@ -167,10 +172,14 @@ def _network(
         folder=folder,
         tags={**tags, **own_tags},
         params={**params, **own_params},
-        metrics=_metrics(record, evaluation) | cost | _of_backtest(backtest),
+        metrics=_metrics(record, evaluation)
+        | _of_days(job.name, evaluation)
+        | cost
+        | _of_backtest(backtest),
         backtest=backtest,
         errors_by_region={each: record.by_region(each) for each in LABELS},
         history=trained.history,
+        smape_by_month=_by_month(job.name, evaluation),
     )
 
 
@@ -185,17 +194,23 @@ def _mean(
     record, backtest = evaluation.means[name], _backtest(folder)
     weights_sha256 = mean_sha256([each.weights_sha256 for each in members])
     own = {"members": ", ".join(record.members), "weights_sha256": weights_sha256}
+    made_of = _made_of(members)
+    if record.linear is not None:
+        weights = ", ".join(f"{each:.2f}" for each in record.weights)
+        own |= {"linear": record.linear, "linear_weights": weights}
+        made_of[record.linear] = (record.linear_sha256, *map(str, record.weights))
     return LoggedContestant(
         name=name,
-        made_of=_made_of(members),
+        made_of=made_of,
         note=None,
         folder=folder,
         tags={**tags, "contestant": name, **own},
         params={**params, **own, "num_parameters": record.num_parameters},
-        metrics=_metrics(record, evaluation) | _of_backtest(backtest),
+        metrics=_metrics(record, evaluation) | _of_days(name, evaluation) | _of_backtest(backtest),
         backtest=backtest,
         errors_by_region={each: record.by_region(each) for each in LABELS},
         history=(),
+        smape_by_month=_by_month(name, evaluation),
     )
 
 
@@ -247,6 +262,26 @@ def _metrics(record: ModelRecord | MeanRecord, evaluation: Evaluation) -> dict[s
         },
         "train_seconds": record.train_seconds,
     }
+
+
+def _of_days(name: str, evaluation: Evaluation) -> dict[str, float]:
+    """How often the load was taken for too little (percent), and the sMAPE of public holidays."""
+    scores = read_scores(evaluation.scores_paths)
+    overall, holidays = (
+        table[table["contestant"] == name] for table in (scores.overall, scores.by_holiday)
+    )
+    figures = {"under": float(overall["under"].iloc[0])}
+    names = {0: "smape_on_other_days", 1: "smape_on_holidays"}
+    for code, value in zip(holidays["holiday"], holidays["smape"].astype(float), strict=True):
+        figures[names[int(code)]] = value
+    return figures
+
+
+def _by_month(name: str, evaluation: Evaluation) -> dict[int, float]:
+    """SMAPE (percent) by local month."""
+    table = read_scores(evaluation.scores_paths).by_month
+    own = table[table["contestant"] == name]
+    return dict(zip(own["month"].astype(int), own["smape"].astype(float), strict=True))
 
 
 def _shared_tags(run: Run, features: Features) -> dict[str, str]:

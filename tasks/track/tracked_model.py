@@ -63,12 +63,13 @@ def _require_chain(where: str, found: MlflowRun, link: Link, recomputation: Reco
     features = lineage.link("features")
     weights = [lineage.link(each) for each in link.made_of if each.startswith("weights ")]
     shas = [each.facts["weights_sha256"] for each in weights]
+    is_network = [f"weights {name}"] == [each.name for each in weights]
     expected = {
         "features_key": features.key,
         "features_sha256": next(iter(features.files.values())),
-        "weights_sha256": shas[0] if len(shas) == 1 else mean_sha256(shas),
+        "weights_sha256": shas[0] if is_network else mean_sha256(shas),
     }
-    if len(shas) == 1:
+    if is_network:
         expected["job_key"] = lineage.link(f"job {name}").key
     require_parts(f"{where}, tag", found.data.tags, expected)
     if recomputation.scores is not None:

@@ -1,8 +1,8 @@
 """The process that fits one baseline: ``python -m tasks.train.fitting_process <job folder>``.
 
-It reads ``job.json`` and leaves ``forecasts.parquet``, of linear models ``linear.npz``, and, last
-of all, ``result.json``. It imports neither torch nor Prefect nor MLflow, and ends when its owner is
-gone, as the training process does.
+It reads ``job.json`` and leaves ``forecasts.parquet``, of linear models their coefficients, and,
+last of all, ``result.json``. It imports neither torch nor Prefect nor MLflow, and ends when its
+owner is gone, as the training process does.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from gridcast.array_file import packed
 from gridcast.baselines.fitted_baselines import fit_baseline, forecast_parts
 from gridcast.baselines.linear_baselines import LinearForecasts
 from gridcast.errors import GridcastError
-from gridcast.serving.model_card import LINEAR_FILE
+from gridcast.features.columns import issued_columns
+from gridcast.serving.model_card import linear_file
 from tasks.machine.owned_process import end_with_owner, exit_process, send_event
 from tasks.runs.keys import file_sha256, require_sha256
 from tasks.runs.locks import held_file
@@ -65,10 +67,10 @@ def fit(asked: Specification[BaselineJob], folder: Path) -> FittingResult:
     with publishing(folder / _FORECASTS) as temporary:
         forecasts.to_parquet(temporary, compression="zstd", index=False)
     files = [_FORECASTS]
-    if isinstance(baseline, LinearForecasts) and baseline.models is not None:
-        with publishing(folder / LINEAR_FILE) as temporary:
+    if isinstance(baseline, LinearForecasts):
+        files.append(linear_file(job.kind))
+        with publishing(folder / files[-1]) as temporary:
             temporary.write_bytes(packed(baseline.models.arrays()))
-        files.append(LINEAR_FILE)
     return FittingResult(
         train_seconds=train_seconds,
         evaluation_seconds=evaluation_seconds,
@@ -81,7 +83,8 @@ def _read_table(features: FeaturesFile, artifacts: Path) -> pd.DataFrame:
     path = Path(resolved_path(features.path, artifacts))
     require_sha256(path, features.file_sha256)
     columns = ["region", "timestamp", "local_hour", "part", "is_input", "target"]
-    return pd.read_parquet(path, columns=[*columns, *features.feature_names])
+    columns += [*features.feature_names, *issued_columns(pq.read_schema(path).names)]
+    return pd.read_parquet(path, columns=columns)
 
 
 if __name__ == "__main__":

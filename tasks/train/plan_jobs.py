@@ -26,6 +26,8 @@ from tasks.train.job_owner import PYTORCH_TRAINS
 from tasks.train.records import BaselineJob, Features, FeaturesFile, NetworkJob
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gridcast.config import Config, Fitted
     from tasks.runs.run import Run
 
@@ -35,6 +37,7 @@ _PACKAGES: dict[Fitted, str] = {
     "histogram_boosting": "scikit-learn",
     "lightgbm": "lightgbm",
 }
+_LINEAR: tuple[Fitted, ...] = ("linear", "linear_neighbours")
 _log = logging.getLogger("gridcast.train")
 
 
@@ -148,7 +151,8 @@ def require_fittable(config: Config, *, profile: str) -> None:
     Raises:
         ConfigError: a baseline is not installed, or cannot forecast what is asked for.
     """
-    fitted, expected = config.baselines.fitted or (), _why_none(config)
+    fitted = config.baselines.fitted or ()
+    expected = _why_none(config, fitted)
     if "lightgbm" in fitted and find_spec("lightgbm") is None:
         expected = "lightgbm only where it is installed: pip install 'gridcast[boosting]'"
     if fitted and expected:
@@ -157,10 +161,12 @@ def require_fittable(config: Config, *, profile: str) -> None:
         )
 
 
-def _why_none(config: Config) -> str:
-    """Why no baseline can be fitted with these settings; empty where one can."""
-    if config.windows.horizon > 1:
-        return "none where windows.horizon is above 1: they forecast one hour"
+def _why_none(config: Config, kinds: Iterable[Fitted]) -> str:
+    """Why these baselines cannot be fitted with these settings; empty where they can."""
+    boosted = [kind for kind in kinds if kind not in _LINEAR]
+    if config.windows.horizon > 1 and boosted:
+        one_hour = f"{', '.join(boosted)}: they forecast one hour"
+        return f"the linear ones alone where windows.horizon is above 1, not {one_hour}"
     if config.features.kind != "base":
         return "none where features.kind is not base: they need its calendar"
     return ""
@@ -173,9 +179,9 @@ def kinds_to_fit(config: Config, *, num_windows: int, num_regions: int) -> tuple
     """
     if config.baselines.fitted is not None:
         return config.baselines.fitted
-    if _why_none(config) or num_windows > config.baselines.cheap_windows:
+    if _why_none(config, _LINEAR) or num_windows > config.baselines.cheap_windows:
         return ()
-    return ("linear", "linear_neighbours") if num_regions > 1 else ("linear",)
+    return _LINEAR if num_regions > 1 else _LINEAR[:1]
 
 
 @task(name="plan-baselines", cache_policy=NO_CACHE)

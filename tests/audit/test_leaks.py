@@ -15,6 +15,7 @@ from gridcast.audit.leaks import (
     Readings,
     draw_cut,
     find_future_leak,
+    find_linear_leak,
     find_training_leak,
     find_weights_leak,
     num_training_values,
@@ -96,6 +97,7 @@ def test_another_test_part_moves_no_scale_no_training_row_and_no_weight() -> Non
     assert find_training_leak(theirs, ours) is None
     for cell in config.model.cells:
         assert find_weights_leak(theirs, ours, cell, config) is None
+    assert find_linear_leak(theirs, ours) is None
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -118,6 +120,9 @@ def test_the_articles_scaling_is_found_to_know_the_test_part() -> None:
     leak = find_weights_leak(theirs, ours, "lstm", config)
     assert leak is not None
     assert leak.artefact == "weights"
+    leak = find_linear_leak(theirs, ours)
+    assert leak is not None
+    assert (leak.artefact, leak.region) == ("linear models", "AEP")
 
 
 def test_a_feature_that_looks_an_hour_ahead_is_named_with_its_first_hour(

@@ -1,27 +1,26 @@
-"""The linear baselines: least absolute error, an hour of the day each, no look ahead."""
+"""The linear baselines: an hour of the day and a lead each, no look ahead."""
 
 from __future__ import annotations
 
 from functools import cache
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import linprog
 
-from gridcast.baselines import linear_baselines
-from gridcast.baselines.linear_baselines import (
+from gridcast.baselines import linear_inputs
+from gridcast.baselines.linear_baselines import fit_linear
+from gridcast.baselines.linear_inputs import (
+    CHANGES,
     LAGS,
-    NEIGHBOUR_LAGS,
-    change_grid,
+    NUM_SIGNALS,
+    REACH_P,
     choose_neighbours,
-    fit_least_absolute,
-    fit_linear,
     neighbour_inputs,
-    own_inputs,
+    past_inputs,
+    regional_loads,
 )
+from gridcast.baselines.linear_models import LEADS
 from gridcast.features.splits import TEST, TRAIN
 from gridcast.features.table import build_features
 from tests.builders.values import make_config, make_load_frame
@@ -52,90 +51,70 @@ def make_frame(*regions: str, missing_from: int | None = None) -> pd.DataFrame:
     return build_features(readings, config).frame
 
 
+def next_hours(frame: pd.DataFrame, *, with_neighbours: bool = False) -> np.ndarray:
+    """The forecast of each step from the one before it; NaN of a region's first."""
+    fitted = fit_linear(frame, with_neighbours=with_neighbours)
+    is_first = frame["region"] != frame["region"].shift(1)
+    step_N = np.flatnonzero(~is_first)
+    forecast_T = np.full(len(frame), np.nan)
+    forecast_T[step_N] = fitted.forecast(step_N)
+    return forecast_T
+
+
 def mean_error(frame: pd.DataFrame, forecast_T: np.ndarray, region: str) -> float:
     own = ((frame["region"] == region) & (frame["part"] == TEST)).to_numpy()
     return float(np.abs(forecast_T - frame["target"].to_numpy())[own].mean())
 
 
-# -- the fit ---------------------------------------------------------------------------------------
-
-
-def least_by_linear_program(x_NF: np.ndarray, y_N: np.ndarray) -> float:
-    """The smallest mean absolute error of any linear model: the oracle."""
-    num, width = x_NF.shape
-    design = np.concatenate([x_NF, np.ones((num, 1))], axis=1)
-    over_and_under = np.concatenate([np.eye(num), -np.eye(num)], axis=1)
-    solved: Any = linprog(
-        np.concatenate([np.zeros(width + 1), np.ones(2 * num)]),
-        A_eq=np.concatenate([design, over_and_under], axis=1),
-        b_eq=y_N,
-        bounds=[(None, None)] * (width + 1) + [(0, None)] * (2 * num),
-    )
-    return float(solved.fun / num)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_fit_comes_to_the_least_absolute_error_of_a_linear_program(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    x_NF = rng.standard_normal((150, 4)) * [1.0, 50.0, 0.01, 1.0] + [0.0, 900.0, 0.0, 3.0]
-    y_N = x_NF @ [1.0, 0.1, -40.0, 0.0] + 7.0 + rng.standard_t(2, 150)
-    model = fit_least_absolute(x_NF, y_N, ridge=1e-6, iterations=200, enough=1e-7)
-    found = np.abs(y_N - model.predict(x_NF)).mean()
-    least = least_by_linear_program(x_NF, y_N)
-    assert least <= found + 1e-9
-    assert found <= 1.003 * least
-    squares = fit_least_absolute(x_NF, y_N, ridge=1e-6, iterations=0)
-    assert np.abs(y_N - squares.predict(x_NF)).mean() > found
-
-
-def test_a_label_that_is_far_off_does_not_bend_the_fit() -> None:
-    x_NF = np.linspace(-1, 1, 101)[:, None]
-    y_N = 2 * x_NF[:, 0] + 0.5
-    y_N[7] = 1e4
-    model = fit_least_absolute(x_NF, y_N, ridge=1e-6, iterations=100, enough=0.0)
-    np.testing.assert_allclose(model.predict(np.array([[0.0], [1.0]])), [0.5, 2.5], atol=0.01)
-
-
-def test_inputs_that_say_the_same_nothing_or_more_than_there_are_labels_do_no_harm() -> None:
-    rng = np.random.default_rng(0)
-    own = rng.standard_normal((60, 1))
-    x_NF = np.concatenate([own, own, np.ones((60, 1)), rng.standard_normal((60, 80))], axis=1)
-    model = fit_least_absolute(x_NF, 3 * own[:, 0])
-    assert np.isfinite(model.weight_F).all()
-    assert model.weight_F[2] == 0
-    assert model.weight_F[0] == pytest.approx(model.weight_F[1])
-    assert fit_least_absolute(x_NF[:0], own[:0, 0]).predict(x_NF).tolist() == [0.0] * 60
-
-
 # -- what it sees ----------------------------------------------------------------------------------
 
 
-def test_own_inputs_are_lags_less_the_last_load_the_level_and_the_calendar() -> None:
-    frame = make_frame("A")
-    x_TF, load = own_inputs(frame), frame["x_load"].to_numpy(dtype="float64")
-    for step in (700, 701, 2399):
-        last = load[step - 1]
+def test_past_inputs_are_loads_before_the_last_one_like_days_and_the_level() -> None:
+    load = make_frame("A")["x_load"].to_numpy(dtype="float64")
+    step_N = np.array([700, 701, 2399])
+    found_NP = past_inputs(load, np.zeros(3, dtype=int), step_N)
+    for step, found in zip(step_N, found_NP, strict=True):
+        last = load[step]
         expected = [load[step - lag] - last for lag in LAGS]
-        expected.append(last - load[step - 672 : step].mean())
-        np.testing.assert_allclose(x_TF[step, : len(LAGS) + 1], expected, atol=1e-5)
-    assert frame["x_weekday_sin"].to_numpy()[698] in x_TF[699]
-    assert np.isnan(x_TF[671]).any()
-    assert not np.isnan(x_TF[672]).any()
+        for after in range(25):
+            weeks = [load[step - week + after] for week in (336, 504, 672)]
+            expected.append(np.mean(weeks) - last)
+        expected += [last - load[step - hours + 1 : step + 1].mean() for hours in (168, 672)]
+        np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert found_NP.shape[1] == len(REACH_P)
 
 
-def test_neighbours_inputs_are_their_changes_at_the_same_hours_of_the_clock() -> None:
+def test_what_lies_before_a_series_or_is_not_known_is_told_as_unknown() -> None:
+    load = make_frame("A")["x_load"].to_numpy(dtype="float64")
+    load[1000] = np.nan
+    first = 200
+    found_NP = past_inputs(load, np.full(2, first), np.array([first + 400, 1010]))
+    reach_P = np.where(np.arange(len(REACH_P)) < len(LAGS), REACH_P, 0)
+    expected = [lag > 400 for lag in LAGS] + [True] * 25 + [False, False]
+    assert np.isnan(found_NP[0]).tolist() == expected
+    assert np.isnan(found_NP[1]).tolist() == [lag == 10 for lag in reach_P]
+    known = np.r_[load[1010 - 671 : 1000], load[1001:1011]]
+    assert found_NP[1, -1] == pytest.approx(load[1010] - known.mean())
+    few = past_inputs(load, np.array([first]), np.array([first + 22]))  # 23 hours are no level
+    assert np.isnan(few[0, -2:]).all()
+
+
+def test_neighbours_inputs_are_theirs_at_the_same_hours_of_the_clock() -> None:
     frame = make_frame("A", "B", missing_from=2000)
     frame = frame.drop(index=range(100)).reset_index(drop=True)  # A begins 100 hours after B
-    change_GR, hour_T = change_grid(frame)
+    load_GR, hour_T = regional_loads(frame)
     rows_B = np.flatnonzero(frame["region"] == "B")
     by_time = frame.iloc[rows_B].set_index("timestamp")["x_load"]
-    for step in (500, 1500, 2150):
-        found = neighbour_inputs(change_GR, hour_T[[step]], [1])[0]
+    for step in (500, 1500, 1899, 2150):
+        found = neighbour_inputs(load_GR, hour_T[[step]], np.array([[1, -1]]))[0]
         now = frame["timestamp"][step]
-        for lag, change in zip(NEIGHBOUR_LAGS, found, strict=True):
-            then, before = (now - pd.Timedelta(hours=lag + more) for more in (0, 1))
-            expected = by_time.get(then, np.nan) - by_time.get(before, np.nan)
-            assert change == pytest.approx(expected, abs=1e-6, nan_ok=True), (step, lag)
+
+        def load(hours: int, now: pd.Timestamp = now) -> float:
+            return float(by_time.get(now - pd.Timedelta(hours=hours), np.nan))
+
+        expected = [load(hours) - load(hours + 1) for hours in CHANGES]
+        expected += [load(0) - load(24), load(0) - load(168), *[0.0] * NUM_SIGNALS]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("with_neighbours", [False, True])
@@ -146,9 +125,9 @@ def test_what_comes_after_a_label_changes_no_forecast_of_it(*, with_neighbours: 
     is_later = (frame["timestamp"] >= later).to_numpy()
     changed = frame.copy()
     changed.loc[is_later, ["x_load", "target"]] = -17.0
-    kept = ~is_later & (frame["part"] > 0).to_numpy()
+    kept = np.flatnonzero(~is_later & (frame["part"] > 0).to_numpy())
     found, expected = (
-        fit_linear(each, with_neighbours=with_neighbours).scaled_T[kept]
+        fit_linear(each, with_neighbours=with_neighbours).forecast_leads(kept[1:], num_leads=30)
         for each in (changed, frame)
     )
     assert is_test[kept].sum() == 2 * 50
@@ -156,15 +135,47 @@ def test_what_comes_after_a_label_changes_no_forecast_of_it(*, with_neighbours: 
 
 
 def test_each_hour_of_the_day_has_a_model_of_its_own() -> None:
+    """One more at one hour of the day: each lead that comes to it learns that, no other."""
     frame = make_frame("A")
     at_seven = (frame["local_hour"] == 7).to_numpy()
     changed = frame.copy()
     changed.loc[at_seven & (frame["part"] == TRAIN), "target"] += 1.0
-    before, after = (fit_linear(each, with_neighbours=False).scaled_T for each in (frame, changed))
-    known = ~np.isnan(before)
-    np.testing.assert_array_equal(before[known & ~at_seven], after[known & ~at_seven])
-    is_test = (frame["part"] == TEST).to_numpy()
-    np.testing.assert_allclose((after - before)[is_test & at_seven], 1.0, atol=0.05)
+    origin_N = np.flatnonzero((frame["part"] == TEST).to_numpy())[:-LEADS]
+    before, after = (
+        fit_linear(each, with_neighbours=False).forecast_leads(origin_N, num_leads=LEADS)
+        for each in (frame, changed)
+    )
+    is_seven_NK = at_seven[origin_N[:, None] + np.arange(1, LEADS + 1)]
+    assert is_seven_NK.any(0).all()
+    gain_NK = after - before
+    assert np.median(gain_NK[is_seven_NK]) == pytest.approx(1.0, abs=0.1)
+    assert np.median(np.abs(gain_NK[~is_seven_NK])) < 0.02
+
+
+def test_a_lead_is_fitted_to_the_load_so_many_hours_later() -> None:
+    """It is nearer to the load of its own hour than to that of the hour before or after."""
+    frame = make_frame("A")
+    origin_N = np.flatnonzero((frame["part"] == TEST).to_numpy())[:-50]
+    found_NK = fit_linear(frame, with_neighbours=False).forecast_leads(origin_N, num_leads=12)
+    load_T = frame["x_load"].to_numpy()
+    error_SK = np.stack(
+        [
+            np.abs(found_NK - load_T[origin_N[:, None] + np.arange(1, 13) + shift]).mean(0)
+            for shift in (-1, 0, 1)
+        ]
+    )
+    assert (error_SK.argmin(0) == 1).all()
+
+
+def test_no_label_of_the_validation_part_trains_a_lead() -> None:
+    frame = make_frame("A")
+    changed = frame.copy()
+    is_later = (frame["part"] > TRAIN).to_numpy()
+    changed.loc[is_later, ["x_load", "target"]] = 99.0
+    found, expected = (
+        fit_linear(each, with_neighbours=False).models.own.weight_RDFK for each in (changed, frame)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 # -- neighbours ------------------------------------------------------------------------------------
@@ -173,17 +184,16 @@ def test_each_hour_of_the_day_has_a_model_of_its_own() -> None:
 def test_what_a_neighbour_did_an_hour_before_makes_the_forecast_better() -> None:
     frame = make_frame("A", "B")
     own, both = (
-        mean_error(frame, fit_linear(frame, with_neighbours=each).scaled_T, "A")
-        for each in (False, True)
+        mean_error(frame, next_hours(frame, with_neighbours=each), "A") for each in (False, True)
     )
-    assert both < 0.5 * own
+    assert both < 0.75 * own
 
 
 def test_where_a_neighbour_is_missing_the_forecast_is_the_one_from_the_regions_own_past() -> None:
     frame = make_frame("A", "B")
     is_lost = (frame["region"] == "B") & (frame["part"] == TEST)
     frame = frame.assign(is_input=frame["is_input"] & ~is_lost)
-    own, both = (fit_linear(frame, with_neighbours=each).scaled_T for each in (False, True))
+    own, both = (next_hours(frame, with_neighbours=each) for each in (False, True))
     hours = frame["timestamp"][is_lost.to_numpy()]
     of_A = (frame["region"] == "A").to_numpy()
     lost = of_A & (frame["timestamp"] > hours.min()).to_numpy()
@@ -195,29 +205,49 @@ def test_where_a_neighbour_is_missing_the_forecast_is_the_one_from_the_regions_o
 
 def test_a_neighbour_that_ended_before_the_labels_or_is_alone_is_none() -> None:
     ended = make_frame("A", "B", missing_from=1500)
-    grid = change_grid(ended)
+    grid = regional_loads(ended)
     of_A = ((ended["region"] == "A") & (ended["part"] == TRAIN)).to_numpy()
-    assert choose_neighbours(grid.change_GR, grid.hour_T[of_A], 0) == []
+    assert choose_neighbours(grid.load_GR, grid.hour_T[of_A], 0) == []
     for frame in (ended[ended["region"] == "A"], make_frame("A")):
-        own, both = (fit_linear(frame, with_neighbours=each).scaled_T for each in (False, True))
+        own, both = (next_hours(frame, with_neighbours=each) for each in (False, True))
         np.testing.assert_array_equal(own, both)
 
 
 def test_of_many_neighbours_those_are_taken_that_tell_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(linear_baselines, "MOST_NEIGHBOURS", 2)
-    rng, hours = np.random.default_rng(1), np.arange(200, 3000)
+    monkeypatch.setattr(linear_inputs, "MOST_NEIGHBOURS", 2)
+    rng, hours = np.random.default_rng(1), np.arange(200, 2999)
     change_GR = rng.standard_normal((3000, 5))
     change_GR[1:, 0] += change_GR[:-1, 2] + 0.5 * change_GR[:-1, 4]
-    assert choose_neighbours(change_GR, hours, 0) == [2, 4]
+    assert choose_neighbours(change_GR.cumsum(0), hours, 0) == [2, 4]
 
 
 def test_a_short_series_has_no_lag_that_costs_it_more_than_a_quarter_of_its_labels() -> None:
     frame = make_frame("A").iloc[-1000:].reset_index(drop=True)
-    is_train = (frame["part"] == TRAIN).to_numpy()
-    labels = linear_baselines._Labels.of(frame)
-    whole = is_train & ~np.isnan(labels.own_TF).any(1)
-    assert whole.sum() >= 0.7 * is_train.sum()
-    assert all(one < other for one, other in pairwise(LAGS))
-    assert np.isfinite(fit_linear(frame, with_neighbours=False).scaled_T[1:]).all()
+    num_training = int((frame["part"] == TRAIN).sum())
+    fitted = fit_linear(frame, with_neighbours=False)
+    weighs_P = fitted.models.own.weight_RDFK[0][:, : len(REACH_P)].any(axis=(0, 2))
+    assert weighs_P.tolist() == (num_training / 4 >= REACH_P).tolist()
+    assert 0.5 < weighs_P.mean() < 1
+    assert np.isfinite(fitted.forecast(np.arange(1, 1000))).all()
+
+
+def test_a_filled_gap_costs_no_label_around_it_and_an_unknown_one_only_those() -> None:
+    frame = make_frame("A")
+    is_filled = np.arange(NUM_HOURS) % 20 == 0
+    filled = frame.assign(part=frame["part"].mask(is_filled & (frame["part"] == TRAIN), 0))
+    weights = fit_linear(filled, with_neighbours=False).models.own.weight_RDFK
+    assert weights.any(axis=(0, 2, 3)).all()
+    lost = frame.assign(is_input=frame["is_input"] & (np.arange(NUM_HOURS) != 1500))
+    assert np.isfinite(next_hours(lost)[1600:]).all()
+    assert np.isnan(next_hours(lost)[1501])
+
+
+def test_of_a_region_without_a_training_label_there_is_no_forecast() -> None:
+    frame = make_frame("A", "B")
+    is_B = frame["region"] == "B"
+    frame = frame.assign(part=frame["part"].mask(is_B & (frame["part"] == TRAIN), 0))
+    found = next_hours(frame, with_neighbours=True)
+    assert np.isnan(found[is_B]).all()
+    assert np.isfinite(found[~is_B][1:]).all()

@@ -69,7 +69,9 @@ def make_scores(
     """Scores with these sMAPEs in the regions (by default R00, R01 and so on), and their means."""
     names = list(smape_by_contestant)
     kinds = {each.name: each.kind for each in contestants_named(names)}
-    other = {"nmae": 7.25, "mae": 12.5, "rmse": 20.25, "mase": 0.5, "num_labels": 100}
+    other = {
+        "nmae": 7.25, "mae": 12.5, "rmse": 20.25, "mase": 0.5, "under": 48.0, "num_labels": 100,
+    }  # fmt: skip
     rows = [
         {"contestant": name, "region": region, "smape": float(error), **other}
         for name, errors in smape_by_contestant.items()
@@ -93,4 +95,13 @@ def make_scores(
         for name, mean in means.items()
         for hour in range(24)
     ]
-    return Scores(*map(pd.DataFrame, (overall, rows, of_leads, of_hours)))
+    of_months, of_holidays = (
+        [
+            {"contestant": name, key: code, "smape": mean, **other}
+            for name, mean in means.items()
+            for code in codes
+        ]
+        for key, codes in (("month", (7, 8)), ("holiday", (0, 1)))
+    )
+    tables = (overall, rows, of_leads, of_hours, of_months, of_holidays)
+    return Scores(*map(pd.DataFrame, tables))

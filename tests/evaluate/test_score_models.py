@@ -116,8 +116,8 @@ def test_scores_are_read_as_they_were_written_a_file_a_table(tmp_path: Path) -> 
     scores = compare_networks().scores
     paths = write_scores(tmp_path, scores)
     assert sorted(each.name for each in tmp_path.iterdir()) == [
-        "scores_by_hour.parquet", "scores_by_lead.parquet", "scores_by_region.parquet",
-        "scores_overall.parquet",
+        "scores_by_holiday.parquet", "scores_by_hour.parquet", "scores_by_lead.parquet",
+        "scores_by_month.parquet", "scores_by_region.parquet", "scores_overall.parquet",
     ]  # fmt: skip
     for name, table in read_scores(paths).tables().items():
         pd.testing.assert_frame_equal(table, scores.tables()[name], check_dtype=False)

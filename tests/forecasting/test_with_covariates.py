@@ -61,7 +61,7 @@ def model_of(config: Config, covariates: Covariates) -> ForecastModel:
         name: replace(each, error_RK=np.full_like(each.error_RK, errors[name]))
         for name, each in learned.items()
     }
-    return ForecastModel("gru", "a" * 64, config, SCALES, (network,), calibrations, None, given)
+    return ForecastModel("gru", "a" * 64, config, SCALES, (network,), calibrations, {}, given)
 
 
 def issue(model: ForecastModel, issue_time: pd.Timestamp) -> pd.DataFrame:

@@ -48,6 +48,7 @@ COVARIATES = "tests/covariates/test_inputs.py tests/covariates/test_values.py"
 AHEAD, NEIGHBOURS = "tests/features/test_known_ahead.py", "tests/features/test_neighbours.py"
 LEADS, BY_LEAD = "tests/networks/test_lead_forecaster.py", "tests/forecasting/test_by_lead.py"
 LINEAR = "tests/baselines/test_linear_baselines.py"
+BLENDING = "tests/evaluation/test_blending.py"
 BANDS, ERROR_DAYS = "tests/forecasting/test_bands.py", "tests/forecasting/test_error_days.py"
 BAND_SCORES = "tests/evaluation/test_band_scores.py"
 
@@ -55,6 +56,8 @@ _AHEAD, _NEIGHBOURS = "gridcast/features/known_ahead.py", "gridcast/features/nei
 _LEADS = "gridcast/networks/lead_forecaster.py"
 _LEAD_WINDOWS, _RECURSION = "gridcast/training/lead_windows.py", "gridcast/forecasting/recursion.py"
 _LINEAR = "gridcast/baselines/linear_baselines.py"
+_LINEAR_INPUTS = "gridcast/baselines/linear_inputs.py"
+_LINEAR_MODELS = "gridcast/baselines/linear_models.py"
 _MAKERS, ISSUE = "gridcast/forecasting/makers.py", "tests/forecasting/test_issue.py"
 LINEAR_LEADS = "tests/forecasting/test_linear_leads.py"
 _ROLLING = "gridcast/forecasting/rolling.py"
@@ -273,7 +276,12 @@ MUTATIONS = (
         _NAIVE, "(region_T[np.maximum(source, 0)] == region_T[origin_N])", "(source >= 0)", NAIVE
     ),
     # who is chosen, and by what
-    Mutation(_COMPARISON, "jobs, part=VALIDATION)", "jobs, part=TEST)", CONTESTANTS),
+    Mutation(_COMPARISON, "part in (VALIDATION, TEST)", "part in (TEST, TEST)", CONTESTANTS),
+    Mutation(_COMPARISON, "blend_weights(validation)", "blend_weights(test)", BLENDING),
+    Mutation("gridcast/evaluation/blending.py", "weight * (linear - networks)",
+             "weight * (networks - linear)", BLENDING),
+    Mutation("gridcast/forecasting/model.py", "self.weight_K[: networks_NK", "self.weight_K[1:][: "
+             "networks_NK", "tests/forecasting/test_blend.py"),
     Mutation(
         _COMPARISON,
         "preferred=min(deciding, key=lambda name: deciding[name], default=None),",
@@ -291,10 +299,13 @@ MUTATIONS = (
     ),
     Mutation(
         _SCORES,
-        'by_lead": mean_over_regions("lead")',
-        'by_lead": mean_over_regions("local_hour")',
+        'mean_over_regions("lead", rows["lead"]',
+        'mean_over_regions("lead", rows["local_hour"]',
         CONTESTANTS,
     ),
+    Mutation(_SCORES, '"under": (error < 0)', '"under": (error > 0)', CONTESTANTS),
+    Mutation("gridcast/features/label_days.py", "dt.tz_convert(timezone)", 'dt.tz_convert("UTC")',
+             "tests/features/test_label_days.py"),
     Mutation("gridcast/report/facts.py", "and self.horizon == article.HORIZON", "", REPORT),
     Mutation("gridcast/report/facts.py", "and used == article.REGIONS", "", REPORT),
     Mutation(
@@ -445,7 +456,7 @@ MUTATIONS = (
     Mutation("gridcast/forecasting/region_state.py",
              "end = int(np.searchsorted(hour_N, issue_hour))",
              'end = int(np.searchsorted(hour_N, issue_hour, side="right"))', FORECASTS),
-    Mutation("gridcast/forecasting/region_state.py", "steps_of_load(config), LEVEL_HOURS)",
+    Mutation("gridcast/forecasting/region_state.py", "steps_of_load(config), PAST_HOURS)",
              "steps_of_load(config), 1)", "tests/forecasting/test_backtest.py"),
     Mutation("gridcast/forecasting/calibration.py", '"part"].to_numpy() == VALIDATION, table',
              '"part"].to_numpy() > VALIDATION, table', FORECASTS),
@@ -453,17 +464,20 @@ MUTATIONS = (
     Mutation(_MAKERS, "int(np.argmin(sums[::-1]))", "int(np.argmax(sums[::-1]))", ISSUE),
     Mutation(_MAKERS, "asked.place_NH < num_own_N", "asked.place_NH <= num_own_N", ISSUE),
     Mutation(_MAKERS, "min(makers, key=itemgetter(0))", "makers[0]", ISSUE),
-    Mutation(_ROLLING, "table.hour_T[step_N] + lead]", "table.hour_T[step_N] + lead + 1]",
-             LINEAR_LEADS),
-    Mutation(_ROLLING, "region_N, hour_NK[:, lead]", "region_N, hour_NK[:, lead - 1]",
-             LINEAR_LEADS),
-    Mutation(_LINEAR, "[-lag for lag in LAGS]", "[1 - lag for lag in LAGS]", LINEAR_LEADS),
-    Mutation(_LINEAR, "num_B >= _HOURS", "num_B >= 0 * _HOURS", LINEAR_LEADS),
+    Mutation(_ROLLING, "table.hour_T[step_N][:, None] + pass_ends(num_leads)",
+             "1 + table.hour_T[step_N][:, None] + pass_ends(num_leads)", LINEAR_LEADS),
+    Mutation(_ROLLING, "hours_NK[:, ::LEADS]", "hours_NK[:, 1::LEADS]", LINEAR_LEADS),
+    Mutation(_LINEAR_INPUTS, "num_N >= _DAY", "num_N >= 0 * _DAY", LINEAR),
+    Mutation(_LINEAR_MODELS, "self.hour_NJ[:, 1:]", "self.hour_NJ", LINEAR_LEADS),
+    Mutation(_LINEAR_MODELS, "self.calendar_NJV[:, 2:]", "self.calendar_NJV", LINEAR_LEADS),
     # linear baselines and the size of a training
-    Mutation(_LINEAR, "last_T = load_T.shift(1)\n", "last_T = load_T\n", LINEAR),
-    Mutation(_LINEAR, "change_GQ[hour_N - lag]", "change_GQ[hour_N - lag + 1]", LINEAR),
-    Mutation(_LINEAR, "is_one_R[region] = False", "", LINEAR),
-    Mutation(_LINEAR, "train_T = (part_T == TRAIN) & ", "train_T = (part_T > 0) & ", LINEAR),
+    Mutation(_LINEAR_INPUTS, "step_NL = step_N[:, None] - np", "step_NL = 1 + step_N[:, None] - np",
+             LINEAR),
+    Mutation(_LINEAR_INPUTS, "place_N1 = (hour_N - hours)", "place_N1 = (hour_N + 1 - hours)",
+             LINEAR),
+    Mutation(_LINEAR_INPUTS, "is_one_R[region] = False", "", LINEAR),
+    Mutation(_LINEAR, "max(0, last + 1 - LEADS)", "max(0, last + 2 - LEADS)", LINEAR),
+    Mutation(_LINEAR, "np.minimum(end_NJ[:, ::2] + 1, ", "np.minimum(end_NJ[:, ::2], ", LINEAR),
     Mutation(_WINDOWS, "round(training.window_budget / max(1.0, windows_a_pass)), fewest",
              "round(training.window_budget / max(1.0, windows_a_pass)), 1", WINDOWS),
     # bands

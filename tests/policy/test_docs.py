@@ -21,6 +21,9 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from benchmarks.article_accuracy import RESULTS
+from benchmarks.generalization import KEPT as GENERALIZATION
+from benchmarks.generalization import PAGE, SECTION, page_table
 from benchmarks.update_readme import BLOCKS, KEPT, with_block
 from flows.command_line.app import app
 from gridcast.config import Config
@@ -239,6 +242,13 @@ def test_figures_are_those_of_the_kept_run(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
     assert text == with_block(text, name, table(kept))
+
+
+def test_the_table_of_other_peoples_data_is_that_of_the_kept_figures() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    kept = json.loads((RESULTS / GENERALIZATION).read_text(encoding="utf-8"))
+    assert text == with_block(text, SECTION, page_table(kept))
+    assert all(name in page_table(kept) for name in ("France", "Victoria", "LightGBM"))
 
 
 def test_block_without_its_markers_is_refused() -> None:

@@ -79,8 +79,8 @@ def is_boosting(command: list[str]) -> bool:
 def test_a_fitted_baseline_and_the_mean_are_scored_on_the_labels_of_the_models() -> None:
     summary = done().summary
     forecasts = pd.read_parquet(done().folder / "forecasts.parquet")
-    assert list(forecasts["contestant"].cat.categories[:4]) == [
-        "gru-seed0", "lstm-seed0", "mean-seed0", "linear",
+    assert list(forecasts["contestant"].cat.categories[:5]) == [
+        "gru-seed0", "lstm-seed0", "mean-seed0", "blend", "linear",
     ]  # fmt: skip
     own = {
         str(name): rows.reset_index(drop=True)
@@ -196,8 +196,11 @@ def planned(*overrides: str, num_concurrent: int = 2) -> tuple[Run, Features, Ba
     [
         pytest.param((), 1, 2, ("linear", "linear_neighbours"), id="cheap"),
         pytest.param((), 1, 1, ("linear",), id="one_region_has_no_neighbours"),
-        pytest.param((), 930_363, 12, (), id="the_articles_regions_are_not_cheap"),
-        pytest.param(("windows.horizon=2",), 1, 2, (), id="two_hours_ahead"),
+        pytest.param((), 930_363, 12, ("linear", "linear_neighbours"), id="the_articles_regions"),
+        pytest.param((), 1_000_001, 12, (), id="more_are_not_cheap"),
+        pytest.param(
+            ("windows.horizon=2",), 1, 2, ("linear", "linear_neighbours"), id="two_hours_ahead"
+        ),
         pytest.param(("features.kind=article",), 1, 2, (), id="article"),
         pytest.param(("baselines.fitted=[]",), 1, 2, (), id="unwanted"),
         pytest.param(("baselines.fitted=[linear]",), 930_363, 2, ("linear",), id="asked_for"),
