@@ -72,7 +72,12 @@ class LoggedContestant:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, 0) for name, value in self.metrics.items()]
+        is_told_by_pass = {OF_PASS[key] for each in self.history for key in each if key in OF_PASS}
+        metrics = [
+            Metric(name, value, now, 0)
+            for name, value in self.metrics.items()
+            if name not in is_told_by_pass
+        ]
         for each in self.backtest.by_lead if self.backtest else ():
             measure = self.backtest.measure if self.backtest else SMAPE
             of_lead = {measure: each.error[self.name], "coverage": each.coverage}

@@ -123,8 +123,8 @@ MUTATIONS = (
     ),
     Mutation(
         _QUALITY,
-        "before = load_N[max(0, row - reference_hours) : row]",
-        "before = load_N[max(0, row - reference_hours) : row + 24]",
+        "before = windows[at[own] - reference_hours]",
+        "before = windows[at[own] - reference_hours + 1]",
         QUALITY,
     ),
     Mutation(
