@@ -67,8 +67,9 @@ test-core: setup ## The tests that need neither Prefect nor patience
 soak: setup ## What lasts: real servers and workers, kills, a simulated week
 	$(VENV)/bin/python -m pytest -m soak $(ARGS)
 
-fuzz: setup ## Search for bytes that break a promise of the parser, SECONDS=600 long
+fuzz: setup ## Search for files that break a promise of the readers, SECONDS=600 long
 	@$(PIP) install --no-deps $(FUZZER)
+	$(VENV)/bin/python -m tests.fuzz.fuzz_layouts $(SECONDS)
 	$(VENV)/bin/python -m tests.fuzz.fuzz_parser -max_total_time=$(SECONDS) $(ARGS)
 
 mutants: setup ## Change the code in small ways and see whether the tests notice (10 minutes)

@@ -95,6 +95,12 @@ class RequiredRules(Section, strict=True):
     min_mw: float = Field(description="lowest possible load (MW); below 0 where solar is netted")
     max_mw: Positive = Field(description="highest possible load (MW)")
     max_flagged_share: Share = Field(description="share of readings that may be flagged (0 to 1)")
+    max_level_factor: Annotated[float, Field(gt=1.0)] | None = Field(
+        description="largest factor by which the level of weeks may change at one hour"
+    )
+    may_only_grow: bool = Field(
+        description="allow loads that only grow, as a meter's register does"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -113,6 +119,10 @@ class FlaggedRules(Section, strict=True):
         description="flag above this multiple of the past median"
     )
     reference_hours: int = Field(ge=24, description="past of which the median is taken (hours)")
+    level_ratio: Annotated[float, Field(ge=1.1)] | None = Field(
+        description="flag what stands beside the level of the days before by this factor"
+    )
+    max_level_hours: Count = Field(description="after which a new level is the level (hours)")
     max_flat_hours: Count | None = Field(description="flag a longer run of one value (hours)")
 
 
@@ -137,14 +147,14 @@ class RegionRules(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _net_load_has_no_dropouts(cls, tree: object) -> object:
-        """Where a load may pass below 0, a low one is no dropout: the sun shines."""
+    def _net_load_has_no_level(cls, tree: object) -> object:
+        """Where a load may pass below 0, no share of a load says anything: the sun shines."""
         if not isinstance(tree, dict):
             return tree
         required, flagged = tree.get("required"), tree.get("flagged")
         least = required.get("min_mw") if isinstance(required, dict) else None
         if isinstance(least, int | float) and least < 0 and isinstance(flagged, dict):
-            return {**tree, "flagged": {**flagged, "dropout_ratio": None}}
+            return {**tree, "flagged": {**flagged, "dropout_ratio": None, "level_ratio": None}}
         return tree
 
 

@@ -21,7 +21,7 @@ Cell = Literal["gru", "lstm"]
 Fitted = Literal["linear", "linear_neighbours", "histogram_boosting", "lightgbm"]
 
 
-Flag = Literal["zero", "dropout", "spike", "flat"]
+Flag = Literal["zero", "dropout", "spike", "level", "flat"]
 
 
 Fill = Literal["last_week_change", "past_weeks_mean"]

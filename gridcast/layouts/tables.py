@@ -136,7 +136,8 @@ def _from_csv(content: bytes, *, file: str, layout: LayoutConfig) -> Table:
     header, rows, lines_N = _header_and_rows(text, layout)
     if not rows:
         reason = "found no rows below the header, expected at least one"
-        raise _refusal(file, layout.header_line + 1, "empty", reason)
+        last = text.count("\n") + 1
+        raise _refusal(file, min(layout.header_line + 1, last), "empty", reason)
     first = pa_csv.read_csv(
         pa.BufferReader((header if layout.header_line else _first_line(rows)).encode() + b"\n"),
         read_options=pa_csv.ReadOptions(autogenerate_column_names=True),
@@ -150,7 +151,20 @@ def _from_csv(content: bytes, *, file: str, layout: LayoutConfig) -> Table:
     cells, wrong = _cells_of(rows, count, layout)
     if wrong:
         _refuse_wrong_counts(wrong, count, lines_N, file)
+    if cells.num_rows != len(lines_N):
+        raise _not_a_row_a_line(rows, cells.num_rows, lines_N, file)
     return Table(file, tuple(names), cells, lines_N)
+
+
+def _not_a_row_a_line(rows: str, num_rows: int, lines_N: np.ndarray, file: str) -> FileRefusedError:
+    """Of cells that go on over the end of a line, or lines that end within."""
+    odd = (n for n, line in enumerate(rows.split("\n")) if "\r" in line or line.count('"') % 2)
+    line = int(lines_N[next(odd, 0)])
+    reason = (
+        f"found {num_rows} rows in {len(lines_N)} lines, expected a row a line: "
+        "a quote without its pair, or a carriage return within"
+    )
+    return _refusal(file, line, "rows", reason)
 
 
 def _first_line(text: str) -> str:

@@ -29,7 +29,7 @@ NOBODY = "nobody is in charge"  # a reason to train
 # What a new training may mend.
 RETRAINED_KINDS: tuple[Kind, ...] = ("degraded", "bias", "level")
 _DAILY: tuple[Kind, ...] = ("outlier", "late", "stuck", "missing_forecast")
-_FAULTY = ("zero", "dropout", "spike")  # flags of readings
+_FAULTY = ("zero", "dropout", "spike", "level")  # flags of readings
 _HOUR, _DAY = pd.Timedelta(hours=1), pd.Timedelta(days=1)
 _SEVERE = 1.5  # beyond a limit by this factor
 _HOURS = 24

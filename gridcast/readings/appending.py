@@ -14,7 +14,7 @@ import pandas as pd
 from gridcast.errors import RegionRefusedError
 from gridcast.readings.local_time import Cells, RegionLoad, content_sha256, to_utc
 from gridcast.readings.parsing import read_rows
-from gridcast.readings.quality import flag_readings
+from gridcast.readings.quality import flag_readings, level_reach
 from gridcast.readings.required import measure
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Of the known rows so many are read again with the new ones, and the last of them may come out
 # otherwise: which reading of an autumn pair came first depends on the hour after it.
-CONTEXT, OPEN = 600, 48
+CONTEXT, OPEN = 720, 48
 _SETTLED = CONTEXT - OPEN
 _HOUR, _MINUTE = pd.Timedelta(hours=1), pd.Timedelta(minutes=1)
 _COLUMNS = ["timestamp", "local_label", "source_line", "load_mw"]
@@ -52,7 +52,7 @@ def append_rows(
         What ``parse_region`` and ``flag_readings`` give of the whole file. None if there is a fault
         in the new lines, if they tell of hours far back, or if too little is known.
     """
-    reach = max(rules.reference_hours, rules.max_flat_hours or 0)
+    reach = max(rules.reference_hours, rules.max_flat_hours or 0, level_reach(rules))
     cells = read_rows(added, region)
     if cells is None or len(known) <= CONTEXT or reach >= _SETTLED:
         return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from gridcast.readings.quality import NO_FLAG
+from gridcast.readings.quality import NO_FLAG, lasting_change, only_grows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,36 @@ def broken_rule(readings: pd.DataFrame, required: RequiredRules) -> str:
         value = {**measured._asdict(), "load_mw": extreme}[each.measure]
         if each.is_broken(value, required):
             return each.rule
-    return ""
+    broken = broken_level(load_mw, required)
+    return broken.rule if broken else ""
+
+
+class BrokenLevel(NamedTuple):
+    """A rule on the level of a region's loads that is broken: at which row, and in words."""
+
+    rule: str
+    row: int
+    found: str
+    expected: str
+
+
+def broken_level(load_mw: pd.Series[float], required: RequiredRules) -> BrokenLevel | None:
+    """What of the loads (MW, sorted by time) cannot be one region's load in one unit."""
+    if not required.may_only_grow and only_grows(load_mw):
+        first, last = float(load_mw.iloc[0]), float(load_mw.iloc[-1])
+        found = f"loads that only grow, from {first:,.6g} to {last:,.6g} MW: a meter's register?"
+        return BrokenLevel("may_only_grow", 0, found, "loads: take the differences of a register")
+    change = lasting_change(load_mw)
+    if change is None or required.max_level_factor is None:
+        return None
+    factor = max(change.after_mw / change.before_mw, change.before_mw / change.after_mw)
+    if factor <= required.max_level_factor:
+        return None
+    found = (
+        f"about {change.after_mw:,.6g} MW from here on for weeks, after {change.before_mw:,.6g} MW"
+    )
+    expected = f"one unit: a change by a factor of at most {required.max_level_factor:g}"
+    return BrokenLevel("max_level_factor", change.row, found, expected)
 
 
 class Wording(NamedTuple):

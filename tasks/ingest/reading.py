@@ -8,11 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from gridcast.errors import RegionRefusedError
+from gridcast.errors import Fault, RegionRefusedError
 from gridcast.layouts.kept import is_kept, load_of
 from gridcast.readings.appending import append_rows, rows_to_judge
 from gridcast.readings.quality import flag_readings
 from gridcast.readings.quarantine import flagged_rows, refused_rows
+from gridcast.readings.required import broken_level
 from tasks.ingest.gate.validation import require_expectations
 from tasks.ingest.original_lines import located, original_lines
 from tasks.ingest.region_store import find_region, quarantine_rows, store_region
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gridcast.config import Labels
+    from gridcast.readings.local_time import RegionLoad
     from gridcast.readings.records import RegionRecord
     from tasks.fetch.records import SourceFile
     from tasks.ingest.region_store import Source
@@ -50,6 +52,7 @@ def read_whole(run: Run, source: Source, *, region: str, file: str, labels: Labe
         load.frame["flag"] = flag_readings(load.frame["load_mw"], rules)
         quarantined.append(flagged_rows(lines, load.frame, region=region, rules=rules))
         with located(lines):
+            _require_level(run, load, file=file)
             require_expectations(run, load, file=file)
     except RegionRefusedError as error:
         quarantined.append(refused_rows(lines, error.rows, region=region))
@@ -57,6 +60,23 @@ def read_whole(run: Run, source: Source, *, region: str, file: str, labels: Labe
     finally:
         quarantine_rows(run, region, quarantined)
     return store_region(run, load, source)
+
+
+def _require_level(run: Run, load: RegionLoad, *, file: str) -> None:
+    """Refuse loads in two units, or a meter's register.
+
+    Raises:
+        RegionRefusedError: naming the line and the hour from which on it is so.
+    """
+    config, region = run.config.rules, load.region
+    broken = broken_level(load.frame["load_mw"], config.of(region).required)
+    if broken is None:
+        return
+    row = load.frame.iloc[broken.row]
+    key = config.key_of(region, "required", broken.rule)
+    reason = f"found {broken.found} ('{row['local_label']}'), expected {broken.expected} ({key})"
+    line = int(row["source_line"])
+    raise RegionRefusedError(region, [Fault(file, line, 1, broken.rule, reason)])
 
 
 def read_grown(
@@ -83,6 +103,8 @@ def read_grown(
         return None
     flagged = flagged_rows(content, load.frame, region=file.region, rules=rules.flagged)
     quarantine_rows(run, file.region, [flagged])
+    if broken_level(load.frame["load_mw"], rules.required) is not None:
+        return None  # a full reading refuses it
     record = store_region(run, load, source)
     added = rows_to_judge(load, record, num_known=len(known), required=rules.required)
     return Grown(record, added)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from gridcast.readings.quality import NO_FLAG, lasting_change
+from gridcast.readings.quality import NO_FLAG, lasting_change, off_levels
 from gridcast.readings.records import RegionRecord
 from tasks.ingest.region_tables import find_table, remember_table, store_table
 from tasks.runs.import_closure import code_sha256
@@ -17,10 +17,11 @@ from tasks.runs.storage import publishing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gridcast.config import Labels
+    from gridcast.config import Labels, RegionRules
     from gridcast.readings.local_time import RegionLoad
     from tasks.runs.run import Run
 
+_MOST_LEVELS = 3  # that are named
 _READING = "tasks.ingest.reading"  # what makes a record
 _log = logging.getLogger("gridcast.ingest")
 
@@ -60,7 +61,7 @@ def store_region(run: Run, load: RegionLoad, source: Source) -> RegionRecord:
         missing_hours=_span_hours(load.frame) - len(load.frame),
         flagged=int((load.frame["flag"] != NO_FLAG).sum()),
         status="published",
-        level_change=_level_change(load.frame),
+        level_change=level_in_words(load.frame, run.config.rules.of(load.region)),
         quarantined=quarantine_of(run, load.region),
         path=str(table.path),
         file_sha256=table.file_sha256,
@@ -90,16 +91,29 @@ def log_region(region: str, record: RegionRecord) -> None:
     )  # fmt: skip
 
 
-def _level_change(frame: pd.DataFrame) -> str:
-    """A lasting change of level in words; empty where there is none."""
-    change = lasting_change(frame["load_mw"])
-    if change is None:
-        return ""
-    label, line = (frame[name].iloc[change.row] for name in ("local_label", "source_line"))
-    return (
-        f"from '{label}' (line {line}) on the load is about {change.after_mw:,.6g} MW, before it "
-        f"was {change.before_mw:,.6g} MW, for weeks: another unit?"
-    )
+def level_in_words(frame: pd.DataFrame, rules: RegionRules) -> str:
+    """Doubtful levels in words: a lasting change, and days beside their level; empty: none."""
+    told = []
+    if (change := lasting_change(frame["load_mw"])) is not None:
+        told.append(
+            f"from {_hour(frame, change.row)} on the load is about {change.after_mw:,.6g} MW, "
+            f"before it was {change.before_mw:,.6g} MW, for weeks: another unit?"
+        )
+    off = off_levels(frame["load_mw"], rules.flagged) if rules.required.min_mw >= 0 else []
+    if off:
+        first = "; ".join(
+            f"from {_hour(frame, each.row)} for {each.num} hours, {each.factor:.2f} times"
+            for each in off[:_MOST_LEVELS]
+        )
+        more = f", and {len(off) - _MOST_LEVELS} more" if len(off) > _MOST_LEVELS else ""
+        end = "" if rules.flagged.level_ratio else "; flagged.level_ratio of the rules flags them"
+        told.append(f"the load stands beside the level of the days before: {first}{more}{end}")
+    return ". ".join(told)
+
+
+def _hour(frame: pd.DataFrame, row: int) -> str:
+    label, line = (frame[name].iloc[row] for name in ("local_label", "source_line"))
+    return f"'{label}' (line {line})"
 
 
 def quarantine_rows(run: Run, region: str, tables: list[pd.DataFrame]) -> None:

@@ -55,6 +55,12 @@ class LoggedContestant:
     history: Sequence[PassEnd]  # of a training's passes
     smape_by_month: Mapping[int, float]
 
+    @property
+    def seconds(self) -> float:
+        """How long it took to be made: of a training with what it waited for and validated."""
+        told = self.history[-1]["elapsed_seconds"] if self.history else None
+        return told or self.metrics["train_seconds"]
+
     def all_params(self) -> list[Any]:
         """As MLflow takes them."""
         from mlflow.entities import Param
@@ -292,7 +298,7 @@ def _shared_tags(run: Run, features: Features) -> dict[str, str]:
         "pipeline_run": run.run_id,
         "profile": run.profile,
         "data_kind": ingestion.data.kind if ingestion else "",
-        "data_folder": ingestion.data.folder if ingestion else "",
+        "data_folder": Path(ingestion.data.folder).name if ingestion else "",
         "data_sha256": key_of(regions=contents),
         "code_sha256": all_code_sha256(),
         "features_sha256": features.file_sha256,

@@ -5,6 +5,7 @@ The first run (about 35 s) is shared by all tests of the session.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
@@ -325,6 +326,27 @@ def test_mlflow_has_parameters_final_scores_and_each_passes_history(
         for metric in ("train/loss", "validation/smape"):
             history = tracking.get_metric_history(each.info.run_id, metric)
             assert [point.step for point in history] == [1, 2]
+
+
+def test_mlflow_has_true_durations_the_data_set_and_no_path_of_this_machine(
+    tracking: MlflowClient,
+) -> None:
+    run = first_run()
+    for name, each in runs_of(tracking).items():
+        told = (each.info.end_time - each.info.start_time) / 1000
+        taken = run.summary.forecasters[name].train_seconds
+        assert taken - 0.1 <= told
+        if name == MEAN:
+            assert told == pytest.approx(taken, abs=0.1)
+        assert each.inputs is not None
+        (data,) = each.inputs.dataset_inputs
+        assert data.dataset.name == "csv"
+        assert data.dataset.digest == run.summary.snapshot
+        assert json.loads(data.dataset.source)["uri"].endswith(f"{run.summary.snapshot}.json")
+        written = {**each.data.tags, **each.data.params}
+        written.pop("mlflow.log-model.history", None)  # MLflow's own
+        assert [key for key, text in written.items() if str(run.artifacts) in text] == []
+        assert [key for key, text in written.items() if text.startswith(("/", "file:"))] == []
 
 
 def test_mlflow_has_the_figures_and_the_settings(tracking: MlflowClient) -> None:

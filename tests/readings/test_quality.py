@@ -85,7 +85,7 @@ def test_24_hours_of_one_value_are_flagged_after_the_sixth() -> None:
 def test_a_flag_tells_the_first_reason() -> None:
     load = make_series(h50=0.0, h51=0.0, h52=0.0, h53=0.0)
     assert flagged(load) == dict.fromkeys(range(50, 54), "zero")
-    assert FLAGS == ("zero", "dropout", "spike", "flat")
+    assert FLAGS == ("zero", "dropout", "spike", "level", "flat")
 
 
 @pytest.mark.parametrize(

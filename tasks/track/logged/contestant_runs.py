@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gridcast.readings.records import Ingestion
 from gridcast.record import StoredRecord
 from tasks.runs.import_closure import code_sha256
 from tasks.runs.keys import file_sha256, key_of
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
     from mlflow.entities import Run as MlflowRun
 
     from gridcast.evaluation.records import Evaluation, KeptModels
@@ -200,9 +204,15 @@ def _log_contestant(
 ) -> str:
     import mlflow
 
-    tags = {**logged.tags, _KEY_TAG: key}
-    with mlflow.start_run(experiment_id=experiment_id, run_name=logged.name, tags=tags) as active:
-        run_id = str(active.info.run_id)
+    # MLflow would tell the path of the program, and of a training how long it took to log it.
+    tags = {**logged.tags, _KEY_TAG: key, "mlflow.source.name": "gridcast"}
+    end = int(time.time() * 1000)
+    made = client.create_run(
+        experiment_id, start_time=end - int(1000 * logged.seconds), tags=tags, run_name=logged.name
+    )
+    run_id = str(made.info.run_id)
+    with mlflow.start_run(run_id=run_id):
+        client.log_inputs(run_id, datasets=[_dataset(run, features)])
         metrics = logged.all_metrics()
         client.log_batch(run_id, metrics=metrics[:_BATCH], params=logged.all_params())
         for first in range(_BATCH, len(metrics), _BATCH):
@@ -216,9 +226,25 @@ def _log_contestant(
         client.log_dict(run_id, run.config.model_dump(mode="json"), "config.json")
         if logged.folder:
             log_folder(logged.folder, Path(features.path))
+    client.set_terminated(run_id, end_time=end)
     _note(logged, key, run_id)
     _log.info("%s: MLflow run %s", logged.name, run_id)
     return run_id
+
+
+def _dataset(run: Run, features: Features) -> DatasetInput:
+    """The snapshot that was read, and what became of it, as MLflow lists data sets."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    ingestion = run.find(Ingestion)
+    snapshot = (ingestion.snapshot if ingestion else None) or features.file_sha256[:16]
+    name = ingestion.dataset if ingestion else "features"
+    profile = {"regions": len(features.scales), "windows": features.windows.model_dump()}
+    dataset = Dataset(
+        name=name, digest=snapshot, source_type="gridcast snapshot",
+        source=json.dumps({"uri": f"data/snapshots/{snapshot}.json"}), profile=json.dumps(profile),
+    )  # fmt: skip
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training, validation, test")])
 
 
 def leave_lineage(run: Run, client: MlflowClient, found: MlflowRun) -> None:
