@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from gridcast.evaluation.blending import add_blend, blend_weights
 from gridcast.evaluation.forecasts import Forecasts, collect_forecasts
-from gridcast.evaluation.measure import NMAE, SMAPE, MeasureName
+from gridcast.evaluation.measure import (
+    NMAE,
+    SMAPE,
+    MeasureName,
+    measure_of_run,
+    near_zero_share,
+)
 from gridcast.evaluation.scores import (
     Scores,
     mean_errors,
@@ -15,7 +21,7 @@ from gridcast.evaluation.scores import (
     naive_maes,
     score_forecasts,
 )
-from gridcast.features.splits import TEST, VALIDATION
+from gridcast.features.splits import TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +83,13 @@ def compare_contestants(
         preferred=min(deciding, key=lambda name: deciding[name], default=None),
         blend_K=blend_K,
     )
+
+
+def measure_of_table(table: pd.DataFrame) -> MeasureName:
+    """By which a run with this table chooses: as its regions' training loads have it."""
+    training = table[table["part"] == TRAIN]
+    by_region = training.groupby("region", observed=True)["load_mw"]
+    return measure_of_run(near_zero_share(own.to_numpy()) for _, own in by_region)
 
 
 def all_forecasts(

@@ -24,7 +24,7 @@ from gridcast.audit.lineage import (
 )
 from gridcast.config import Config
 from gridcast.errors import GridcastError, RecordError
-from gridcast.evaluation.comparison import all_forecasts
+from gridcast.evaluation.comparison import all_forecasts, measure_of_table
 from gridcast.evaluation.contestants import fitted_baseline, network
 from gridcast.evaluation.scores import SCORE_KEYS, mean_loads, naive_maes, score_forecasts
 from gridcast.features.table import FeatureTable, build_features, calendars_of
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from gridcast.config import Fitted, Labels
     from gridcast.covariates.values import Covariates
     from gridcast.evaluation.contestants import Contestant
-    from gridcast.evaluation.measure import MeasureName
     from gridcast.evaluation.scores import Scores
 
 # What other code may make of a setting or a file that it does not know.
@@ -308,7 +307,7 @@ class Recomputation:
             return f"{len(stored):,} forecasts, not collected again"
         with self._by_todays_code(written):
             own = {self._contestant(name): self._predictions[name] for name in jobs}
-            _, again, _ = all_forecasts(self._table, own, measure=self._measure())
+            _, again, _ = all_forecasts(self._table, own, measure=measure_of_table(self._table))
             self._contestants = again.contestants
             names = [each.name for each in again.contestants]
             found = list(stored["contestant"].cat.categories)
@@ -317,13 +316,6 @@ class Recomputation:
                 own_rows = stored[stored["contestant"] == name]
                 require_forecasts(f"{written}, {name}", own_rows, rows, tolerance=ROUNDING)
         return f"{len(stored):,} forecasts, collected from the jobs again"
-
-    def _measure(self) -> MeasureName:
-        """By which the run has chosen, as it is told beside the table of features."""
-        written = next(
-            path for path in self.lineage.link("features").files if path.endswith(".json")
-        )
-        return read_record(self.path_of(written), Features).measure
 
     def _contestant(self, job: str) -> Contestant:
         facts = self.lineage.link(f"job {job}").facts

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridcast.evaluation.comparison import Comparison, compare_contestants
+from gridcast.evaluation.comparison import Comparison, compare_contestants, measure_of_table
 from gridcast.evaluation.contestants import Contestant
+from gridcast.evaluation.measure import NMAE, SMAPE
 from gridcast.evaluation.scores import overall_scores
 from gridcast.features.splits import TEST, VALIDATION
 from tests.builders.evaluations import GRU, LINEAR, LSTM, make_job_forecasts, make_table
@@ -105,3 +106,14 @@ def test_without_a_validation_part_nobody_is_preferred() -> None:
     assert found.preferred is None
     assert found.validation_smape == {}
     assert found.scores.overall["contestant"].iloc[0] == "gru-seed0"
+
+
+def test_a_table_whose_training_loads_pass_near_zero_is_judged_by_their_mean() -> None:
+    table = make_table()
+    assert measure_of_table(table) == SMAPE
+    is_test = (table["part"] == TEST).to_numpy()
+    near_zero = table["load_mw"] / 1000
+    later = table.assign(load_mw=table["load_mw"].where(~is_test, near_zero))
+    assert measure_of_table(later) == SMAPE  # the test part has no say
+    nights = (table["local_hour"] < 3) & (table["region"] == "DOM") & ~is_test
+    assert measure_of_table(table.assign(load_mw=table["load_mw"].mask(nights, near_zero))) == NMAE

@@ -277,7 +277,7 @@ MUTATIONS = (
     ),
     # who is chosen, and by what
     Mutation(_COMPARISON, "part in (VALIDATION, TEST)", "part in (TEST, TEST)", CONTESTANTS),
-    Mutation(_COMPARISON, "blend_weights(validation)", "blend_weights(test)", BLENDING),
+    Mutation(_COMPARISON, "blend_weights(validation, ", "blend_weights(test, ", BLENDING),
     Mutation("gridcast/evaluation/blending.py", "weight * (linear - networks)",
              "weight * (networks - linear)", BLENDING),
     Mutation("gridcast/forecasting/model.py", "self.weight_K[: networks_NK", "self.weight_K[1:][: "
