@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows.command_line.options import DEFAULT_ARTIFACTS, Artifacts, Profile, Settings
-from flows.command_line.starting import exit_code_of_shared
+from flows.command_line.starting import (
+    NO_QUESTION,
+    Request,
+    exit_code_of_shared,
+    start_flow,
+)
 
 app = typer.Typer()
 Ingested = Annotated[
@@ -62,7 +68,7 @@ def forecast(  # noqa: PLR0913 - options of a command
     epilog="Examples:  gridcast backtest  ·  gridcast backtest --from 2017-08-01 --to 2018-08-01 "
     "--horizon 24  ·  gridcast backtest --set forecasting.bands.rate=0"
 )
-def backtest(
+def backtest(  # noqa: PLR0913 - options of a command
     data: Ingested = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     profile: Profile = "base",
@@ -76,12 +82,22 @@ def backtest(
     ] = None,
     horizon: Horizon = None,
     run: ModelOfRun = None,
+    refit_every: Annotated[
+        str | None,
+        typer.Option(help="Train anew so often on what was known, such as 28d.", callback=_days),
+    ] = None,
 ) -> None:
     """Live through a span: forecast from every hour what was to come, and score it by lead.
 
     With the model that is recommended, each forecast from what was known by then, with the bands of
-    its day; beside it the naive forecasts. Tables, forecasts and a picture are kept.
+    its day; beside it the naive forecasts. Tables, forecasts and a picture are kept. With
+    --refit-every by models that are trained as the span goes on, beside the first of them.
     """
+    if refit_every is not None:
+        _backtest_with_refits(
+            Request(data, artifacts, profile, [*_with_horizon(settings, horizon), NO_QUESTION]),
+            first=first, end=end, refit_days=int(refit_every),
+        )  # fmt: skip
 
     def work() -> None:
         from tasks.show.show_backtest import BacktestRequest, backtest_and_show
@@ -93,6 +109,26 @@ def backtest(
         ))  # fmt: skip
 
     raise typer.Exit(exit_code_of_shared(work, artifacts, profile, settings))
+
+
+def _days(text: str | None) -> str | None:
+    """A number of days, with or without its unit."""
+    if text is None:
+        return None
+    number = text.removesuffix("d")
+    if not (number.isascii() and number.isdigit() and int(number)):
+        message = f"found {text!r}, expected days, such as 28d"
+        raise typer.BadParameter(message)
+    return number
+
+
+def _backtest_with_refits(request: Request, **more: str | int | None) -> None:
+    def show(folder: str) -> None:
+        from tasks.show.show_backtest import show_kept
+
+        show_kept(folder)
+
+    start_flow("backtest_forecasts", replace(request, more=more), show=show)
 
 
 def _with_horizon(settings: list[str] | None, horizon: int | None) -> tuple[str, ...]:

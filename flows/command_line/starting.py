@@ -73,8 +73,11 @@ def with_covariates(settings: list[str] | None, given: list[str] | None) -> list
     return [*own, *(settings or [])]
 
 
-def start_flow(flow: str, request: Request) -> None:
-    """Check what can be checked at once, then run the flow here and show what came of it."""
+def start_flow(flow: str, request: Request, *, show: Callable[[Any], None] | None = None) -> None:
+    """Check what can be checked at once, then run the flow here and show what came of it.
+
+    ``show`` gets what the flow returns, before its runs are shown.
+    """
 
     def check() -> None:
         check_early(request)
@@ -86,10 +89,12 @@ def start_flow(flow: str, request: Request) -> None:
         prepare_surroundings(request.artifacts)
         start_embedded_prefect(request.artifacts.absolute())
         try:
-            load_flow(flow)(**request.parameters)
+            result = load_flow(flow)(**request.parameters)
         except Exception as error:
             _end_if_interrupted(error)
             raise
+        if show is not None:
+            show(result)
 
     if code := exit_code_of(check):
         raise typer.Exit(code)

@@ -16,6 +16,9 @@ class EvaluationConfig(Section):
     backtest_days: Annotated[int, Field(ge=0)] = Field(
         description="at the end of the data, lived through hour by hour for the report (days)"
     )
+    refit_days: Annotated[
+        Count | None, Unkeyed("what is trained on a day is the same, however often it is done")
+    ] = Field(description="after which a backtest trains a model anew; null: it does not (days)")
 
 
 class BandsConfig(Section):
@@ -48,6 +51,10 @@ class ForecastingConfig(Section):
     )
     calibration_origins: Count = Field(
         description="of the validation part, a region: their errors tell who forecasts it"
+    )
+    stand_in_errors: Annotated[float, Field(ge=0.0)] = Field(
+        description="by which something else has to be better than the network there, from a lead"
+        " on, to forecast in its stead (standard errors of the difference)"
     )
     bands: BandsConfig
     max_stale_hours: int = Field(

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
+NUM_STRETCHES = 8
+_LONG_HOURS = 48.0  # a stretch of these hangs little together with the next one
 
 
 def smape(y_true: Floats, y_pred: Floats) -> float:
@@ -78,3 +80,48 @@ def seasonal_naive_mae(load_mw: Floats, *, season_length: int) -> float:
     """
     change = np.abs(load_mw[season_length:] - load_mw[:-season_length])
     return float(np.nanmean(change)) if np.isfinite(change).any() else float("nan")
+
+
+def errors_of_gain(
+    gain_BK: np.ndarray, region_B: np.ndarray, hour_B: np.ndarray, *, num_regions: int
+) -> np.ndarray:
+    """Standard error of the mean gain over the leads from each on, ``(R, K)``.
+
+    Errors of neighbouring hours hang together, and forecasts of many leads overlap: 400 of them are
+    worth far fewer. So they are cut into a few stretches of time ``P`` (batch means, Law and
+    Kelton), and how much these differ among each other tells how sure their mean is.
+
+    In the unit of the gain; infinite where a stretch would have less than two origins. Where
+    stretches are shorter than two days, they count as if there were as many fewer.
+
+    Args:
+        gain_BK: how much smaller an error is than the other one; NaN: the truth is not known.
+        region_B: number of the origin's region.
+        hour_B: when it was.
+        num_regions: of which there are regions.
+    """
+    is_known_BK = ~np.isnan(gain_BK)
+    sum_BK, num_BK = (
+        np.cumsum(each[:, ::-1], axis=1)[:, ::-1]
+        for each in (np.where(is_known_BK, gain_BK, 0.0), is_known_BK.astype(float))
+    )
+    found_RK = np.full((num_regions, gain_BK.shape[1]), np.inf)
+    for region in np.unique(region_B):
+        own = np.flatnonzero(region_B == region)
+        own = own[np.argsort(hour_B[own], kind="stable")]
+        if len(own) >= 2 * NUM_STRETCHES:
+            begins = np.arange(NUM_STRETCHES) * len(own) // NUM_STRETCHES
+            sum_PK, num_PK = (
+                np.add.reduceat(each[own], begins, axis=0) for each in (sum_BK, num_BK)
+            )
+            hours = (hour_B[own[-1]] - hour_B[own[0]] + 1) / NUM_STRETCHES
+            fewer = max(1.0, _LONG_HOURS / hours)
+            found_RK[region] = np.sqrt(fewer) * _error_of_mean(sum_PK, num_PK)
+    return found_RK
+
+
+def _error_of_mean(sum_PK: np.ndarray, num_PK: np.ndarray) -> np.ndarray:
+    """Infinite at leads of which a stretch knows nothing."""
+    mean_PK = sum_PK / np.maximum(num_PK, 1)
+    error_K = mean_PK.std(axis=0, ddof=1) / np.sqrt(len(mean_PK))
+    return np.where((num_PK > 0).all(axis=0), error_K, np.inf)

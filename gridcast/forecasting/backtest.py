@@ -30,7 +30,7 @@ from gridcast.forecasting.rolling import rolling_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gridcast.config import ForecastingConfig
+    from gridcast.config import Config, ForecastingConfig
     from gridcast.forecasting.model import ForecastModel
 
 _DAY = 24
@@ -80,6 +80,46 @@ def backtest(
         where, found = "the span", f"no hour from {first} to {end} that the model had not been told"
         raise UsageError(where, found=found, expected=f"hours from {oldest} on")
     return scored
+
+
+def beside_refits(
+    once: Backtest,
+    refits: Sequence[pd.DataFrame],
+    config: Config,
+    *,
+    name: str,
+    norms: Mapping[str, float] | None = None,
+) -> Backtest:
+    """A span lived through with models trained anew as it went on, beside one that was not.
+
+    All are scored on the same labels: those of which the refitted models and ``once`` have a
+    forecast.
+
+    Args:
+        once: by a model that was trained before the span, and what may stand in for it.
+        refits: rows of ``Backtest.rows`` of each model, from its training to the next one.
+        config: of the models.
+        name: of the contestant that the refits are; it comes first.
+        norms: as :func:`score_rows` has them.
+    """
+    anew = pd.concat([each.astype({"region": str}) for each in refits], ignore_index=True)
+    others = once.rows.astype({"region": str, "contestant": str})
+    rows = pd.concat([anew.assign(contestant=name), others], ignore_index=True)
+    regions = sorted(set(others["region"]))
+    region = pd.Categorical(rows["region"], categories=regions)
+    label = rows["issue_time"].astype("int64") * len(regions) + region.codes
+    is_anew = (rows["contestant"] == name).to_numpy()
+    both = np.intersect1d(label[is_anew], label[~is_anew])
+    names = [name, *map(str, once.rows["contestant"].cat.categories)]
+    rows = rows.assign(
+        region=region, contestant=pd.Categorical(rows["contestant"], categories=names)
+    )
+    is_told = np.isin(label, both) & (region.codes >= 0)
+    own = config.forecasting
+    return score_rows(
+        rows[is_told].reset_index(drop=True), own.quantiles,
+        timezone=config.ingestion.timezone, issue_hour=own.next_day_hour, norms=norms,
+    )  # fmt: skip
 
 
 def score_hindcast(

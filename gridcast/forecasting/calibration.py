@@ -13,6 +13,7 @@ import pandas as pd
 
 from gridcast.evaluation.blending import best_weights
 from gridcast.evaluation.measure import norms_of, percent_errors
+from gridcast.evaluation.metrics import errors_of_gain
 from gridcast.features.splits import VALIDATION
 from gridcast.forecasting.backtest import score_hindcast
 from gridcast.forecasting.hindcast import (
@@ -49,10 +50,14 @@ class Calibration:
     """Of one contestant: its error by region and lead on the validation part, and its bands.
 
     In percent, as its model's errors are told (``LoadScale.norm_mw``); without labels NaN.
+    ``gain_error_RK``, of what may stand in for a network: the standard error of how much better it
+    is over the leads from each on, in the same percent (see :func:`errors_of_gain`); None: not
+    known, as in models of older versions.
     """
 
     error_RK: np.ndarray
     bands: BandState
+    gain_error_RK: np.ndarray | None = None
 
 
 def origins_of(
@@ -106,18 +111,35 @@ def error_by_lead(
 
     Hours without a trusted reading (no label) do not count.
     """
-    truth_BK, region_B = _truth(frame, origins_B, forecast_BK.shape[1])
+    truth_BK, region_B = _truth(frame, origins_B, num_leads=forecast_BK.shape[1])
     return error_of(truth_BK, forecast_BK, region_B, norm_R)
 
 
 def _truth(
-    frame: pd.DataFrame, origins_B: np.ndarray, num_leads: int
+    frame: pd.DataFrame, origins_B: np.ndarray, *, num_leads: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of the validation part after the origins (MW; NaN: none), and their regions."""
+    """The labels (MW; NaN: none) after each origin, ``(B, K)``, and the origin's region."""
     ahead_BK = origins_B[:, None] + np.arange(1, num_leads + 1)
     is_label_BK = frame["part"].to_numpy()[ahead_BK] == VALIDATION
     truth_BK = np.where(is_label_BK, frame["load_mw"].to_numpy()[ahead_BK], np.nan)
     return truth_BK, frame["region"].cat.codes.to_numpy()[origins_B]
+
+
+def gain_errors(
+    frame: pd.DataFrame,
+    origins_B: np.ndarray,
+    network_BK: np.ndarray,
+    other_BK: np.ndarray,
+    norm_R: np.ndarray,
+) -> np.ndarray:
+    """How sure it is that the other's forecasts (MW) are better than the network's, ``(R, K)``.
+
+    See :func:`errors_of_gain`; the arguments are those of :func:`error_by_lead`.
+    """
+    truth_BK, region_B = _truth(frame, origins_B, num_leads=network_BK.shape[1])
+    norm_B1 = norm_R[region_B][:, None]
+    network, other = (percent_errors(truth_BK, each, norm_B1) for each in (network_BK, other_BK))
+    return errors_of_gain(network - other, region_B, origins_B, num_regions=len(norm_R))
 
 
 def error_of(
@@ -206,10 +228,28 @@ def learn_errors(
         name: Calibration(error_by_lead(frame, origins, each, norm_R), bands[name])
         for name, each in forecasts.items()
     }
-    stand_ins = {kind: found[kind] for kind in contestants.stand_ins}
-    calibrations = {name: {NETWORK: found[name]} | stand_ins for name in contestants.members}
+    calibrations = {
+        name: {NETWORK: found[name]}
+        | {
+            kind: _beside(found[kind], frame, origins, (forecasts[name], forecasts[kind]), norm_R)
+            for kind in contestants.stand_ins
+        }
+        for name in contestants.members
+    }
     norms = {name: each.norm_mw for name, each in scales.items() if each.norm_mw is not None}
     return Learned(calibrations, past, first, day, norms, contestants.blends)
+
+
+def _beside(
+    own: Calibration,
+    frame: pd.DataFrame,
+    origins_B: np.ndarray,
+    network_and_own: tuple[np.ndarray, np.ndarray],
+    norm_R: np.ndarray,
+) -> Calibration:
+    """That of what may stand in for a network, with how sure it is that it is better."""
+    error_RK = gain_errors(frame, origins_B, *network_and_own, norm_R)
+    return replace(own, gain_error_RK=error_RK)
 
 
 def _weighed(
@@ -223,7 +263,7 @@ def _weighed(
     blends = {}
     for name, blend in contestants.blends.items():
         networks_BK, linear_BK = forecasts[name], forecasts[blend.linear]
-        truth_BK, region_B = _truth(frame, origins_B, networks_BK.shape[1])
+        truth_BK, region_B = _truth(frame, origins_B, num_leads=networks_BK.shape[1])
         lead_BK = np.broadcast_to(np.arange(networks_BK.shape[1]), networks_BK.shape)
         region_BK = np.broadcast_to(region_B[:, None], networks_BK.shape)
         found_K = np.zeros(networks_BK.shape[1])

@@ -187,7 +187,12 @@ def _rows_of_states(
         issue_N=np.full(len(wanted), issue_hour),
         place_NH=place_SH,
         makers=[
-            maker_of(each.doubt, number, model.calibrations)
+            maker_of(
+                each.doubt,
+                number,
+                model.calibrations,
+                least_errors=model.config.forecasting.stand_in_errors,
+            )
             for each, number in zip(wanted, region_S, strict=True)
         ],
         lacking_NH=None if lacking_SK is None else np.take_along_axis(lacking_SK, place_SH, axis=1),

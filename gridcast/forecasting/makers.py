@@ -34,15 +34,21 @@ class Maker:
     reason: str
 
 
-def maker_of(doubt: str, region: int, calibrations: Mapping[str, Calibration]) -> Maker:
+def maker_of(
+    doubt: str, region: int, calibrations: Mapping[str, Calibration], *, least_errors: float
+) -> Maker:
     """By the errors on the validation part, or by the ``doubt`` in what is known (empty: none).
 
     One change from the network to a naive forecast, at the lead at which the sum of the errors is
-    the least: a choice lead by lead would make a path of two by chance.
+    the least: a choice lead by lead would make a path of two by chance. From there on the naive
+    forecast has to be better by ``least_errors`` standard errors of the difference.
     """
     error_K = {name: each.error_RK[region] for name, each in calibrations.items()}
     stand_ins = stand_ins_of(calibrations)
-    makers = [(*_best_change(error_K[NETWORK], error_K[name]), name) for name in stand_ins]
+    margin_K = {name: _margin(calibrations[name], region, least_errors) for name in stand_ins}
+    makers = [
+        (*_best_change(error_K[NETWORK], error_K[name], margin_K[name]), name) for name in stand_ins
+    ]
     _, num_leads, stand_in = min(makers, key=itemgetter(0))
     if doubt:
         stand_in = min(stand_ins, key=lambda name: _mean(error_K[name]))
@@ -51,20 +57,45 @@ def maker_of(doubt: str, region: int, calibrations: Mapping[str, Calibration]) -
         return Maker(np.inf, stand_in, "")
     naive, network = _mean(error_K[stand_in][num_leads:]), _mean(error_K[NETWORK][num_leads:])
     since = f"from lead {num_leads + 1} on " if num_leads else ""
+    margin = margin_K[stand_in][num_leads]
+    by_chance = f"; chance gives {margin:.2f}" if margin else ""
     reason = (
         f"{since}it is better than the network on the validation part "
-        f"({naive:.2f} % against {network:.2f} %)"
+        f"({naive:.2f} % against {network:.2f} %{by_chance})"
     )
     return Maker(num_leads, stand_in, reason)
 
 
-def _best_change(network_K: np.ndarray, naive_K: np.ndarray) -> tuple[float, int]:
+def makers_of(model: ForecastModel) -> list[Maker]:
+    """Of each region of a model, where there is no doubt in what is known of it."""
+    least = model.config.forecasting.stand_in_errors
+    numbers = range(len(model.regions))
+    return [maker_of("", number, model.calibrations, least_errors=least) for number in numbers]
+
+
+def _margin(calibration: Calibration, region: int, least_errors: float) -> np.ndarray:
+    """By how much it has to be better over the leads from each on, ``(K,)``."""
+    if calibration.gain_error_RK is None:
+        return np.zeros(calibration.error_RK.shape[1])
+    if not least_errors:
+        return np.zeros_like(calibration.gain_error_RK[region])
+    return np.asarray(least_errors * calibration.gain_error_RK[region])
+
+
+def _best_change(
+    network_K: np.ndarray, naive_K: np.ndarray, margin_K: np.ndarray
+) -> tuple[float, int]:
     """The least sum of errors, and of how many first leads the network then makes the forecast.
 
-    Of equal sums the most of the network; leads without a known error count nothing.
+    Of equal sums the most of the network; leads without a known error count nothing. Where the mean
+    gain over the leads from one on is within the margin, there is no change at it.
     """
     gain_K = np.nan_to_num(network_K - naive_K)
+    num_K = np.cumsum(~np.isnan(network_K - naive_K)[::-1])[::-1]
+    rest_K = np.cumsum(gain_K[::-1])[::-1]
+    is_chance_K = rest_K <= margin_K * np.maximum(num_K, 1)
     sums = np.concatenate([[0.0], np.cumsum(gain_K)])
+    sums[:-1][is_chance_K] = np.inf
     num_leads = len(sums) - 1 - int(np.argmin(sums[::-1]))
     return float(np.nansum(naive_K) + sums[num_leads]), num_leads
 

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from gridcast.evaluation.measure import norms_by_row, sizes_of
-from gridcast.forecasting.makers import maker_of
+from gridcast.forecasting.makers import makers_of
 from gridcast.forecasting.model import NETWORK
 from gridcast.monitoring.level import level_steps
 from gridcast.record import Record, StoredRecord
@@ -76,8 +76,8 @@ class Promise(Record):
 def promise_of(model: ForecastModel) -> Promise:
     """By its validation part: at each lead that of whoever forecasts it."""
     error, naive, next_hour = dict[str, float](), dict[str, float](), dict[str, float]()
-    for number, region in enumerate(model.regions):
-        maker = maker_of("", number, model.calibrations)
+    makers = makers_of(model)
+    for number, (region, maker) in enumerate(zip(model.regions, makers, strict=True)):
         error_K = {name: each.error_RK[number] for name, each in model.calibrations.items()}
         is_network_K = np.arange(len(error_K[NETWORK])) < maker.num_network_leads
         day_K = np.where(is_network_K, error_K[NETWORK], error_K[maker.stand_in])[:_HOURS]

@@ -25,7 +25,7 @@ from gridcast.forecasting.hindcast import (
     num_leads_of,
 )
 from gridcast.forecasting.issue import OLDEST_HOURS, forecast_regions
-from gridcast.forecasting.makers import ToTell, maker_of, rows_by_maker
+from gridcast.forecasting.makers import ToTell, makers_of, rows_by_maker
 from gridcast.forecasting.model import NETWORK, Contestants, ForecastModel
 from gridcast.forecasting.region_state import hours_back
 from gridcast.forecasting.rolling import RollingTable, can_forecast, rolling_table
@@ -188,8 +188,8 @@ class _Span:
         """Whose forecasts are told; where a region is late, it may be anybody's."""
         if (kind_IR == _LATE).any():
             return list(past.forecasts)
-        calibrations, horizon = self.model.calibrations, self.model.config.forecasting.horizon
-        makers = [maker_of("", n, calibrations) for n in range(len(self.model.regions))]
+        horizon = self.model.config.forecasting.horizon
+        makers = makers_of(self.model)
         told = {each.stand_in for each in makers if each.num_network_leads < horizon} | {NETWORK}
         return [name for name in past.forecasts if name in told]
 
@@ -277,7 +277,7 @@ def _regular_rows(today: ForecastModel, own: _Regular, covariates: RegionalInput
     """The rows of one day, each region's by whoever forecasts it, with the bands of the day."""
     if not len(own.hour_N):
         return pd.DataFrame()
-    makers = [maker_of("", number, today.calibrations) for number in range(len(today.regions))]
+    makers = makers_of(today)
     horizon = today.config.forecasting.horizon
     asked = ToTell(
         region_N=own.region_N,

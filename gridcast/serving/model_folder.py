@@ -33,6 +33,8 @@ def model_files(
     arrays = dict[str, "np.ndarray"]()
     for name, each in calibrations.items():
         arrays[f"{name}.error"] = each.error_RK
+        if each.gain_error_RK is not None:
+            arrays[f"{name}.gain_error"] = each.gain_error_RK
         arrays |= {f"{name}.bands.{part}": own for part, own in each.bands.arrays().items()}
     if blend is not None:
         arrays[f"{BLEND_PREFIX}{blend.linear}"] = blend.weight_K

@@ -204,6 +204,10 @@ def _calibrations(arrays: Mapping[str, np.ndarray]) -> dict[str, Calibration]:
         if name.endswith(kind)
     }
     return {
-        name: Calibration(error_RK, BandState.of(below(arrays, f"{name}.bands.")))
+        name: Calibration(
+            error_RK,
+            BandState.of(below(arrays, f"{name}.bands.")),
+            arrays.get(f"{name}.gain_error"),
+        )
         for name, error_RK in errors.items()
     }

@@ -16,7 +16,6 @@ import pandas as pd
 
 from gridcast.config import Config
 from gridcast.errors import UsageError
-from gridcast.forecasting.hindcast import num_leads_of
 from gridcast.forecasting.issue import with_zone
 from gridcast.monitoring.alarms import NOBODY, Alarm, promise_of, reason_to_train
 from gridcast.monitoring.look import MOST_LEADS, first_issue_time, monitor
@@ -24,15 +23,13 @@ from gridcast.operation.baseline_model import baseline_model
 from gridcast.operation.plant import Plant, parse_plant, planted
 from gridcast.operation.replay_report import TrainingNote, day_of
 from gridcast.record import Record, StoredRecord
-from tasks.covariates.stored_covariates import store_covariates
 from tasks.forecast.forecast_store import read_issued, store_rows
 from tasks.forecast.issue_forecast import current_snapshot, published_covariates
 from tasks.forecast.model_in_charge import model_in_charge
-from tasks.ingest.region_tables import store_table
-from tasks.ingest.snapshots import Current, publish
 from tasks.operate.backfill import issue_at
 from tasks.operate.judge_challenger import judge_challenger
-from tasks.runs.keys import key_of, require_sha256
+from tasks.refit.known_by import WholePast, publish_known_by, published_tables
+from tasks.runs.keys import key_of
 from tasks.runs.record_files import read_record, write_record
 
 if TYPE_CHECKING:
@@ -41,8 +38,8 @@ if TYPE_CHECKING:
     from gridcast.config import ForecastingConfig
     from gridcast.covariates.values import Covariates
     from gridcast.forecasting.model import ForecastModel
-    from gridcast.readings.records import CovariatesRecord
     from tasks.forecast.model_in_charge import InCharge
+    from tasks.ingest.snapshots import Current
 
 _DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
 _WEEK = 7
@@ -156,7 +153,8 @@ def open_replay(asked: ReplayRequest) -> Replay:
     begin, stop = _span_of(asked)
     config, current, root = asked.config, _current(asked), replay_folder(asked)
     faults = tuple(map(parse_plant, asked.plants))
-    truth = _tables(Path(asked.artifacts).resolve(), current, asked.regions)
+    _require_known(asked.regions, current)
+    truth = published_tables(Path(asked.artifacts).resolve(), current, only=asked.regions)
     tables = planted(truth, faults, config.rules)
     state = read_record(root / "replay.json", ReplayState, may_lack=True)
     if state is None:
@@ -170,19 +168,11 @@ def open_replay(asked: ReplayRequest) -> Replay:
     return Replay(root, config, current, tables, truth, covariates, state)
 
 
-def _tables(artifacts: Path, current: Current, wanted: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+def _require_known(wanted: tuple[str, ...], current: Current) -> None:
     known = current.snapshot.regions
     if unknown := sorted(set(wanted) - set(known)):
         where, expected = "--region", f"some of {', '.join(sorted(known))}"
         raise UsageError(where, found=", ".join(unknown), expected=expected)
-    found = {}
-    for name, record in known.items():
-        if wanted and name not in wanted:
-            continue
-        path = artifacts / "data" / record.path
-        require_sha256(path, record.file_sha256)
-        found[name] = pd.read_parquet(path)
-    return found
 
 
 def live_until_training(replay: Replay) -> str | None:
@@ -253,40 +243,8 @@ def _reason(replay: Replay, alarms: Sequence[Alarm], at: pd.Timestamp) -> str:
 
 def publish_known(replay: Replay, until: pd.Timestamp) -> None:
     """What is known of the data by then becomes the snapshot that a training reads."""
-    store = replay.root / "data"
-    published = {}
-    for name, table in replay.tables.items():
-        known = table[table["timestamp"] < until].reset_index(drop=True)
-        if known.empty:
-            continue
-        record = replay.current.snapshot.regions[name]
-        kept = store_table(store, name, known, {"source_sha256": record.source_sha256})
-        published[name] = record.model_copy(update={
-            "path": str(kept.path), "file_sha256": kept.file_sha256, "rows": len(known),
-            "table_sha256": kept.table_sha256, "content_sha256": kept.table_sha256,
-            "quarantined": "", "cached": False,
-            "covariates": _covariates_known(replay, name, until),
-        })  # fmt: skip
-    publish(
-        store,
-        replay.state.dataset,
-        data=replay.current.data,
-        published=published,
-        refused={},
-        rules_sha256=replay.current.snapshot.rules_sha256,
-    )
-
-
-def _covariates_known(replay: Replay, region: str, until: pd.Timestamp) -> CovariatesRecord | None:
-    """The table of what had been issued by then; None: the region has none."""
-    if region not in replay.covariates:
-        return None
-    known = replay.covariates[region].known_by(
-        until,
-        replay.config.covariates.as_known,
-        hours_ahead=num_leads_of(replay.config.forecasting),
-    )
-    return store_covariates(replay.root / "data", region, known, ())
+    past = WholePast(replay.current, replay.tables, replay.covariates)
+    publish_known_by(replay.root, past, replay.config, until)
 
 
 def judge_trained(replay: Replay) -> TrainingNote:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -12,15 +13,12 @@ from rich.table import Table
 
 from gridcast.config import Config
 from gridcast.evaluation.measure import LABELS
-from tasks.forecast.run_backtest import run_backtest
-from tasks.runs.storage import publishing
+from tasks.forecast.run_backtest import BacktestRecord, run_backtest
+from tasks.runs.record_files import read_record
 from tasks.show.show_forecast import instant_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gridcast.evaluation.next_day_scores import NextDay
-    from tasks.forecast.run_backtest import Backtested
 
 _SHOWN_LEADS = (1, 2, 3, 6, 12, 18, 24, 36, 48, 72, 96, 120, 144, 168)
 _WIDTH_OF_FILES = 140
@@ -51,22 +49,16 @@ def backtest_and_show(asked: BacktestRequest) -> None:
         asked.artifacts, config, first=first, end=end, folder=asked.folder,
         run_id=asked.run_id,
     )  # fmt: skip
-    draw(done)
-    show_backtest(done)
+    show_backtest(done.record, done.folder)
 
 
-def draw(done: Backtested) -> None:
-    """``backtest.svg`` in the folder of the backtest."""
-    from gridcast.report.figures import draw_backtest
-
-    figure = draw_backtest(done.record)
-    with publishing(done.folder / "backtest.svg") as temporary:
-        figure.savefig(temporary, format="svg")
+def show_kept(folder: str) -> None:
+    """The same of one whose record stands in a folder."""
+    show_backtest(read_record(Path(folder) / "backtest.json", BacktestRecord), Path(folder))
 
 
-def show_backtest(done: Backtested) -> None:
+def show_backtest(record: BacktestRecord, folder: Path) -> None:
     """A row a contestant: its error at some leads, and the mean; below it how good bands are."""
-    record, by_lead = done.record, done.result.by_lead
     label = LABELS[record.measure]
     leads = [lead for lead in _SHOWN_LEADS if lead <= record.horizon]
     table = Table(
@@ -77,10 +69,10 @@ def show_backtest(done: Backtested) -> None:
     for lead in leads:
         table.add_column(f"{lead} h", justify="right")
     table.add_column("mean", justify="right")
-    errors = by_lead.pivot(index="contestant", columns="lead", values="error")
-    for name, row in errors.sort_values(errors.columns[-1]).iterrows():
-        cells = [f"{row[lead]:.2f}" for lead in leads]
-        table.add_row(str(name).replace("_", " "), *cells, f"{record.error[str(name)]:.2f}")
+    errors = {each.lead: each.error for each in record.by_lead}
+    for name in sorted(record.error, key=lambda name: errors[record.horizon][name]):
+        cells = [f"{errors[lead][name]:.2f}" for lead in leads]
+        table.add_row(name.replace("_", " "), *cells, f"{record.error[name]:.2f}")
     table.add_section()
     held = {each.lead: each.coverage for each in record.by_lead}
     cells = [f"{held[lead]:.1f}" if lead in held else "" for lead in leads]
@@ -96,7 +88,10 @@ def show_backtest(done: Backtested) -> None:
         console.print(next_day_table(record.next_day, label))
     for contest in record.operator:
         console.print(contest.text, highlight=False, soft_wrap=True)
-    console.print(f"Kept:      {done.folder}", highlight=False, soft_wrap=True)
+    if record.refits:
+        days = ", ".join(each.day for each in record.refits)
+        console.print(f"Trained on what was known by {days}", highlight=False, soft_wrap=True)
+    console.print(f"Kept:      {folder}", highlight=False, soft_wrap=True)
 
 
 def next_day_table(found: NextDay, label: str) -> Table:

@@ -78,7 +78,7 @@ def test_the_unkeyed_settings_are_these_and_no_others() -> None:
         "training.confirm_above_hours", "training.measuring_limit_seconds",
         "training.checkpoint_seconds", "training.time_limit_seconds",
         "tuning.trials", "tuning.hours", "tuning.at_once", "tuning.seed", "tuning.random_trials",
-        "tuning.prune_from", "run.store", "run.keep_prefect_days",
+        "tuning.prune_from", "run.store", "run.keep_prefect_days", "evaluation.refit_days",
         "execution.executor", "execution.num_shards", "execution.attempts",
         "execution.lost_seconds", "execution.ray_address",
     }  # fmt: skip

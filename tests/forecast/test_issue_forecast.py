@@ -52,7 +52,7 @@ def issue(artifacts: Path, hours_late: int = 0, regions: tuple[str, ...] = ()) -
 def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network forecasts: two passes of eight units lose to the same hour of yesterday."""
     monkeypatch.setattr(
-        "gridcast.forecasting.makers._best_change", lambda network_K, _: (0.0, len(network_K))
+        "gridcast.forecasting.makers._best_change", lambda network_K, *_: (0.0, len(network_K))
     )
 
 

@@ -13,7 +13,7 @@ from gridcast.evaluation.backtest_scores import Backtest
 from gridcast.evaluation.metrics import smape
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import build_features
-from gridcast.forecasting.backtest import backtest
+from gridcast.forecasting.backtest import backtest, beside_refits
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.hindcast import bands_on, first_learned, hindcast
 from gridcast.forecasting.issue import forecast_regions
@@ -128,3 +128,29 @@ def test_a_span_that_the_model_was_trained_on_is_refused() -> None:
     first, end = np.datetime64("2017-01-03"), np.datetime64("2017-01-05")
     with pytest.raises(UsageError, match="expected hours from 2017-01-09T05:00:00"):
         backtest(model_on(FIRST), frame_of(LOADS), SINCE, first=first, end=end, horizon=HORIZON)
+
+
+def test_refits_stand_beside_the_first_model_on_the_labels_that_both_have(found: Backtest) -> None:
+    own = found.rows[found.rows["contestant"] == "mean"]
+    until, since = (pd.Timestamp(day, tz="UTC") for day in ("2017-01-23", "2017-01-24"))
+    later = own[(own["issue_time"] >= since) & (own["region"] == "AEP")]  # knows no other region
+    changed = later.assign(y_pred=later["y_pred"] * 1.1)
+    both = beside_refits(found, [own[own["issue_time"] < until], changed], CONFIG, name="anew")
+    assert list(both.bands) == ["anew", "mean", *STAND_INS]
+    keys = ["region", "issue_time", "lead"]
+    labels = [
+        each[keys].astype({"region": str}).sort_values(keys).reset_index(drop=True)
+        for _, each in both.rows.groupby("contestant", observed=True)
+    ]
+    for each in labels:
+        pd.testing.assert_frame_equal(each, labels[0])
+    assert len(labels[0]) == (2 * 48 + 24) * HORIZON
+    rows = both.rows[both.rows["contestant"] == "anew"].set_index("issue_time").sort_index()
+    once = both.rows[both.rows["contestant"] == "mean"].set_index("issue_time").sort_index()
+    np.testing.assert_array_equal(rows[:until]["y_pred"], once[:until]["y_pred"])
+    np.testing.assert_allclose(rows[since:]["y_pred"], 1.1 * once[since:]["y_pred"])
+    truth, forecast = (rows[rows["lead"] == 2][each].to_numpy() for each in ("y_true", "y_pred"))
+    regions = rows[rows["lead"] == 2]["region"].astype(str).to_numpy()
+    each_smape = [smape(truth[regions == r], forecast[regions == r]) for r in REGIONS]
+    told = both.by_lead.set_index(["contestant", "lead"])["error"]["anew", 2]
+    assert told == pytest.approx(np.mean(each_smape))

@@ -41,7 +41,7 @@ def model() -> ForecastModel:
 def issued(model: ForecastModel, *, hours_late: int = 0, **smape: list[float]) -> pd.DataFrame:
     """The rows where contestants had these errors at each lead."""
     calibrations = {
-        name: replace(each, error_RK=np.array([smape[name]]))
+        name: replace(each, error_RK=np.array([smape[name]]), gain_error_RK=None)
         for name, each in model.calibrations.items()
     }
     return forecast_regions(

@@ -58,7 +58,7 @@ def model_of(config: Config, covariates: Covariates) -> ForecastModel:
     ).calibrations["gru"]
     errors = {NETWORK: 0.0} | dict.fromkeys(STAND_INS, 9.0)
     calibrations = {
-        name: replace(each, error_RK=np.full_like(each.error_RK, errors[name]))
+        name: replace(each, error_RK=np.full_like(each.error_RK, errors[name]), gain_error_RK=None)
         for name, each in learned.items()
     }
     return ForecastModel("gru", "a" * 64, config, SCALES, (network,), calibrations, {}, given)

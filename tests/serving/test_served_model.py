@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,11 @@ from gridcast.features.splits import VALIDATION
 from gridcast.forecasting.calibration import learn_errors
 from gridcast.forecasting.hindcast import unseen_since
 from gridcast.forecasting.issue import forecast_regions
-from gridcast.forecasting.model import Contestants, ForecastModel
+from gridcast.forecasting.model import STAND_INS, Contestants, ForecastModel
 from gridcast.networks.weights import weights_file
 from gridcast.record import sealed
 from gridcast.serving.model_card import CARD, Member, ModelCard
-from gridcast.serving.model_folder import model_files
+from gridcast.serving.model_folder import model_files, read_files
 from gridcast.serving.served_model import read_model
 from tests.builders.pipelines import ROOT
 from tests.builders.trainings import make_forecaster, tiny
@@ -166,6 +167,26 @@ def test_a_card_of_a_version_without_some_settings_is_read_with_those_of_base(fo
     path.write_bytes(sealed(card | {"config": 7}))
     with pytest.raises(RecordError, match=r"model\.json: found config: .* dictionary"):
         read_model(folder)
+
+
+def test_how_sure_a_stand_in_is_comes_back_and_an_older_model_does_not_say(
+    made: tuple[ForecastModel, dict[str, bytes]], folder: Path, tmp_path: Path
+) -> None:
+    model = made[0]
+    _, read = read_model(folder)
+    for name in STAND_INS:
+        error_RK = model.calibrations[name].gain_error_RK
+        assert error_RK is not None
+        assert np.isfinite(error_RK).any()
+        np.testing.assert_array_equal(read.calibrations[name].gain_error_RK, error_RK)
+    older = {n: replace(each, gain_error_RK=None) for n, each in model.calibrations.items()}
+    card, files = read_files(folder)
+    weights = {each.weights: files[each.weights] for each in card.members}
+    (tmp_path / "older").mkdir()
+    for name, content in model_files(card, weights, older).items():
+        (tmp_path / "older" / name).write_bytes(content)
+    _, read = read_model(tmp_path / "older")
+    assert {each.gain_error_RK for each in read.calibrations.values()} == {None}
 
 
 def test_the_same_model_is_the_same_bytes(made: tuple[ForecastModel, dict[str, bytes]]) -> None:
