@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.article_accuracy import envelope, write_kept
 from benchmarks.tables import RESULTS, about, table
 from benchmarks.update_readme import with_block
+from gridcast.evaluation.measure import LABELS
 from gridcast.monitoring.alarms import Alarm
 from gridcast.operation.comparison import comparison_lines
 from gridcast.operation.replay_report import ReplayReport
@@ -60,12 +61,12 @@ def year_block(kept: Json) -> str:
     """The table of months, the bars, each training, promotion and alarm."""
     report = ReplayReport.model_validate({**kept["report"], "noticed": ()})
     months = [
-        [m.month, f"{m.smape:.2f}", f"{m.naive_smape:.2f}", f"{m.bias:+.2f}", f"{m.coverage:.1f}",
+        [m.month, f"{m.error:.2f}", f"{m.naive_error:.2f}", f"{m.bias:+.2f}", f"{m.coverage:.1f}",
          f"{m.width:.1f}"]
         for m in report.months
     ]  # fmt: skip
-    head = ["month", "sMAPE %", "yesterday's %", "bias %", "held %", "width %"]
-    whole = ["whole", f"**{report.smape:.2f}**", f"{report.naive_smape:.2f}", "",
+    head = ["month", f"{LABELS[report.measure]} %", "yesterday's %", "bias %", "held %", "width %"]
+    whole = ["whole", f"**{report.error:.2f}**", f"{report.naive_error:.2f}", "",
              f"**{report.coverage:.1f}**", ""]  # fmt: skip
     introduction = (
         f"`gridcast replay --from {report.first} --to {report.end}` on the PJM data, "
@@ -82,7 +83,8 @@ def year_block(kept: Json) -> str:
     ]
     if report.compared:
         parts += ["\n".join(comparison_lines(report.compared, report.months,
-                                             num_trainings=len(report.trainings)))]  # fmt: skip
+                                             num_trainings=len(report.trainings),
+                                             measure=report.measure))]  # fmt: skip
     return "\n\n".join([*parts, about(kept)])
 
 
