@@ -46,6 +46,7 @@ from gridcast.config.learning import (
 )
 from gridcast.config.operation import (
     BandsConfig,
+    ClockConfig,
     EvaluationConfig,
     ForecastingConfig,
     MonitoringConfig,
@@ -78,6 +79,7 @@ __all__ = [
     "BandsConfig",
     "BaselinesConfig",
     "Cell",
+    "ClockConfig",
     "Config",
     "Coordinates",
     "Count",

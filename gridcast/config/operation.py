@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AwareDatetime, Field, field_validator
 
 from gridcast.config.section import Count, Positive, Section, Share, Unkeyed
 
@@ -150,6 +150,14 @@ class RetrainingConfig(Section):
     settings: tuple[str, ...] = Field(description="laid over the profile's, as --set has them")
 
 
+class ClockConfig(Section):
+    """Time that runs otherwise than the world's: a rehearsal of operation."""
+
+    begun_at: AwareDatetime = Field(description="when the rehearsal has begun (the world's time)")
+    stands_for: AwareDatetime = Field(description="the instant that this stands for")
+    hour_seconds: Positive = Field(description="that an hour of the rehearsal lasts (s)")
+
+
 class OperationConfig(Section):
     """What is done with forecasts in use."""
 
@@ -159,6 +167,9 @@ class OperationConfig(Section):
     backfill_hours: int = Field(
         ge=0,
         description="before an issue time, in which forecast-load makes up what was missed (h)",
+    )
+    clock: ClockConfig | None = Field(
+        description="of a rehearsal: what the time of the world stands for; null: for itself"
     )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _COLOURS = (NAIVE_GREYS[1], *FITTED_COLOURS[:2], OTHER_COLOURS[1])
 _HEIGHT_INCHES = 3.8
+_WEEK = pd.Timedelta(days=7)
 
 
 def draw_comparison(
@@ -41,13 +42,14 @@ def draw_comparison(
     figure = new_figure(_HEIGHT_INCHES)
     axes = figure.subplots()
     for (name, own), colour in zip(errors.items(), (INK, *_COLOURS), strict=False):
-        weekly = own.groupby(pd.DatetimeIndex(own.index).floor("7D")).mean()
+        first = pd.DatetimeIndex(own.index)[0]
+        weekly = own.groupby(_begin_of_week(pd.DatetimeIndex(own.index), first)).mean()
         is_own = colour == INK
         axes.plot(
             weekly.index.to_numpy(), weekly.to_numpy(), color=colour, label=name,
             linewidth=2.2 if is_own else 1.3, zorder=3 if is_own else 2,
         )  # fmt: skip
-        marked = weekly[weekly.index.isin(trained[name].floor("7D"))]
+        marked = weekly[weekly.index.isin(_begin_of_week(trained[name], first))]
         axes.plot(marked.index.to_numpy(), marked.to_numpy(), "o", color=colour, markersize=4)
     label = f"{LABELS[measure]} (%)"
     style_axes(axes, title="Day ahead, by week; dots: trainings", y_label=label, grid=True)
@@ -59,3 +61,8 @@ def draw_comparison(
     means = ", ".join(f"{name} {own.mean():.2f} %" for name, own in errors.items())
     figure.set_label(f"The error by week of each way of retraining; on average: {means}.")
     return figure
+
+
+def _begin_of_week(times: pd.DatetimeIndex, first: pd.Timestamp) -> pd.DatetimeIndex:
+    """When the week begins in which each lies, by weeks that are counted from ``first`` on."""
+    return first + (times - first) // _WEEK * _WEEK

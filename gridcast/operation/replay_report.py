@@ -27,13 +27,14 @@ _BEFORE, _AFTER = 28 * _DAY, 7 * _DAY  # of a fault
 
 
 class TrainingNote(Record):
-    """A training at ``at`` (ISO, UTC), why, and what came of it."""
+    """A training at ``at`` (ISO, UTC), why, what came of it, and how long its run took."""
 
     at: str
     reason: str
     run_id: str
     is_promoted: bool
     outcome: str
+    seconds: float = 0.0
 
 
 class NoticedPlant(Record):
@@ -54,6 +55,8 @@ class NoticedPlant(Record):
 
 class ReplayReport(StoredRecord):
     """A span lived through, and all that happened in it; ``error`` and its like as in a month.
+
+    ``seconds``: of its own work and of all its trainings.
 
     ``compared`` has what plain retraining would have given, where that was asked for.
     """

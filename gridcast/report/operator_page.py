@@ -16,7 +16,7 @@ import jinja2
 from gridcast.evaluation.forecasts import levels_of, quantile_column
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -87,7 +87,8 @@ def operator_page(
         css=(folder / "report.css").read_text(encoding="utf-8"),
         vega_js=vega_js,
         outlook=_embedded(outlook_spec(rows, loads, timezone=timezone)),
-        history=_embedded(history_spec(days, facts.promotions, error=facts.error)),
+        errors=_embedded(errors_spec(days, facts.promotions, error=facts.error)),
+        bands=_embedded(bands_spec(days, facts.promotions)),
     )
 
 
@@ -135,39 +136,48 @@ def outlook_spec(rows: pd.DataFrame, loads: pd.DataFrame, *, timezone: str) -> d
     }  # fmt: skip
 
 
-def history_spec(
+def errors_spec(
     days: pd.DataFrame, promotions: Sequence[tuple[str, str]], *, error: str = "sMAPE"
 ) -> dict[str, Any]:
-    """Errors and coverage by day, the mean of the regions; promotions since as upright lines."""
-    means = days.groupby("day")[["error", "naive_error", "coverage"]].mean() if len(days) else days
+    """Errors by day, the mean of the regions; promotions since as upright lines."""
+    colors = {"naive_error": "#9ca3af", "error": _INK}
+    return _by_day(days, promotions, f"{error}, %", colors)
+
+
+def bands_spec(days: pd.DataFrame, promotions: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The share of hours that bands held, by day, as errors are shown."""
+    return _by_day(days, promotions, "band held, %", {"coverage": _INK})
+
+
+def _by_day(
+    days: pd.DataFrame,
+    promotions: Sequence[tuple[str, str]],
+    title: str,
+    colors: Mapping[str, str],
+) -> dict[str, Any]:
+    """A line a column of ``days``, as wide as there is room."""
+    means = days.groupby("day")[list(colors)].mean() if len(days) else days
     values = [
-        {"day": f"{day:%Y-%m-%d}", "error": _round(own["error"]),
-         "yesterday": _round(own["naive_error"]), "held": _round(own["coverage"])}
+        {"day": f"{day:%Y-%m-%d}", **{name: _round(own[name]) for name in colors}}
         for day, own in means.iterrows()
+    ]
+    x = {"field": "day", "type": "temporal", "title": None}
+    layer: list[dict[str, Any]] = [
+        {"mark": {"type": "line", "color": color, "tooltip": True},
+         "encoding": {"x": x, "y": {"field": name, "type": "quantitative", "title": title}}}
+        for name, color in colors.items()
     ]  # fmt: skip
     oldest = min((str(each["day"]) for each in values), default="")
     marks = [{"day": s[:10], "who": who} for s, who in promotions if s[:10] >= oldest]
-    x = {"field": "day", "type": "temporal", "title": None}
-    rule = {
-        "data": {"values": marks},
-        "mark": {"type": "rule", "color": _ACCENT, "strokeDash": [4, 3], "tooltip": True},
-        "encoding": {"x": x, "tooltip": {"field": "who", "type": "nominal"}},
-    }
-
-    def chart(title: str, *fields: tuple[str, str]) -> dict[str, Any]:
-        lines = [
-            {"mark": {"type": "line", "color": color, "tooltip": True},
-             "encoding": {"x": x, "y": {"field": name, "type": "quantitative", "title": title}}}
-            for name, color in fields
-        ]  # fmt: skip
-        return {"width": 560, "height": 130, "layer": [*lines, rule]}
-
+    if marks:  # of none Vega says that it finds no extent
+        layer.append({
+            "data": {"values": marks},
+            "mark": {"type": "rule", "color": _ACCENT, "strokeDash": [4, 3], "tooltip": True},
+            "encoding": {"x": x, "tooltip": {"field": "who", "type": "nominal"}},
+        })  # fmt: skip
     return {
-        "$schema": _SCHEMA, "data": {"values": values},
-        "vconcat": [
-            chart(f"{error}, %", ("yesterday", "#9ca3af"), ("error", _INK)),
-            chart("band held, %", ("held", _INK)),
-        ],
+        "$schema": _SCHEMA, "width": "container", "height": 130, "data": {"values": values},
+        "layer": layer,
     }  # fmt: skip
 
 

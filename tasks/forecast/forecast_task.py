@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import pandas as pd
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -13,7 +12,7 @@ from prefect.runtime import flow_run
 
 from gridcast.config import Config
 from gridcast.errors import ForecastDoubtError
-from gridcast.forecasting.issue import with_zone
+from gridcast.operation.clock import asked_instant
 from tasks.forecast.issue_forecast import current_snapshot, issue_forecast
 from tasks.promote.prefect_events import tell_forecast
 
@@ -31,7 +30,7 @@ def store_forecast(
             others, and of it, are kept.
     """
     config = Config.load(profile, overrides=tuple(overrides))
-    instant = with_zone(pd.Timestamp(as_of or flow_run.scheduled_start_time))
+    instant = asked_instant(as_of, flow_run.scheduled_start_time, config.operation.clock)
     folder = None if data is None else Path(data).resolve()
     issued = issue_forecast(Path(artifacts).resolve(), config, as_of=instant, folder=folder)
     rows = issued.rows[issued.rows["lead"] <= 1]

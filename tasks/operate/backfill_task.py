@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from gridcast.config import Config
-from gridcast.forecasting.issue import issue_time_of, with_zone
+from gridcast.forecasting.issue import issue_time_of
+from gridcast.operation.clock import asked_instant
 from tasks.operate.backfill import make_up_missed
 
 _log = logging.getLogger("gridcast.forecast")
@@ -23,7 +23,7 @@ def make_up_forecasts(
 ) -> int:
     """Newest snapshot and promotions → rows of the hours that were not forecast; how many hours."""
     config = Config.load(profile, overrides=tuple(overrides))
-    instant = with_zone(pd.Timestamp(as_of or flow_run.scheduled_start_time))
+    instant = asked_instant(as_of, flow_run.scheduled_start_time, config.operation.clock)
     folder = None if data is None else Path(data).resolve()
     made = make_up_missed(
         Path(artifacts).resolve(), config, issue_time=issue_time_of(instant), folder=folder

@@ -23,6 +23,7 @@ from tasks.promote.champion_alias import follow_log
 from tasks.promote.promotion_files import keep_decision, promote, read_log
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gridcast.config import Config, PromotionConfig
@@ -53,6 +54,7 @@ def judge_challenger(
     config: Config,
     *,
     as_of: pd.Timestamp | None = None,
+    now: Callable[[], pd.Timestamp] | None = None,
     folder: Path | None = None,
     run_id: str | None = None,
     because: str | None = None,
@@ -62,7 +64,8 @@ def judge_challenger(
     Args:
         artifacts: folder of everything that runs produce.
         config: what is asked of it; where MLflow is.
-        as_of: from when on it is in charge; none: where the data end.
+        as_of: no later reading is looked at; from then on it is in charge. None: where data end.
+        now: asked when it is decided, from when on it is in charge; none: from ``as_of``.
         folder: whose data; none: those that were ingested last.
         run_id: whose model is the challenger; none: the newest run's.
         because: put it in charge for this reason, whatever the figures say.
@@ -90,7 +93,8 @@ def judge_challenger(
         if not decision.is_promoted:
             return Judged(current.dataset, reference, decision, None, reason)
     entry = promote(
-        artifacts, current.dataset, reference, read=log, since=since, reason=reason,
+        artifacts, current.dataset, reference, read=log, reason=reason,
+        since=since if now is None else max(since, now()),
         kind="promotion" if because is None else "order", decision=decision,
         store=config.run.store,
     )  # fmt: skip

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import pandas as pd
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from gridcast.config import Config
-from gridcast.forecasting.issue import with_zone
+from gridcast.operation.clock import asked_instant
 from tasks.operate.monitor_forecasts import monitor_forecasts
 from tasks.operate.publish_page import publish_page
 from tasks.promote.prefect_events import tell_alarm
@@ -26,7 +25,7 @@ def keep_monitoring(
 ) -> str:
     """Store, newest snapshot and promises → figures and alarms; their folder."""
     config = Config.load(profile, overrides=tuple(overrides))
-    instant = with_zone(pd.Timestamp(as_of or flow_run.scheduled_start_time))
+    instant = asked_instant(as_of, flow_run.scheduled_start_time, config.operation.clock)
     folder = None if data is None else Path(data).resolve()
     looked = monitor_forecasts(Path(artifacts).resolve(), config, as_of=instant, folder=folder)
     publish_page(Path(artifacts).resolve(), config, looked, folder=folder)

@@ -31,6 +31,7 @@ from tasks.operate.judge_challenger import judge_challenger
 from tasks.refit.known_by import WholePast, publish_known_by, published_tables
 from tasks.runs.keys import key_of
 from tasks.runs.record_files import read_record, write_record
+from tasks.runs.run import read_summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -255,6 +256,12 @@ def judge_trained(replay: Replay) -> TrainingNote:
     note = TrainingNote(
         at=at.isoformat(), reason=reason, run_id=judged.challenger.run_id,
         is_promoted=judged.promotion is not None, outcome=judged.reason,
+        seconds=_seconds_of(replay.root / "runs" / judged.challenger.run_id / "summary.json"),
     )  # fmt: skip
     replay.save(due="", trainings=(*replay.state.trainings, note))
     return note
+
+
+def _seconds_of(summary: Path) -> float:
+    """How long a run took, by its summary."""
+    return read_summary(summary).timings.get("total", 0.0)

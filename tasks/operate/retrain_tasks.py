@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from gridcast.config import Config
-from gridcast.forecasting.issue import with_zone
 from gridcast.monitoring.alarms import reason_to_train
 from gridcast.monitoring.retraining import settings_to_be_judged
+from gridcast.operation.clock import asked_instant, instant_of
 from tasks.forecast.issue_forecast import current_snapshot
 from tasks.operate.judge_challenger import judge_challenger
 from tasks.operate.monitor_forecasts import read_alarms
@@ -33,7 +33,7 @@ def training_due(
     dataset = current_snapshot(folder, None if data is None else Path(data).resolve()).dataset
     reason = reason_to_train(
         read_alarms(folder, dataset), last_judged(folder, dataset), config.operation,
-        at=_instant(as_of),
+        at=asked_instant(as_of, flow_run.scheduled_start_time, config.operation.clock),
     )  # fmt: skip
     _log.info("Training: %s", reason or "none is due")
     return reason
@@ -64,19 +64,21 @@ def judge_newest(
 ) -> str:
     """The newest run's model against the champion → a promotion if it wins; the outcome in words.
 
+    It is in charge from ``as_of`` on; none: from when it is written that it is, since training
+    takes a while, in which its predecessor goes on forecasting.
+
     Raises:
         LockHeldError: somebody else promoted meanwhile.
     """
     config = Config.load(profile, overrides=tuple(overrides))
+    clock = config.operation.clock
     judged = judge_challenger(
-        Path(artifacts).resolve(), config, as_of=_instant(as_of),
+        Path(artifacts).resolve(), config,
+        as_of=asked_instant(as_of, flow_run.scheduled_start_time, clock),
+        now=None if as_of else lambda: instant_of(datetime.now(UTC), clock),
         folder=None if data is None else Path(data).resolve(),
     )  # fmt: skip
     if judged.promotion is not None:
         tell_promotion(judged.promotion)
     _log.info("%s: %s", judged.challenger.short, judged.reason)
     return judged.reason
-
-
-def _instant(as_of: str | None) -> pd.Timestamp:
-    return with_zone(pd.Timestamp(as_of or flow_run.scheduled_start_time))

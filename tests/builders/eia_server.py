@@ -8,7 +8,7 @@ the gateway's errors; values as strings.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -51,11 +51,13 @@ class EiaServer:
 
     ``loads`` by sub-region and period, those of the whole under its types ``D`` and ``DF``;
     ``replies`` come before all else, each once; ``broken`` by sub-region, always; ``asked`` holds
-    the parameters of every request, ``addresses`` its line.
+    the parameters of every request, ``addresses`` its line. ``newest`` names the last period that
+    is there by now; none: all are.
     """
 
     address: str = ""
     loads: dict[str, dict[str, object]] = field(default_factory=dict)
+    newest: Callable[[], str] | None = None
     replies: list[Reply] = field(default_factory=list)
     broken: dict[str, Reply] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
@@ -85,7 +87,8 @@ class EiaServer:
         else:
             code, about = self._part(given["facets[subba][]"], given["facets[parent][]"])
         assert (given["sort[0][column]"], given["sort[0][direction]"]) == ("period", "asc")
-        hours = sorted(p for p in self.loads.get(code, {}) if given["start"] <= p <= given["end"])
+        newest = min(given["end"], self.newest()) if self.newest else given["end"]
+        hours = sorted(p for p in self.loads.get(code, {}) if given["start"] <= p <= newest)
         offset, length = int(given["offset"]), min(int(given["length"]), LONGEST)
         rows = [
             {"period": period, **about, "value": self.loads[code][period],

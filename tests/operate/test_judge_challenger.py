@@ -150,3 +150,15 @@ def test_one_goes_back_to_a_model_only_where_it_can_be_loaded(artifacts: Path) -
     with pytest.raises(UsageError, match="no such folder, expected model gru-seed0"):
         roll_back(artifacts, CONFIG, because="so")
     assert len(read_log(artifacts, DATASET).entries) == 2
+
+
+def test_a_model_is_in_charge_from_when_it_is_decided_not_from_when_training_began(
+    artifacts: Path,
+) -> None:
+    began, end = end_of_data(artifacts) - pd.Timedelta(hours=5), end_of_data(artifacts)
+    judged = judge_challenger(artifacts, CONFIG, as_of=began, now=lambda: end, because="a try")
+    assert judged.promotion is not None
+    assert judged.promotion.since_time == end
+    log = read_log(artifacts, DATASET)
+    assert log.champion_at(end - pd.Timedelta(seconds=1)) is None
+    assert log.champion_at(end) == judged.challenger

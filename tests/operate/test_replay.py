@@ -73,6 +73,7 @@ def test_all_hours_are_forecast_by_who_was_in_charge_and_the_report_says_so(
     assert [each.reason for each in report.trainings] == [
         "nobody is in charge", "3 days since the last training",
     ]  # fmt: skip
+    assert report.seconds > sum(each.seconds for each in report.trainings) > 0
     log = read_log(root, report.dataset)
     for time, own in rows.groupby("issue_time"):
         champion = log.champion_at(pd.Timestamp(str(time)))

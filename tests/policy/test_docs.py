@@ -21,6 +21,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from benchmarks import write_operation
 from benchmarks.article_accuracy import RESULTS
 from benchmarks.generalization import KEPT as GENERALIZATION
 from benchmarks.generalization import PAGE, SECTION, page_table
@@ -249,6 +250,14 @@ def test_the_table_of_other_peoples_data_is_that_of_the_kept_figures() -> None:
     kept = json.loads((RESULTS / GENERALIZATION).read_text(encoding="utf-8"))
     assert text == with_block(text, SECTION, page_table(kept))
     assert all(name in page_table(kept) for name in ("France", "Victoria", "LightGBM"))
+
+
+def test_the_figures_of_a_year_lived_through_are_those_of_the_kept_replay() -> None:
+    kept = json.loads(write_operation.KEPT.read_text(encoding="utf-8"))
+    page = write_operation.PAGE.read_text(encoding="utf-8")
+    assert write_operation.page(kept) == page
+    assert len(kept["report"]["months"]) == 12
+    assert f"| {kept['report']['months'][-1]['month']} | " in page
 
 
 def test_block_without_its_markers_is_refused() -> None:

@@ -10,7 +10,8 @@ from gridcast.report.operator_page import (
     AlarmRow,
     FeedRow,
     OperatorFacts,
-    history_spec,
+    bands_spec,
+    errors_spec,
     operator_page,
     outlook_spec,
 )
@@ -47,7 +48,7 @@ def test_nothing_is_asked_of_any_server_and_a_policy_forbids_it() -> None:
     assert "default-src 'none'" in text
     assert re.findall(r"(?:src|href|action)=\"(?!data:)[^\"]*\"", text) == []
     assert "/* vega */" in text
-    assert text.count("vegaEmbed(") == 2
+    assert text.count("vegaEmbed(") == 3
 
 
 def test_no_name_ends_a_script_or_becomes_markup() -> None:
@@ -79,13 +80,21 @@ def test_the_outlook_has_the_truth_the_forecast_and_its_outer_band_in_local_hour
 
 def test_the_history_is_the_mean_of_the_regions_with_promotions_marked() -> None:
     long_ago = ("2015-08-01T00:00:00+00:00", "gru")  # would squeeze the days into a corner
-    spec = history_spec(DAYS, [long_ago, ("2017-01-02T05:00:00+00:00", "lstm")])
-    assert spec["data"]["values"] == [
-        {"day": "2017-01-02", "error": 2.0, "yesterday": 6.0, "held": 85.0},
-        {"day": "2017-01-03", "error": 2.0, "yesterday": 8.0, "held": 95.0},
+    promotions = [long_ago, ("2017-01-02T05:00:00+00:00", "lstm")]
+    errors, bands = errors_spec(DAYS, promotions), bands_spec(DAYS, promotions)
+    assert errors["data"]["values"] == [
+        {"day": "2017-01-02", "error": 2.0, "naive_error": 6.0},
+        {"day": "2017-01-03", "error": 2.0, "naive_error": 8.0},
     ]
-    marks = spec["vconcat"][0]["layer"][-1]["data"]["values"]
-    assert marks == [{"day": "2017-01-02", "who": "lstm"}]
+    assert [each["coverage"] for each in bands["data"]["values"]] == [85.0, 95.0]
+    for each in (errors, bands):
+        assert each["layer"][-1]["data"]["values"] == [{"day": "2017-01-02", "who": "lstm"}]
+
+
+def test_where_nobody_was_promoted_in_the_days_shown_nothing_is_drawn_without_an_extent() -> None:
+    promotions = [("2015-08-01T00:00:00+00:00", "gru")]
+    marks = [each["mark"]["type"] for each in errors_spec(DAYS, promotions)["layer"]]
+    assert marks == ["line", "line"]
 
 
 def test_without_a_forecast_or_a_truth_the_page_is_made_all_the_same() -> None:
