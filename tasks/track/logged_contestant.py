@@ -53,7 +53,8 @@ class LoggedContestant:
     backtest: BacktestScores | None  # of the folder
     errors_by_region: Mapping[MeasureName, Mapping[str, float]]  # on the test part
     history: Sequence[PassEnd]  # of a training's passes
-    smape_by_month: Mapping[int, float]
+    error_by_month: Mapping[int, float]
+    measure: MeasureName  # how errors by month are told
 
     @property
     def seconds(self) -> float:
@@ -86,8 +87,8 @@ class LoggedContestant:
                 for name, value in of_lead.items()
             ]
         metrics += [
-            Metric("smape_by_month", value, now, month)
-            for month, value in self.smape_by_month.items()
+            Metric(f"test/{self.measure}_by_month", value, now, month)
+            for month, value in self.error_by_month.items()
         ]
         end = (self.history[-1]["elapsed_seconds"] or 0.0) if self.history else 0.0
         for progress in self.history:
@@ -190,7 +191,8 @@ def _network(
         backtest=backtest,
         errors_by_region={each: record.by_region(each) for each in LABELS},
         history=trained.history,
-        smape_by_month=_by_month(job.name, evaluation),
+        error_by_month=_by_month(job.name, evaluation),
+        measure=evaluation.measure,
     )
 
 
@@ -221,7 +223,8 @@ def _mean(
         backtest=backtest,
         errors_by_region={each: record.by_region(each) for each in LABELS},
         history=(),
-        smape_by_month=_by_month(name, evaluation),
+        error_by_month=_by_month(name, evaluation),
+        measure=evaluation.measure,
     )
 
 
@@ -276,23 +279,24 @@ def _metrics(record: ModelRecord | MeanRecord, evaluation: Evaluation) -> dict[s
 
 
 def _of_days(name: str, evaluation: Evaluation) -> dict[str, float]:
-    """How often the load was taken for too little (percent), and the sMAPE of public holidays."""
+    """How often the load was taken for too little (percent), and the error on public holidays."""
     scores = read_scores(evaluation.scores_paths)
     overall, holidays = (
         table[table["contestant"] == name] for table in (scores.overall, scores.by_holiday)
     )
-    figures = {"under": float(overall["under"].iloc[0])}
-    names = {0: "smape_on_other_days", 1: "smape_on_holidays"}
-    for code, value in zip(holidays["holiday"], holidays["smape"].astype(float), strict=True):
+    figures = {"test/under": float(overall["under"].iloc[0])}
+    measure = evaluation.measure
+    names = {0: f"test/{measure}_on_other_days", 1: f"test/{measure}_on_holidays"}
+    for code, value in zip(holidays["holiday"], holidays[measure].astype(float), strict=True):
         figures[names[int(code)]] = value
     return figures
 
 
 def _by_month(name: str, evaluation: Evaluation) -> dict[int, float]:
-    """SMAPE (percent) by local month."""
+    """The error (percent) by local month."""
     table = read_scores(evaluation.scores_paths).by_month
     own = table[table["contestant"] == name]
-    return dict(zip(own["month"].astype(int), own["smape"].astype(float), strict=True))
+    return dict(zip(own["month"].astype(int), own[evaluation.measure].astype(float), strict=True))
 
 
 def _shared_tags(run: Run, features: Features) -> dict[str, str]:
