@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import AliasChoices, Field
 
 from gridcast.evaluation.band_scores import BAND_METRICS, BandScores, score_bands
+from gridcast.evaluation.forecasts import quantile_column
 from gridcast.evaluation.measure import (
     NMAE,
     SMAPE,
@@ -97,8 +98,9 @@ class Backtest:
     the quantiles (MW); first the model's, then each naive forecast's. ``by_lead`` has ``error``
     (percent, as ``measure`` has it) and ``mae`` (MW), the means over the regions, by
     ``contestant`` and ``lead``; ``by_region`` the same by ``region``, the means over the leads;
-    ``bands`` has the scores of each contestant's bands. ``next_day`` has the errors of the next
-    day as forecast at ``issue_hour`` (see :func:`next_day_scores`).
+    ``bands`` has the scores of each contestant's bands; one without any has quantiles of NaN.
+    ``next_day`` has the errors of the next day as forecast at ``issue_hour`` (see
+    :func:`next_day_scores`).
     """
 
     rows: pd.DataFrame
@@ -202,6 +204,7 @@ def _bands(rows: pd.DataFrame, levels: Sequence[float]) -> dict[str, BandScores]
     return {
         str(name): score_bands(own, levels)
         for name, own in rows.groupby("contestant", observed=True)
+        if own[quantile_column(levels[0])].notna().any()
     }
 
 

@@ -28,7 +28,7 @@ from gridcast.forecasting.hindcast import (
 from gridcast.forecasting.rolling import rolling_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from gridcast.config import Config, ForecastingConfig
     from gridcast.forecasting.model import ForecastModel
@@ -131,17 +131,20 @@ def score_hindcast(
     end: np.datetime64,
     horizon: int,
     norms: Mapping[str, float] | None = None,
+    banded: Collection[str] | None = None,
 ) -> Backtest | None:
     """What each contestant would have issued from ``first`` to before ``end``, and its scores.
 
     Of at most 64 regions, spread over all of them; the bands are made of the errors of all. None
     where no hour has a truth. ``norms`` as :func:`score_rows` has them. ``past``
     goes back to :func:`first_learned` of ``first``; ``regions`` in the order of their numbers.
+    Of ``banded`` alone the bands are made, which take most of the time; None: of all.
     """
-    tables = [
-        _rows(past, name, config, first=first, end=end, horizon=horizon).assign(contestant=number)
-        for number, name in enumerate(past.forecasts)
-    ]
+    tables = []
+    for number, name in enumerate(past.forecasts):
+        make = _rows if banded is None or name in banded else _rows_without_bands
+        own = make(past, name, config, first=first, end=end, horizon=horizon)
+        tables.append(own.assign(contestant=number))
     rows = pd.concat(tables, ignore_index=True)
     if rows.empty:
         return None
@@ -161,8 +164,7 @@ def _rows(
     horizon: int,
 ) -> pd.DataFrame:
     """Those of one contestant, with the bands of each day."""
-    day_N = past.issue_time_N.astype("datetime64[D]")
-    is_told_N = past.region_N % -(-past.num_regions // _MOST_REGIONS) == 0
+    day_N, is_told_N = past.issue_time_N.astype("datetime64[D]"), _is_told(past)
     tables = []
     for state in bands_by_day(past.errors(name), own, first=first):
         at = np.flatnonzero((day_N == state.day) & is_told_N)
@@ -170,27 +172,50 @@ def _rows(
             continue
         forecast_NK = past.forecasts[name][at, :horizon]
         lead_NK = np.broadcast_to(np.arange(1, horizon + 1), forecast_NK.shape)
-        time_NK = past.issue_time_N[at][:, None] + (lead_NK - 1).astype("timedelta64[h]")
         hour_NK = local_hours_from(past.issue_time_N[at], horizon, past.timezone)
         offset_NKQ = offsets(
             state, forecast_NK, region_B=past.region_N[at], lead_BK=lead_NK, hour_BK=hour_NK
         )
-        quantile_NKQ = forecast_NK[..., None] + offset_NKQ
-        tables.append(_long(past, at, time_NK, hour_NK, forecast_NK, quantile_NKQ, own.quantiles))
+        tables.append(_long(past, at, forecast_NK, offset_NKQ, own.quantiles))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _rows_without_bands(
+    past: Hindcast,
+    name: str,
+    own: ForecastingConfig,
+    *,
+    first: np.datetime64,
+    end: np.datetime64,
+    horizon: int,
+) -> pd.DataFrame:
+    """The same rows, with NaN for quantiles."""
+    day_N = past.issue_time_N.astype("datetime64[D]")
+    at = np.flatnonzero((day_N >= first) & (day_N < end) & _is_told(past))
+    if not len(at):
+        return pd.DataFrame()
+    forecast_NK = past.forecasts[name][at, :horizon]
+    none_NKQ = np.full((*forecast_NK.shape, len(own.quantiles)), np.nan)
+    return _long(past, at, forecast_NK, none_NKQ, own.quantiles)
+
+
+def _is_told(past: Hindcast) -> np.ndarray:
+    """Whether rows are made of an origin, ``(N,)``."""
+    return np.asarray(past.region_N % -(-past.num_regions // _MOST_REGIONS) == 0)
 
 
 def _long(
     past: Hindcast,
     at: np.ndarray,
-    time_NK: np.ndarray,
-    hour_NK: np.ndarray,
     forecast_NK: np.ndarray,
-    quantile_NKQ: np.ndarray,
+    offset_NKQ: np.ndarray,
     levels: Sequence[float],
 ) -> pd.DataFrame:
-    """A row a forecast whose truth is known."""
+    """A row a forecast whose truth is known; ``offset_NKQ`` is how far quantiles lie above it."""
     num_leads = forecast_NK.shape[1]
+    time_NK = past.issue_time_N[at][:, None] + np.arange(num_leads).astype("timedelta64[h]")
+    hour_NK = local_hours_from(past.issue_time_N[at], num_leads, past.timezone)
+    quantile_NKQ = forecast_NK[..., None] + offset_NKQ
     truth_NK = past.truth_NK[at, :num_leads]
     known = np.flatnonzero(~np.isnan(truth_NK.reshape(-1)))
     place, lead = np.divmod(known, num_leads)

@@ -179,12 +179,14 @@ class Learned:
     def backtest(self, config: Config, regions: Sequence[str]) -> Backtest | None:
         """All contestants lived through the last days (``evaluation.backtest_days``).
 
+        Bands are those of what is kept; what stands in has none here.
+
         None where no days are asked for, or no hour of them has a truth that is new to the models.
         """
         own = config.forecasting
         return score_hindcast(
             self.past, own, regions, first=self.first, end=self.day, horizon=own.horizon,
-            norms=self.norms,
+            norms=self.norms, banded=self.calibrations,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from gridcast.evaluation.backtest_scores import Backtest
 from gridcast.evaluation.metrics import smape
 from gridcast.features.load_scale import LoadScale
 from gridcast.features.table import build_features
-from gridcast.forecasting.backtest import backtest, beside_refits
+from gridcast.forecasting.backtest import backtest, beside_refits, score_hindcast
 from gridcast.forecasting.calibration import Calibration
 from gridcast.forecasting.hindcast import bands_on, first_learned, hindcast
 from gridcast.forecasting.issue import forecast_regions
@@ -103,6 +103,32 @@ def test_each_truth_stands_beside_its_forecast_and_makes_the_scores(found: Backt
     told = found.by_lead.set_index(["contestant", "lead"])["error"]["mean", 3]
     assert told == pytest.approx(np.mean(each))
     assert set(found.bands) == {"mean", *STAND_INS}
+
+
+def test_who_gets_no_bands_has_the_same_rows_and_errors_and_the_others_keep_theirs() -> None:
+    table = rolling_table(frame_of(LOADS), SCALES, CONFIG, num_leads=HORIZON + LATE)
+    past = hindcast(
+        Contestants(NETWORKS, {NETWORK: ("0", "1")}), table, frame_of(LOADS), SINCE, CONFIG,
+        first=first_learned(FIRST, CONFIG.forecasting), end=END,
+    )  # fmt: skip
+    all_of_them, own = (
+        score_hindcast(
+            past, CONFIG.forecasting, REGIONS, first=FIRST, end=END, horizon=HORIZON, banded=banded
+        )
+        for banded in (None, [NETWORK])
+    )
+    assert all_of_them is not None
+    assert own is not None
+    assert set(own.bands) == {NETWORK}
+    pd.testing.assert_frame_equal(own.bands[NETWORK].by_lead, all_of_them.bands[NETWORK].by_lead)
+    order = ["contestant", "region", "issue_time", "lead"]
+    quantiles = ["q05", "q25", "q75", "q95"]
+    one, other = (each.rows.sort_values(order, ignore_index=True) for each in (own, all_of_them))
+    pd.testing.assert_frame_equal(one.drop(columns=quantiles), other.drop(columns=quantiles))
+    is_network = one["contestant"] == NETWORK
+    pd.testing.assert_frame_equal(one[is_network], other[is_network])
+    assert one[~is_network][quantiles].isna().all(axis=None)
+    pd.testing.assert_frame_equal(own.by_lead, all_of_them.by_lead)
 
 
 def test_a_truth_after_an_issue_time_has_no_say_in_it() -> None:
