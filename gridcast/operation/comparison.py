@@ -11,7 +11,7 @@ import pandas as pd
 
 from gridcast.evaluation.measure import LABELS, MeasureName
 from gridcast.monitoring.operator_contest import interval_of_mean
-from gridcast.operation.span_figures import (
+from gridcast.monitoring.span_figures import (
     MonthFigures,
     hourly_errors,
     mean_of_months,

@@ -10,10 +10,10 @@ from pydantic import AliasChoices, Field
 from gridcast.evaluation.measure import LABELS, SMAPE, MeasureName
 from gridcast.monitoring.alarms import Alarm
 from gridcast.monitoring.operator_contest import OperatorContest
+from gridcast.monitoring.span_figures import ERROR, MOST_LEADS, NAIVE_ERROR, MonthFigures
 from gridcast.monitoring.track_record import row_figures, with_truth
 from gridcast.operation.comparison import PlainRetraining, comparison_lines
 from gridcast.operation.plant import Plant
-from gridcast.operation.span_figures import ERROR, MOST_LEADS, NAIVE_ERROR, MonthFigures
 from gridcast.record import Record, StoredRecord
 
 if TYPE_CHECKING:

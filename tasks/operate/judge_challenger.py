@@ -86,17 +86,16 @@ def judge_challenger(
     if because is not None:
         decision, reason = None, because
     else:
-        decision = _decision(artifacts, challenger, log, current, config.operation.promotion,
-                             as_of=since)  # fmt: skip
+        asked = config.operation.promotion
+        decision = _decision(artifacts, challenger, log, current, asked, as_of=since)
         keep_decision(artifacts, current.dataset, decision, as_of=since)
         reason = decision.reason
         if not decision.is_promoted:
             return Judged(current.dataset, reference, decision, None, reason)
+    since = since if now is None else max(since, now())
     entry = promote(
-        artifacts, current.dataset, reference, read=log, reason=reason,
-        since=since if now is None else max(since, now()),
-        kind="promotion" if because is None else "order", decision=decision,
-        store=config.run.store,
+        artifacts, current.dataset, reference, read=log, since=since, reason=reason,
+        kind="promotion" if because is None else "order", decision=decision, store=config.run.store,
     )  # fmt: skip
     problem = follow_log(artifacts, current.dataset, config.tracking)
     return Judged(current.dataset, reference, decision, entry, reason, problem)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 import pandas as pd
 from pydantic import Field
 
+from gridcast.monitoring.span_figures import MOST_LEADS
 from gridcast.operation.comparison import training_days
-from gridcast.operation.span_figures import MOST_LEADS
 from gridcast.record import StoredRecord
 from tasks.forecast.chosen_model import choose_model
 from tasks.forecast.forecast_store import read_issued, store_rows

@@ -8,6 +8,7 @@ import pandas as pd
 
 from gridcast.evaluation.measure import NMAE, SMAPE
 from gridcast.monitoring.alarms import AlarmLog
+from gridcast.monitoring.span_figures import hourly_errors, mean_of_months, month_figures
 from gridcast.operation.comparison import PlainRetraining, plain_retraining, training_days
 from gridcast.operation.comparison_figure import draw_comparison
 from gridcast.operation.replay_report import (
@@ -18,7 +19,6 @@ from gridcast.operation.replay_report import (
     promotion_line,
     with_costs,
 )
-from gridcast.operation.span_figures import hourly_errors, mean_of_months, month_figures
 from tasks.forecast.forecast_store import read_issued
 from tasks.forecast.model_in_charge import model_in_charge
 from tasks.operate.monitor_forecasts import against_operator

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from gridcast.evaluation.metrics import relative_errors
+from gridcast.monitoring.span_figures import hourly_errors, month_figures
 from gridcast.operation.comparison import (
     PLAIN,
     Plain,
@@ -15,7 +16,6 @@ from gridcast.operation.comparison import (
     training_days,
 )
 from gridcast.operation.comparison_figure import draw_comparison
-from gridcast.operation.span_figures import hourly_errors, month_figures
 from tests.builders.issued import FIRST, HOUR, make_issued, make_readings
 
 READINGS = make_readings(24 * 45)

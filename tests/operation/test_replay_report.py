@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from gridcast.monitoring.alarms import Alarm
+from gridcast.monitoring.span_figures import mean_of_months, month_figures
 from gridcast.monitoring.track_record import row_figures, with_truth
 from gridcast.operation.plant import parse_plant
 from gridcast.operation.replay_report import (
@@ -15,7 +16,6 @@ from gridcast.operation.replay_report import (
     page_of,
     with_costs,
 )
-from gridcast.operation.span_figures import mean_of_months, month_figures
 from tests.builders.issued import FIRST, HOUR, make_issued, make_readings
 
 READINGS = make_readings(24 * 50)
