@@ -44,10 +44,10 @@ SECONDS = 300
 # Two thousand hours in the shortest region and two passes of a tiny model: the least that trains,
 # validates and tests in every region.
 SMALL_DATA = ("synthetic.num_hours=3000",)
-# Short windows train sooner, and few days are soon lived through.
+# Short windows train sooner, and four days are soon lived through.
 SMALL_MODEL = (
     "training.passes=2", "model.hidden_size=8", "training.device=cpu", "training.threads=1",
-    "windows.lookback=48", "windows.warmup=12", "baselines.fitted=[]", "evaluation.backtest_days=2",
+    "windows.lookback=48", "windows.warmup=12", "baselines.fitted=[]", "evaluation.backtest_days=4",
 )  # fmt: skip
 
 _FOREIGN = ("PREFECT_", "MLFLOW_", "GRIDCAST_")
