@@ -77,7 +77,7 @@ def write_job(
         name=f"{cell}-seed{seed}", cell=cell, seed=seed, device=device, threads=threads,
         limit_seconds=config.training.time_limit_seconds, key="", folder=str(folder), parts={},
     )  # fmt: skip
-    file = FeaturesFile(**{name: features[name] for name in FeaturesFile.model_fields})
+    file = FeaturesFile(**{n: features[n] for n in FeaturesFile.model_fields if n in features})
     folder.mkdir(parents=True, exist_ok=True)
     write_record(folder / "job.json", Specification(job=job, features=file, config=config))
     return folder

@@ -294,7 +294,7 @@ class TestRun:
             ("tags", "features_key", "0"),
             ("tags", "lineage_sha256", "0"),
             ("params", "training.passes", "9"),
-            ("latest_metrics", "smape", 0.1),
+            ("latest_metrics", "test/smape", 0.1),
         ],
     )
     def test_another_tag_parameter_or_score_in_mlflow_is_named(

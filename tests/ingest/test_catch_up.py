@@ -169,7 +169,8 @@ def test_every_required_rule_is_asked_of_what_was_added() -> None:
     from tasks.ingest.gate.added_rows import added_suite
 
     asked = " ".join(str(each.description) for each in added_suite().expectations)
-    for rule in RequiredRules.model_fields:
+    of_the_reader = {"max_level_factor", "may_only_grow"}  # they need the weeks before
+    for rule in RequiredRules.model_fields.keys() - of_the_reader:
         assert rule in asked
 
 

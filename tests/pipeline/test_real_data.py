@@ -173,7 +173,7 @@ def dropouts(folder: Path, ratio: float) -> dict[str, pd.DataFrame]:
 
 @pytest.mark.parametrize(
     ("ratio", "in_april", "wrong", "others"),
-    [(0.35, 5, 2, 0), (0.40, 13, 3, 0), (0.45, 20, 3, 8), (0.50, 29, 3, 36), (0.60, 34, 3, 794)],
+    [(0.35, 5, 2, 0), (0.40, 8, 3, 0), (0.45, 13, 3, 8), (0.50, 18, 3, 32), (0.60, 18, 3, 212)],
 )
 def test_the_data_card_counts_what_lies_below_each_share(
     pjm_folder: Path, ratio: float, in_april: int, wrong: int, others: int
