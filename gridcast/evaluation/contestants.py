@@ -45,8 +45,6 @@ class Contestant(Record):
             return f"{(self.cell or '').upper()} seed {self.seed}"
         if self.kind == "mean":
             return "mean of all" if self.seed is None else f"mean of seed {self.seed}"
-        if self.kind == "blend":
-            return "networks and linear"
         return self.name.replace("_", " ")
 
 

@@ -128,5 +128,5 @@ def test_it_is_of_all_networks_and_of_the_linear_models_that_know_most() -> None
     assert blend == Contestant(
         name="blend", kind="blend", members=("gru-seed0", "lstm-seed0"), linear="linear_neighbours"
     )
-    assert blend.label == "networks and linear"
+    assert blend.label == "blend"
     assert with_blend([LINEAR])[1] is None
