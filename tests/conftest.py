@@ -21,7 +21,7 @@ settings.register_profile(
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-# The longest files first; of the first three one makes what the others need, and two need nothing.
+# The longest files first; one of the first two makes what the others need, the other needs nothing.
 LONGEST = (
     "test_lineage", "test_engine", "test_state", "test_many_runs", "test_jobs", "test_deployments",
     "test_unlogged", "test_replay", "test_inspected_files", "test_run_plan",
