@@ -12,9 +12,9 @@ from pydantic import AliasChoices, Field
 from gridcast.evaluation.band_scores import BAND_METRICS, BandScores, score_bands
 from gridcast.evaluation.forecasts import quantile_column
 from gridcast.evaluation.measure import (
-    NMAE,
     SMAPE,
     MeasureName,
+    measure_by,
     norms_by_row,
     percent_errors,
 )
@@ -129,7 +129,7 @@ def score_rows(
     next_day = next_day_scores(rows, timezone=timezone, issue_hour=issue_hour, norms=norms)
     return Backtest(
         rows, *_errors(rows, norm_N), _bands(rows, levels), next_day, issue_hour,
-        NMAE if norms else SMAPE,
+        measure_by(norms),
     )  # fmt: skip
 
 

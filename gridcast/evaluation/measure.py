@@ -98,6 +98,15 @@ def measure_of(scales: Iterable[LoadScale]) -> MeasureName:
     return NMAE if any(each.norm_mw is not None for each in scales) else SMAPE
 
 
+def measure_by(norms: Mapping[str, float] | None) -> MeasureName:
+    """How errors are told that are held against ``norms`` (MW, by region), if there are any.
+
+    >>> measure_by({"SUB": 12.0}), measure_by({}), measure_by(None)
+    ('nmae', 'smape', 'smape')
+    """
+    return NMAE if norms else SMAPE
+
+
 def sizes_of(y_true: Floats, norm_mw: Floats | float) -> Floats:
     """What a signed error of each label is divided by, MW: the norm, or its own load; 0 is NaN."""
     own = np.where(y_true == 0, np.nan, np.abs(y_true))

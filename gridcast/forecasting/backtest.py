@@ -28,9 +28,10 @@ from gridcast.forecasting.hindcast import (
 from gridcast.forecasting.rolling import rolling_table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from gridcast.config import Config, ForecastingConfig
+    from gridcast.forecasting.bands import BandState
     from gridcast.forecasting.model import ForecastModel
 
 _DAY = 24
@@ -142,9 +143,10 @@ def score_hindcast(
     """
     tables = []
     for number, name in enumerate(past.forecasts):
-        make = _rows if banded is None or name in banded else _rows_without_bands
-        own = make(past, name, config, first=first, end=end, horizon=horizon)
-        tables.append(own.assign(contestant=number))
+        has_bands = banded is None or name in banded
+        days = _days(past, name, config, first=first, end=end, has_bands=has_bands)
+        rows = _rows(past, name, days, config.quantiles, horizon=horizon)
+        tables.append(rows.assign(contestant=number))
     rows = pd.concat(tables, ignore_index=True)
     if rows.empty:
         return None
@@ -154,54 +156,50 @@ def score_hindcast(
     )
 
 
+def _days(
+    past: Hindcast,
+    name: str,
+    own: ForecastingConfig,
+    *,
+    first: np.datetime64,
+    end: np.datetime64,
+    has_bands: bool,
+) -> Iterator[tuple[np.datetime64, BandState | None]]:
+    """Each day that is scored, with a contestant's bands of it or without."""
+    if not has_bands:
+        yield from ((day, None) for day in np.arange(first, end))
+        return
+    for state in bands_by_day(past.errors(name), own, first=first):
+        if state.day < end:
+            yield state.day, state
+
+
 def _rows(
     past: Hindcast,
     name: str,
-    own: ForecastingConfig,
+    days: Iterable[tuple[np.datetime64, BandState | None]],
+    levels: Sequence[float],
     *,
-    first: np.datetime64,
-    end: np.datetime64,
     horizon: int,
 ) -> pd.DataFrame:
-    """Those of one contestant, with the bands of each day."""
-    day_N, is_told_N = past.issue_time_N.astype("datetime64[D]"), _is_told(past)
+    """Those of one contestant, day after day; without bands the quantiles are NaN."""
+    day_N = past.issue_time_N.astype("datetime64[D]")
+    is_told_N = past.region_N % -(-past.num_regions // _MOST_REGIONS) == 0
     tables = []
-    for state in bands_by_day(past.errors(name), own, first=first):
-        at = np.flatnonzero((day_N == state.day) & is_told_N)
-        if state.day >= end or not len(at):
+    for day, state in days:
+        at = np.flatnonzero((day_N == day) & is_told_N)
+        if not len(at):
             continue
         forecast_NK = past.forecasts[name][at, :horizon]
-        lead_NK = np.broadcast_to(np.arange(1, horizon + 1), forecast_NK.shape)
+        offset_NKQ = np.full((*forecast_NK.shape, len(levels)), np.nan)
         hour_NK = local_hours_from(past.issue_time_N[at], horizon, past.timezone)
-        offset_NKQ = offsets(
-            state, forecast_NK, region_B=past.region_N[at], lead_BK=lead_NK, hour_BK=hour_NK
-        )
-        tables.append(_long(past, at, forecast_NK, offset_NKQ, own.quantiles))
+        if state is not None:
+            lead_NK = np.broadcast_to(np.arange(1, horizon + 1), forecast_NK.shape)
+            offset_NKQ = offsets(
+                state, forecast_NK, region_B=past.region_N[at], lead_BK=lead_NK, hour_BK=hour_NK
+            )
+        tables.append(_long(past, at, forecast_NK, offset_NKQ, hour_NK, levels))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
-def _rows_without_bands(
-    past: Hindcast,
-    name: str,
-    own: ForecastingConfig,
-    *,
-    first: np.datetime64,
-    end: np.datetime64,
-    horizon: int,
-) -> pd.DataFrame:
-    """The same rows, with NaN for quantiles."""
-    day_N = past.issue_time_N.astype("datetime64[D]")
-    at = np.flatnonzero((day_N >= first) & (day_N < end) & _is_told(past))
-    if not len(at):
-        return pd.DataFrame()
-    forecast_NK = past.forecasts[name][at, :horizon]
-    none_NKQ = np.full((*forecast_NK.shape, len(own.quantiles)), np.nan)
-    return _long(past, at, forecast_NK, none_NKQ, own.quantiles)
-
-
-def _is_told(past: Hindcast) -> np.ndarray:
-    """Whether rows are made of an origin, ``(N,)``."""
-    return np.asarray(past.region_N % -(-past.num_regions // _MOST_REGIONS) == 0)
 
 
 def _long(
@@ -209,12 +207,12 @@ def _long(
     at: np.ndarray,
     forecast_NK: np.ndarray,
     offset_NKQ: np.ndarray,
+    hour_NK: np.ndarray,
     levels: Sequence[float],
 ) -> pd.DataFrame:
     """A row a forecast whose truth is known; ``offset_NKQ`` is how far quantiles lie above it."""
     num_leads = forecast_NK.shape[1]
     time_NK = past.issue_time_N[at][:, None] + np.arange(num_leads).astype("timedelta64[h]")
-    hour_NK = local_hours_from(past.issue_time_N[at], num_leads, past.timezone)
     quantile_NKQ = forecast_NK[..., None] + offset_NKQ
     truth_NK = past.truth_NK[at, :num_leads]
     known = np.flatnonzero(~np.isnan(truth_NK.reshape(-1)))

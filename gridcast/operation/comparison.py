@@ -11,16 +11,11 @@ import pandas as pd
 
 from gridcast.evaluation.measure import LABELS, MeasureName
 from gridcast.monitoring.operator_contest import interval_of_mean
-from gridcast.monitoring.span_figures import (
-    MonthFigures,
-    hourly_errors,
-    mean_of_months,
-    month_figures,
-)
+from gridcast.monitoring.span_figures import MonthFigures, mean_of_months
 from gridcast.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 Plain = Literal["never", "yearly", "monthly", "weekly"]
 PLAIN: tuple[Plain, ...] = get_args(Plain)
@@ -64,10 +59,9 @@ def training_days(plain: Plain, first: pd.Timestamp, end: pd.Timestamp) -> tuple
 
 def plain_retraining(
     plain: Plain,
-    rows: pd.DataFrame,
-    own_rows: pd.DataFrame,
-    readings: Mapping[str, pd.DataFrame],
-    norms: Mapping[str, float],
+    months: Sequence[MonthFigures],
+    errors: pd.Series[float],
+    own_errors: pd.Series[float],
     *,
     num_trainings: int,
 ) -> PlainRetraining:
@@ -75,16 +69,12 @@ def plain_retraining(
 
     Args:
         plain: the way.
-        rows: as they were issued that way.
-        own_rows: as the replay has issued them.
-        readings: by region; flagged hours are no truth.
-        norms: MW, by region: in percent of what, where not of each hour's own load.
+        months: its figures.
+        errors: its errors (percent) by issue time, see ``monitoring.span_figures.hourly_errors``.
+        own_errors: those of the replay.
         num_trainings: how many it took.
     """
-    months = month_figures(rows, readings, norms)
-    paired = pd.concat(
-        [hourly_errors(each, readings, norms) for each in (rows, own_rows)], axis=1, join="inner"
-    )
+    paired = pd.concat([errors, own_errors], axis=1, join="inner")
     difference = (paired.iloc[:, 0] - paired.iloc[:, 1]).to_numpy()
     low, high = interval_of_mean(difference)
     return PlainRetraining(

@@ -21,9 +21,9 @@ from gridcast.evaluation.backtest_scores import BacktestScores
 from gridcast.evaluation.contestants import Contestant, of_kind
 from gridcast.evaluation.measure import (
     LABELS,
-    NMAE,
     SMAPE,
     MeasureName,
+    measure_by,
     norms_by_row,
     percent_errors,
 )
@@ -62,7 +62,7 @@ def draw_error_heat_map(
     Of very many regions those of both ends stand there, and the mean of all between them.
     ``norms`` is what errors are told in percent of (MW, by region); none: each hour's own load.
     """
-    label = LABELS[NMAE if norms else SMAPE]
+    label = LABELS[measure_by(norms)]
     rows = forecasts[forecasts["contestant"] == model.name]
     errors, horizon = errors_by_hour(rows, norms), int(rows["lead"].max())
     overall = _error_by(rows, ["region"], norms).sort_values(ascending=False)

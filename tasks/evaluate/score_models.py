@@ -61,13 +61,7 @@ def evaluate_models(
         fitted,
         forecasts_path=str(run.folder / _FORECASTS),
         scores_paths=write_scores(run.folder, comparison.scores),
-    ).model_copy(
-        update={
-            "measure": features.measure,
-            "why_measure": why_nmae(features.near_zero),
-            "norms": features.norms,
-        }
-    )
+    ).model_copy(update=_measured(features))
     run.leave(evaluation)
     if evaluation.why_measure:
         _log.warning("%s", evaluation.why_measure)

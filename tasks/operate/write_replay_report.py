@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gridcast.evaluation.measure import NMAE, SMAPE
+from gridcast.evaluation.measure import measure_by
 from gridcast.monitoring.alarms import AlarmLog
 from gridcast.monitoring.span_figures import hourly_errors, mean_of_months, month_figures
 from gridcast.operation.comparison import PlainRetraining, plain_retraining, training_days
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from gridcast.evaluation.measure import MeasureName
     from gridcast.operation.comparison import Plain
     from tasks.operate.replay import Replay
 
@@ -64,17 +63,13 @@ def write_report(replay: Replay, compared: Sequence[Plain] = ()) -> Path:
         seconds=state.seconds + sum(each.seconds for each in state.trainings),
         operator=against_operator(rows, replay.tables, replay.current, replay.config, norms),
         compared=_compared(replay, rows, compared, norms),
-        measure=_measure(norms),
+        measure=measure_by(norms),
     )
     write_record(replay.root / "report.json", report)
     write_bytes(replay.root / "report.md", page_of(report).encode())
     monitoring = replay.root / "monitoring" / state.dataset / "alarms.json"
     write_record(monitoring, AlarmLog(alarms=state.alarms))
     return replay.root
-
-
-def _measure(norms: Mapping[str, float]) -> MeasureName:
-    return NMAE if norms else SMAPE
 
 
 def _of_span(replay: Replay, rows: pd.DataFrame) -> pd.DataFrame:
@@ -94,12 +89,15 @@ def _compared(
     found = list[PlainRetraining]()
     for plain in ways:
         rows, days = _of_span(replay, plain_rows(replay, plain)), training_days(plain, first, end)
-        found.append(
-            plain_retraining(plain, rows, own_rows, replay.tables, norms, num_trainings=len(days))
-        )
+        months = month_figures(rows, replay.tables, norms)
         errors[plain] = hourly_errors(rows, replay.tables, norms)
+        found.append(
+            plain_retraining(
+                plain, months, errors[plain], errors["as decided"], num_trainings=len(days)
+            )
+        )
         trained[plain] = pd.DatetimeIndex(days)
-    figure = draw_comparison(errors, trained, _measure(norms))
+    figure = draw_comparison(errors, trained, measure_by(norms))
     with publishing(replay.root / PICTURE) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None})
     return tuple(found)

@@ -8,6 +8,7 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from gridcast.evaluation.measure import LABELS
 from tasks.refit.refits import (
     RefitRequest,
     note_refit,
@@ -51,7 +52,8 @@ def keep_refitted_backtest(asked: RefitRequest) -> str:
             "lead": [each.lead for each in record.by_lead],
             **{name: [each.error[name] for each in record.by_lead] for name in record.error},
         },
-        description=f"sMAPE (%) by lead of forecasts of every hour from {record.first} to "
-        f"{record.end}; bands of the refitted models held {record.coverage:.1f} %",
+        description=f"{LABELS[record.measure]} (%) by lead of forecasts of every hour from "
+        f"{record.first} to {record.end}; bands of the refitted models held "
+        f"{record.coverage:.1f} %",
     )
     return str(done.folder)

@@ -62,9 +62,14 @@ class RefitRequest(Record):
         return Path(self.artifacts).resolve()
 
     @property
+    def folder(self) -> Path | None:
+        """Whose data; None: those that were ingested last."""
+        return None if self.data is None else Path(self.data).resolve()
+
+    @property
     def current(self) -> Current:
         """The snapshot that is lived through."""
-        return current_snapshot(self.root, None if self.data is None else Path(self.data).resolve())
+        return current_snapshot(self.root, self.folder)
 
 
 class RefitLog(StoredRecord):
@@ -191,5 +196,4 @@ def _span(asked: RefitRequest) -> tuple[np.datetime64, np.datetime64]:
     first, end = (
         None if text is None else with_zone(pd.Timestamp(text)) for text in (asked.first, asked.end)
     )
-    folder = None if asked.data is None else Path(asked.data).resolve()
-    return span_of(asked.root, first=first, end=end, folder=folder)
+    return span_of(asked.root, first=first, end=end, folder=asked.folder)

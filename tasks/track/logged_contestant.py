@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gridcast.evaluation.measure import LABELS, SMAPE, MeasureName
-from gridcast.evaluation.scores import METRICS, shown_regions
+from gridcast.evaluation.scores import METRICS, Scores, shown_regions
 from gridcast.readings.records import Ingestion
 from gridcast.report.figures import draw_error_heat_map, draw_scores
 from gridcast.report.forecast_panels import draw_panels
@@ -131,11 +131,10 @@ def logged_contestants(
     """The networks, then their means; ``sections`` of the settings become parameters."""
     shared = _shared_tags(run, features), _shared_params(run, sections)
     by_name = {each.job.name: each for each in trained}
-    networks = [
-        _network(each, evaluation, _folder_of(each.job.name, kept), *shared) for each in trained
-    ]
+    told = evaluation, read_scores(evaluation.scores_paths)
+    networks = [_network(each, *told, _folder_of(each.job.name, kept), *shared) for each in trained]
     means = [
-        _mean(name, [by_name[each] for each in mean.members], evaluation, _folder_of(name, kept),
+        _mean(name, [by_name[each] for each in mean.members], *told, _folder_of(name, kept),
               *shared)
         for name, mean in evaluation.means.items()
     ]  # fmt: skip
@@ -149,6 +148,7 @@ def _folder_of(name: str, kept: KeptModels) -> Path | None:
 def _network(
     trained: TrainedJob,
     evaluation: Evaluation,
+    scores: Scores,
     folder: Path | None,
     tags: Mapping[str, str],
     params: Mapping[str, object],
@@ -185,13 +185,13 @@ def _network(
         tags={**tags, **own_tags},
         params={**params, **own_params},
         metrics=_metrics(record, evaluation)
-        | _of_days(job.name, evaluation)
+        | _of_days(job.name, scores, evaluation.measure)
         | cost
         | _of_backtest(backtest),
         backtest=backtest,
         errors_by_region={each: record.by_region(each) for each in LABELS},
         history=trained.history,
-        error_by_month=_by_month(job.name, evaluation),
+        error_by_month=_by_month(job.name, scores, evaluation.measure),
         measure=evaluation.measure,
     )
 
@@ -200,6 +200,7 @@ def _mean(
     name: str,
     members: Sequence[TrainedJob],
     evaluation: Evaluation,
+    scores: Scores,
     folder: Path | None,
     tags: Mapping[str, str],
     params: Mapping[str, object],
@@ -219,11 +220,13 @@ def _mean(
         folder=folder,
         tags={**tags, "contestant": name, **own},
         params={**params, **own, "num_parameters": record.num_parameters},
-        metrics=_metrics(record, evaluation) | _of_days(name, evaluation) | _of_backtest(backtest),
+        metrics=_metrics(record, evaluation)
+        | _of_days(name, scores, evaluation.measure)
+        | _of_backtest(backtest),
         backtest=backtest,
         errors_by_region={each: record.by_region(each) for each in LABELS},
         history=(),
-        error_by_month=_by_month(name, evaluation),
+        error_by_month=_by_month(name, scores, evaluation.measure),
         measure=evaluation.measure,
     )
 
@@ -278,25 +281,22 @@ def _metrics(record: ModelRecord | MeanRecord, evaluation: Evaluation) -> dict[s
     }
 
 
-def _of_days(name: str, evaluation: Evaluation) -> dict[str, float]:
+def _of_days(name: str, scores: Scores, measure: MeasureName) -> dict[str, float]:
     """How often the load was taken for too little (percent), and the error on public holidays."""
-    scores = read_scores(evaluation.scores_paths)
     overall, holidays = (
         table[table["contestant"] == name] for table in (scores.overall, scores.by_holiday)
     )
     figures = {"test/under": float(overall["under"].iloc[0])}
-    measure = evaluation.measure
     names = {0: f"test/{measure}_on_other_days", 1: f"test/{measure}_on_holidays"}
     for code, value in zip(holidays["holiday"], holidays[measure].astype(float), strict=True):
         figures[names[int(code)]] = value
     return figures
 
 
-def _by_month(name: str, evaluation: Evaluation) -> dict[int, float]:
+def _by_month(name: str, scores: Scores, measure: MeasureName) -> dict[int, float]:
     """The error (percent) by local month."""
-    table = read_scores(evaluation.scores_paths).by_month
-    own = table[table["contestant"] == name]
-    return dict(zip(own["month"].astype(int), own[evaluation.measure].astype(float), strict=True))
+    own = scores.by_month[scores.by_month["contestant"] == name]
+    return dict(zip(own["month"].astype(int), own[measure].astype(float), strict=True))
 
 
 def _shared_tags(run: Run, features: Features) -> dict[str, str]:

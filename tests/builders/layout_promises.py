@@ -12,6 +12,7 @@ from gridcast.config import Config, IngestionConfig
 from gridcast.errors import Fault
 from gridcast.layouts.reading import File, read_files
 from gridcast.layouts.tables import FileRefusedError
+from tests.builders.changed_rows import NUM_ROW_CHANGES, change_row
 from tests.builders.layouts import LAYOUTS
 
 if TYPE_CHECKING:
@@ -49,16 +50,8 @@ def changed(content: bytes, rng: random.Random) -> bytes:
         lines = content.split(b"\n")
         row, other = rng.randrange(len(lines)), rng.randrange(len(lines))
         match rng.randrange(7):
-            case 0:
-                lines[row], lines[other] = lines[other], lines[row]
-            case 1:
-                lines.insert(row, lines[other])
-            case 2:
-                del lines[row]
-            case 3:
-                cells = lines[row].split(b",")
-                cells[rng.randrange(len(cells))] = rng.choice(WORDS)
-                lines[row] = b",".join(cells)
+            case which if which < NUM_ROW_CHANGES:
+                change_row(which, lines, row, other, rng, WORDS)
             case 4:
                 cells = lines[row].split(b",")
                 del cells[rng.randrange(len(cells))]

@@ -159,16 +159,20 @@ def test_weights_that_are_known_stay_and_later_leads_have_those_of_the_validatio
     assert learned(changed).blends["blend"].weight_K.tobytes() != found.tobytes()
 
 
+def card_of(name: str, unseen: dict[str, str]) -> ModelCard:
+    return ModelCard(
+        name=name, sha256="a" * 64, features_sha256="b" * 64, config=CONFIG,
+        scales={own: (each.offset_mw, each.scale_mw) for own, each in TABLE.scales.items()},
+        feature_names=TABLE.feature_names,
+        members=(Member(name="gru", cell="gru", job_key="1", weights="gru.npz"),),
+        unseen_since=unseen, files={},
+    )  # fmt: skip
+
+
 def test_it_is_kept_in_a_folder_and_read_as_it_was_written(
     blended: ForecastModel, tmp_path: Path
 ) -> None:
-    card = ModelCard(
-        name="blend", sha256="a" * 64, features_sha256="b" * 64, config=CONFIG,
-        scales={name: (each.offset_mw, each.scale_mw) for name, each in TABLE.scales.items()},
-        feature_names=TABLE.feature_names,
-        members=(Member(name="gru", cell="gru", job_key="1", weights="gru.npz"),),
-        unseen_since=unseen_since(TABLE.frame, first_part=VALIDATION), files={},
-    )  # fmt: skip
+    card = card_of("blend", unseen_since(TABLE.frame, first_part=VALIDATION))
     others = {"gru.npz": weights_file(NETWORK_OF["gru"])}
     others |= {linear_file(kind): packed(each.arrays()) for kind, each in LINEAR.items()}
     files = model_files(card, others, blended.calibrations, blended.blend)
@@ -181,13 +185,7 @@ def test_linear_models_of_an_older_version_are_left_out(
     blended: ForecastModel, tmp_path: Path
 ) -> None:
     """They knew one hour ahead; the network and the naive forecasts remain."""
-    card = ModelCard(
-        name="gru", sha256="a" * 64, features_sha256="b" * 64, config=CONFIG,
-        scales={name: (each.offset_mw, each.scale_mw) for name, each in TABLE.scales.items()},
-        feature_names=TABLE.feature_names,
-        members=(Member(name="gru", cell="gru", job_key="1", weights="gru.npz"),),
-        unseen_since={}, files={},
-    )  # fmt: skip
+    card = card_of("gru", {})
     old = packed({"weight": np.zeros((2, 24, 55)), "bias": np.zeros((2, 24))})
     calibrations = {
         name.replace("linear_neighbours", "linear"): each

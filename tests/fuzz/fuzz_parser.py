@@ -16,6 +16,7 @@ import atheris
 
 with atheris.instrument_imports(include=["gridcast.readings.parsing"]):
     import gridcast.readings.parsing  # noqa: F401 - before anything else imports it uninstrumented
+from tests.builders.changed_rows import NUM_ROW_CHANGES, change_row
 from tests.builders.parser_promises import check_parser
 from tests.builders.values import make_rows
 from tests.fuzz.seeds import make_seeds
@@ -57,20 +58,12 @@ def change(content: bytes, max_size: int, seed: int) -> bytes:
         changed: bytes = atheris.Mutate(content, max_size)
         return changed
     row, other = (rng.randrange(1, len(lines) - 1) for _ in range(2))
-    match rng.randrange(5):
-        case 0:
-            lines[row], lines[other] = lines[other], lines[row]
-        case 1:
-            lines.insert(row, lines[other])
-        case 2:
-            del lines[row]
-        case 3:
-            cells = lines[row].split(b",")
-            cells[rng.randrange(len(cells))] = rng.choice(_WORDS).encode()
-            lines[row] = b",".join(cells)
-        case _:
-            first = rng.choice(("2014-11-02 04:00", "2017-03-12 05:00", "2044-11-06 04:00"))
-            lines[row:row] = [",".join(cells).encode() for cells in make_rows(3, first=first)]
+    which = rng.randrange(NUM_ROW_CHANGES + 1)
+    if which < NUM_ROW_CHANGES:
+        change_row(which, lines, row, other, rng, [word.encode() for word in _WORDS])
+    else:
+        first = rng.choice(("2014-11-02 04:00", "2017-03-12 05:00", "2044-11-06 04:00"))
+        lines[row:row] = [",".join(cells).encode() for cells in make_rows(3, first=first)]
     return b"\n".join(lines)[:max_size]
 
 

@@ -11,6 +11,7 @@ from gridcast.monitoring.span_figures import hourly_errors, month_figures
 from gridcast.operation.comparison import (
     PLAIN,
     Plain,
+    PlainRetraining,
     comparison_lines,
     plain_retraining,
     training_days,
@@ -26,6 +27,15 @@ BEGIN, NUM = FIRST + 20 * 24 * HOUR, 24 * 12  # to February
 def own() -> pd.DataFrame:
     """What a replay has issued."""
     return make_issued(READINGS, first=BEGIN, num=NUM, error=0.01)
+
+
+def retrained(
+    plain: Plain, rows: pd.DataFrame, own: pd.DataFrame, *, num_trainings: int
+) -> PlainRetraining:
+    """One way by what was issued that way, and by what a replay has issued."""
+    errors, own_errors = (hourly_errors(each, READINGS, {}) for each in (rows, own))
+    months = month_figures(rows, READINGS, {})
+    return plain_retraining(plain, months, errors, own_errors, num_trainings=num_trainings)
 
 
 def at(text: str) -> pd.Timestamp:
@@ -75,19 +85,19 @@ def test_the_difference_is_that_of_the_issue_times_which_both_have_and_its_inter
     both = [hourly_errors(rows, READINGS, {}) for rows in (worse, own)]
     shared = both[0].index.intersection(both[1].index)
     assert len(shared) == NUM - 24
-    found = plain_retraining("weekly", worse, own, READINGS, {}, num_trainings=5)
+    found = retrained("weekly", worse, own, num_trainings=5)
     assert found.difference == pytest.approx((both[0] - both[1])[shared].mean())
     assert 0 < found.low < found.difference < found.high
     assert found.months == tuple(month_figures(worse, READINGS, {}))
-    same = plain_retraining("never", own, own, READINGS, {}, num_trainings=1)
+    same = retrained("never", own, own, num_trainings=1)
     assert (same.low, same.difference, same.high) == (0, 0, 0)
 
 
 def test_the_table_has_a_line_a_way_and_a_column_a_way_of_each_month(own: pd.DataFrame) -> None:
     worse = own.assign(load_mw=own["load_mw"] * 1.01)
     months = month_figures(own, READINGS, {})
-    ways = [plain_retraining("never", own, own, READINGS, {}, num_trainings=1),
-            plain_retraining("weekly", worse, own, READINGS, {}, num_trainings=5)]  # fmt: skip
+    ways = [retrained("never", own, own, num_trainings=1),
+            retrained("weekly", worse, own, num_trainings=5)]  # fmt: skip
     lines = comparison_lines(ways, months, num_trainings=3, measure="smape")
     assert lines[2].startswith("| as decided | 3 | ")
     assert lines[3].endswith("| +0.00 (+0.00 to +0.00) |")
